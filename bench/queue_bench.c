@@ -1,0 +1,376 @@
+/* The store alone: messages a second, commits, CPU and bytes written a message, by number of jobs in
+ * flight, size and depth; and beside it a spool with one synced file a message. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "postern/must.h"
+#include "postern/queue.h"
+
+struct options {
+	const char *path, *mode;
+	uint64_t messages, depth, size;
+	uint32_t sessions, domains, gather_us;
+	bool json;
+};
+
+/* One message in flight: accepted, then settled. */
+struct slot {
+	struct queue_accept accept;
+	struct queue_settle settle;
+	struct queue_settle_rcpt outcome;
+	char domain[64];
+};
+
+struct bench {
+	struct options o;
+	struct queue *q;
+	struct mpsc inbox;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool woken;
+	uint64_t started, done;
+	char *content;
+};
+
+struct sample {
+	uint64_t us, written;
+	double cpu;
+	struct queue_stats stats;
+};
+
+static void wake(void *arg)
+{
+	struct bench *b = arg;
+
+	pthread_mutex_lock(&b->lock);
+	b->woken = true;
+	pthread_cond_signal(&b->cond);
+	pthread_mutex_unlock(&b->lock);
+}
+
+static struct mpsc_node *wait_answers(struct bench *b)
+{
+	struct mpsc_node *n;
+
+	while (!(n = mpsc_take_all(&b->inbox))) {
+		pthread_mutex_lock(&b->lock);
+		while (!b->woken)
+			pthread_cond_wait(&b->cond, &b->lock);
+		b->woken = false;
+		pthread_mutex_unlock(&b->lock);
+	}
+	return n;
+}
+
+/* write_bytes counts what is sent to the disk, pages made dirty twice between syncs once. */
+static uint64_t bytes_written(void)
+{
+	FILE *f = fopen("/proc/self/io", "re");
+	char line[128];
+	uint64_t n = 0;
+
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "write_bytes: %" SCNu64, &n) == 1)
+			break;
+	}
+	fclose(f);
+	return n;
+}
+
+static double cpu_seconds(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+		(double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+static long resident_kib(const char *field)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	size_t n = strlen(field);
+	char line[128];
+	long kib = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strncmp(line, field, n) == 0)
+			kib = strtol(line + n + 1, NULL, 10);
+	}
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+static struct sample take_sample(struct bench *b)
+{
+	struct sample s = { .us = clock_mono_us(), .written = bytes_written(), .cpu = cpu_seconds() };
+
+	if (b->q)
+		queue_stats(b->q, &s.stats);
+	return s;
+}
+
+static struct message *make_message(struct bench *b, struct slot *s)
+{
+	static const char address[] = "first.last@";
+	struct message *m = message_new();
+	char text[128];
+
+	must(m);
+	m->id = queue_new_id(b->q);
+	snprintf(s->domain, sizeof(s->domain), "tenant%05" PRIu64 ".example.com",
+		(m->id * 7919) % (b->o.domains ? b->o.domains : 1));
+	m->arrived = clock_wall_ms();
+	m->expires = m->arrived + 172800000;
+	m->sender = "news@sender.example.net";
+	m->pool = "main";
+	m->client = "[127.0.0.1]:50000";
+	m->helo = "app.example.net";
+	m->listener = "internal";
+	snprintf(text, sizeof(text), "<%016" PRIx64 "@app.example.net>", m->id);
+	m->message_id = arena_strdup(&m->arena, slice_of(text));
+	m->recipients = arena_alloc(&m->arena, sizeof(*m->recipients));
+	must(m->recipients);
+	snprintf(text, sizeof(text), "%s%s", address, s->domain);
+	m->recipients[0].address = arena_strdup(&m->arena, slice_of(text));
+	m->recipients[0].domain = m->recipients[0].address + sizeof(address) - 1;
+	m->nrecipients = 1;
+	m->body = body_new();
+	must(m->body && body_append(m->body, (struct slice){ b->content, b->o.size }) == 0);
+	body_seal(m->body);
+	m->size = b->o.size;
+	return m;
+}
+
+static struct queue_job *start_accept(struct bench *b, struct slot *s)
+{
+	s->accept = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT, .reply_to = &b->inbox, .owner = s },
+		.message = make_message(b, s) };
+	s->accept.due = s->accept.message->arrived;
+	b->started++;
+	return &s->accept.job;
+}
+
+static struct queue_job *start_settle(struct bench *b, struct slot *s)
+{
+	s->outcome = (struct queue_settle_rcpt){ .outcome = OUTCOME_GONE,
+		.domain = s->domain,
+		.old_due = s->accept.due };
+	s->settle = (struct queue_settle){ .job = { .kind = QUEUE_SETTLE, .reply_to = &b->inbox, .owner = s },
+		.id = s->accept.message->id,
+		.n = 1,
+		.rcpts = &s->outcome };
+	return &s->settle.job;
+}
+
+/* The job that follows an answered one; NULL when the slot has nothing more to do. */
+static struct queue_job *next_job(struct bench *b, struct queue_job *job, uint64_t total, bool settle)
+{
+	struct slot *s = job->owner;
+
+	if (job->result) {
+		fprintf(stderr, "job failed: %s\n", strerror(-job->result));
+		exit(1);
+	}
+	if (job->kind == QUEUE_ACCEPT && settle)
+		return start_settle(b, s);
+	message_unref(s->accept.message);
+	b->done++;
+	return b->started < total ? start_accept(b, s) : NULL;
+}
+
+/* total messages with `sessions` in flight. */
+static void run(struct bench *b, uint64_t total, uint32_t sessions, bool settle)
+{
+	struct slot *slots = calloc(sessions, sizeof(*slots));
+	struct mpsc_batch batch = { 0 };
+
+	must(slots);
+	b->started = b->done = 0;
+	for (uint32_t i = 0; i < sessions && b->started < total; i++)
+		mpsc_batch_add(&batch, &start_accept(b, &slots[i])->node);
+	queue_post_batch(b->q, &batch);
+	while (b->done < total) {
+		struct mpsc_node *n = wait_answers(b);
+
+		while (n) {
+			struct mpsc_node *next = n->next;
+			struct queue_job *job = next_job(b, (struct queue_job *)n, total, settle);
+
+			if (job)
+				mpsc_batch_add(&batch, &job->node);
+			n = next;
+		}
+		if (batch.first)
+			queue_post_batch(b->q, &batch);
+	}
+	free(slots);
+}
+
+/* One file a message: written, synced, and its directory entry with it; renamed when it is complete, removed
+ * when it is delivered. */
+static void run_spool(struct bench *b, uint64_t total)
+{
+	char tmp[512], file[512];
+
+	for (uint64_t i = 0; i < total; i++) {
+		int fd;
+
+		snprintf(tmp, sizeof(tmp), "%s/incoming.%" PRIu64, b->o.path, i);
+		snprintf(file, sizeof(file), "%s/%" PRIu64, b->o.path, i);
+		fd = open(tmp, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		must(fd >= 0);
+		must(write(fd, b->content, b->o.size) == (ssize_t)b->o.size);
+		must(fsync(fd) == 0);
+		close(fd);
+		must(rename(tmp, file) == 0);
+		must(unlink(file) == 0);
+	}
+}
+
+static void print(const struct bench *b, const char *what, const struct sample *from, const struct sample *to,
+	uint64_t n)
+{
+	const double s = (double)(to->us - from->us) / 1e6, d = (double)n;
+	const uint64_t commits = to->stats.commits - from->stats.commits;
+	const uint64_t jobs = to->stats.jobs - from->stats.jobs;
+	const char *format = b->o.json ?
+		"{\"run\":\"%s\",\"messages\":%" PRIu64 ",\"size\":%" PRIu64 ",\"sessions\":%u,\"depth\":%" PRIu64
+		",\"domains\":%u,\"seconds\":%.3f,\"messages_per_second\":%.0f,\"cpu_us_per_message\":%.2f,"
+		"\"bytes_written_per_message\":%.0f,\"commits_per_message\":%.4f,\"syncs_per_message\":%.4f,"
+		"\"jobs_per_commit\":%.1f,\"commit_us\":%.0f,\"resident_kib\":%ld,\"peak_kib\":%ld,"
+		"\"used_bytes\":%" PRIu64 "}\n" :
+		"%-8s %8" PRIu64 " messages of %" PRIu64 " bytes, %u in flight, depth %" PRIu64
+		", %u domains: %.3f s, %.0f/s, %.2f us CPU, %.0f bytes written, %.4f commits, %.4f syncs a "
+		"message; %.1f jobs a commit of %.0f us; resident %ld KiB, peak %ld KiB; %" PRIu64
+		" bytes used\n";
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	printf(format, what, n, b->o.size, b->o.sessions, to->stats.messages, b->o.domains, s, d / s,
+		(to->cpu - from->cpu) / d * 1e6, (double)(to->written - from->written) / d,
+		(double)commits / d, (double)(to->stats.syncs - from->stats.syncs) / d,
+		commits ? (double)jobs / (double)commits : 0,
+		commits ? (double)(to->stats.commit_us_total - from->stats.commit_us_total) / (double)commits : 0,
+		resident_kib("VmRSS:"), resident_kib("VmHWM:"), to->stats.bytes_used);
+#pragma GCC diagnostic pop
+	fflush(stdout);
+}
+
+static void measure(struct bench *b, const char *what, uint64_t n, uint32_t sessions, bool settle)
+{
+	struct sample from = take_sample(b), to;
+
+	run(b, n, sessions, settle);
+	to = take_sample(b);
+	print(b, what, &from, &to, n);
+}
+
+static int open_queue(struct bench *b)
+{
+	const struct queue_params p = { .path = b->o.path, .max_size = 64ull << 30, .gather_us = b->o.gather_us };
+	char error[512] = "";
+
+	if (queue_open(&b->q, &p, error, sizeof(error)) == 0)
+		return 0;
+	fprintf(stderr, "%s\n", error);
+	return -1;
+}
+
+static void usage(const char *name)
+{
+	fprintf(stderr,
+		"usage: %s -d DIRECTORY [-m relay|accept|spool] [-n MESSAGES] [-s SIZE] [-c IN-FLIGHT]\n"
+		"       [-q DEPTH] [-t DOMAINS] [-g GATHER-US] [--json]\n"
+		"relay: each message accepted, then settled. accept: accepted only. spool: one synced file each.\n"
+		"DEPTH messages are put in first. DIRECTORY is made when missing.\n",
+		name);
+}
+
+static int parse(struct options *o, int argc, char **argv)
+{
+	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
+	int c;
+
+	*o = (struct options){ .mode = "relay", .messages = 100000, .size = 4096, .sessions = 20, .domains = 1 };
+	while ((c = getopt_long(argc, argv, "d:m:n:s:c:q:t:g:j", longs, NULL)) >= 0) {
+		switch (c) {
+		case 'd':
+			o->path = optarg;
+			break;
+		case 'm':
+			o->mode = optarg;
+			break;
+		case 'n':
+			o->messages = strtoull(optarg, NULL, 10);
+			break;
+		case 's':
+			o->size = strtoull(optarg, NULL, 10);
+			break;
+		case 'c':
+			o->sessions = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
+		case 'q':
+			o->depth = strtoull(optarg, NULL, 10);
+			break;
+		case 't':
+			o->domains = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
+		case 'g':
+			o->gather_us = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
+		case 'j':
+			o->json = true;
+			break;
+		default:
+			return -1;
+		}
+	}
+	return o->path && o->sessions > 0 && o->messages > 0 ? 0 : -1;
+}
+
+int main(int argc, char **argv)
+{
+	struct bench b = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+	struct sample from, to;
+
+	if (parse(&b.o, argc, argv)) {
+		usage(argv[0]);
+		return 64;
+	}
+	b.content = malloc(b.o.size + 1);
+	must(b.content);
+	memset(b.content, 'x', b.o.size);
+	mpsc_init(&b.inbox, wake, &b);
+	if (strcmp(b.o.mode, "spool") == 0) {
+		mkdir(b.o.path, 0700);
+		from = take_sample(&b);
+		run_spool(&b, b.o.messages);
+		to = take_sample(&b);
+		print(&b, "spool", &from, &to, b.o.messages);
+		goto out;
+	}
+	from = take_sample(&b);
+	if (open_queue(&b))
+		return 73;
+	fprintf(stderr, "opened in %" PRIu64 " us\n", clock_mono_us() - from.us);
+	if (b.o.depth > 0)
+		measure(&b, "fill", b.o.depth, 256, false);
+	measure(&b, b.o.mode, b.o.messages, b.o.sessions, strcmp(b.o.mode, "accept") != 0);
+	queue_close(b.q);
+out:
+	free(b.content);
+	return 0;
+}

@@ -1,0 +1,373 @@
+/* What no single option can tell: names that must exist, addresses that must differ, values that
+ * must fit one another. Also fills in what is derived. */
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "source.h"
+
+static unsigned line(const struct source *s, enum section_id id, unsigned i, const char *option)
+{
+	return scan_line(scan_find(&s->scan, &sections[id], i), option);
+}
+
+/* Only root can become somebody else, so for others it does not matter yet. */
+static void tell_missing(struct source *s, const char *option, const char *name)
+{
+	(geteuid() == 0 ? diag_error : diag_warning)(s->diag, line(s, SECTION_ROOT, 0, option),
+		"%s: there is no %s \"%.64s\" on this system: create it, or leave the option out",
+		option, option, name);
+}
+
+static int check_identity(struct source *s)
+{
+	struct config *c = s->config;
+	char name[HOST_NAME_MAX + 1] = "";
+
+	if (!c->hostname) {
+		if (gethostname(name, sizeof(name) - 1))
+			return -errno;
+		c->hostname = strdup(name);
+		if (!c->hostname)
+			return -ENOMEM;
+		if (!host_name_valid(slice_of(name)) &&
+			!scan_given(scan_find(&s->scan, &sections[SECTION_ROOT], 0), "hostname"))
+			diag_error(s->diag, 1,
+				"hostname: the system's name \"%.64s\" is not a fully qualified "
+				"domain name: "
+				"write hostname = \"out.example.net\"",
+				name);
+	}
+	if (c->postmaster && !strchr(c->postmaster, '@'))
+		diag_error(s->diag, line(s, SECTION_ROOT, 0, "postmaster"),
+			"postmaster: \"%.100s\" is not an address such as "
+			"\"postmaster@example.net\"",
+			c->postmaster);
+	if (c->user && !getpwnam(c->user))
+		tell_missing(s, "user", c->user);
+	if (c->group && !getgrnam(c->group))
+		tell_missing(s, "group", c->group);
+	return 0;
+}
+
+static void check_queue(struct source *s)
+{
+	const struct retry_params *retry = &s->config->policy.retry;
+	const struct queue_params *q = &s->config->queue;
+
+	if (!q->path)
+		diag_error(s->diag, line(s, SECTION_QUEUE, 0, "path"),
+			"queue: path: a directory is needed");
+	if (q->reserve >= q->max_size)
+		diag_error(s->diag, line(s, SECTION_QUEUE, 0, "reserve"),
+			"queue: reserve: must be less than max_size, of which it is a part");
+	if (retry->nschedule == 0)
+		diag_error(s->diag, line(s, SECTION_QUEUE, 0, "retry"),
+			"queue: retry: at least one delay is needed, such as {\"5m\"}");
+	else if (retry->schedule[0] >= retry->expire)
+		diag_warning(s->diag, line(s, SECTION_QUEUE, 0, "retry"),
+			"queue: retry: the first delay is not shorter than expire: there will be "
+			"one attempt only");
+	if (retry->delay_notice >= retry->expire)
+		diag_warning(s->diag, line(s, SECTION_QUEUE, 0, "delay_notice"),
+			"queue: delay_notice: not shorter than expire, so no notice will ever be "
+			"sent; write "
+			"\"0\" if that is wanted");
+	if (s->config->dispatch.dns.ttl_min > s->config->dispatch.dns.ttl_max)
+		diag_error(s->diag, line(s, SECTION_DNS, 0, "ttl_min"),
+			"dns: ttl_min is more than ttl_max");
+	if (!s->config->log.file)
+		diag_error(s->diag, line(s, SECTION_LOG, 0, "file"),
+			"log: file: a file is needed, or \"-\" for standard output");
+}
+
+static bool is_unusable(const struct addr *a)
+{
+	static const struct addr zero[2] = { { .family = ADDR_V4 }, { .family = ADDR_V6 } };
+
+	if (addr_eq(a, &zero[0]) || addr_eq(a, &zero[1]))
+		return true;
+	/* multicast, reserved and broadcast */
+	return a->family == ADDR_V4 ? a->ip[0] >= 224 : a->ip[0] == 0xff;
+}
+
+static int check_source(struct source *s, unsigned i)
+{
+	struct source_params *p = &s->config->policy.sources[i];
+
+	if (!p->ehlo) {
+		p->ehlo = strdup(s->config->hostname);
+		if (!p->ehlo)
+			return -ENOMEM;
+	}
+	if (p->address.family == ADDR_NONE)
+		return 0; /* told already */
+	if (is_unusable(&p->address))
+		diag_error(s->diag, line(s, SECTION_SOURCE, i, "address"),
+			"source \"%s\": address: nothing can be sent from this address: give one "
+			"of the "
+			"machine's own",
+			p->name);
+	if (p->subnet.addr.family == ADDR_NONE)
+		p->subnet = net_of(&p->address, 24, 64);
+	else if (!net_contains(&p->subnet, &p->address))
+		diag_error(s->diag, line(s, SECTION_SOURCE, i, "subnet"),
+			"source \"%s\": subnet: its address does not lie in it", p->name);
+	return 0;
+}
+
+struct source_address {
+	struct addr addr;
+	unsigned index;
+};
+
+static int compare_addresses(const void *a, const void *b)
+{
+	const struct source_address *x = a, *y = b;
+	int order = memcmp(&x->addr, &y->addr, sizeof(x->addr));
+
+	return order ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+static int check_duplicates(struct source *s)
+{
+	const struct policy_params *p = &s->config->policy;
+	struct source_address *all = calloc(p->nsources + 1, sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	for (unsigned i = 0; i < p->nsources; i++)
+		all[i] = (struct source_address){ p->sources[i].address, i };
+	qsort(all, p->nsources, sizeof(*all), compare_addresses);
+	for (unsigned i = 1; i < p->nsources; i++) {
+		unsigned first = all[i - 1].index, again = all[i].index;
+
+		if (all[i].addr.family != ADDR_NONE && addr_eq(&all[i].addr, &all[i - 1].addr))
+			diag_error(s->diag, line(s, SECTION_SOURCE, again, "address"),
+				"source \"%s\": address: source \"%s\" in line %u has the same: "
+				"limits and "
+				"reputation belong to the address, so name it once and use it in "
+				"several pools",
+				p->sources[again].name, p->sources[first].name,
+				line(s, SECTION_SOURCE, first, "address"));
+	}
+	free(all);
+	return 0;
+}
+
+static int check_sources(struct source *s)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < s->config->policy.nsources && !r; i++)
+		r = check_source(s, i);
+	return r ? r : check_duplicates(s);
+}
+
+static int find_source(const struct config *c, struct slice name)
+{
+	for (unsigned i = 0; i < c->policy.nsources; i++) {
+		if (slice_eq(slice_of(c->policy.sources[i].name), name))
+			return (int)i;
+	}
+	return -1;
+}
+
+bool config_has_pool(const struct config *c, const char *name)
+{
+	for (unsigned i = 0; i < c->policy.npools; i++) {
+		if (strcmp(c->policy.pools[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* "NAME" or "NAME:WEIGHT" into the next member of the pool. */
+static void add_member(struct source *s, unsigned pool, unsigned at, const char *text)
+{
+	struct pool_params *p = &s->config->policy.pools[pool];
+	unsigned where =
+		scan_value_line(scan_find(&s->scan, &sections[SECTION_POOL], pool), "sources", at);
+	const char *colon = strrchr(text, ':');
+	struct slice name = { text, colon ? (size_t)(colon - text) : strlen(text) };
+	uint64_t weight = 1;
+	int source;
+
+	if (colon && (slice_u64(slice_of(colon + 1), &weight) || weight < 1 || weight > 1000)) {
+		diag_error(s->diag, where,
+			"pool \"%s\": sources: \"%.80s\": the weight behind the colon must be from "
+			"1 to 1000",
+			p->name, text);
+		return;
+	}
+	source = find_source(s->config, name);
+	if (source < 0) {
+		diag_error(s->diag, where,
+			"pool \"%s\": sources: there is no source \"%.*s\": write source \"%.*s\" "
+			"{ address = ... }",
+			p->name, (int)(name.n < 80 ? name.n : 80), name.p,
+			(int)(name.n < 80 ? name.n : 80), name.p);
+		return;
+	}
+	for (unsigned i = 0; i < p->nmembers; i++) {
+		if (p->members[i].source == (unsigned)source) {
+			diag_error(s->diag, where,
+				"pool \"%s\": sources: \"%.*s\" is in it twice: give it a weight "
+				"instead, as in "
+				"\"%.*s:2\"",
+				p->name, (int)name.n, name.p, (int)name.n, name.p);
+			return;
+		}
+	}
+	p->members[p->nmembers].source = (unsigned)source;
+	p->members[p->nmembers++].weight = (unsigned)weight;
+}
+
+static int check_pools(struct source *s)
+{
+	struct policy_params *p = &s->config->policy;
+
+	if (p->npools == 0)
+		diag_error(s->diag, 1,
+			"there is no pool: mail can leave from nowhere. Write source \"a\" { "
+			"address = \"192.0.2.1\" } "
+			"and pool \"main\" { sources = {\"a\"} }");
+	for (unsigned i = 0; i < p->npools; i++) {
+		cfg_t *cfg = source_section(s, SECTION_POOL, i);
+		unsigned n = source_values(cfg, "sources");
+
+		p->pools[i].members = calloc(n + 1, sizeof(*p->pools[i].members));
+		if (!p->pools[i].members)
+			return -ENOMEM;
+		for (unsigned k = 0; k < n; k++)
+			add_member(s, i, k, source_value(cfg, "sources", k));
+		if (n == 0 &&
+			scan_given(scan_find(&s->scan, &sections[SECTION_POOL], i), "sources"))
+			diag_error(s->diag, line(s, SECTION_POOL, i, "sources"),
+				"pool \"%s\": sources: a pool needs at least one source",
+				p->pools[i].name);
+	}
+	return 0;
+}
+
+static void check_provider(struct source *s, unsigned given, const struct provider_params *p)
+{
+	bool catch_all = strcmp(p->name, "default") == 0;
+
+	if (catch_all && p->nmx > 0)
+		diag_error(s->diag, line(s, SECTION_PROVIDER, given, "mx"),
+			"provider \"default\": mx: it is what remains when no other provider fits: "
+			"leave mx out");
+	if (!catch_all && p->nmx == 0)
+		diag_error(s->diag, line(s, SECTION_PROVIDER, given, "mx"),
+			"provider \"%s\": mx: give the MX host names that it is known by, such as "
+			"{\"*.mx.example.net\"}",
+			p->name);
+	if (p->ca_file && p->tls != TLS_VERIFY)
+		diag_warning(s->diag, line(s, SECTION_PROVIDER, given, "ca_file"),
+			"provider \"%s\": ca_file: only used with tls = \"verify\"", p->name);
+	if (p->connections_per_cluster && p->connections_per_lane > p->connections_per_cluster)
+		diag_warning(s->diag, line(s, SECTION_PROVIDER, given, "connections_per_lane"),
+			"provider \"%s\": connections_per_lane (%u) is more than "
+			"connections_per_cluster (%u) and "
+			"will never be reached",
+			p->name, p->connections_per_lane, p->connections_per_cluster);
+}
+
+static void check_providers(struct source *s)
+{
+	const struct policy_params *p = &s->config->policy;
+
+	for (unsigned i = 0; i < source_count(s, SECTION_PROVIDER); i++) {
+		const char *title = cfg_title(source_section(s, SECTION_PROVIDER, i));
+
+		for (unsigned k = 0; k < p->nproviders; k++) {
+			if (title && strcmp(p->providers[k].name, title) == 0)
+				check_provider(s, i, &p->providers[k]);
+		}
+	}
+}
+
+/* The rules' own errors carry their own file and line; each is told at the option that names the
+ * file. */
+static int check_rules(struct source *s)
+{
+	const struct config *c = s->config;
+	struct classifier *rules = NULL;
+	struct buf text, errors;
+	struct slice left;
+	int r;
+
+	if (!c->rules_file)
+		return 0;
+	buf_init(&text, 0);
+	buf_init(&errors, 0);
+	r = config_rules(c, &text);
+	if (!r)
+		r = classifier_new(&rules, buf_slice(&text), c->rules_file, &errors);
+	if (r && r != -ENOMEM && buf_size(&errors) == 0)
+		diag_error(s->diag, line(s, SECTION_ROOT, 0, "rules_file"),
+			"rules_file: \"%s\" cannot be used: %s", c->rules_file, strerror(-r));
+	for (left = buf_slice(&errors); left.n > 0;) {
+		const char *end = memchr(left.p, '\n', left.n);
+		size_t n = end ? (size_t)(end - left.p) : left.n;
+
+		diag_error(s->diag, line(s, SECTION_ROOT, 0, "rules_file"), "rules_file: %.*s",
+			(int)n, left.p);
+		left = slice_from(left, n + 1);
+	}
+	classifier_free(rules);
+	buf_deinit(&text);
+	buf_deinit(&errors);
+	return r == -ENOMEM ? r : 0;
+}
+
+static void check_senders(struct source *s)
+{
+	for (unsigned i = 0; i < s->config->nsender_pools; i++) {
+		const struct config_sender_pool *p = &s->config->sender_pools[i];
+
+		if (p->pool && !config_has_pool(s->config, p->pool))
+			diag_error(s->diag, line(s, SECTION_SENDER, i, "pool"),
+				"sender \"%.63s\": pool: there is no pool \"%s\"", p->pattern,
+				p->pool);
+	}
+}
+
+/* Only what is asked for can be answered: no AAAA look-ups when no source has an IPv6 address. */
+static void derive(struct config *c)
+{
+	c->dispatch.hostname = c->hostname;
+	c->dispatch.postmaster = c->postmaster;
+	c->dispatch.body_memory_max = c->body_memory_max;
+	for (unsigned i = 0; i < c->policy.nsources; i++) {
+		c->dispatch.dns.ipv4 |= c->policy.sources[i].address.family == ADDR_V4;
+		c->dispatch.dns.ipv6 |= c->policy.sources[i].address.family == ADDR_V6;
+	}
+}
+
+int source_check(struct source *s)
+{
+	int r = check_identity(s);
+
+	if (!r)
+		r = check_sources(s);
+	if (!r)
+		r = check_pools(s);
+	if (!r)
+		r = source_check_listeners(s);
+	if (!r)
+		r = check_rules(s);
+	if (r)
+		return r;
+	check_queue(s);
+	check_providers(s);
+	check_senders(s);
+	source_check_warmups(s);
+	derive(s->config);
+	return 0;
+}

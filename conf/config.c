@@ -1,0 +1,148 @@
+/* A configuration's life: load, free, compare. */
+#include "postern/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "rules.h"
+#include "source.h"
+
+/* Room for tens of thousands of sources. */
+#define FILE_MAX (16u << 20)
+
+static int read_file(const char *path, struct buf *out)
+{
+	struct stat st;
+	ssize_t n = 1;
+	int r = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+		r = -EISDIR;
+	while (n > 0 && !r) {
+		r = buf_reserve(out, 65536);
+		if (r)
+			break;
+		n = read(fd, out->p + out->len, 65536);
+		if (n < 0 && errno != EINTR)
+			r = -errno;
+		if (n < 0)
+			n = 1;
+		else
+			out->len += (size_t)n;
+		if (out->len > FILE_MAX)
+			r = -EFBIG;
+	}
+	close(fd);
+	return r;
+}
+
+static int build(struct config *c, const char *path, char *text, struct diag *d)
+{
+	struct source s = { .config = c, .diag = d };
+	int r;
+
+	c->path = strdup(path);
+	if (!c->path)
+		return -ENOMEM;
+	r = source_parse(&s, text);
+	if (!r)
+		r = source_bind(&s);
+	/* references into what was never read would all be reported as broken */
+	if (!r && s.whole)
+		r = source_check(&s);
+	source_deinit(&s);
+	return r;
+}
+
+int config_parse(struct config **ret, const char *path, struct slice text, struct buf *errors)
+{
+	struct config *c = calloc(1, sizeof(*c));
+	char *copy = slice_dup(text);
+	const char *nul = text.n ? memchr(text.p, '\0', text.n) : NULL;
+	struct diag d;
+	unsigned line = 1;
+	int r = -ENOMEM;
+
+	diag_init(&d);
+	if (!c || !copy)
+		goto out;
+	if (nul) {
+		for (const char *p = text.p; p < nul; p++)
+			line += *p == '\n';
+		diag_error(&d, line, "a NUL byte: this is not a text file");
+		r = 0;
+	} else {
+		r = build(c, path, copy, &d);
+	}
+	if (!r)
+		r = diag_print(&d, path, errors);
+	if (!r && d.errors > 0)
+		r = -EINVAL;
+	if (!r) {
+		*ret = c;
+		c = NULL;
+	}
+out:
+	diag_deinit(&d);
+	free(copy);
+	config_free(c);
+	return r;
+}
+
+int config_load(struct config **ret, const char *path, struct buf *errors)
+{
+	struct buf text;
+	int r;
+
+	buf_init(&text, 0);
+	r = read_file(path, &text);
+	if (r)
+		buf_printf(errors, "%s:1: cannot be read: %s\n", path, strerror(-r));
+	else
+		r = config_parse(ret, path, buf_slice(&text), errors);
+	buf_deinit(&text);
+	return r;
+}
+
+static void free_titled(const struct section *kind, struct config *c)
+{
+	for (unsigned i = 0; i < section_count(kind, c); i++) {
+		char *base = section_element(kind, c, i), *name;
+
+		for (unsigned k = 0; k < kind->noptions; k++)
+			value_free(&kind->options[k], base);
+		memcpy(&name, base + kind->name_at, sizeof(name));
+		free(name);
+	}
+	free(section_element(kind, c, 0));
+}
+
+struct config *config_free(struct config *c)
+{
+	if (!c)
+		return NULL;
+	for (unsigned i = 0; i < c->policy.npools; i++)
+		free(c->policy.pools[i].members);
+	for (unsigned id = 0; id < SECTION_COUNT; id++) {
+		if (sections[id].titled) {
+			free_titled(&sections[id], c);
+			continue;
+		}
+		for (unsigned k = 0; k < sections[id].noptions; k++)
+			value_free(&sections[id].options[k], c);
+	}
+	free(c->path);
+	free(c);
+	return NULL;
+}
+
+int config_rules(const struct config *c, struct buf *text)
+{
+	return c->rules_file ? read_file(c->rules_file, text) : buf_add_str(text, builtin_rules);
+}

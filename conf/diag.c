@@ -1,0 +1,100 @@
+#include "diag.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* A file of many thousand wrong lines is not helped by all of them. */
+#define DIAG_MAX 1000u
+
+void diag_init(struct diag *d)
+{
+	*d = (struct diag){ 0 };
+	arena_init(&d->arena, 0);
+}
+
+void diag_deinit(struct diag *d)
+{
+	arena_deinit(&d->arena);
+}
+
+__attribute__((format(printf, 4, 0))) static void add(
+	struct diag *d, bool warning, unsigned line, const char *fmt, va_list ap)
+{
+	struct diag_entry *e;
+	struct buf text;
+
+	if (!warning)
+		d->errors++;
+	if (d->count >= DIAG_MAX)
+		return;
+	buf_init(&text, 0);
+	e = arena_alloc(&d->arena, sizeof(*e));
+	if (!e || buf_vprintf(&text, fmt, ap)) {
+		d->no_memory = true;
+	} else {
+		*e = (struct diag_entry){
+			.next = d->first, .line = line, .number = d->count++, .warning = warning
+		};
+		/* names from the file may hold anything: one line each, and nothing for the
+		 * terminal to obey */
+		for (size_t i = 0; i < text.len; i++) {
+			if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f)
+				text.p[i] = '?';
+		}
+		e->text = arena_strdup(&d->arena, buf_slice(&text));
+		d->first = e;
+		d->no_memory |= !e->text;
+	}
+	buf_deinit(&text);
+}
+
+void diag_error(struct diag *d, unsigned line, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	add(d, false, line, fmt, ap);
+	va_end(ap);
+}
+
+void diag_warning(struct diag *d, unsigned line, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	add(d, true, line, fmt, ap);
+	va_end(ap);
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct diag_entry *x = *(struct diag_entry *const *)a,
+				*y = *(struct diag_entry *const *)b;
+
+	if (x->line != y->line)
+		return x->line < y->line ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+int diag_print(const struct diag *d, const char *file, struct buf *out)
+{
+	const struct diag_entry **sorted;
+	unsigned n = 0;
+	int r = 0;
+
+	if (d->no_memory)
+		return -ENOMEM;
+	if (d->count == 0)
+		return 0;
+	sorted = calloc(d->count, sizeof(const struct diag_entry *));
+	if (!sorted)
+		return -ENOMEM;
+	for (const struct diag_entry *e = d->first; e; e = e->next)
+		sorted[n++] = e;
+	qsort(sorted, n, sizeof(const struct diag_entry *), compare);
+	for (unsigned i = 0; i < n && !r; i++)
+		r = buf_printf(out, "%s:%u: %s%s\n", file, sorted[i]->line,
+			sorted[i]->warning ? "warning: " : "", sorted[i]->text);
+	free(sorted);
+	return r;
+}

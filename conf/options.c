@@ -1,0 +1,409 @@
+/* The option tables. Help is one or two plain sentences: it is printed by `postern check
+ * --defaults` and becomes the manual page. */
+#include "option.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Offset of a member; does not compile when its type is not one of those named. */
+#define AT(s, m, t) (offsetof(s, m) + (size_t)0 * _Generic(((s *)0)->m, t : 1))
+#define AT_TEXT(s, m)                                                                              \
+	(offsetof(s, m) + (size_t)0 * _Generic(((s *)0)->m, char * : 1, const char * : 1))
+
+#define TEXT(name, s, m, type, def, flags, help)                                                   \
+	{                                                                                          \
+		name, OPTION_##type, AT_TEXT(s, m), 0, def, 0, 0, help, flags, NULL                \
+	}
+#define FLAG(name, s, m, def, flags, help)                                                         \
+	{                                                                                          \
+		name, OPTION_BOOL, AT(s, m, bool), 0, def, 0, 0, help, flags, NULL                 \
+	}
+#define NUMBER(name, s, m, def, min, max, flags, help)                                             \
+	{                                                                                          \
+		name, OPTION_NUMBER, AT(s, m, uint32_t), 0, def, min, max, help, flags, NULL       \
+	}
+#define SIZE(name, s, m, def, min, max, flags, help)                                               \
+	{                                                                                          \
+		name, OPTION_SIZE, AT(s, m, uint64_t), 0, def, min, max, help, flags, NULL         \
+	}
+#define DURATION(name, s, m, def, min, max, flags, help)                                           \
+	{                                                                                          \
+		name, OPTION_DURATION, AT(s, m, ms_t), 0, def, min, max, help, flags, NULL         \
+	}
+#define RATE(name, s, m, def, flags, help)                                                         \
+	{                                                                                          \
+		name, OPTION_RATE, AT(s, m, struct rate), 0, def, 0, 0, help, flags, NULL          \
+	}
+#define CHOICE(name, s, m, enumeration, def, words, flags, help)                                   \
+	{                                                                                          \
+		name, OPTION_CHOICE, AT(s, m, enumeration), 0, def, 0, 0, help, flags, words       \
+	}
+#define LIST(name, s, m, n, type, ctype, def, max, flags, help)                                    \
+	{                                                                                          \
+		name, OPTION_##type, AT(s, m, ctype), AT(s, n, unsigned), def, 0, max, help,       \
+			flags, NULL                                                                \
+	}
+#define UNBOUND(name, type, def, max, flags, help)                                                 \
+	{                                                                                          \
+		name, OPTION_##type, 0, 0, def, 0, max, help, (flags) | OPTION_UNBOUND, NULL       \
+	}
+
+#define SECOND 1000ll
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define KIB    1024ll
+#define MIB    (1024 * KIB)
+#define GIB    (1024 * MIB)
+#define TIB    (1024 * GIB)
+
+#define REQUIRED OPTION_REQUIRED
+#define LIVE	 OPTION_LIVE
+#define ZERO	 OPTION_ZERO
+
+static const char *const log_levels[] = { "error", "warning", "notice", "info", "debug", NULL };
+static const char *const tls_modes[] = { "none", "opportunistic", "require", "verify", NULL };
+static const char *const bare_newlines[] = { "reject", "fix", NULL };
+
+static const struct option root_options[] = {
+	TEXT("hostname", struct config, hostname, HOST, NULL, 0,
+		"Name of this relay: in its greeting, in Received fields and in bounces. A fully "
+		"qualified "
+		"domain name; default: the system's host name."),
+	TEXT("postmaster", struct config, postmaster, STRING, NULL, 0,
+		"Address in the From field of bounces. Default: MAILER-DAEMON at hostname."),
+	TEXT("user", struct config, user, STRING, NULL, 0,
+		"User to become once all ports are bound. Only when started as root."),
+	TEXT("group", struct config, group, STRING, NULL, 0,
+		"Group to become, when it is not the user's own."),
+	TEXT("pid_file", struct config, pid_file, STRING, NULL, 0,
+		"File that names the process id while the relay runs."),
+	NUMBER("workers", struct config, workers, "0", 0, 256, 0,
+		"Threads for sessions. 0: one per processor core."),
+	NUMBER("outbound_max", struct config, outbound_max, "2000", 1, 1000000, 0,
+		"Outbound connections in all at the same time."),
+	SIZE("body_memory_max", struct config, body_memory_max, "16MiB", MIB, TIB, 0,
+		"Message content kept in memory. What is over it is read from the queue again when "
+		"it is "
+		"sent."),
+	TEXT("rules_file", struct config, rules_file, FILE, NULL, LIVE,
+		"Rules that classify the replies of receivers. Default: those built in."),
+	DURATION("drain_timeout", struct config, dispatch.drain_deadline, "30s", SECOND, HOUR, 0,
+		"How long running transactions may take to end after SIGTERM."),
+};
+
+static const struct option queue_options[] = {
+	TEXT("path", struct config, queue.path, STRING, "/var/lib/postern", 0,
+		"Directory of the queue; made when it is missing. On a local file system."),
+	SIZE("max_size", struct config, queue.max_size, "64GiB", 16 * MIB, 64 * TIB, 0,
+		"Size that the queue may grow to. When it is reached new mail gets 452 4.3.1, and "
+		"deliveries "
+		"go on."),
+	SIZE("reserve", struct config, queue.reserve, "0", MIB, TIB, ZERO,
+		"Part of max_size kept for settling deliveries when the queue is full. 0: a 64th, "
+		"at least "
+		"4 MiB."),
+	NUMBER("batch_max", struct config, queue.batch_max, "4096", 1, 65536, 0,
+		"Jobs in one transaction, so behind one sync, at most."),
+	NUMBER("gather_us", struct config, queue.gather_us, "0", 0, 100000, 0,
+		"Microseconds for which a small batch waits for company before it is committed."),
+	LIST("retry", struct config, policy.retry.schedule, policy.retry.nschedule, DURATIONS,
+		ms_t *, "5m,10m,20m,40m,1h,2h", 100, LIVE,
+		"Delays before the second attempt, the third, and so on. The last one repeats."),
+	{ "retry_jitter", OPTION_SHARE, AT(struct config, policy.retry.jitter, double), 0, "0.2", 0,
+		900,
+		"Share by which each delay is made longer or shorter at random, so that retries do "
+		"not come "
+		"in waves.",
+		LIVE, NULL },
+	DURATION("expire", struct config, policy.retry.expire, "48h", 10 * SECOND, 30 * DAY, LIVE,
+		"Age at which a message is given up and bounced. Usual are 24h to 72h."),
+	DURATION("delay_notice", struct config, policy.retry.delay_notice, "4h", 10 * SECOND,
+		30 * DAY, LIVE | ZERO,
+		"Age at which the sender is told that a message is late. 0: never."),
+	NUMBER("subnets_per_cycle", struct config, policy.retry.subnets_per_cycle, "3", 1,
+		POLICY_TRIED_MAX, LIVE,
+		"Source subnets that one message may try at once before it waits for its next "
+		"retry."),
+};
+
+static const struct option dispatch_options[] = {
+	NUMBER("window", struct config, dispatch.window, "200", 1, 100000, 0,
+		"Recipients of one domain in memory at most; the others wait in the queue."),
+	NUMBER("work_max", struct config, dispatch.work_max, "20000", 100, 10000000, 0,
+		"Recipients in memory in all."),
+};
+
+static const struct option dns_options[] = {
+	{ "servers", OPTION_SERVERS, AT(struct config, dispatch.dns.servers, const char *const *),
+		AT(struct config, dispatch.dns.nservers, unsigned), NULL, 0, 16,
+		"Resolvers, as address or address:port. Default: the system's. One on the same "
+		"machine is "
+		"best.",
+		0, NULL },
+	DURATION("timeout", struct config, dispatch.dns.timeout, "3s", 100, MINUTE, 0,
+		"Time-out of one try."),
+	NUMBER("tries", struct config, dispatch.dns.tries, "3", 1, 10, 0,
+		"Tries before a look-up fails."),
+	NUMBER("running_max", struct config, dispatch.dns.running_max, "500", 1, 60000, 0,
+		"Look-ups at the same time."),
+	NUMBER("waiting_max", struct config, dispatch.dns.waiting_max, "100000", 100, 10000000, 0,
+		"Look-ups that may wait for others to end. Above it they fail for the time being."),
+	NUMBER("cache_max", struct config, dispatch.dns.cache_max, "200000", 100, 100000000, 0,
+		"Names kept. The least recently used go first."),
+	DURATION("ttl_min", struct config, dispatch.dns.ttl_min, "5s", 0, HOUR, 0,
+		"Answers are kept for this long even when their TTL is shorter."),
+	DURATION("ttl_max", struct config, dispatch.dns.ttl_max, "1h", SECOND, 7 * DAY, 0,
+		"Answers are kept for no longer than this."),
+	DURATION("negative_ttl", struct config, dispatch.dns.negative_ttl, "1m", SECOND, DAY, 0,
+		"How long it is remembered that a name does not exist."),
+	DURATION("keep_addresses", struct config, dispatch.dns.keep_addresses, "5m", SECOND, DAY, 0,
+		"How long a host's earlier addresses are used on after they left the answer. "
+		"Microsoft "
+		"rotates them within seconds."),
+};
+
+static const struct option control_options[] = {
+	TEXT("socket", struct config, control_socket, STRING, "/run/postern/control.sock", 0,
+		"Unix socket through which the other commands reach the running relay. Empty: "
+		"none."),
+	{ "mode", OPTION_MODE, AT(struct config, control_mode, uint32_t), 0, "0660", 0, 0777,
+		"File mode of the socket: who may use it.", 0, NULL },
+};
+
+static const struct option http_options[] = {
+	{ "address", OPTION_HTTP, AT(struct config, http, struct config_http), 0, NULL, 0, 0,
+		"Address and port of metrics, health and the web page, all read only. Default: "
+		"none.",
+		0, NULL },
+};
+
+static const struct option log_options[] = {
+	TEXT("file", struct config, log.file, STRING, "-", 0,
+		"File of JSON lines, opened again on SIGUSR1. \"-\" is standard output."),
+	CHOICE("level", struct config, log.level, enum log_level, "info", log_levels, LIVE,
+		"Least important level that is written."),
+	SIZE("buffer_max", struct config, log.buffer_max, "16MiB", 64 * KIB, GIB, 0,
+		"Lines waiting to be written. Above it lines are dropped and counted, never waited "
+		"for."),
+};
+
+#define L struct listener_params
+static const struct option listener_options[] = {
+	{ "address", OPTION_ENDPOINTS, offsetof(L, addresses), AT(L, naddresses, unsigned), NULL, 0,
+		64, "Addresses and ports to listen on, such as \"0.0.0.0:25\" or \"[::]:25\".",
+		REQUIRED, NULL },
+	LIST("allow", L, allow, nallow, NETS, struct net *, NULL, 1024, 0,
+		"Networks whose clients may relay without authentication."),
+	UNBOUND("allow_world", BOOL, "false", 0, 0,
+		"Must be true to allow nearly the whole Internet. Such a listener is an open relay "
+		"unless "
+		"something else guards it."),
+	TEXT("pool", L, smtp.pool, NAME, NULL, 0,
+		"Source pool of mail that comes in here. Default: the only pool there is."),
+	FLAG("pool_header", L, smtp.pool_header, "false", 0,
+		"Let the header field X-Postern-Pool choose the pool. The field is taken out in "
+		"any case."),
+	TEXT("certificate", L, certificate, FILE, NULL, 0,
+		"Certificate with its chain (PEM): offers TLS."),
+	TEXT("key", L, key, FILE, NULL, 0, "Private key of the certificate (PEM)."),
+	TEXT("min_tls", L, min_tls, STRING, "1.2", 0, "Lowest version of TLS, \"1.2\" or \"1.3\"."),
+	FLAG("implicit_tls", L, implicit_tls, "false", 0,
+		"TLS from the first byte (port 465) instead of STARTTLS."),
+	FLAG("require_tls", L, smtp.require_tls, "false", 0, "Take no mail without TLS."),
+	TEXT("users_file", L, users_file, FILE, NULL, 0,
+		"Users who may relay after AUTH, one line each: name:crypt-hash, or "
+		"name:crypt-hash:pool."),
+	FLAG("require_auth", L, smtp.require_auth, "false", 0,
+		"Take no mail without AUTH, also from the networks in allow."),
+	FLAG("offer_auth_plain_text", L, smtp.offer_auth_plain_text, "false", 0,
+		"Offer AUTH without TLS to all clients, not only to this machine."),
+	FLAG("pool_by_user", L, pool_by_user, "true", 0,
+		"A user's own pool wins over the listener's."),
+	FLAG("proxy", L, proxy, "false", 0, "Expect a PROXY protocol preface (version 1 or 2)."),
+	LIST("proxy_from", L, proxy_from, nproxy_from, NETS, struct net *, NULL, 1024, 0,
+		"Proxies that are believed. Other clients are refused."),
+	NUMBER("sessions_max", L, sessions_max, "2000", 1, 1000000, 0,
+		"Sessions of this listener."),
+	NUMBER("sessions_per_client", L, sessions_per_client, "200", 1, 1000000, 0,
+		"Sessions from one client address."),
+	DURATION("command_timeout", L, command_timeout, "5m", SECOND, HOUR, 0,
+		"How long a client may stay silent between commands."),
+	DURATION("data_timeout", L, data_timeout, "3m", SECOND, HOUR, 0,
+		"How long a client may stay silent within a message."),
+	DURATION("session_max", L, session_max, "0", SECOND, 7 * DAY, ZERO,
+		"Life of a session. 0: no limit."),
+	SIZE("rate_min", L, rate_min, "64", 0, GIB, 0,
+		"Bytes a second that a message must keep up over a minute, or the session ends. 0: "
+		"none."),
+	SIZE("message_size_max", L, smtp.size_max, "50MiB", KIB, 2 * GIB, 0, "Size of a message."),
+	NUMBER("recipients_max", L, smtp.recipients_max, "1000", 1, 50000, 0,
+		"Recipients of a message; at least 100 are to be taken by RFC 5321. Above: 452 "
+		"4.5.3."),
+	NUMBER("messages_per_session", L, smtp.transactions_max, "0", 0, 1000000000, 0,
+		"Messages in one session. Above: 421. 0: no limit."),
+	NUMBER("command_line_max", L, smtp.line_max, "4096", 512, 65536, 0,
+		"Bytes of a command line."),
+	NUMBER("content_line_max", L, smtp.content_line_max, "0", 998, 1000000, ZERO,
+		"Bytes of a line of content. RFC 5322 knows 998. 0: no limit."),
+	NUMBER("header_max", L, smtp.header_max, "262144", 4096, 16777216, 0,
+		"Bytes of a header section that are looked at."),
+	NUMBER("errors_max", L, smtp.errors_max, "20", 1, 10000, 0,
+		"Bad commands before the session ends with 421 4.7.0."),
+	NUMBER("received_max", L, smtp.received_max, "50", 5, 1000, 0,
+		"Received fields in a message before it is refused as a loop, 554 5.4.6."),
+	CHOICE("bare_newline", L, smtp.bare_newline, enum bare_newline, "reject", bare_newlines, 0,
+		"What to do with a bare CR or LF in content: \"reject\" the message, or \"fix\" it "
+		"to CR LF. "
+		"It never ends a message and never passes as it came (SMTP smuggling)."),
+	SIZE("stream_over", L, smtp.stream_over, "256KiB", 8 * KIB, GIB, 0,
+		"Content over this size is moved to the queue while it comes in."),
+};
+#undef L
+
+static const struct option source_options[] = {
+	{ "address", OPTION_ADDRESS, AT(struct source_params, address, struct addr), 0, NULL, 0, 0,
+		"IP address that mail leaves from.", REQUIRED | LIVE, NULL },
+	TEXT("ehlo", struct source_params, ehlo, HOST, NULL, LIVE,
+		"EHLO name; should be the PTR name of the address. Default: hostname."),
+	{ "subnet", OPTION_NET, AT(struct source_params, subnet, struct net), 0, NULL, 0, 0,
+		"Network with which receivers will see this address as one. Default: its /24 or "
+		"/64.",
+		LIVE, NULL },
+};
+
+static const struct option pool_options[] = {
+	UNBOUND("sources", STRINGS, NULL, 4096, REQUIRED | LIVE,
+		"Names of the sources in this pool; \"NAME:3\" gives one three times the weight of "
+		"others."),
+};
+
+#define P struct provider_params
+static const struct option provider_options[] = {
+	LIST("mx", P, mx, nmx, STRINGS, char **, NULL, 256, LIVE,
+		"Patterns of MX host names by which the provider is known; \"*\" stands for any "
+		"text."),
+	{ "port", OPTION_PORT, AT(P, port, uint16_t), 0, "25", 1, 65535, "Port of its MX hosts.",
+		LIVE, NULL },
+	CHOICE("tls", P, tls, enum tls_mode, "opportunistic", tls_modes, LIVE,
+		"\"none\", \"opportunistic\" (clear text when TLS fails), \"require\" (any "
+		"certificate) or "
+		"\"verify\" (the certificate must fit the MX host)."),
+	TEXT("ca_file", P, ca_file, FILE, NULL, LIVE,
+		"Certificate authorities for tls = \"verify\". Default: the system's."),
+	FLAG("pipelining", P, pipelining, "true", LIVE, "Use PIPELINING where it is offered."),
+	FLAG("chunking", P, chunking, "true", LIVE, "Use CHUNKING (BDAT) where it is offered."),
+	NUMBER("recipients_per_transaction", P, recipients_per_transaction, "100", 1, 10000, LIVE,
+		"Recipients of one message in one transaction."),
+	NUMBER("connections", P, connections, "0", 0, 1000000, LIVE,
+		"Connections to the provider in all. 0: no limit of this kind."),
+	NUMBER("connections_per_geography", P, connections_per_geography, "0", 0, 1000000, LIVE,
+		"Connections to one of its geographies (EUR, NAM and so on). 0: no limit of this "
+		"kind."),
+	NUMBER("connections_per_cluster", P, connections_per_cluster, "20", 0, 1000000, LIVE,
+		"Connections to one of its clusters. 0: no limit of this kind."),
+	NUMBER("connections_per_cluster_subnet", P, connections_per_cluster_subnet, "0", 0, 1000000,
+		LIVE,
+		"Connections to one of its clusters from one of our subnets. 0: no limit of this "
+		"kind."),
+	NUMBER("connections_per_lane", P, connections_per_lane, "5", 0, 1000000, LIVE,
+		"Connections from one source to one cluster. 0: no limit of this kind."),
+	NUMBER("messages_per_connection", P, messages_per_connection, "100", 1, 1000000, LIVE,
+		"Messages after which a connection is ended."),
+	DURATION("connection_age_max", P, connection_age_max, "15m", SECOND, DAY, LIVE,
+		"Age at which a connection is ended. Microsoft ends it after some 20 minutes "
+		"itself."),
+	DURATION("connection_idle_max", P, connection_idle_max, "10s", 0, HOUR, LIVE,
+		"How long a connection without work is kept. It never blocks other work."),
+	RATE("lane_message_rate", P, lane_message_rate, "none", LIVE,
+		"Messages from one source to one cluster, such as \"600/1m\", or \"none\"."),
+	RATE("lane_connect_rate", P, lane_connect_rate, "none", LIVE,
+		"New connections from one source to one cluster, such as \"60/1m\", or \"none\"."),
+	DURATION("tls_failure_memory", P, tls_failure_memory, "1h", 0, 7 * DAY, LIVE,
+		"With tls = \"opportunistic\": how long clear text is used for a host whose TLS "
+		"failed."),
+	DURATION("timeout_connect", P, timeouts.connect, "30s", SECOND, HOUR, LIVE,
+		"TCP connection."),
+	DURATION("timeout_banner", P, timeouts.banner, "2m", SECOND, HOUR, LIVE, "Greeting."),
+	DURATION("timeout_ehlo", P, timeouts.ehlo, "2m", SECOND, HOUR, LIVE, "Reply to EHLO."),
+	DURATION("timeout_starttls", P, timeouts.starttls, "1m", SECOND, HOUR, LIVE,
+		"Reply to STARTTLS."),
+	DURATION("timeout_tls", P, timeouts.tls, "1m", SECOND, HOUR, LIVE, "TLS handshake."),
+	DURATION("timeout_mail", P, timeouts.mail, "5m", SECOND, HOUR, LIVE, "Reply to MAIL."),
+	DURATION("timeout_rcpt", P, timeouts.rcpt, "5m", SECOND, HOUR, LIVE, "Reply to RCPT."),
+	DURATION("timeout_data", P, timeouts.data, "2m", SECOND, HOUR, LIVE, "Reply to DATA."),
+	DURATION("timeout_body", P, timeouts.body, "3m", SECOND, HOUR, LIVE,
+		"Time in which the receiver must take some of the content."),
+	DURATION("timeout_eod", P, timeouts.eod, "10m", SECOND, HOUR, LIVE,
+		"Reply to the end of the content. Giving up early makes duplicates."),
+	DURATION("timeout_rset", P, timeouts.rset, "20s", SECOND, HOUR, LIVE, "Reply to RSET."),
+	DURATION("timeout_quit", P, timeouts.quit, "5s", 100, HOUR, LIVE, "Reply to QUIT."),
+};
+#undef P
+
+static const struct option sender_options[] = {
+	TEXT("pool", struct config_sender_pool, pool, NAME, NULL, REQUIRED | LIVE,
+		"Source pool of mail from senders at this domain, unless the user or "
+		"X-Postern-Pool chose."),
+};
+
+#define W struct config_warmup
+static const struct option warmup_options[] = {
+	TEXT("provider", W, provider, NAME, "microsoft365", LIVE,
+		"Provider at which the sources are new."),
+	LIST("sources", W, sources, nsources, STRINGS, char **, NULL, 4096, REQUIRED | LIVE,
+		"Names of the sources that are warmed up."),
+	TEXT("start", W, start, STRING, NULL, REQUIRED | LIVE, "First day, as \"2026-11-01\"."),
+	TEXT("ladder", W, ladder, NAME, NULL, LIVE, "Built-in plan by name. Either this or daily."),
+	LIST("daily", W, daily, ndaily, NUMBERS, uint32_t *, NULL, 400, LIVE,
+		"Messages on the first day, the second, and so on."),
+	TEXT("pace", W, pace, STRING, "even", LIVE,
+		"How a day's amount is spread: \"even\", \"hours\" or \"none\"."),
+	TEXT("overflow", W, overflow, STRING, "pool", LIVE,
+		"Where mail over the day's amount goes: warm sources of its \"pool\", \"wait\", or "
+		"\"pool:NAME\"."),
+};
+#undef W
+
+#define SINGLE(name, help, options)                                                                \
+	{                                                                                          \
+		name, help, options, COUNT(options), false, 0, 0, 0, 0                             \
+	}
+#define TITLED(name, help, options, s, array, n, title)                                            \
+	{                                                                                          \
+		name, help, options, COUNT(options), true, sizeof(s),                              \
+			AT(struct config, array, s *), AT(struct config, n, unsigned),             \
+			AT_TEXT(s, title)                                                          \
+	}
+
+const struct section sections[SECTION_COUNT] = {
+	[SECTION_ROOT] = SINGLE("", "Options outside all sections.", root_options),
+	[SECTION_QUEUE] = SINGLE("queue", "Where mail waits, and how long.", queue_options),
+	[SECTION_DISPATCH] =
+		SINGLE("dispatch", "How much waiting mail is held in memory.", dispatch_options),
+	[SECTION_DNS] = SINGLE("dns", "Look-ups of MX hosts and addresses.", dns_options),
+	[SECTION_CONTROL] =
+		SINGLE("control", "The operator's way into the running relay.", control_options),
+	[SECTION_HTTP] = SINGLE("http", "Metrics, health and the web page.", http_options),
+	[SECTION_LOG] = SINGLE("log", "Events and deliveries.", log_options),
+	[SECTION_LISTENER] = TITLED("listener", "Where and from whom mail is taken.",
+		listener_options, struct listener_params, listeners, nlisteners, name),
+	[SECTION_SOURCE] = TITLED("source", "One address that mail leaves from.", source_options,
+		struct source_params, policy.sources, policy.nsources, name),
+	[SECTION_POOL] = TITLED("pool", "A set of sources.", pool_options, struct pool_params,
+		policy.pools, policy.npools, name),
+	[SECTION_PROVIDER] = TITLED("provider",
+		"A receiver with limits of its own, known by its MX hosts. \"microsoft365\", "
+		"\"outlook\" "
+		"(Microsoft's consumer mail) and \"default\" (all others) are built in; what is "
+		"given here "
+		"overrides their values.",
+		provider_options, struct provider_params, policy.providers, policy.nproviders,
+		name),
+	[SECTION_SENDER] = TITLED("sender",
+		"Pool by sender domain. The title is a domain or a pattern such as "
+		"\"*.example.com\"; the "
+		"first that fits wins.",
+		sender_options, struct config_sender_pool, sender_pools, nsender_pools, pattern),
+	[SECTION_WARMUP] = TITLED("warmup", "How new sources are brought up to volume.",
+		warmup_options, struct config_warmup, warmups, nwarmups, name),
+};

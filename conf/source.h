@@ -1,0 +1,43 @@
+/* A configuration being read: the text's two readings, the lines (scan) and the values
+ * (libconfuse), together with what is made of them. */
+#pragma once
+
+#include <confuse.h>
+
+#include "diag.h"
+#include "option.h"
+#include "scan.h"
+
+struct source {
+	struct scan scan;
+	cfg_t *cfg;
+	cfg_opt_t *opts[SECTION_COUNT];
+	struct config *config;
+	struct diag *diag;
+	bool whole; /* read to its end: what is missing is really missing */
+};
+
+/* ---- parse.c: the text through libconfuse ---- */
+
+/* text is NUL-terminated and changed. 0, -ENOMEM; errors of syntax go to the diagnosis. */
+int source_parse(struct source *s, char *text);
+void source_deinit(struct source *s);
+/* The section as libconfuse has it; NULL when it was not given, or not reached. */
+cfg_t *source_section(const struct source *s, enum section_id id, unsigned i);
+unsigned source_count(const struct source *s, enum section_id id);
+/* Number of values given for an option, and one of them. */
+unsigned source_values(cfg_t *cfg, const char *option);
+const char *source_value(cfg_t *cfg, const char *option, unsigned i);
+bool source_flag(cfg_t *cfg, const char *option);
+
+/* ---- bind.c: values into the parameters ---- */
+int source_bind(struct source *s);
+
+/* ---- check.c, check_listener.c, check_warmup.c: what no single option can tell ---- */
+int source_check(struct source *s);
+int source_check_listeners(struct source *s);
+void source_check_warmups(struct source *s);
+bool config_has_pool(const struct config *c, const char *name);
+
+/* "listener \"internal\": " for messages, borrowed until the next call with the same buffer. */
+const char *section_label(char out[96], const struct section *kind, const char *title);

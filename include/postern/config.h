@@ -1,0 +1,82 @@
+/* The configuration file, checked and bound to each room's parameters. libconfuse syntax; the option
+ * tables in conf/ are the only place that knows names, bounds, defaults and help. */
+#pragma once
+
+#include "postern/buf.h"
+#include "postern/dispatch.h"
+#include "postern/log.h"
+#include "postern/policy.h"
+#include "postern/queue.h"
+#include "postern/worker.h"
+
+struct config_http {
+	struct addr addr;
+	uint16_t port;
+	bool enabled;
+};
+
+/* Pools by sender domain: pattern -> pool, first match wins. */
+struct config_sender_pool {
+	char *pattern, *pool;
+};
+
+/* A warm-up plan as written: checked here, given a meaning by whoever enforces it. */
+struct config_warmup {
+	char *name;
+	char *provider;
+	char **sources;
+	unsigned nsources;
+	char *start;     /* "2026-11-01" */
+	char *ladder;    /* NULL: daily */
+	uint32_t *daily; /* messages on day 1, 2, … */
+	unsigned ndaily;
+	char *pace;     /* "even" "hours" "none" */
+	char *overflow; /* "pool" "wait" "pool:NAME" */
+};
+
+struct config {
+	char *path;
+	char *hostname;           /* default: gethostname; a FQDN */
+	char *postmaster;         /* From of DSNs; NULL: MAILER-DAEMON@hostname */
+	char *user, *group;       /* privileges dropped to after binding; NULL: stay */
+	char *pid_file;           /* NULL: none */
+	unsigned workers;         /* 0: one per core */
+	uint32_t outbound_max;    /* connections of the process, all providers */
+	uint64_t body_memory_max; /* bytes of content in memory */
+	struct queue_params queue;
+	struct dispatch_params dispatch; /* with .dns */
+	struct log_params log;
+	char *control_socket;  /* NULL: none */
+	uint32_t control_mode; /* of the socket */
+	struct config_http http;
+	char *rules_file; /* NULL: built in, from conf/replies.rules */
+	/* .smtp is filled in, functions too; names and pools point into this config, and so does .smtp.arg */
+	struct listener_params *listeners;
+	unsigned nlisteners;
+	struct policy_params policy; /* sources, pools, providers, retry */
+	struct config_sender_pool *sender_pools;
+	unsigned nsender_pools;
+	struct config_warmup *warmups;
+	unsigned nwarmups;
+};
+
+/* 0, or -EINVAL with one "file:line: what, and what to do" per error in errors (as many as can be
+ * found), or -errno when the file cannot be read (said in errors as well). Warnings ("warning: " after
+ * the position) are appended on success too. Not reentrant: one load at a time in a process, as
+ * libconfuse's lexer is global. */
+int config_load(struct config **ret, const char *path, struct buf *errors);
+/* The same from memory; path is only for the messages. */
+int config_parse(struct config **ret, const char *path, struct slice text, struct buf *errors);
+struct config *config_free(struct config *c);
+/* Every option with type, default, bounds and help: as text for people, or (roff) as sections of the
+ * manual page. */
+int config_describe(struct buf *out, bool roff);
+/* The effective values, all defaults filled in, in the file's own syntax: it parses again to the same.
+ * only_changed: without those at their default. */
+int config_dump(struct buf *out, const struct config *c, bool only_changed);
+/* May these two replace one another while running? If not, one line per option that needs a restart
+ * is appended to why. What may change: sources, pools, providers, retry and expiry, sender pools,
+ * warm-up, the rules, log.level. */
+bool config_reloadable(const struct config *now, const struct config *next, struct buf *why);
+/* The rule text: of rules_file, or the built-in one. 0, -errno of reading. */
+int config_rules(const struct config *c, struct buf *text);

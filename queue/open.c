@@ -1,0 +1,351 @@
+/* Opening: everything that can be wrong with a directory and a file, told in words. */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "rawfile.h"
+#include "store.h"
+
+#define SCHEMA_KEY "schema"
+#define DATA_FILE  "data.mdb"
+#define LOCK_FILE  "postern.lock"
+/* Blocks kept allocated behind the file's end: what a few transactions of settling alone may need. */
+#define DISK_AHEAD (16u << 20)
+#define MAP_MIN	   (1u << 20)
+
+int complain(const struct complaint *c, int r, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (c->text && c->max > 0)
+		vsnprintf(c->text, c->max, fmt, ap);
+	va_end(ap);
+	return r;
+}
+
+static char *join(const char *dir, const char *name)
+{
+	char *s;
+
+	return asprintf(&s, "%s/%s", dir, name) < 0 ? NULL : s;
+}
+
+/* ---- directory and lock ---- */
+
+static int prepare_directory(struct store *s, const struct complaint *c)
+{
+	struct stat st;
+	int e;
+
+	if (!s->read_only && mkdir(s->dir, 0700) < 0 && errno != EEXIST) {
+		e = errno;
+		if (e == ENOENT)
+			return complain(c, -e,
+				"%s: cannot make the queue directory: the directory above it does not "
+				"exist; make it first",
+				s->dir);
+		return complain(c, -e, "%s: cannot make the queue directory: %s", s->dir, strerror(e));
+	}
+	if (stat(s->dir, &st) < 0) {
+		e = errno;
+		return complain(c, -e, "%s: cannot open the queue directory: %s", s->dir, strerror(e));
+	}
+	if (!S_ISDIR(st.st_mode))
+		return complain(c, -ENOTDIR,
+			"%s: is not a directory; the queue needs a directory of its own", s->dir);
+	return 0;
+}
+
+static int lock_taken(const struct complaint *c, const char *file, int fd)
+{
+	char text[32] = "";
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	long pid = n > 0 ? strtol(text, NULL, 10) : 0;
+
+	if (pid > 0)
+		return complain(c, -EBUSY,
+			"%s: the queue is in use by process %ld; stop that one first, or give this one a "
+			"queue directory of its own",
+			file, pid);
+	return complain(c, -EBUSY,
+		"%s: the queue is in use by another process; stop that one first, or give this one a queue "
+		"directory of its own",
+		file);
+}
+
+/* flock, not fcntl: it belongs to the open file, so that nothing else in the process can lose it by
+ * closing the same file. It ends with the process, however that ends. */
+static int take_lock(struct store *s, const struct complaint *c)
+{
+	char *file = join(s->dir, LOCK_FILE);
+	char text[32];
+	int r = 0, n;
+
+	if (!file)
+		return complain(c, -ENOMEM, "%s: out of memory", s->dir);
+	s->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0) {
+		r = -errno;
+		complain(c, r, "%s: cannot open the lock file: %s; the relay's user must own the queue directory "
+			       "and its files",
+			file, strerror(-r));
+		goto out;
+	}
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		r = errno == EWOULDBLOCK ? lock_taken(c, file, s->lock_fd) :
+					   complain(c, -errno, "%s: cannot lock: %s", file, strerror(errno));
+		goto out;
+	}
+	/* for people and for the sentence above; the lock itself does not need it */
+	n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+	if (ftruncate(s->lock_fd, 0) < 0 || pwrite(s->lock_fd, text, (size_t)n, 0) < 0)
+		r = errno == ENOSPC ? 0 : complain(c, -errno, "%s: cannot write: %s", file, strerror(errno));
+out:
+	free(file);
+	return r;
+}
+
+/* ---- the file, before LMDB sees it ---- */
+
+static int judge_file(struct store *s, const struct complaint *c, int fd)
+{
+	struct raw_meta m = { 0 };
+	enum raw_state st = RAW_EMPTY;
+	int r = raw_meta_read(fd, &m, &st);
+
+	if (r)
+		return complain(c, r, "%s: cannot read: %s", s->file, strerror(-r));
+	switch (st) {
+	case RAW_OK:
+		break;
+	case RAW_EMPTY:
+		return 0;
+	case RAW_FOREIGN:
+		return complain(c, -EINVAL,
+			"%s: is not a queue of this relay, or its first pages are destroyed; move it away, "
+			"or give the relay another queue directory",
+			s->file);
+	case RAW_OTHER_VERSION:
+		return complain(c, -EPROTO,
+			"%s: was written by another version of LMDB (this one is %s); open it with the "
+			"version that wrote it",
+			s->file, MDB_VERSION_STRING);
+	case RAW_DAMAGED:
+		return complain(c, -EBADMSG,
+			"%s: is damaged: its first pages make no sense; restore it from a copy, or move it "
+			"away and start with an empty queue",
+			s->file);
+	case RAW_TRUNCATED:
+		return complain(c, -EBADMSG,
+			"%s: is damaged: it was cut to %" PRIu64 " bytes and needs at least %" PRIu64
+			"; restore it from a copy, or move it away and start with an empty queue",
+			s->file, m.file_size, (m.last_page + 1) * m.page_size);
+	}
+	if (s->map_size < (m.last_page + 1) * m.page_size)
+		return complain(c, -EFBIG,
+			"%s: has %" PRIu64 " bytes in use, more than the configured size of %" PRIu64
+			"; raise the queue's max_size",
+			s->file, (m.last_page + 1) * m.page_size, s->map_size);
+	return 0;
+}
+
+static int look_at_file(struct store *s, const struct complaint *c)
+{
+	int fd = open(s->file, O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0) {
+		r = -errno;
+		if (r == -ENOENT && !s->read_only)
+			return 0;
+		if (r == -ENOENT)
+			return complain(c, r, "%s: does not exist: there is no queue in %s", s->file, s->dir);
+		return complain(c, r, "%s: cannot open: %s; the relay's user must own the queue directory and its "
+				      "files",
+			s->file, strerror(-r));
+	}
+	r = judge_file(s, c, fd);
+	close(fd);
+	return r;
+}
+
+/* ---- schema ---- */
+
+/* One row for each older schema that can still be brought up to date: run changes the trees of `from` to
+ * those of from + 1, in the transaction that also writes the new number. */
+static const struct upgrade {
+	uint32_t from;
+	int (*run)(struct store *s, MDB_txn *txn);
+} upgrades[] = {
+	{ 0, NULL }, /* no release has had an older one than schema 1 */
+};
+
+static int upgrade(struct store *s, MDB_txn *txn, uint32_t from)
+{
+	int r;
+
+	for (; from < STORE_SCHEMA; from++) {
+		r = -EPROTO;
+		for (unsigned i = 0; i < sizeof(upgrades) / sizeof(upgrades[0]); i++) {
+			if (upgrades[i].run && upgrades[i].from == from)
+				r = upgrades[i].run(s, txn);
+		}
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int put_schema(struct store *s, MDB_txn *txn)
+{
+	uint32_t n = htole32(STORE_SCHEMA);
+	MDB_val key = val_of(SCHEMA_KEY, sizeof(SCHEMA_KEY) - 1), v = val_of(&n, sizeof(n));
+
+	return lmdb_errno(mdb_put(txn, s->main, &key, &v, 0));
+}
+
+static int judge_schema(struct store *s, MDB_txn *txn, const struct complaint *c, uint32_t *have)
+{
+	MDB_val key = val_of(SCHEMA_KEY, sizeof(SCHEMA_KEY) - 1), v;
+	MDB_stat st = { 0 };
+	uint32_t n;
+	int rc = mdb_get(txn, s->main, &key, &v);
+
+	if (rc == MDB_NOTFOUND) {
+		rc = mdb_stat(txn, s->main, &st);
+		if (!rc && st.ms_entries == 0) {
+			*have = 0;
+			return s->read_only ? complain(c, -ENOENT, "%s: is empty: no queue was made here yet",
+						      s->file) :
+					      0;
+		}
+		return complain(c, -EINVAL,
+			"%s: is an LMDB file, but not a queue of this relay; give the relay another queue "
+			"directory",
+			s->file);
+	}
+	if (rc)
+		return complain(c, lmdb_errno(rc), "%s: cannot read: %s", s->file, mdb_strerror(rc));
+	if (v.mv_size != sizeof(n))
+		return complain(c, -EBADMSG,
+			"%s: is damaged: its schema number makes no sense; restore it from a copy", s->file);
+	memcpy(&n, v.mv_data, sizeof(n));
+	n = le32toh(n);
+	if (n > STORE_SCHEMA)
+		return complain(c, -EPROTO,
+			"%s: was written by a newer version (schema %u; this one knows %u); run the newer "
+			"version, or give this one another queue directory",
+			s->file, n, STORE_SCHEMA);
+	if (n < STORE_SCHEMA && s->read_only)
+		return complain(c, -EPROTO, "%s: has the older schema %u; start the relay once to upgrade it",
+			s->file, n);
+	*have = n;
+	return 0;
+}
+
+/* have 0: an empty file becomes a queue. */
+static int settle_schema(struct store *s, const struct complaint *c)
+{
+	MDB_txn *txn = NULL;
+	uint32_t have = 0;
+	int r, rc;
+
+	rc = mdb_txn_begin(s->env, NULL, s->read_only ? MDB_RDONLY : 0, &txn);
+	if (!rc)
+		rc = mdb_dbi_open(txn, NULL, 0, &s->main);
+	if (rc) {
+		r = complain(c, lmdb_errno(rc), "%s: cannot begin to read: %s", s->file, mdb_strerror(rc));
+		goto out;
+	}
+	r = judge_schema(s, txn, c, &have);
+	if (r || have == STORE_SCHEMA)
+		goto out;
+	if (have > 0)
+		r = upgrade(s, txn, have);
+	else
+		r = store_totals_put(s, txn, &(struct totals){ 0 });
+	if (!r)
+		r = put_schema(s, txn);
+	if (!r) {
+		r = lmdb_errno(mdb_txn_commit(txn));
+		txn = NULL;
+	}
+	if (r)
+		complain(c, r, "%s: cannot write: %s", s->file, strerror(-r));
+out:
+	if (txn)
+		mdb_txn_abort(txn);
+	return r;
+}
+
+/* ---- all of it ---- */
+
+static int prepare(struct store *s, const struct queue_params *p)
+{
+	pthread_rwlockattr_t attr;
+
+	*s = (struct store){ .lock_fd = -1, .read_only = p->read_only, .disk_ahead = DISK_AHEAD };
+	pthread_rwlockattr_init(&attr);
+	/* a steady stream of readers must not keep the writer from reopening */
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&s->guard, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	pthread_mutex_init(&s->pool_lock, NULL);
+	s->map_size = (p->max_size > MAP_MIN ? p->max_size : MAP_MIN) & ~(uint64_t)65535;
+	s->dir = strdup(p->path);
+	s->file = s->dir ? join(s->dir, DATA_FILE) : NULL;
+	return s->file ? 0 : -ENOMEM;
+}
+
+int store_open(struct store *s, const struct queue_params *p, const struct complaint *c)
+{
+	int r = prepare(s, p);
+
+	if (r)
+		return complain(c, r, "%s: out of memory", p->path);
+	r = prepare_directory(s, c);
+	if (!r && !s->read_only)
+		r = take_lock(s, c);
+	if (!r)
+		r = look_at_file(s, c);
+	if (r)
+		goto out;
+	r = store_env_open(s);
+	if (r) {
+		complain(c, r, "%s: cannot open: %s%s", s->file, strerror(-r),
+			r == -ENOMEM ? "; the queue's max_size may be more than the address space allows" :
+				       "; the relay's user must own the queue directory and its files");
+		goto out;
+	}
+	r = settle_schema(s, c);
+	if (r)
+		goto out;
+	r = store_env_ready(s);
+	if (r)
+		complain(c, r, "%s: cannot open its trees: %s; run check-queue", s->file, strerror(-r));
+out:
+	if (r)
+		store_close(s);
+	return r;
+}
+
+void store_close(struct store *s)
+{
+	if (!s->dir)
+		return;
+	store_env_close(s);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	pthread_rwlock_destroy(&s->guard);
+	pthread_mutex_destroy(&s->pool_lock);
+	free(s->file);
+	free(s->dir);
+	*s = (struct store){ .lock_fd = -1 };
+}

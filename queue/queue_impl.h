@@ -1,0 +1,64 @@
+/* struct queue, shared by the writer's side and the reading side. */
+#pragma once
+
+#include "store.h"
+#include "work.h"
+
+#define FIXES_MAX 64u
+
+/* Jobs in order, each linked by its node. */
+struct job_list {
+	struct mpsc_node *first, *last;
+	uint32_t n;
+};
+
+struct queue {
+	struct store store;
+	struct queue_params params;
+	uint64_t reserve;
+
+	atomic_uint_least64_t next_id, id_limit;
+	atomic_bool ids_short; /* the writer shall extend id_limit */
+
+	struct mpsc inbox;
+	struct mpsc *fresh;
+	atomic_uint_least64_t waiting; /* jobs posted and not answered */
+
+	bool started;
+	pthread_t thread;
+	pthread_mutex_t lock; /* of what follows, up to the next comment */
+	pthread_cond_t cond;
+	bool woken, closing;
+	struct queue_stats stats; /* as of the last commit */
+	/* found by readers, repaired by the writer. Full: found again later */
+	struct fix fixes[FIXES_MAX];
+	uint32_t nfixes;
+
+	/* the writer's own */
+	struct work work;
+	struct job_list todo;
+	struct job_list lazy; /* learned state, waits for company */
+	uint64_t lazy_since_us;
+	struct queue_job **batch;
+	uint32_t batch_max, last_batch;
+	uint64_t last_commit_us, reopen_at_us;
+	/* moving young entries into the due index, domain by domain */
+	struct young_domain *sweep;
+	uint32_t nsweep, sweep_pos;
+	uint64_t chores_at_us; /* not before, after they failed */
+	bool loose_waits;  /* bodies to remove are left */
+	bool suspect;	   /* a commit failed for a reason other than space: reopen first */
+	struct queue_stats now; /* copied to stats after each transaction */
+};
+
+/* writer.c */
+void *queue_writer(void *arg);
+void queue_wake(void *arg);
+bool queue_ask_fix(struct queue *q, const struct fix *f); /* any thread; false: full */
+
+/* sweep.c: the writer's */
+int sweep_load(struct queue *q); /* at start: the index of young recipients from their tree */
+int sweep_step(struct queue *q); /* in a transaction */
+bool sweep_waits(struct queue *q);
+
+#define QUEUE_ID_BLOCK (1ull << 32)

@@ -1,0 +1,255 @@
+/* Outcomes: recipients that are done or wait on, messages that end, and the operator's flags. */
+#include <errno.h>
+
+#include "work.h"
+
+/* Chunks removed with the message itself; the rest of a large body goes in transactions of its own, so that
+ * no transaction, and no one who waits for it, grows with the size of a message. */
+#define CHUNKS_AT_ONCE 64u
+
+static int get_record(struct work *w, uint64_t id, uint32_t sub, MDB_val *v)
+{
+	struct mail_key k = mail_key(id, sub);
+	MDB_val key = val_of(k.b, sizeof(k.b));
+
+	return mdb_cursor_get(w->mail, &key, v, MDB_SET);
+}
+
+/* -ENOENT, -EBADMSG; the error changes nothing. */
+static int get_envelope(struct work *w, uint64_t id, struct envelope_brief *ret)
+{
+	MDB_val v;
+	int rc = get_record(w, id, 0, &v);
+
+	if (rc)
+		return lmdb_errno(rc);
+	return envelope_brief(ret, slice_of_val(v));
+}
+
+static bool is_held(struct work *w, uint64_t id)
+{
+	struct envelope_brief e;
+
+	return get_envelope(w, id, &e) == 0 && (e.flags & MESSAGE_HELD);
+}
+
+/* Whether some recipient is left. The envelope then stays. */
+static int any_left(struct work *w, uint64_t id, bool *ret)
+{
+	struct mail_key k = mail_key(id, 1);
+	MDB_val key = val_of(k.b, sizeof(k.b)), v;
+	int rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
+
+	if (rc && rc != MDB_NOTFOUND)
+		return work_fail(w, rc);
+	*ret = !rc && key.mv_size == MAIL_KEY_LEN && get_be64(key.mv_data) == id &&
+		get_be32((char *)key.mv_data + 8) < MAIL_BODY;
+	return 0;
+}
+
+static int remove_message(struct work *w, uint64_t id)
+{
+	struct envelope_brief e = { 0 };
+	struct mail_key k = mail_key(id, 0);
+	MDB_val key = val_of(k.b, sizeof(k.b)), v;
+	uint32_t removed = 0;
+	int rc;
+
+	/* a damaged envelope ends with its last recipient like any other; its size is then unknown */
+	if (get_envelope(w, id, &e))
+		e.size = 0;
+	rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
+	while (!rc && key.mv_size == MAIL_KEY_LEN && get_be64(key.mv_data) == id) {
+		if (++removed > CHUNKS_AT_ONCE) {
+			int r = work_loose_set(w, id, e.size, true);
+
+			w->more_loose = true;
+			if (r)
+				return r;
+			break;
+		}
+		rc = mdb_cursor_del(w->mail, 0);
+		if (!rc)
+			rc = mdb_cursor_get(w->mail, &key, &v, MDB_NEXT);
+	}
+	if (rc && rc != MDB_NOTFOUND)
+		return work_fail(w, rc);
+	w->pages += removed / 8;
+	w->totals.messages -= w->totals.messages > 0;
+	w->totals.bytes -= e.size < w->totals.bytes ? e.size : w->totals.bytes;
+	return 0;
+}
+
+static int rcpt_gone(struct work *w, const struct queue_settle *j, const struct queue_settle_rcpt *o, MDB_val v)
+{
+	struct recipient_brief b;
+	bool was;
+	int r = recipient_brief(&b, slice_of_val(v));
+
+	/* The record's own idea of its index entry is right, whatever happened since it was read. If
+	 * it cannot be read, the settler's will do: a recipient that is done is done. */
+	if (r && o->domain && strlen(o->domain) <= DOMAIN_MAX)
+		b = (struct recipient_brief){ .domain = slice_of(o->domain), .due = o->old_due };
+	else if (r)
+		return r;
+	/* the mail cursor stands on the record; due is another tree: v stays where it is until mail changes */
+	r = work_due_remove(w, b.domain, b.due, j->id, o->index, &was);
+	if (r)
+		return r;
+	w->dirty = true;
+	r = work_fail(w, mdb_cursor_del(w->mail, 0));
+	w->totals.recipients -= w->totals.recipients > 0;
+	w->settled++;
+	return r;
+}
+
+static int rcpt_defer(struct work *w, const struct queue_settle *j, const struct queue_settle_rcpt *o, MDB_val v)
+{
+	struct mail_key k = mail_key(j->id, o->index + 1);
+	struct recipient_brief b;
+	char domain[DOMAIN_MAX];
+	struct slice d = { domain, 0 };
+	bool was;
+	int r = recipient_brief(&b, slice_of_val(v));
+
+	if (r)
+		return r;
+	if (b.domain.n > DOMAIN_MAX)
+		return -EBADMSG;
+	memcpy(domain, b.domain.p, b.domain.n);
+	d.n = b.domain.n;
+	buf_reset(&w->record);
+	r = recipient_restate(&w->record, &b, &o->state);
+	if (r)
+		return r;
+	r = work_due_remove(w, d, b.due, j->id, o->index, &was);
+	if (!r)
+		r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(w->record.p, w->record.len), 0);
+	/* Who had no entry is held, and gets one when released. Looked up only then: it is rare. */
+	if (!r && (was || !is_held(w, j->id)))
+		r = work_due_add(w, d, o->state.due, j->id, o->index);
+	return r;
+}
+
+int work_settle(struct work *w, const struct queue_settle *j)
+{
+	bool changed = false, left = true;
+	int r = 0;
+
+	for (uint32_t i = 0; i < j->n && !r; i++) {
+		const struct queue_settle_rcpt *o = &j->rcpts[i];
+		MDB_val v;
+		int rc = o->index < MAIL_BODY - 2 ? get_record(w, j->id, o->index + 1, &v) : MDB_NOTFOUND;
+
+		if (rc == MDB_NOTFOUND)
+			continue; /* removed by the operator meanwhile */
+		if (rc)
+			return work_fail(w, rc);
+		r = o->outcome == OUTCOME_GONE ? rcpt_gone(w, j, o, v) : rcpt_defer(w, j, o, v);
+		w->broken |= r && changed;
+		changed = true;
+	}
+	if (r)
+		return r;
+	if (!changed && j->n > 0)
+		return -ENOENT;
+	w->pages += 2 * j->n;
+	for (uint32_t i = 0; i < j->ndsn && !r; i++)
+		r = work_accept_notice(w, j->dsn[i]);
+	if (!r)
+		r = any_left(w, j->id, &left);
+	if (!r && !left)
+		r = remove_message(w, j->id);
+	w->broken |= r && changed;
+	return r;
+}
+
+/* ---- flags ---- */
+
+static int flag_recipient(struct work *w, const struct queue_flag *j, uint32_t sub, MDB_val v)
+{
+	struct mail_key k = mail_key(j->id, sub);
+	struct recipient_brief b;
+	char domain[DOMAIN_MAX];
+	struct slice d = { domain, 0 };
+	struct recipient rcpt;
+	struct queue_rcpt_state st;
+	struct arena a;
+	bool was;
+	int r;
+
+	arena_init(&a, 0);
+	r = recipient_brief(&b, slice_of_val(v));
+	if (!r && b.domain.n > DOMAIN_MAX)
+		r = -EBADMSG;
+	if (!r)
+		r = recipient_decode(&rcpt, &st, slice_of_val(v), &a);
+	if (r)
+		goto out;
+	memcpy(domain, b.domain.p, b.domain.n);
+	d.n = b.domain.n;
+	r = work_due_remove(w, d, b.due, j->id, sub - 1, &was);
+	if (r || j->op == FLAG_HOLD)
+		goto out;
+	st.due = j->now;
+	buf_reset(&w->record);
+	r = recipient_restate(&w->record, &b, &st);
+	if (!r)
+		r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(w->record.p, w->record.len), 0);
+	if (!r)
+		r = work_due_add(w, d, j->now, j->id, sub - 1);
+out:
+	w->broken |= r != 0;
+	arena_deinit(&a);
+	return r;
+}
+
+static int flag_envelope(struct work *w, const struct queue_flag *j, const struct envelope_brief *e)
+{
+	struct mail_key k = mail_key(j->id, 0);
+	uint32_t flags = j->op == FLAG_HOLD ? e->flags | MESSAGE_HELD : e->flags & ~(uint32_t)MESSAGE_HELD;
+	int r;
+
+	if (flags == e->flags)
+		return 0;
+	buf_reset(&w->record);
+	r = envelope_reflag(&w->record, e, flags);
+	if (r)
+		return r;
+	return work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(w->record.p, w->record.len), 0);
+}
+
+int work_flag(struct work *w, const struct queue_flag *j, uint32_t *changed)
+{
+	struct envelope_brief e;
+	uint32_t sub = 1;
+	int r = get_envelope(w, j->id, &e), rc;
+
+	*changed = 0;
+	if (r)
+		return r;
+	/* due now is for what waits for its time; what is held waits for its release */
+	if (j->op == FLAG_DUE_NOW && (e.flags & MESSAGE_HELD))
+		return 0;
+	if (j->op == FLAG_RELEASE && !(e.flags & MESSAGE_HELD))
+		return 0;
+	r = flag_envelope(w, j, &e);
+	while (!r) {
+		struct mail_key k = mail_key(j->id, sub);
+		MDB_val key = val_of(k.b, sizeof(k.b)), v;
+
+		rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
+		if (rc && rc != MDB_NOTFOUND)
+			return work_fail(w, rc);
+		if (rc || key.mv_size != MAIL_KEY_LEN || get_be64(key.mv_data) != j->id)
+			break;
+		sub = get_be32((char *)key.mv_data + 8);
+		if (sub >= MAIL_BODY)
+			break;
+		r = flag_recipient(w, j, sub, v);
+		++*changed;
+		sub++;
+	}
+	w->pages += 3ull * *changed;
+	return r;
+}

@@ -1,0 +1,563 @@
+/* The writer thread: jobs in, one transaction and one sync for many of them, answers out. */
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "postern/must.h"
+#include "queue_impl.h"
+
+/* Pages a transaction writes at most, about: its dirty pages are memory of ours until the commit. */
+#define PAGES_MAX 1024u
+/* After a failure for lack of space the rest goes in transactions of this many jobs, which need few new
+ * pages each and give some back to the next but one. */
+#define GROUP_AFTER_FULL 64u
+/* Bodies without message removed along with other work, and in a transaction of their own. */
+#define REAP_ALONG 256u
+#define REAP_ALONE 1024u
+/* How long learned state waits for company. */
+#define LAZY_US	 1000000u
+#define LAZY_MAX 1024u
+/* A batch gathers only when the last one was just now. */
+#define GATHER_FRESH_US 10000u
+#define GATHER_STEP_US	50u
+#define REOPEN_EVERY_US 100000u
+/* Chores that failed (no space, damage) are left alone for so long: jobs must not wait for them. */
+#define CHORES_AGAIN_US 1000000u
+#define MAILBOXES	64u
+
+/* ---- waking ---- */
+
+void queue_wake(void *arg)
+{
+	struct queue *q = arg;
+
+	pthread_mutex_lock(&q->lock);
+	q->woken = true;
+	pthread_cond_signal(&q->cond);
+	pthread_mutex_unlock(&q->lock);
+}
+
+bool queue_ask_fix(struct queue *q, const struct fix *f)
+{
+	bool room;
+
+	if (q->params.read_only)
+		return false;
+	pthread_mutex_lock(&q->lock);
+	room = q->nfixes < FIXES_MAX;
+	if (room) {
+		q->fixes[q->nfixes++] = *f;
+		q->woken = true;
+		pthread_cond_signal(&q->cond);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return room;
+}
+
+static void wait_for_work(struct queue *q, uint64_t until_us)
+{
+	const struct timespec until = { .tv_sec = (time_t)(until_us / 1000000u),
+		.tv_nsec = (long)(until_us % 1000000u) * 1000 };
+
+	pthread_mutex_lock(&q->lock);
+	while (!q->woken && !q->closing) {
+		if (!until_us)
+			pthread_cond_wait(&q->cond, &q->lock);
+		else if (pthread_cond_timedwait(&q->cond, &q->lock, &until) == ETIMEDOUT)
+			break;
+	}
+	q->woken = false;
+	pthread_mutex_unlock(&q->lock);
+}
+
+/* ---- job lists ---- */
+
+static struct queue_job *job_of(struct mpsc_node *n)
+{
+	return (struct queue_job *)((char *)n - offsetof(struct queue_job, node));
+}
+
+static void list_add(struct job_list *l, struct mpsc_node *n)
+{
+	n->next = NULL;
+	if (l->last)
+		l->last->next = n;
+	else
+		l->first = n;
+	l->last = n;
+	l->n++;
+}
+
+static struct queue_job *list_take(struct job_list *l)
+{
+	struct mpsc_node *n = l->first;
+
+	l->first = n->next;
+	if (!l->first)
+		l->last = NULL;
+	l->n--;
+	return job_of(n);
+}
+
+static void collect(struct queue *q)
+{
+	struct mpsc_node *n = mpsc_take_all(&q->inbox);
+
+	while (n) {
+		struct mpsc_node *next = n->next;
+
+		if (job_of(n)->kind == QUEUE_STATE && q->lazy.n < LAZY_MAX) {
+			if (q->lazy.n == 0)
+				q->lazy_since_us = clock_mono_us();
+			list_add(&q->lazy, n);
+		} else {
+			list_add(&q->todo, n);
+		}
+		n = next;
+	}
+}
+
+/* Lets a small batch grow to what the last one was, as long as gather_us allows. Looks at times instead of
+ * being woken for each job: the producers post into a box that is not empty, which costs them nothing. */
+static void gather(struct queue *q)
+{
+	const struct timespec step = { .tv_nsec = GATHER_STEP_US * 1000 };
+	uint64_t now, until;
+
+	if (q->params.gather_us == 0 || q->last_batch < 2 || q->todo.n >= q->last_batch)
+		return;
+	now = clock_mono_us();
+	if (now - q->last_commit_us > GATHER_FRESH_US)
+		return;
+	until = now + q->params.gather_us;
+	while (q->todo.n < q->last_batch && now < until) {
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
+		collect(q);
+		now = clock_mono_us();
+	}
+}
+
+/* ---- answers ---- */
+
+/* One post and at most one wake for each mailbox and transaction. */
+struct answers {
+	struct mpsc *box[MAILBOXES];
+	struct mpsc_batch batch[MAILBOXES];
+	unsigned n, last;
+};
+
+static void answers_flush(struct answers *a)
+{
+	for (unsigned i = 0; i < a->n; i++)
+		mpsc_batch_post(&a->batch[i], a->box[i]);
+	a->n = a->last = 0;
+}
+
+static void answers_add(struct answers *a, struct mpsc *box, struct mpsc_node *node)
+{
+	unsigned i = a->last;
+
+	if (i >= a->n || a->box[i] != box) {
+		for (i = 0; i < a->n && a->box[i] != box; i++)
+			;
+	}
+	if (i == MAILBOXES) {
+		answers_flush(a);
+		i = 0;
+	}
+	if (i == a->n) {
+		a->box[i] = box;
+		a->batch[i] = (struct mpsc_batch){ 0 };
+		a->n++;
+	}
+	a->last = i;
+	mpsc_batch_add(&a->batch[i], node);
+}
+
+static void announce(struct queue *q, struct answers *out, const struct queue_accept *a)
+{
+	struct message *m = a->message;
+
+	if (!q->fresh)
+		return;
+	m->first_due = a->due;
+	message_ref(m);
+	answers_add(out, q->fresh, &m->fresh_node);
+}
+
+static void answer(struct queue *q, struct answers *out, struct queue_job *job, int result)
+{
+	if (job->kind == QUEUE_ACCEPT && !result)
+		announce(q, out, (struct queue_accept *)job);
+	if (job->kind == QUEUE_SETTLE && !result) {
+		struct queue_settle *s = (struct queue_settle *)job;
+
+		for (uint32_t i = 0; i < s->ndsn; i++)
+			announce(q, out, s->dsn[i]);
+	}
+	if (job->kind == QUEUE_APPEND) {
+		struct queue_append *a = (struct queue_append *)job;
+
+		body_blocks_free(a->blocks);
+		a->blocks = NULL;
+	}
+	job->result = result;
+	atomic_fetch_sub_explicit(&q->waiting, 1, memory_order_relaxed);
+	if (job->reply_to)
+		answers_add(out, job->reply_to, &job->node);
+	else
+		free(job);
+}
+
+/* ---- one transaction ---- */
+
+static int execute(struct work *w, struct queue_job *job)
+{
+	switch (job->kind) {
+	case QUEUE_ACCEPT:
+		return work_accept(w, (struct queue_accept *)job);
+	case QUEUE_APPEND:
+		return work_append(w, (struct queue_append *)job);
+	case QUEUE_DISCARD:
+		return work_discard(w, ((struct queue_append *)job)->id);
+	case QUEUE_SETTLE:
+		return work_settle(w, (struct queue_settle *)job);
+	case QUEUE_STATE:
+		return work_state(w, (struct queue_state_put *)job);
+	case QUEUE_FLAG:
+		return work_flag(w, (struct queue_flag *)job, &((struct queue_flag *)job)->changed);
+	case QUEUE_FENCE:
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int run_fixes(struct queue *q)
+{
+	struct fix fixes[FIXES_MAX];
+	uint32_t n;
+	int r = 0;
+
+	pthread_mutex_lock(&q->lock);
+	n = q->nfixes;
+	memcpy(fixes, q->fixes, n * sizeof(fixes[0]));
+	q->nfixes = 0;
+	pthread_mutex_unlock(&q->lock);
+	for (uint32_t i = 0; i < n && !r; i++)
+		r = work_fix(&q->work, &fixes[i]);
+	return r;
+}
+
+/* What the writer does for itself, along with the jobs. */
+static int housekeeping(struct queue *q, uint32_t reap)
+{
+	struct work *w = &q->work;
+	uint64_t next = atomic_load_explicit(&q->next_id, memory_order_relaxed);
+	int r;
+
+	if (next + QUEUE_ID_BLOCK / 2 > w->totals.id_limit) {
+		w->totals.id_limit = next + QUEUE_ID_BLOCK;
+		w->dirty = true;
+	}
+	if (clock_mono_us() < q->chores_at_us)
+		return 0;
+	r = run_fixes(q);
+	if (!r && (q->loose_waits || w->more_loose))
+		r = work_reap(w, reap);
+	return r ? r : sweep_step(q);
+}
+
+static void publish(struct queue *q, bool failed)
+{
+	struct work *w = &q->work;
+
+	if (!failed) {
+		q->now.messages = w->totals.messages;
+		q->now.recipients = w->totals.recipients;
+		q->now.content_bytes = w->totals.bytes;
+		q->now.accepted += w->accepted;
+		q->now.settled += w->settled;
+		q->now.full = w->room < 64;
+		atomic_store_explicit(&q->id_limit, w->totals.id_limit, memory_order_relaxed);
+		atomic_store(&q->ids_short, false);
+	} else {
+		q->now.failed_commits++;
+	}
+	q->now.bytes_max = q->store.map_size;
+	pthread_mutex_lock(&q->lock);
+	q->stats = q->now;
+	pthread_mutex_unlock(&q->lock);
+}
+
+static int commit(struct queue *q)
+{
+	struct work *w = &q->work;
+	bool dirty = w->dirty;
+	uint64_t from = clock_mono_us();
+	int r;
+
+	q->now.bytes_used = store_pages_used(&q->store, w->txn) * q->store.page_size;
+	r = work_commit(w);
+	q->last_commit_us = clock_mono_us();
+	if (dirty && !r) {
+		/* LMDB syncs the data, then writes its meta page through a synchronous descriptor */
+		q->now.syncs += 2;
+		q->now.commits++;
+		q->now.commit_us_total += q->last_commit_us - from;
+	}
+	publish(q, r != 0);
+	store_touched(&q->store, w->pages * q->store.page_size);
+	return r;
+}
+
+enum step { STEP_DONE, STEP_CULPRIT, STEP_COMMIT_FAILED };
+
+/* Runs jobs[0..n) or, when they write much, a first part of them; *done says how many. Results are in the jobs,
+ * not yet answered. STEP_CULPRIT: jobs[*done] broke the transaction with *error. */
+static enum step transact(struct queue *q, struct queue_job **jobs, uint32_t n, uint32_t *done, int *error)
+{
+	struct work *w = &q->work;
+	uint32_t i;
+
+	*done = 0;
+	*error = -EIO;
+	if (!q->store.env)
+		return STEP_COMMIT_FAILED;
+	store_allocate_ahead(&q->store);
+	*error = work_begin(w, q->reserve);
+	if (*error)
+		return STEP_COMMIT_FAILED;
+	for (i = 0; i < n && w->pages < PAGES_MAX; i++) {
+		jobs[i]->result = execute(w, jobs[i]);
+		if (w->broken) {
+			*done = i;
+			*error = jobs[i]->result;
+			work_abort(w);
+			return STEP_CULPRIT;
+		}
+	}
+	*done = i;
+	*error = housekeeping(q, n > 0 ? REAP_ALONG : REAP_ALONE);
+	if (*error) {
+		work_abort(w);
+		q->chores_at_us = clock_mono_us() + CHORES_AGAIN_US;
+		return n > 0 ? transact(q, jobs, n, done, error) : STEP_COMMIT_FAILED;
+	}
+	q->loose_waits = w->more_loose || (q->loose_waits && clock_mono_us() < q->chores_at_us);
+	*error = commit(q);
+	/* before the answers: whoever is told shall find it; and the names are theirs */
+	if (!*error)
+		w->young_strays = !work_young_apply(w);
+	return *error ? STEP_COMMIT_FAILED : STEP_DONE;
+}
+
+/* ---- batches ---- */
+
+struct batch {
+	struct queue_job **jobs;
+	uint32_t pos, n, group;
+	unsigned failures;
+	struct answers out;
+};
+
+static bool is_new_mail(const struct queue_job *job)
+{
+	return job->kind == QUEUE_ACCEPT || job->kind == QUEUE_APPEND;
+}
+
+/* Answers the jobs for which which() holds, and closes the gaps. */
+static void refuse(struct queue *q, struct batch *b, bool only_new, int result)
+{
+	uint32_t kept = b->pos;
+
+	for (uint32_t i = b->pos; i < b->n; i++) {
+		if (!only_new || is_new_mail(b->jobs[i]))
+			answer(q, &b->out, b->jobs[i], result);
+		else
+			b->jobs[kept++] = b->jobs[i];
+	}
+	b->n = kept;
+}
+
+static void refuse_one(struct queue *q, struct batch *b, uint32_t i, int result)
+{
+	answer(q, &b->out, b->jobs[i], result);
+	memmove(&b->jobs[i], &b->jobs[i + 1], (b->n - i - 1) * sizeof(b->jobs[0]));
+	b->n--;
+}
+
+static void reopen(struct queue *q)
+{
+	uint64_t now = clock_mono_us();
+
+	if (now < q->reopen_at_us)
+		return;
+	if (store_reopen(&q->store)) {
+		q->reopen_at_us = now + REOPEN_EVERY_US;
+		return;
+	}
+	q->suspect = false;
+}
+
+static bool is_space(int r)
+{
+	return r == -ENOSPC || r == -ENOBUFS || r == -EDQUOT || r == -EFBIG;
+}
+
+/* One job made the transaction impossible. For lack of space, new mail gives way; else that job alone. */
+static void after_culprit(struct queue *q, struct batch *b, uint32_t done, int error)
+{
+	uint32_t before = b->n;
+
+	if (is_space(error)) {
+		refuse(q, b, true, -ENOSPC);
+		if (b->n < before)
+			return;
+		if (b->group == 1) /* alone, and still it does not fit */
+			refuse_one(q, b, b->pos + done, -ENOSPC);
+		b->group = b->group > GROUP_AFTER_FULL ? GROUP_AFTER_FULL : 1;
+	} else {
+		refuse_one(q, b, b->pos + done, error);
+		if (b->failures > 2)
+			b->group = 1;
+	}
+}
+
+/* Nothing of it is on disk, or nobody knows: no one is told that it is. Settling is tried once more. */
+static void after_failed_commit(struct queue *q, struct batch *b, int error)
+{
+	if (is_space(error)) {
+		q->store.disk_tight = true;
+	} else {
+		q->suspect = true;
+		reopen(q);
+	}
+	refuse(q, b, true, is_space(error) ? -ENOSPC : error);
+	b->group = GROUP_AFTER_FULL;
+	if (b->failures > 1)
+		refuse(q, b, false, error);
+}
+
+static void run_batch(struct queue *q, uint32_t n)
+{
+	struct batch b = { .jobs = q->batch, .n = n, .group = n };
+
+	q->now.jobs += n;
+	if (n > q->now.largest_batch)
+		q->now.largest_batch = n;
+	if (q->suspect)
+		reopen(q);
+	do {
+		uint32_t take = b.n - b.pos < b.group ? b.n - b.pos : b.group, done;
+		int error;
+
+		switch (transact(q, b.jobs + b.pos, take, &done, &error)) {
+		case STEP_DONE:
+			for (uint32_t i = b.pos; i < b.pos + done; i++)
+				answer(q, &b.out, b.jobs[i], b.jobs[i]->result);
+			b.pos += done;
+			break;
+		case STEP_CULPRIT:
+			b.failures++;
+			after_culprit(q, &b, done, error);
+			break;
+		case STEP_COMMIT_FAILED:
+			b.failures++;
+			after_failed_commit(q, &b, error);
+			break;
+		}
+		answers_flush(&b.out);
+	} while (b.pos < b.n);
+}
+
+/* ---- the loop ---- */
+
+static bool lazy_due(const struct queue *q, bool closing)
+{
+	return q->lazy.n > 0 && (closing || clock_mono_us() - q->lazy_since_us >= LAZY_US);
+}
+
+static bool has_chores(struct queue *q)
+{
+	bool fixes;
+
+	pthread_mutex_lock(&q->lock);
+	fixes = q->nfixes > 0;
+	pthread_mutex_unlock(&q->lock);
+	if (atomic_load(&q->ids_short) || q->suspect)
+		return true;
+	return (fixes || q->loose_waits || sweep_waits(q)) && clock_mono_us() >= q->chores_at_us;
+}
+
+static uint32_t fill_batch(struct queue *q)
+{
+	uint32_t n = 0;
+
+	while (q->lazy.n > 0 && n < q->batch_max)
+		q->batch[n++] = list_take(&q->lazy);
+	while (q->todo.n > 0 && n < q->batch_max)
+		q->batch[n++] = list_take(&q->todo);
+	return n;
+}
+
+static bool is_closing(struct queue *q)
+{
+	bool closing;
+
+	pthread_mutex_lock(&q->lock);
+	closing = q->closing;
+	pthread_mutex_unlock(&q->lock);
+	return closing;
+}
+
+/* The ids that were not given out are given back. */
+static void last_commit(struct queue *q)
+{
+	struct work *w = &q->work;
+
+	if (!q->store.env || work_begin(w, 0))
+		return;
+	w->totals.id_limit = atomic_load(&q->next_id);
+	w->dirty = true;
+	work_commit(w);
+}
+
+static uint64_t next_look(const struct queue *q)
+{
+	if (clock_mono_us() < q->chores_at_us)
+		return q->chores_at_us;
+	if (q->suspect)
+		return clock_mono_us() + REOPEN_EVERY_US;
+	return q->lazy.n > 0 ? q->lazy_since_us + LAZY_US : 0;
+}
+
+void *queue_writer(void *arg)
+{
+	struct queue *q = arg;
+
+	/* the short sleeps of gathering would otherwise be half as long again */
+	prctl(PR_SET_TIMERSLACK, 1000ul, 0ul, 0ul, 0ul);
+	pthread_setname_np(pthread_self(), "queue-writer");
+	for (;;) {
+		bool closing = is_closing(q);
+
+		collect(q);
+		if (q->todo.n > 0) {
+			gather(q);
+			q->last_batch = q->todo.n;
+			run_batch(q, fill_batch(q));
+		} else if (lazy_due(q, closing)) {
+			run_batch(q, fill_batch(q));
+		} else if (closing) {
+			break;
+		} else if (has_chores(q) && !(q->suspect && clock_mono_us() < q->reopen_at_us)) {
+			run_batch(q, 0);
+		} else {
+			wait_for_work(q, next_look(q));
+		}
+	}
+	last_commit(q);
+	return NULL;
+}

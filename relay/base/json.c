@@ -1,0 +1,204 @@
+/* Building one line of a log: straight into the buffer, no printf, one pass over each value. */
+#include <errno.h>
+
+#include "postern/log.h"
+#include "utf8.h"
+
+#define VALUE_MAX 2048u
+/* Six bytes for each of the worst kind, in a few dozen fields. */
+#define LINE_MAX_BYTES (512u * 1024u)
+#define REPLACEMENT    "\xef\xbf\xbd"
+
+/* What a byte is inside a JSON string: 0 as it is, 'u' by number, 'x' part of a UTF-8 sequence,
+ * else the letter after the backslash. */
+static const char kind[256] = {
+	[0x00 ... 0x07] = 'u',
+	['\b'] = 'b',
+	['\t'] = 't',
+	['\n'] = 'n',
+	[0x0b] = 'u',
+	['\f'] = 'f',
+	['\r'] = 'r',
+	[0x0e ... 0x1f] = 'u',
+	['"'] = '"',
+	['\\'] = '\\',
+	[0x7f] = 'u',
+	[0x80 ... 0xff] = 'x',
+};
+
+static char *put(char *p, const char *s, size_t n)
+{
+	memcpy(p, s, n);
+	return p + n;
+}
+
+/* One byte, or sequence, that is not plain; *at moves behind it. At most six bytes a byte. */
+static char *put_special(char *p, const unsigned char *s, size_t n, size_t *at)
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char c = s[*at];
+	size_t len;
+
+	if (kind[c] == 'x') {
+		len = utf8_sequence(s + *at, n - *at);
+		p = len ? put(p, (const char *)s + *at, len) : put(p, REPLACEMENT, 3);
+		*at += len ? len : 1;
+		return p;
+	}
+	(*at)++;
+	*p++ = '\\';
+	if (kind[c] != 'u') {
+		*p++ = kind[c];
+		return p;
+	}
+	p = put(p, "u00", 3);
+	*p++ = hex[c >> 4];
+	*p++ = hex[c & 15];
+	return p;
+}
+
+int json_quote(struct buf *b, struct slice s)
+{
+	const unsigned char *u = (const unsigned char *)s.p;
+	size_t at = 0;
+	char *p;
+	int r;
+
+	if (s.n > (SIZE_MAX - 2) / 6)
+		return -ENOMEM;
+	r = buf_reserve(b, 6 * s.n + 2);
+	if (r)
+		return r;
+	p = b->p + b->len;
+	*p++ = '"';
+	while (at < s.n) {
+		size_t from = at;
+
+		while (at < s.n && !kind[u[at]])
+			at++;
+		p = put(p, s.p + from, at - from);
+		if (at < s.n)
+			p = put_special(p, u, s.n, &at);
+	}
+	*p++ = '"';
+	b->len = (size_t)(p - b->p);
+	return 0;
+}
+
+/* The value as far as a line may carry it, not cut inside a character. */
+static struct slice cut(struct slice v)
+{
+	size_t n = VALUE_MAX;
+
+	if (v.n <= VALUE_MAX)
+		return v;
+	while (n > VALUE_MAX - 3 && ((unsigned char)v.p[n] & 0xc0) == 0x80)
+		n--;
+	return (struct slice){ v.p, n };
+}
+
+/* Keeps the first error: a line that lost a part is not handed over as if it were whole. */
+static void check(struct log_line *ln, int r)
+{
+	if (r)
+		ln->failed = true;
+}
+
+void log_line_init(struct log_line *ln)
+{
+	*ln = (struct log_line){ 0 };
+	buf_init(&ln->b, LINE_MAX_BYTES);
+}
+
+void log_line_deinit(struct log_line *ln)
+{
+	buf_deinit(&ln->b);
+}
+
+/* ,"key": */
+static void add_key(struct log_line *ln, const char *key)
+{
+	size_t n = strlen(key);
+	char *p;
+	int r = buf_reserve(&ln->b, n + 4);
+
+	check(ln, r);
+	if (r)
+		return;
+	p = ln->b.p + ln->b.len;
+	*p++ = ',';
+	*p++ = '"';
+	p = put(p, key, n);
+	*p++ = '"';
+	*p++ = ':';
+	ln->b.len += n + 4;
+}
+
+static void add_time(struct log_line *ln, ms_t wall)
+{
+	char *p;
+	int r = buf_reserve(&ln->b, CLOCK_RFC3339_MAX + 2);
+
+	check(ln, r);
+	if (r)
+		return;
+	p = ln->b.p + ln->b.len;
+	*p = '"';
+	p += 1 + clock_rfc3339(p + 1, wall);
+	*p++ = '"';
+	ln->b.len = (size_t)(p - ln->b.p);
+}
+
+void log_line_begin(struct log_line *ln, ms_t wall, const char *event)
+{
+	buf_reset(&ln->b);
+	ln->failed = false;
+	check(ln, buf_add_slice(&ln->b, SLICE_LIT("{\"time\":")));
+	add_time(ln, wall);
+	log_line_cstr(ln, "event", event);
+}
+
+void log_line_str(struct log_line *ln, const char *key, struct slice v)
+{
+	if (!v.p)
+		return;
+	add_key(ln, key);
+	check(ln, json_quote(&ln->b, cut(v)));
+}
+
+void log_line_cstr(struct log_line *ln, const char *key, const char *v)
+{
+	log_line_str(ln, key, slice_of(v));
+}
+
+void log_line_int(struct log_line *ln, const char *key, int64_t v)
+{
+	char digits[20];
+	uint64_t left = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+	size_t n = sizeof(digits);
+
+	do {
+		digits[--n] = (char)('0' + left % 10);
+		left /= 10;
+	} while (left);
+	if (v < 0)
+		digits[--n] = '-';
+	log_line_raw(ln, key, (struct slice){ digits + n, sizeof(digits) - n });
+}
+
+void log_line_bool(struct log_line *ln, const char *key, bool v)
+{
+	log_line_raw(ln, key, v ? SLICE_LIT("true") : SLICE_LIT("false"));
+}
+
+void log_line_time(struct log_line *ln, const char *key, ms_t wall)
+{
+	add_key(ln, key);
+	add_time(ln, wall);
+}
+
+void log_line_raw(struct log_line *ln, const char *key, struct slice json)
+{
+	add_key(ln, key);
+	check(ln, buf_add_slice(&ln->b, json));
+}

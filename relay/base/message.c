@@ -1,0 +1,191 @@
+#include "postern/message.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "postern/must.h"
+
+/* Most messages fit the first block; what does not is on its way to a large one. */
+#define FIRST_CHUNKS 2u
+#define NEXT_CHUNKS  16u
+/* An envelope of tens of thousands of recipients with all their parameters fits. */
+#define ENVELOPE_MAX (64u * 1024u * 1024u)
+
+static atomic_uint_least64_t memory_held;
+
+uint64_t body_memory(void)
+{
+	return atomic_load_explicit(&memory_held, memory_order_relaxed);
+}
+
+static struct body_block *block_new(uint32_t chunks)
+{
+	struct body_block *k = malloc(sizeof(*k) + chunks * BODY_CHUNK);
+
+	if (!k)
+		return NULL;
+	k->next = NULL;
+	k->len = 0;
+	k->cap = chunks * BODY_CHUNK;
+	atomic_fetch_add_explicit(&memory_held, k->cap, memory_order_relaxed);
+	return k;
+}
+
+void body_blocks_free(struct body_block *first)
+{
+	while (first) {
+		struct body_block *next = first->next;
+
+		atomic_fetch_sub_explicit(&memory_held, first->cap, memory_order_relaxed);
+		free(first);
+		first = next;
+	}
+}
+
+struct body *body_new(void)
+{
+	struct body *b = calloc(1, sizeof(*b));
+
+	if (b)
+		atomic_init(&b->refs, 1);
+	return b;
+}
+
+struct body *body_ref(struct body *b)
+{
+	unsigned before = atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+
+	must(before > 0);
+	return b;
+}
+
+struct body *body_unref(struct body *b)
+{
+	unsigned before;
+
+	if (!b)
+		return NULL;
+	before = atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel);
+	must(before > 0);
+	if (before == 1) {
+		body_blocks_free(b->first);
+		free(b);
+	}
+	return NULL;
+}
+
+/* Links blocks for n more bytes behind the last; all of them or none. */
+static int body_extend(struct body *b, size_t n)
+{
+	struct body_block *chain = NULL, **end = &chain, *tail = NULL;
+	bool fresh = !b->first && b->taken == 0;
+
+	while (n > 0) {
+		uint32_t chunks = fresh && !chain ? FIRST_CHUNKS : NEXT_CHUNKS;
+
+		tail = block_new(chunks);
+		if (!tail) {
+			body_blocks_free(chain);
+			return -ENOMEM;
+		}
+		*end = tail;
+		end = &tail->next;
+		n -= n < tail->cap ? n : tail->cap;
+	}
+	if (b->last)
+		b->last->next = chain;
+	else
+		b->first = chain;
+	return 0;
+}
+
+int body_append(struct body *b, struct slice s)
+{
+	size_t room = b->last ? b->last->cap - b->last->len : 0;
+	int r;
+
+	must(!b->sealed);
+	if (s.n > room) {
+		r = body_extend(b, s.n - room);
+		if (r)
+			return r;
+		if (!b->last)
+			b->last = b->first;
+	}
+	b->size += s.n;
+	while (s.n > 0) {
+		struct body_block *k = b->last;
+		size_t n = k->cap - k->len;
+
+		if (n == 0) {
+			b->last = k->next;
+			continue;
+		}
+		if (n > s.n)
+			n = s.n;
+		memcpy(k->data + k->len, s.p, n);
+		k->len += (uint32_t)n;
+		s = slice_from(s, n);
+	}
+	return 0;
+}
+
+void body_seal(struct body *b)
+{
+	b->sealed = true;
+}
+
+struct body_block *body_take_full(struct body *b)
+{
+	struct body_block *first = b->first, *last_full = NULL;
+
+	for (struct body_block *k = first; k && k->len == k->cap; k = k->next) {
+		last_full = k;
+		b->taken += k->len;
+	}
+	if (!last_full)
+		return NULL;
+	b->first = last_full->next;
+	if (!b->first)
+		b->last = NULL;
+	last_full->next = NULL;
+	return first;
+}
+
+struct message *message_new(void)
+{
+	struct message *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	atomic_init(&m->refs, 1);
+	arena_init(&m->arena, ENVELOPE_MAX);
+	m->sender = "";
+	m->pool = "";
+	m->client = "";
+	return m;
+}
+
+struct message *message_ref(struct message *m)
+{
+	unsigned before = atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+
+	must(before > 0);
+	return m;
+}
+
+struct message *message_unref(struct message *m)
+{
+	unsigned before;
+
+	if (!m)
+		return NULL;
+	before = atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel);
+	must(before > 0);
+	if (before == 1) {
+		body_unref(m->body);
+		arena_deinit(&m->arena);
+		free(m);
+	}
+	return NULL;
+}

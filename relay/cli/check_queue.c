@@ -1,0 +1,57 @@
+#include <string.h>
+
+#include "cli.h"
+
+static void say(void *arg, const char *line)
+{
+	(void)arg;
+	puts(line);
+}
+
+static int run(const struct cli_command *self, int argc, char **argv)
+{
+	struct cli_arguments a;
+	struct queue_params p;
+	struct queue *q = NULL;
+	struct config *c;
+	char error[512] = "";
+	bool repair;
+	int r = cli_parse(self, argc, argv, &a);
+
+	if (r >= 0)
+		return r;
+	repair = cli_value(self, &a, "repair") != NULL;
+	c = cli_config(&a, true);
+	if (!c)
+		return EX_CONFIG;
+	p = c->queue;
+	p.read_only = !repair;
+	r = queue_open(&q, &p, error, sizeof(error));
+	if (r) {
+		fprintf(stderr, "postern: %s\n", *error ? error : strerror(-r));
+		config_free(c);
+		return EX_NOINPUT;
+	}
+	r = queue_check(q, repair, say, NULL);
+	if (r < 0)
+		fprintf(stderr, "postern: %s: check ended early: %s\n", p.path, strerror(-r));
+	else
+		printf("%s: %s\n", p.path, r == 0 ? "no damage found" : repair ? "damaged records were set aside" : "damage found: --repair sets it aside");
+	queue_close(q);
+	config_free(c);
+	return r < 0 ? EX_IOERR : r == 0 ? EX_OK : EX_DATAERR;
+}
+
+static const struct cli_option options[] = {
+	{ "repair", 0, NULL, "set damaged records aside (the relay must not be running)" },
+	{ 0 },
+};
+const struct cli_command command_check_queue = {
+	.name = "check-queue",
+	.arguments = "",
+	.summary = "Verify the queue's file and say what was found.",
+	.help = "Without --repair the queue is only read, and the relay may be running. Damaged records are never dropped: --repair moves\n"
+		"them to a database of their own inside the queue file.",
+	.options = options,
+	.run = run,
+};

@@ -1,0 +1,41 @@
+#include <errno.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const struct cli_command *const commands[] = {
+	&command_run, &command_check, &command_check_queue, &command_queue, &command_show, &command_retry, &command_hold,
+	&command_release, &command_remove, &command_bounce, &command_lanes, &command_clusters, &command_suspend, &command_resume,
+	&command_classify, &command_stats, &command_reload, &command_version,
+};
+
+static void usage(FILE *to)
+{
+	fprintf(to, "usage: postern COMMAND [OPTION…]\n\nPostern relays mail of application servers to Microsoft 365 and elsewhere.\n\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		fprintf(to, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+	fprintf(to, "\npostern COMMAND --help tells more. Manual page: postern(8).\n");
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "";
+	int r;
+
+	if (!*name || !strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+		usage(*name ? stdout : stderr);
+		return *name ? EX_OK : EX_USAGE;
+	}
+	if (!strcmp(name, "--version") || !strcmp(name, "-V"))
+		name = "version";
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		if (strcmp(commands[i]->name, name))
+			continue;
+		r = commands[i]->run(commands[i], argc - 1, argv + 1);
+		if (fflush(stdout) && r == EX_OK && errno != EPIPE)
+			r = EX_IOERR;
+		return r;
+	}
+	fprintf(stderr, "postern: there is no command '%s': postern --help lists them\n", name);
+	return EX_USAGE;
+}

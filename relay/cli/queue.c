@@ -1,0 +1,148 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static void print_summary(const json_t *s)
+{
+	char bytes[24], used[24], max[24];
+
+	printf("%lld messages for %lld recipients wait, %s; file %s of %s%s\n", number_of(s, "messages"), number_of(s, "recipients"),
+		human_size(bytes, number_of(s, "bytes")), human_size(used, number_of(s, "used")), human_size(max, number_of(s, "max")),
+		json_is_true(json_object_get(s, "full")) ? ", FULL" : "");
+}
+
+static void print_domain(const json_t *d)
+{
+	char until[32];
+	const char *when = text_of(d, "until");
+
+	if (!*when)
+		when = text_of(d, "next_due");
+	printf("  %-40s %-14s %6lld ready %6lld in flight  %s%s%s\n", text_of(d, "domain"), text_of(d, "provider"), number_of(d, "ready"),
+		number_of(d, "in_flight"), text_of(d, "reason"), *when ? "  next in " : "", human_until(until, when));
+}
+
+static void print_recipient(const json_t *r)
+{
+	char until[32];
+	const char *when = text_of(r, "until");
+
+	printf("    to %s  %lld attempts  %s%s%s\n", text_of(r, "address"), number_of(r, "attempts"), text_of(r, "reason"),
+		*when ? "  until " : "", *when ? when : "");
+	if (*when)
+		printf("       that is in %s\n", human_until(until, when));
+	if (*text_of(r, "reply"))
+		printf("       %s [%s] said: %s\n", text_of(r, "host"), text_of(r, "source"), text_of(r, "reply"));
+}
+
+static void print_message(const json_t *m)
+{
+	const json_t *r;
+	char size[24];
+	size_t i;
+
+	printf("%s  %s  %s  from <%s>  pool %s%s\n", text_of(m, "id"), text_of(m, "arrived"), human_size(size, number_of(m, "size")),
+		text_of(m, "from"), text_of(m, "pool"), json_is_true(json_object_get(m, "held")) ? "  HELD" : "");
+	json_array_foreach(json_object_get(m, "recipients"), i, r) print_recipient(r);
+}
+
+static void print_line(void *arg, const json_t *line)
+{
+	(void)arg;
+	if (json_object_get(line, "summary"))
+		print_summary(json_object_get(line, "summary"));
+	else if (json_is_object(json_object_get(line, "domain")))
+		print_domain(json_object_get(line, "domain"));
+	else
+		print_message(line);
+}
+
+static int run_queue(const struct cli_command *self, int argc, char **argv)
+{
+	struct cli_arguments a;
+	int r = cli_parse(self, argc, argv, &a);
+	bool list, domains;
+
+	if (r >= 0)
+		return r;
+	list = cli_value(self, &a, "list") != NULL;
+	domains = cli_value(self, &a, "domains") != NULL;
+	return cli_ask_and_print(&a,
+		json_pack("{ss sb sb ss* sI}", "command", "queue", "messages", list, "domains", domains, "domain",
+			cli_value(self, &a, "domain"), "limit",
+			(json_int_t)(cli_value(self, &a, "limit") ? atoll(cli_value(self, &a, "limit")) : 0)),
+		cli_value(self, &a, "json") != NULL, print_line, NULL);
+}
+
+static const struct cli_option queue_options[] = {
+	{ "list", 'l', NULL, "list each message with its recipients, and why they wait" },
+	{ "domains", 'd', NULL, "list the domains that have waiting mail" },
+	{ "domain", 0, "NAME", "only this recipient domain" },
+	{ "limit", 0, "N", "list N messages at most" },
+	{ "json", 'j', NULL, "one JSON object a line" },
+	{ 0 },
+};
+const struct cli_command command_queue = {
+	.name = "queue",
+	.arguments = "",
+	.summary = "Print what waits, and with --list why and until when.",
+	.options = queue_options,
+	.run = run_queue,
+};
+
+/* base64 back to bytes, for --content */
+static void print_content(const json_t *line)
+{
+	struct buf b;
+
+	buf_init(&b, 0);
+	if (base64_decode(&b, slice_of(text_of(line, "content"))) == 0)
+		fwrite(buf_slice(&b).p, 1, buf_size(&b), stdout);
+	buf_deinit(&b);
+}
+
+static void print_show(void *arg, const json_t *m)
+{
+	const bool *content = arg;
+
+	if (json_object_get(m, "content")) {
+		print_content(m);
+		return;
+	}
+	if (*content)
+		return;
+	print_message(m);
+	printf("  expires %s\n  client %s  listener %s%s%s\n  Message-ID %s\n", text_of(m, "expires"), text_of(m, "client"),
+		text_of(m, "listener"), *text_of(m, "user") ? "  user " : "", text_of(m, "user"), text_of(m, "message_id"));
+}
+
+static int run_show(const struct cli_command *self, int argc, char **argv)
+{
+	struct cli_arguments a;
+	bool content;
+	int r = cli_parse(self, argc, argv, &a);
+
+	if (r >= 0)
+		return r;
+	if (a.nrest != 1) {
+		cli_usage(self, stderr);
+		return EX_USAGE;
+	}
+	content = cli_value(self, &a, "content") != NULL;
+	return cli_ask_and_print(&a, json_pack("{ss ss sb}", "command", "show", "id", a.rest[0], "content", content),
+		cli_value(self, &a, "json") != NULL, print_show, &content);
+}
+
+static const struct cli_option show_options[] = {
+	{ "content", 0, NULL, "print the message's content instead" },
+	{ "json", 'j', NULL, "one JSON document" },
+	{ 0 },
+};
+const struct cli_command command_show = {
+	.name = "show",
+	.arguments = "ID",
+	.summary = "Print one message, and for each recipient why it waits.",
+	.options = show_options,
+	.run = run_show,
+};

@@ -1,0 +1,128 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "process.h"
+#include "service.h"
+
+/* Signals are read from a descriptor by the main thread; all other threads inherit the mask. */
+static int open_signals(void)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static int next_signal(int fd)
+{
+	struct signalfd_siginfo si;
+	ssize_t n;
+
+	do
+		n = read(fd, &si, sizeof(si));
+	while (n < 0 && errno == EINTR);
+	return n == sizeof(si) ? (int)si.ssi_signo : SIGTERM;
+}
+
+static void reload(struct service *s)
+{
+	struct buf why;
+
+	buf_init(&why, 64 * 1024);
+	notify_manager("RELOADING=1");
+	service_reload(s, &why); /* logs its outcome */
+	notify_manager("READY=1");
+	buf_deinit(&why);
+}
+
+static void serve(struct service *s, int signals)
+{
+	for (;;) {
+		switch (next_signal(signals)) {
+		case SIGHUP:
+			reload(s);
+			break;
+		case SIGUSR1:
+			if (log_reopen(service_log(s)))
+				log_event(service_log(s), LOG_ERR, "log-reopen", "the log file cannot be opened again: the old one stays in use");
+			break;
+		default: /* SIGTERM, SIGINT */
+			notify_manager("STOPPING=1\nSTATUS=Finishing running transactions");
+			log_event(service_log(s), LOG_NOTICE, "stopping", "a second SIGTERM stops at once");
+			service_drain(s, signals);
+			return;
+		}
+	}
+}
+
+static int write_pid(const char *path)
+{
+	FILE *f;
+
+	if (!path)
+		return 0;
+	f = fopen(path, "we");
+	if (!f || fprintf(f, "%d\n", (int)getpid()) < 0 || fclose(f)) {
+		fprintf(stderr, "postern: pid file %s: %s\n", path, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static int run(const struct cli_command *self, int argc, char **argv)
+{
+	struct cli_arguments a;
+	struct service *s = NULL;
+	struct config *c;
+	char error[1024] = "";
+	char *pid_file = NULL;
+	int signals, r = cli_parse(self, argc, argv, &a);
+
+	if (r >= 0)
+		return r;
+	c = cli_config(&a, false);
+	if (!c)
+		return EX_CONFIG;
+	signals = open_signals();
+	if (signals < 0 || write_pid(c->pid_file)) {
+		config_free(c);
+		return EX_OSERR;
+	}
+	pid_file = c->pid_file ? strdup(c->pid_file) : NULL;
+	r = service_start(&s, c, error, sizeof(error));
+	if (r) {
+		fprintf(stderr, "postern: %s\n", error);
+	} else {
+		log_event(service_log(s), LOG_NOTICE, "started", "Postern %s", POSTERN_VERSION);
+		notify_manager("READY=1\nSTATUS=Relaying");
+		serve(s, signals);
+	}
+	service_free(s);
+	if (pid_file)
+		unlink(pid_file);
+	free(pid_file);
+	close(signals);
+	return r;
+}
+
+const struct cli_command command_run = {
+	.name = "run",
+	.arguments = "",
+	.summary = "Run the relay in the foreground.",
+	.help = "SIGTERM drains: no new mail, running transactions finish; a second one stops at once. SIGHUP reads the configuration again,\n"
+		"SIGUSR1 opens the log file again.",
+	.run = run,
+};

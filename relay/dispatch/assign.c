@@ -1,0 +1,306 @@
+/* Matches waiting work with connections: open ones first, new ones when they are not enough. */
+#include <stdlib.h>
+
+#include "dispatcher.h"
+#include "postern/must.h"
+
+#define PICK_TRIES   8u	   /* flows offered to one connection before it stays idle */
+#define FAILED_KEPT  60000 /* ms until hosts that failed are tried again while others work */
+#define OPEN_AT_ONCE 16u   /* new connections for one flow in one turn */
+
+void want_of(const struct flow *f, const struct work *w, struct policy_want *ret)
+{
+	const struct domain *m = f->domain;
+
+	*ret = (struct policy_want){
+		.provider = m->provider,
+		.pool = (unsigned)f->pool->index,
+		.domain = m->name,
+		.hosts = m->hosts,
+		.nhosts = m->nhosts,
+		.tried = w->tried.n ? &w->tried : NULL,
+	};
+}
+
+static struct work *first_work(const struct flow *f)
+{
+	return list_empty(&f->ready) ? NULL : container(f->ready.next, struct work, in_flow);
+}
+
+/* ---- a transaction ---- */
+
+/* The provider's limit of recipients, and one alone where the receiver asked for that. */
+static void keep_limit(struct dispatch *d, struct work *w)
+{
+	uint32_t limit = provider_of(d, w->flow->domain->provider)->recipients_per_transaction;
+	struct work *rest;
+	struct item *last = w->items;
+
+	if (!limit || w->n <= limit)
+		return;
+	rest = work_new(w->message);
+	if (!rest)
+		return; /* over the limit once: the receiver says so if it minds */
+	for (uint32_t i = 1; i < limit; i++)
+		last = last->next;
+	rest->items = last->next;
+	rest->n = w->n - limit;
+	rest->tried = w->tried;
+	last->next = NULL;
+	w->n = limit;
+	for (struct item *i = rest->items; i; i = i->next)
+		i->work = rest;
+	flow_push(d, w->flow, rest, true);
+}
+
+static struct outbound_transact *transact_new(struct work *w)
+{
+	struct outbound_transact *t = calloc(1, sizeof(*t));
+	uint32_t n = 0;
+
+	if (!t)
+		return NULL;
+	t->recipients = malloc(w->n * sizeof(*t->recipients));
+	t->results = calloc(w->n, sizeof(*t->results));
+	if (!t->recipients || !t->results) {
+		free(t->recipients);
+		free(t->results);
+		free(t);
+		return NULL;
+	}
+	t->order.kind = OUTBOUND_TRANSACT;
+	t->message = message_ref(w->message);
+	for (struct item *i = w->items; i; i = i->next) {
+		t->results[n].index = i->recipient->index;
+		t->recipients[n++] = i->recipient;
+	}
+	must(n == w->n);
+	t->n = n;
+	t->owner = w;
+	return t;
+}
+
+static bool give(struct dispatch *d, struct connection *c, struct flow *f, struct work *w)
+{
+	struct outbound_transact *t;
+
+	keep_limit(d, w);
+	t = transact_new(w);
+	if (!t)
+		return false;
+	t->at.queued = loop_mono(d->loop);
+	flow_remove(d, w);
+	w->connection = c;
+	c->running[c->nrunning++] = w;
+	d->in_flight += w->n;
+	f->domain->in_flight += w->n;
+	order_post(d, c, &t->order);
+	return true;
+}
+
+/* ---- a connection looks for work ---- */
+
+static bool tried_here(const struct dispatch *d, const struct work *w, unsigned source)
+{
+	for (unsigned i = 0; i < w->tried.n; i++) {
+		unsigned t = w->tried.source[i];
+
+		if (t == source)
+			return true;
+	}
+	return false;
+}
+
+static bool domains_own(enum hold_reason r)
+{
+	return r == HOLD_BACKOFF || r == HOLD_DNS || r == HOLD_OPERATOR;
+}
+
+enum offer { OFFER_TAKEN, OFFER_OTHER /* not this flow: another may do */, OFFER_NONE };
+
+static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f)
+{
+	struct work *w = first_work(f);
+	struct policy_choice why;
+	struct policy_want want;
+	bool retire;
+
+	if (!w || f->pool->index < 0 || !f->pool->has[c->source] || tried_here(d, w, c->source))
+		return OFFER_OTHER;
+	want_of(f, w, &want);
+	if (policy_admit(d->policy, now_of(d), c->slot, &want, &why, &retire)) {
+		if (give(d, c, f, w))
+			return OFFER_TAKEN;
+		policy_unadmit(d->policy, now_of(d), c->slot);
+		return OFFER_NONE;
+	}
+	if (retire) {
+		c->retire = true;
+		return OFFER_NONE;
+	}
+	if (domains_own(why.reason)) { /* no connection is to offer it until then */
+		flow_unlink(d, f);
+		flow_wait(d, f, why.reason, why.until);
+		return OFFER_OTHER;
+	}
+	if (why.reason == HOLD_NO_SOURCE || why.reason == HOLD_NO_HOST)
+		return OFFER_OTHER;
+	if (why.until)
+		wake_set(&d->wakes, &c->wake,
+			why.until > loop_mono(d->loop) ? why.until : loop_mono(d->loop) + 1);
+	return OFFER_NONE;
+}
+
+/* Flows at a host take turns, one transaction each. */
+static enum offer pick(struct dispatch *d, struct connection *c)
+{
+	struct list *links = &c->host->links;
+
+	for (unsigned n = 0; n < PICK_TRIES && !list_empty(links); n++) {
+		struct list *l = links->next;
+		enum offer r;
+
+		list_del(l);
+		list_add(links, l);
+		r = offer(d, c, container(l, struct link, in_host)->flow);
+		if (r != OFFER_OTHER)
+			return r;
+	}
+	return OFFER_NONE;
+}
+
+static bool usable(const struct dispatch *d, const struct connection *c)
+{
+	return c->state == CONNECTION_UP && !c->retire && !c->host->retired && !c->wake.pos &&
+	       !d->draining && d->stalled < STALLED_MAX;
+}
+
+void assign_connection(struct dispatch *d, struct connection *c)
+{
+	while (usable(d, c) && c->nrunning < PIPELINE) {
+		/* a second one waits behind the first only when no other connection is free */
+		if (c->nrunning && c->host->nidle)
+			break;
+		if (pick(d, c) != OFFER_TAKEN)
+			break;
+		connection_sort(d, c);
+	}
+	connection_sort(d, c);
+}
+
+/* ---- a flow looks for connections ---- */
+
+static void use_idle(struct dispatch *d, struct flow *f)
+{
+	for (unsigned i = 0; f->linked && i < f->domain->nhosts; i++) {
+		struct host *h = f->links[i].host;
+		struct list *l, *next;
+		unsigned n = 0;
+
+		if (!h)
+			continue;
+		for (l = h->idle.next; l != &h->idle && n < PICK_TRIES && f->linked;
+			l = next, n++) {
+			struct connection *c = container(l, struct connection, idle);
+
+			next = l->next;
+			if (!usable(d, c))
+				continue;
+			offer(d, c, f);
+			connection_sort(d, c);
+		}
+	}
+}
+
+static void use_half(struct dispatch *d, struct flow *f)
+{
+	for (unsigned i = 0; f->linked && i < f->domain->nhosts; i++) {
+		struct host *h = f->links[i].host;
+		unsigned n = 0;
+
+		while (h && !list_empty(&h->half) && n++ < PICK_TRIES && f->linked) {
+			struct connection *c = container(h->half.next, struct connection, half);
+
+			/* to the end first: the next look begins with another */
+			list_del(&c->half);
+			list_add(&h->half, &c->half);
+			if (!usable(d, c))
+				continue;
+			offer(d, c, f);
+			connection_sort(d, c);
+		}
+	}
+}
+
+/* Diverted work that no other subnet can take soon goes back to the schedule. */
+static bool impatient(const struct dispatch *d, const struct flow *f, const struct policy_choice *c)
+{
+	if (!f->diverted)
+		return false;
+	if (c->reason == HOLD_BLOCKED || c->reason == HOLD_SUSPENDED || c->reason == HOLD_BACKOFF)
+		return false;
+	if (c->reason == HOLD_CAP || c->reason == HOLD_RATE || c->reason == HOLD_WINDOW)
+		return c->until && c->until - loop_mono(d->loop) > DIVERTED_PATIENCE;
+	return true;
+}
+
+static void open_more(struct dispatch *d, struct flow *f)
+{
+	unsigned opened = 0;
+
+	while (f->nready > f->opening && !f->waiting) {
+		struct work *w = first_work(f);
+		struct policy_choice choice;
+		struct policy_want want;
+
+		if (opened++ >= OPEN_AT_ONCE) {
+			flow_ask(d, f);
+			return;
+		}
+		want_of(f, w, &want);
+		policy_choose(d->policy, now_of(d), &want, &choice);
+		if (choice.go) {
+			if (connection_open(d, f, &choice))
+				flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + 1000);
+			else
+				f->domain->logged = HOLD_NONE;
+			continue;
+		}
+		if (impatient(d, f, &choice)) {
+			flow_remove(d, w);
+			result_local(d, w, "4.7.0", NULL, choice.reason);
+			continue;
+		}
+		if (choice.reason == HOLD_CAP)
+			connection_give_up_idle(d, f, &choice);
+		flow_wait(d, f, choice.reason, choice.until);
+	}
+}
+
+void assign_flow(struct dispatch *d, struct flow *f)
+{
+	struct domain *m = f->domain;
+
+	if (!f->nready || d->draining || d->stalled >= STALLED_MAX)
+		return;
+	if (f->pool->index < 0) {
+		flow_wait(d, f, HOLD_NO_SOURCE, loop_mono(d->loop) + 60000);
+		return;
+	}
+	if (f->waiting && domains_own(f->reason))
+		return;
+	if (!route_ready(d, m) || !f->nready)
+		return;
+	if (m->failed_at && loop_mono(d->loop) - m->failed_at > FAILED_KEPT)
+		route_clear_failures(m);
+	if (route_all_failed(m)) {
+		route_exhausted(d, m);
+		return;
+	}
+	flow_link(d, f);
+	use_idle(d, f);
+	if (f->nready && !f->waiting)
+		open_more(d, f);
+	if (f->nready > f->opening && f->linked)
+		use_half(d, f);
+}

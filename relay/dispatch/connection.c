@@ -1,0 +1,414 @@
+/* Connections: by number and by host; opening, idle, closing. */
+#include "postern/must.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dispatcher.h"
+
+#define INDEX_BITS 20
+#define INDEX_MASK ((1u << INDEX_BITS) - 1)
+#define VICTIMS	   64u /* idle connections looked at for one to give up */
+#define AGAIN	   1000
+
+_Static_assert((int)POLICY_E_BIND == (int)STREAM_E_BIND, "one value on both sides");
+
+/* ---- numbers ---- */
+
+static int grow(struct dispatch *d)
+{
+	uint32_t cap = d->connections_cap ? d->connections_cap * 2 : 256;
+	struct connection **all;
+	uint32_t *unused;
+
+	if (cap > INDEX_MASK)
+		return -EMFILE;
+	all = realloc(d->connections, cap * sizeof(struct connection *));
+	if (!all)
+		return -ENOMEM;
+	d->connections = all;
+	unused = realloc(d->free_connections, cap * sizeof(*unused));
+	if (!unused)
+		return -ENOMEM;
+	d->free_connections = unused;
+	for (uint32_t i = cap; i-- > d->connections_cap;) {
+		all[i] = NULL;
+		unused[d->nfree++] = i;
+	}
+	d->connections_cap = cap;
+	return 0;
+}
+
+static int enter(struct dispatch *d, struct connection *c)
+{
+	uint32_t i;
+	int r;
+
+	if (!d->nfree) {
+		r = grow(d);
+		if (r)
+			return r;
+	}
+	i = d->free_connections[--d->nfree];
+	d->connections[i] = c;
+	d->nconnections++;
+	c->number = (++d->connection_seq << INDEX_BITS) | i;
+	return 0;
+}
+
+struct connection *connection_by_number(struct dispatch *d, uint64_t number)
+{
+	uint32_t i = (uint32_t)number & INDEX_MASK;
+	struct connection *c = i < d->connections_cap ? d->connections[i] : NULL;
+
+	return c && c->number == number ? c : NULL;
+}
+
+static void leave_lists(struct connection *c)
+{
+	if (c->in_idle) {
+		list_del(&c->idle);
+		list_del(&c->all_idle);
+		c->in_idle = false;
+		c->host->nidle--;
+	}
+	if (c->in_half) {
+		list_del(&c->half);
+		c->in_half = false;
+	}
+}
+
+static void connection_free(struct dispatch *d, struct connection *c)
+{
+	uint32_t i = (uint32_t)c->number & INDEX_MASK;
+
+	leave_lists(c);
+	wake_clear(&d->wakes, &c->wake);
+	d->connections[i] = NULL;
+	d->free_connections[d->nfree++] = i;
+	d->nconnections--;
+	d->load[c->worker]--;
+	host_unref(d, c->host);
+	free(c);
+}
+
+/* ---- orders ---- */
+
+void order_post(struct dispatch *d, struct connection *c, struct outbound_order *o)
+{
+	o->connection = c->number;
+	must(!d->quiet);
+	mpsc_batch_add(&d->orders[c->worker], &o->node);
+}
+
+static unsigned least_loaded(const struct dispatch *d)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 1; i < d->nworkers; i++)
+		if (d->load[i] < d->load[best])
+			best = i;
+	return best;
+}
+
+static struct outbound_connect *connect_order(struct dispatch *d, const struct connection *c,
+	const struct policy_choice *choice, const char *host_name)
+{
+	const struct provider_params *v = provider_of(d, c->provider);
+	const struct source_params *s = &d->params->sources[choice->source];
+	struct outbound_connect *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return NULL;
+	o->order.kind = OUTBOUND_CONNECT;
+	o->source = s->address;
+	o->to = c->host->addr;
+	o->port = v->port;
+	snprintf(o->host, sizeof(o->host), "%s", host_name);
+	snprintf(o->ehlo, sizeof(o->ehlo), "%s", s->ehlo);
+	o->tls = v->tls;
+	o->tls_given_up = v->tls == TLS_OPPORTUNISTIC && c->host->clear_until > loop_mono(d->loop);
+	o->tls_context = d->tls[c->provider] ? tls_context_ref(d->tls[c->provider]) : NULL;
+	o->pipelining = v->pipelining;
+	o->chunking = v->chunking;
+	o->timeouts = v->timeouts;
+	return o;
+}
+
+/* The slot of the choice is used up: by the connection, or given back on failure. */
+int connection_open(struct dispatch *d, struct flow *f, const struct policy_choice *choice)
+{
+	struct domain *m = f->domain;
+	struct connection *c = calloc(1, sizeof(*c));
+	struct outbound_connect *o = NULL;
+	int r = -ENOMEM;
+
+	if (!c)
+		goto fail;
+	c->provider = m->provider;
+	c->source = choice->source;
+	c->slot = choice->slot;
+	c->host = m->candidates[choice->host].host;
+	list_init(&c->idle);
+	list_init(&c->half);
+	list_init(&c->all_idle);
+	c->wake.kind = WAKE_CONNECTION;
+	snprintf(c->host_name, sizeof(c->host_name), "%s", m->candidates[choice->host].name);
+	snprintf(c->source_name, sizeof(c->source_name), "%s", d->params->sources[c->source].name);
+	o = connect_order(d, c, choice, c->host_name);
+	if (!o)
+		goto fail;
+	r = enter(d, c);
+	if (r)
+		goto fail;
+	snprintf(c->session, sizeof(c->session), "%" PRIx64, c->number);
+	c->tls_tried = o->tls == TLS_OPPORTUNISTIC && !o->tls_given_up;
+	c->worker = least_loaded(d);
+	d->load[c->worker]++;
+	c->host->refs++;
+	c->host->opening++;
+	c->asked_by = f;
+	f->opening++;
+	d->stats.connects++;
+	order_post(d, c, &o->order);
+	return 0;
+fail:
+	if (o && o->tls_context)
+		tls_context_unref(o->tls_context);
+	free(o);
+	free(c);
+	policy_disconnected(d->policy, now_of(d), choice->slot, NULL, 0);
+	return r;
+}
+
+/* ---- life ---- */
+
+static void opening_over(struct connection *c)
+{
+	if (!c->asked_by)
+		return;
+	c->asked_by->opening--;
+	c->host->opening--;
+	c->asked_by = NULL;
+}
+
+void connection_sort(struct dispatch *d, struct connection *c)
+{
+	bool free_now = c->state == CONNECTION_UP && !c->retire;
+
+	if (c->state == CONNECTION_UP && (c->retire || d->draining) && !c->nrunning) {
+		connection_quit(d, c);
+		return;
+	}
+	if (c->in_idle && free_now && !c->nrunning)
+		return;
+	leave_lists(c);
+	if (!free_now)
+		return;
+	if (!c->nrunning) {
+		c->idle_since = loop_mono(d->loop);
+		c->in_idle = true;
+		c->host->nidle++;
+		list_add(&c->host->idle, &c->idle);
+		list_add(&d->idle, &c->all_idle);
+	} else if (c->nrunning < PIPELINE) {
+		c->in_half = true;
+		list_add(&c->host->half, &c->half);
+	}
+}
+
+void connection_quit(struct dispatch *d, struct connection *c)
+{
+	struct outbound_order *o;
+
+	if (c->state != CONNECTION_UP)
+		return;
+	leave_lists(c);
+	o = d->quiet ? NULL : calloc(1, sizeof(*o));
+	if (!o) {
+		c->retire = true; /* connection_tick tries again */
+		return;
+	}
+	o->kind = OUTBOUND_QUIT;
+	c->state = CONNECTION_QUITTING;
+	order_post(d, c, o);
+}
+
+void connection_up(struct dispatch *d, struct outbound_event *e)
+{
+	struct connection *c = connection_by_number(d, e->connection);
+	struct domain *m;
+	struct flow *f;
+
+	if (!c || c->state != CONNECTION_OPENING)
+		return;
+	f = c->asked_by;
+	m = f ? f->domain : NULL;
+	opening_over(c);
+	c->state = CONNECTION_UP;
+	c->host->up++;
+	c->connect_ms = e->connect_ms;
+	c->tls_ms = e->tls_ms;
+	if (e->info) {
+		if (e->info->tls)
+			snprintf(c->tls, sizeof(c->tls), "%s", e->info->tls);
+		policy_connected(d->policy, now_of(d), c->slot, e->info);
+	}
+	if (m)
+		route_host_well(m, c->host);
+	connection_sort(d, c);
+	assign_connection(d, c);
+	if (f && f->nready)
+		flow_ask(d, f);
+}
+
+/* Our own want of descriptors, ports or memory says nothing about the host. */
+static bool own_lack(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS ||
+	       error == -EAGAIN || error == -EADDRNOTAVAIL || error == -EADDRINUSE ||
+	       error == -ECANCELED;
+}
+
+static bool refused_by_receiver(const struct outbound_event *e)
+{
+	return e->info && e->info->failure.code >= 400;
+}
+
+static void event_log(struct dispatch *d, enum log_level level, const char *event,
+	const struct connection *c, const char *why)
+{
+	log_event(d->log, level, event, "source %s to %s[%s]: %s", c->source_name, c->host_name,
+		c->host->text, why);
+}
+
+/* The connection that this flow waited for never came up. */
+static void open_failed(struct dispatch *d, struct connection *c, struct outbound_event *e,
+	struct flow *f, const struct classification *k)
+{
+	char text[400];
+
+	d->stats.connect_failures++;
+	if (e->error == STREAM_E_BIND) {
+		event_log(d, LOG_ERR, "source-unavailable", c, e->why);
+	} else if (k &&
+		   (k->verdict == VERDICT_SOURCE_THROTTLE || k->verdict == VERDICT_SOURCE_BLOCK)) {
+		if (f && f->nready) {
+			struct work *w = container(f->ready.next, struct work, in_flow);
+
+			flow_remove(d, w);
+			result_refused(d, c, w, k, &e->info->failure);
+		}
+	} else if (c->tls_tried && (e->error == STREAM_E_TLS || (e->info && e->info->tls_failed))) {
+		c->host->clear_until =
+			loop_mono(d->loop) + provider_of(d, c->provider)->tls_failure_memory;
+		event_log(d, LOG_NOTICE, "tls-failed", c, e->why);
+	} else if (own_lack(e->error)) {
+		event_log(d, LOG_WARN, "connect-failed", c, e->why);
+		if (f)
+			flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + AGAIN);
+	} else {
+		if (k)
+			reply_format(text, sizeof(text), &e->info->failure);
+		else
+			snprintf(
+				text, sizeof(text), "%s", e->why[0] ? e->why : "connection failed");
+		if (c->host->up)
+			/* others have it: the host is well, this attempt was one too many */
+			f = f ? flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + AGAIN), NULL : NULL;
+		else
+			route_host_failed(d, f ? f->domain : NULL, c->host, text);
+	}
+	if (f && f->nready)
+		flow_ask(d, f);
+}
+
+/* What was posted before we knew comes back untried; until then the slot is needed. */
+void connection_ended(struct dispatch *d, struct connection *c)
+{
+	struct host *h = c->host;
+
+	if (!c->down || c->nrunning)
+		return;
+	h->refs++;
+	policy_disconnected(
+		d->policy, now_of(d), c->slot, c->refused ? &c->refusal : NULL, c->error);
+	connection_free(d, c);
+	slot_freed(d, h, 4);
+	host_unref(d, h);
+}
+
+void connection_down(struct dispatch *d, struct outbound_event *e)
+{
+	struct connection *c = connection_by_number(d, e->connection);
+	bool was_up;
+	struct flow *f;
+
+	if (!c || c->down)
+		return;
+	was_up = c->state != CONNECTION_OPENING;
+	f = c->asked_by;
+	opening_over(c);
+	leave_lists(c);
+	if (was_up)
+		c->host->up--;
+	c->state = CONNECTION_QUITTING;
+	c->down = true;
+	c->error = e->error;
+	c->refused = refused_by_receiver(e);
+	if (c->refused)
+		classify(d->rules, slice_of(provider_of(d, c->provider)->name),
+			slice_of(client_phase_name(e->info->failed_in)), &e->info->failure,
+			&c->refusal);
+	if (!was_up && !c->host->retired)
+		open_failed(d, c, e, f, c->refused ? &c->refusal : NULL);
+	else if (f && f->nready)
+		flow_ask(d, f);
+	connection_ended(d, c);
+}
+
+/* ---- idle ones ---- */
+
+void connection_tick(struct dispatch *d)
+{
+	ms_t now = loop_mono(d->loop);
+
+	if (d->quiet)
+		return;
+	for (struct list *l = d->idle.next, *next; l != &d->idle; l = next) {
+		struct connection *c = container(l, struct connection, all_idle);
+		ms_t max = c->host->retired ? 0 : provider_of(d, c->provider)->connection_idle_max;
+
+		next = l->next;
+		if (c->retire || now - c->idle_since >= max)
+			connection_quit(d, c);
+	}
+}
+
+/* Work is held by a cap while a connection that counts against it does nothing: that one goes. */
+bool connection_give_up_idle(
+	struct dispatch *d, const struct flow *f, const struct policy_choice *why)
+{
+	struct connection *second = NULL;
+	unsigned n = 0;
+
+	for (struct list *l = d->idle.next; l != &d->idle && n < VICTIMS; l = l->next, n++) {
+		struct connection *c = container(l, struct connection, all_idle);
+		struct policy_slot_info info;
+
+		if (c->provider != f->domain->provider || c->wake.pos)
+			continue;
+		policy_slot(d->policy, c->slot, &info);
+		if (!why->cluster[0] || !strcmp(info.cluster, why->cluster)) {
+			connection_quit(d, c);
+			return true;
+		}
+		if (!second)
+			second = c;
+	}
+	if (second) /* a cap of the provider or a geography, if it is not the cluster's own */
+		connection_quit(d, second);
+	return second != NULL;
+}

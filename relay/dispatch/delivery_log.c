@@ -1,0 +1,131 @@
+/* The delivery log: one JSON object per attempt or event; fields as the README names them.
+ *
+ * delays: seconds, [waiting in the queue, connecting, TLS and greeting, transaction]; the second
+ * and third are 0 on a connection that carried a message before. */
+#include <stdio.h>
+
+#include "dispatcher.h"
+
+const double dispatch_latency_bounds[16] = { 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+	60, 300, 1800, 14400, 1e12 };
+
+static char *put_seconds(char *p, ms_t ms)
+{
+	char digits[24];
+	unsigned n = 0;
+	uint64_t s;
+
+	if (ms < 0)
+		ms = 0;
+	s = (uint64_t)ms / 1000;
+	do
+		digits[n++] = (char)('0' + s % 10);
+	while (s /= 10);
+	while (n)
+		*p++ = digits[--n];
+	*p++ = '.';
+	*p++ = (char)('0' + ms / 100 % 10);
+	*p++ = (char)('0' + ms / 10 % 10);
+	*p++ = (char)('0' + ms % 10);
+	return p;
+}
+
+static void put_delays(struct dispatch *d, const struct log_attempt *a)
+{
+	const struct connection *c = a->connection;
+	const struct outbound_transact *t = a->transact;
+	struct policy_now now = now_of(d);
+	ms_t done = t->at.done ? t->at.done : now.mono;
+	ms_t begun = t->at.begun ? t->at.begun : t->at.queued;
+	ms_t connect = c->told ? 0 : c->connect_ms, tls = c->told ? 0 : c->tls_ms;
+	ms_t waited = now.wall - a->message->arrived - (now.mono - begun);
+	char text[128], *p = text;
+
+	*p++ = '[';
+	p = put_seconds(p, waited - connect - tls);
+	*p++ = ',';
+	p = put_seconds(p, connect);
+	*p++ = ',';
+	p = put_seconds(p, tls);
+	*p++ = ',';
+	p = put_seconds(p, done - begun);
+	*p++ = ']';
+	log_line_raw(&d->line, "delays", (struct slice){ text, (size_t)(p - text) });
+}
+
+static void put_connection(struct dispatch *d, const struct connection *c)
+{
+	struct policy_slot_info info;
+	char host[320];
+	size_t n = strlen(c->host_name), k = strlen(c->host->text);
+
+	policy_slot(d->policy, c->slot, &info);
+	if (info.cluster && info.cluster[0])
+		log_line_cstr(&d->line, "cluster", info.cluster);
+	log_line_cstr(&d->line, "source", c->source_name);
+	memcpy(host, c->host_name, n);
+	host[n++] = '[';
+	memcpy(host + n, c->host->text, k);
+	n += k;
+	host[n++] = ']';
+	log_line_str(&d->line, "host", (struct slice){ host, n });
+	if (c->tls[0])
+		log_line_cstr(&d->line, "tls", c->tls);
+}
+
+static void put_reply(struct dispatch *d, const struct reply *r)
+{
+	char dsn[16];
+
+	log_line_int(&d->line, "code", r->code);
+	reply_enhanced_format(dsn, r);
+	if (dsn[0])
+		log_line_cstr(&d->line, "dsn", dsn);
+	log_line_str(&d->line, "reply", (struct slice){ r->text, r->n });
+}
+
+static const char *or_null(const char *s)
+{
+	return s && s[0] ? s : NULL;
+}
+
+/* "delivered", "deferred", "bounced"; the others happen between attempts */
+static bool is_attempt(const char *event)
+{
+	return event[0] == 'd' || event[0] == 'b';
+}
+
+void delivery_log(struct dispatch *d, const struct log_attempt *a)
+{
+	const struct item *i = a->item;
+	struct log_line *ln = &d->line;
+	char id[QUEUE_ID_TEXT + 1];
+
+	if (!d->log)
+		return;
+	queue_id_format(id, a->message->id);
+	log_line_begin(ln, loop_wall(d->loop), a->event);
+	log_line_str(ln, "id", (struct slice){ id, QUEUE_ID_TEXT });
+	log_line_cstr(ln, "from", a->message->sender);
+	log_line_cstr(ln, "to", i->recipient->address);
+	log_line_cstr(ln, "domain", i->domain->name);
+	if (i->domain->route && i->domain->nhosts)
+		log_line_cstr(ln, "provider", provider_of(d, i->domain->provider)->name);
+	if (a->connection)
+		put_connection(d, a->connection);
+	if (a->reply && a->reply->code)
+		put_reply(d, a->reply);
+	else
+		log_line_cstr(ln, "dsn", or_null(a->status));
+	log_line_cstr(ln, "verdict", or_null(a->verdict));
+	log_line_cstr(ln, "cause", or_null(a->cause));
+	log_line_int(ln, "attempt", i->attempts + (is_attempt(a->event) ? 1 : 0));
+	if (a->next)
+		log_line_time(ln, "next", a->next);
+	log_line_cstr(ln, "reason", or_null(a->reason));
+	if (a->transact)
+		put_delays(d, a);
+	if (a->connection)
+		log_line_cstr(ln, "session", a->connection->session);
+	log_emit(d->log, ln);
+}

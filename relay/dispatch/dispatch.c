@@ -1,0 +1,587 @@
+/* The dispatcher's thread: mailboxes, one turn of its loop, start, drain and stop, calls from other
+ * threads. */
+#include "postern/dispatch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dispatcher.h"
+#include "postern/must.h"
+
+#define ASK_A_TURN   512u /* flows looked at in one iteration */
+#define WAKES_A_TURN 1024u
+#define TICK	     1000
+#define SAVE_EVERY   30000
+#define SWEEP_EVERY  10000
+#define SNAPSHOT     100 /* ms; statistics are at most that old while anything happens */
+
+/* ---- pools ---- */
+
+struct pool *pool_get(struct dispatch *d, const char *name)
+{
+	struct pool **all, *p;
+
+	for (unsigned i = 0; i < d->npools; i++)
+		if (!strcmp(d->pools[i]->name, name))
+			return d->pools[i];
+	all = realloc(d->pools, (d->npools + 1) * sizeof(struct pool *));
+	if (!all)
+		return NULL;
+	d->pools = all;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->name = slice_dup(slice_of(name));
+	if (!p->name) {
+		free(p);
+		return NULL;
+	}
+	all[d->npools++] = p;
+	if (pools_bind(d)) {
+		free(p->name);
+		free(p);
+		d->npools--;
+		return NULL;
+	}
+	return p;
+}
+
+int pools_bind(struct dispatch *d)
+{
+	for (unsigned i = 0; i < d->npools; i++) {
+		struct pool *p = d->pools[i];
+		unsigned n = d->params->nsources;
+		bool *has = calloc(n ? n : 1, sizeof(*has));
+
+		if (!has)
+			return -ENOMEM;
+		free(p->has);
+		p->has = has;
+		p->index = policy_pool(d->policy, p->name);
+		if (p->index < 0)
+			continue;
+		for (unsigned k = 0; k < d->params->pools[p->index].nmembers; k++)
+			has[d->params->pools[p->index].members[k].source] = true;
+	}
+	return 0;
+}
+
+/* ---- mailboxes ---- */
+
+void job_post(struct dispatch *d, struct queue_job *j, enum job_tag tag)
+{
+	j->tag = tag;
+	j->reply_to = &d->answers.mpsc;
+	d->jobs_out++;
+	mpsc_batch_add(&d->jobs, &j->node);
+}
+
+static void on_answers(void *arg, struct mpsc_node *first)
+{
+	struct dispatch *d = arg;
+
+	while (first) {
+		struct queue_job *j = container(first, struct queue_job, node);
+
+		first = first->next;
+		d->jobs_out--;
+		switch ((enum job_tag)j->tag) {
+		case JOB_SETTLE:
+			settle_answer(d, j);
+			break;
+		case JOB_OPERATION:
+			operate_answer(d, j);
+			break;
+		case JOB_STATE:
+			state_answer(j);
+			break;
+		case JOB_FENCE:
+			break;
+		}
+	}
+	if (!list_empty(&d->due) && d->work < d->p.work_max)
+		d->more = true;
+}
+
+static void on_result(struct dispatch *d, struct outbound_event *e)
+{
+	struct connection *c = connection_by_number(d, e->connection);
+
+	must(c && e->transact);
+	result_take(d, c, e->transact);
+	if (c->down) {
+		connection_ended(d, c);
+		return;
+	}
+	connection_sort(d, c);
+	assign_connection(d, c);
+}
+
+static void on_events(void *arg, struct mpsc_node *first)
+{
+	struct dispatch *d = arg;
+
+	while (first) {
+		struct outbound_event *e = container(first, struct outbound_event, node);
+
+		first = first->next;
+		switch (e->kind) {
+		case OUTBOUND_UP:
+			connection_up(d, e);
+			break;
+		case OUTBOUND_RESULT:
+			on_result(d, e);
+			break;
+		case OUTBOUND_DOWN:
+			connection_down(d, e);
+			break;
+		}
+		outbound_event_free(e);
+	}
+}
+
+static void on_calls(void *arg, struct mpsc_node *first)
+{
+	struct dispatch *d = arg;
+
+	while (first) {
+		struct dispatch_call *c = container(first, struct dispatch_call, node);
+
+		first = first->next; /* the call is its caller's again when it has run */
+		c->fn(d, c->arg);
+	}
+}
+
+void dispatch_call(struct dispatch *d, struct dispatch_call *c)
+{
+	mpsc_post(&d->calls.mpsc, &c->node);
+}
+
+struct mpsc *dispatch_events(struct dispatch *d)
+{
+	return &d->events.mpsc;
+}
+
+struct policy *dispatch_policy(struct dispatch *d)
+{
+	return d->policy;
+}
+
+struct policy_now dispatch_now(struct dispatch *d)
+{
+	return now_of(d);
+}
+
+/* ---- statistics ---- */
+
+static void snapshot(struct dispatch *d)
+{
+	struct dispatch_stats *s = &d->stats;
+	uint32_t idle = 0;
+
+	for (const struct list *l = d->idle.next; l != &d->idle; l = l->next)
+		idle++;
+	s->domains = HASH_COUNT(d->domains);
+	s->work = d->work;
+	s->in_flight = d->in_flight;
+	s->connections = d->nconnections;
+	s->connections_idle = idle;
+	dns_stats(d->dns, &s->dns);
+	pthread_mutex_lock(&d->lock);
+	d->snapshot = *s;
+	pthread_mutex_unlock(&d->lock);
+	d->snapshot_at = loop_mono(d->loop);
+}
+
+void dispatch_stats(struct dispatch *d, struct dispatch_stats *ret)
+{
+	pthread_mutex_lock(&d->lock);
+	*ret = d->snapshot;
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- a turn ---- */
+
+static void wake_up(struct dispatch *d, struct wake *w)
+{
+	switch ((enum wake_kind)w->kind) {
+	case WAKE_DOMAIN: {
+		domain_look(d, container(w, struct domain, wake));
+		break;
+	}
+	case WAKE_ROUTE: {
+		struct domain *m = container(w, struct domain, route_wake);
+
+		/* renewed only for who has work; else with the next work */
+		for (struct flow *f = m->flows; f; f = f->next)
+			if (f->nready)
+				flow_ask(d, f);
+		break;
+	}
+	case WAKE_FLOW: {
+		struct flow *f = container(w, struct flow, wake);
+
+		flow_age(d, f);
+		flow_wait_over(d, f);
+		break;
+	}
+	case WAKE_CONNECTION:
+		assign_connection(d, container(w, struct connection, wake));
+		break;
+	case WAKE_SETTLE:
+		settle_again(d, container(w, struct settle, wake));
+		break;
+	}
+}
+
+static void wakes_run(struct dispatch *d)
+{
+	ms_t now = loop_mono(d->loop);
+	struct wake *w;
+	unsigned n = 0;
+
+	while ((w = wake_first(&d->wakes)) && w->at <= now) {
+		if (n++ == WAKES_A_TURN) {
+			d->more = true;
+			break;
+		}
+		wake_clear(&d->wakes, w);
+		wake_up(d, w);
+	}
+}
+
+static void ask_flows(struct dispatch *d)
+{
+	unsigned n = 0;
+
+	while (!list_empty(&d->asking)) {
+		struct flow *f = container(d->asking.next, struct flow, in_asking);
+
+		if (n++ == ASK_A_TURN) {
+			d->more = true;
+			break;
+		}
+		list_del(&f->in_asking);
+		f->asking = false;
+		assign_flow(d, f);
+	}
+}
+
+static void on_timer(uv_timer_t *t)
+{
+	struct dispatch *d = t->data;
+
+	d->timer_at = 0;
+}
+
+static void arm(struct dispatch *d)
+{
+	struct wake *w = wake_first(&d->wakes);
+	ms_t now = loop_mono(d->loop), at;
+
+	if (d->more)
+		at = now;
+	else if (w)
+		at = w->at > now ? w->at : now + 1;
+	else
+		return;
+	if (d->timer_at && d->timer_at <= at && d->timer_at > now)
+		return;
+	d->timer_at = at ? at : 1;
+	uv_timer_start(&d->timer, on_timer, (uint64_t)(at - now), 0);
+}
+
+static void check_drained(struct dispatch *d)
+{
+	bool empty = !d->in_flight && !d->jobs_out && !d->operations && !d->jobs.first;
+	void (*done)(void *arg) = d->drained;
+
+	if (!d->draining || !done || (!empty && loop_mono(d->loop) < d->drain_by))
+		return;
+	d->drained = NULL;
+	d->quiet = true;
+	done(d->drained_arg);
+}
+
+static void check_stopped(struct dispatch *d)
+{
+	if (!d->stopping || d->stop_told || d->jobs_out)
+		return;
+	d->stop_told = true;
+	uv_sem_post(&d->stopped);
+}
+
+static void flush(struct dispatch *d)
+{
+	for (unsigned i = 0; i < d->nworkers; i++)
+		if (d->orders[i].first)
+			worker_post(d->workers[i], &d->orders[i]);
+	if (d->jobs.first)
+		queue_post_batch(d->queue, &d->jobs);
+}
+
+static void at_end(void *arg)
+{
+	struct dispatch *d = arg;
+
+	d->more = false;
+	if (!d->quiet) {
+		wakes_run(d);
+		if (intake_due(d))
+			d->more = true;
+		ask_flows(d);
+		if (operate_step(d))
+			d->more = true;
+	}
+	flush(d);
+	check_drained(d);
+	check_stopped(d);
+	if (loop_mono(d->loop) - d->snapshot_at >= SNAPSHOT)
+		snapshot(d);
+	if (!d->quiet)
+		arm(d);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+	struct dispatch *d = t->data;
+	ms_t now = loop_mono(d->loop);
+
+	connection_tick(d);
+	slot_freed(d, NULL, 256);
+	if (now - d->swept_at >= SWEEP_EVERY) {
+		d->swept_at = now;
+		domain_sweep(d);
+		hosts_sweep(d);
+	}
+	if (now - d->saved_at >= SAVE_EVERY)
+		state_save(d);
+}
+
+/* ---- life ---- */
+
+static void defaults(struct dispatch *d)
+{
+	struct dispatch_params *p = &d->p;
+
+	if (!p->window)
+		p->window = 200;
+	if (!p->work_max)
+		p->work_max = 20000;
+	if (!p->body_memory_max)
+		p->body_memory_max = 16u << 20;
+	if (!p->drain_deadline)
+		p->drain_deadline = 30000;
+}
+
+static void lists_init(struct dispatch *d)
+{
+	list_init(&d->idle);
+	list_init(&d->asking);
+	list_init(&d->on_slots);
+	list_init(&d->due);
+	queue_window_init(&d->window);
+	log_line_init(&d->line);
+	pthread_mutex_init(&d->lock, NULL);
+	uv_sem_init(&d->stopped, 0);
+}
+
+static int make_parts(
+	struct dispatch *d, const struct policy_params *policy, char *error, size_t error_max)
+{
+	int r = setup_tls(&d->tls, policy, error, error_max);
+
+	if (!r)
+		r = policy_new(&d->policy, policy, rng_entropy());
+	if (!r)
+		r = loop_new(&d->loop, "dispatch");
+	if (!r)
+		r = dns_new(&d->dns, d->loop, &d->p.dns, error, error_max);
+	return r;
+}
+
+int dispatch_new(struct dispatch **ret, const struct dispatch_params *p,
+	const struct policy_params *policy, struct classifier *rules, struct queue *queue,
+	struct log *log, char *error, size_t error_max)
+{
+	struct dispatch *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	d->p = *p;
+	d->params = policy;
+	d->rules = rules;
+	d->queue = queue;
+	d->log = log;
+	defaults(d);
+	lists_init(d);
+	if (error_max)
+		error[0] = '\0';
+	r = make_parts(d, policy, error, error_max);
+	if (r) {
+		if (error_max && !error[0])
+			snprintf(error, error_max, "dispatcher: %s", strerror(-r));
+		dispatch_free(d);
+		return r;
+	}
+	loop_mailbox_add(d->loop, &d->fresh, intake_fresh, d);
+	loop_mailbox_add(d->loop, &d->answers, on_answers, d);
+	loop_mailbox_add(d->loop, &d->events, on_events, d);
+	loop_mailbox_add(d->loop, &d->calls, on_calls, d);
+	loop_at_end(d->loop, &d->at_end, at_end, d);
+	queue_set_fresh(queue, &d->fresh.mpsc);
+	*ret = d;
+	return 0;
+}
+
+static void on_started(void *arg)
+{
+	struct dispatch *d = arg;
+	int r;
+
+	d->saved_at = d->swept_at = loop_mono(d->loop);
+	state_load(d);
+	r = intake_start(d);
+	if (r)
+		log_event(d->log, LOG_ERR, "queue-read-failed",
+			"waiting domains cannot be read: %s", strerror(-r));
+}
+
+int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworkers)
+{
+	int r;
+
+	d->workers = calloc(nworkers, sizeof(struct worker *));
+	d->orders = calloc(nworkers, sizeof(*d->orders));
+	d->load = calloc(nworkers, sizeof(*d->load));
+	if (!d->workers || !d->orders || !d->load)
+		return -ENOMEM;
+	memcpy(d->workers, workers, nworkers * sizeof(struct worker *));
+	d->nworkers = nworkers;
+	uv_timer_init(loop_uv(d->loop), &d->timer);
+	uv_timer_init(loop_uv(d->loop), &d->tick);
+	d->timer.data = d->tick.data = d;
+	uv_timer_start(&d->tick, on_tick, TICK, TICK);
+	r = loop_start(d->loop, on_started, d);
+	d->started = !r;
+	if (r) {
+		uv_close((uv_handle_t *)&d->timer, NULL);
+		uv_close((uv_handle_t *)&d->tick, NULL);
+	}
+	return r;
+}
+
+static void drain(struct dispatch *d, void *arg)
+{
+	d->draining = true;
+	d->drain_by = loop_mono(d->loop) + d->p.drain_deadline;
+	state_save(d);
+	while (!list_empty(&d->idle))
+		connection_quit(d, container(d->idle.next, struct connection, all_idle));
+	/* the deadline may pass without any event: the tick looks */
+}
+
+void dispatch_drain(struct dispatch *d, void (*done)(void *arg), void *arg)
+{
+	d->drained = done;
+	d->drained_arg = arg;
+	d->drain_call = (struct dispatch_call){ .fn = drain };
+	dispatch_call(d, &d->drain_call);
+}
+
+/* All jobs posted before the fence are answered before it, and nothing is posted after it. */
+static void stop(struct dispatch *d, void *arg)
+{
+	if (!d->draining)
+		state_save(d);
+	d->draining = d->quiet = d->stopping = true;
+	d->drained = NULL;
+	d->fence = (struct queue_job){ .kind = QUEUE_FENCE };
+	job_post(d, &d->fence, JOB_FENCE);
+}
+
+static void close_all(void *arg)
+{
+	struct dispatch *d = arg;
+
+	uv_close((uv_handle_t *)&d->timer, NULL);
+	uv_close((uv_handle_t *)&d->tick, NULL);
+	d->dns = dns_free(d->dns);
+}
+
+struct dispatch *dispatch_free(struct dispatch *d)
+{
+	if (!d)
+		return NULL;
+	if (d->started) {
+		d->stop_call = (struct dispatch_call){ .fn = stop };
+		dispatch_call(d, &d->stop_call);
+		uv_sem_wait(&d->stopped);
+		loop_stop(d->loop, close_all, d);
+	}
+	dispatch_free_memory(d);
+	free(d);
+	return NULL;
+}
+
+/* ---- reload ---- */
+
+static void forget_numbers(struct dispatch *d)
+{
+	struct domain *m, *next;
+
+	HASH_ITER (hh, d->domains, m, next) {
+		route_drop(d, m);
+		for (struct flow *f = m->flows; f; f = f->next) {
+			for (struct list *l = f->ready.next; l != &f->ready; l = l->next)
+				container(l, struct work, in_flow)->tried.n = 0;
+			flow_wait_over(d, f);
+			if (f->nready)
+				flow_ask(d, f);
+		}
+	}
+	for (uint32_t i = 0; i < d->connections_cap; i++) {
+		struct connection *c = d->connections[i];
+		struct policy_slot_info info;
+
+		if (!c)
+			continue;
+		policy_slot(d->policy, c->slot, &info);
+		c->provider = info.provider < d->params->nproviders ? info.provider
+								    : d->params->nproviders - 1;
+		c->source = info.source;
+		c->retire = true;
+		for (unsigned k = 0; k < c->nrunning; k++)
+			c->running[k]->tried.n = 0;
+		connection_sort(d, c);
+	}
+	hosts_retire(d);
+}
+
+int dispatch_reload(
+	struct dispatch *d, const struct policy_params *policy, struct classifier *rules)
+{
+	struct tls_context **tls = NULL;
+	unsigned before = d->params->nproviders;
+	char error[256] = "";
+	int r = setup_tls(&tls, policy, error, sizeof(error));
+
+	if (r) {
+		log_event(d->log, LOG_ERR, "reload-failed", "%s", error[0] ? error : strerror(-r));
+		return r;
+	}
+	r = policy_reload(d->policy, policy);
+	if (r) {
+		setup_tls_free(tls, policy->nproviders);
+		return r;
+	}
+	setup_tls_free(d->tls, before);
+	d->tls = tls;
+	d->params = policy;
+	d->rules = rules;
+	r = pools_bind(d);
+	forget_numbers(d);
+	return r;
+}

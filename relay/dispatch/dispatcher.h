@@ -1,0 +1,420 @@
+/* The dispatcher's parts. Everything here belongs to its one thread.
+ *
+ * recipient → item; items of one message and one domain that go together → work; work waits in a
+ * flow (domain × pool, diverted work apart); a domain's flows are linked to the hosts that its MX
+ * names resolve to; a connection to a host takes work from the flows linked there, in turn. */
+#pragma once
+
+#include <pthread.h>
+#include <uthash.h>
+#include <uv.h>
+
+#include "postern/dispatch.h"
+#include "postern/loop.h"
+#include "postern/rng.h"
+#include "postern/stream.h"
+
+#define HOSTS_MAX 16u /* candidate addresses of one domain */
+#define PIPELINE  2u  /* transactions given to one connection: one runs, one waits at the worker */
+#define LOST_MAX  3u  /* connections that one recipient may lose in a cycle */
+#define INTAKE_GROUP                                                                               \
+	100u /* recipients of one work at first; the provider's limit splits it later */
+#define STALLED_MAX	  2000u /* settlements that failed and wait, before new work is left alone */
+#define DIVERTED_PATIENCE 60000
+
+struct dispatch;
+struct domain;
+struct flow;
+struct host;
+struct connection;
+struct work;
+struct settle;
+
+/* ---- wakes: one heap of points in time ---- */
+
+enum wake_kind { WAKE_DOMAIN, WAKE_ROUTE, WAKE_FLOW, WAKE_CONNECTION, WAKE_SETTLE };
+struct wake {
+	ms_t at;      /* mono */
+	uint32_t pos; /* in the heap, from 1; 0: not set */
+	uint8_t kind;
+};
+struct wake_heap {
+	struct wake **a;
+	uint32_t n, cap;
+};
+int wake_set(struct wake_heap *h, struct wake *w, ms_t at);
+void wake_clear(struct wake_heap *h, struct wake *w);
+struct wake *wake_first(const struct wake_heap *h); /* NULL when empty */
+
+/* ---- what is in memory ---- */
+
+/* Doubly linked list with a head that is no element. */
+struct list {
+	struct list *prev, *next;
+};
+static inline void list_init(struct list *l)
+{
+	l->prev = l->next = l;
+}
+static inline bool list_empty(const struct list *l)
+{
+	return l->next == l;
+}
+static inline void list_add(struct list *head, struct list *l) /* at the end */
+{
+	l->prev = head->prev;
+	l->next = head;
+	head->prev->next = l;
+	head->prev = l;
+}
+static inline void list_del(struct list *l)
+{
+	l->prev->next = l->next;
+	l->next->prev = l->prev;
+	list_init(l);
+}
+#define container(p, type, member) ((type *)((uintptr_t)(p)-offsetof(type, member)))
+
+struct pool {
+	char *name;
+	int index; /* in the policy's parameters; -ENOENT: no longer configured */
+	bool *has; /* by source */
+};
+
+enum item_cancel { CANCEL_NONE, CANCEL_REMOVE, CANCEL_BOUNCE };
+enum item_end { END_DEFER, END_DELIVERED, END_BOUNCED, END_EXPIRED, END_REMOVED };
+
+/* What a notification says about one recipient; made only for those that need one. */
+struct report {
+	enum dsn_action action;
+	char status[16], mta[256], diagnostic[600], reason[200];
+};
+
+/* One recipient in memory, from intake until its settlement is committed and answered: while it is
+ * in the table it is not read from the due index again. */
+struct item {
+	UT_hash_handle hh;
+	struct item_key {
+		uint64_t id;
+		uint64_t index;
+	} key;
+	struct item *next;		   /* in its work or its settle */
+	const struct recipient *recipient; /* in the message, or &own */
+	struct recipient own;		   /* text in stored */
+	char *stored;
+	struct domain *domain;
+	struct settle *settle;		      /* being settled */
+	struct work *work;		      /* else waiting or running in this */
+	ms_t old_due, last_attempt, next_due; /* wall */
+	uint16_t attempts, code;
+	uint8_t verdict, flags, lost, cancel, end;
+	char *reply, *host, *source; /* of the last attempt; heap; NULL for none */
+	struct report *report;
+};
+
+struct work {
+	struct list in_flow;
+	struct message *message; /* a reference */
+	struct flow *flow;
+	struct item *items;
+	uint32_t n;
+	struct policy_tried tried;
+	struct connection *connection; /* NULL: waits in its flow */
+};
+
+struct link {
+	struct list in_host;
+	struct flow *flow;
+	struct host *host; /* NULL: not linked */
+};
+
+struct flow {
+	struct flow *next; /* of the domain */
+	struct domain *domain;
+	struct pool *pool;
+	bool diverted; /* work that other subnets refused: must not hold up the rest */
+	struct list ready;
+	uint32_t nready;  /* works */
+	uint32_t opening; /* connections being made for it */
+	bool linked, asking;
+	struct list in_asking;
+	struct link *links; /* by candidate host; as many as the domain's hosts */
+	/* the wait: no new connection is asked for before */
+	bool waiting, on_slots;
+	struct list on_slot_list;
+	enum hold_reason reason;
+	ms_t until;  /* mono; 0: until a slot is freed */
+	ms_t looked; /* mono; when expiry was looked at last */
+	struct wake wake;
+};
+
+struct candidate {
+	struct host *host;
+	const char *name; /* in the route */
+};
+
+struct domain {
+	UT_hash_handle hh;
+	struct flow *flows;
+	uint32_t in_memory; /* items */
+	uint32_t in_flight;
+	ms_t next_due;	  /* wall; earliest in the index that may not be in memory; 0: none */
+	struct wake wake; /* for that */
+	bool in_due_list;
+	struct list in_due;
+	/* route */
+	bool asked, rejected;	 /* DNS runs; rejected: its answer was no route */
+	struct dns_route *route; /* NULL: none */
+	struct wake route_wake;
+	unsigned provider, nhosts;
+	struct policy_host *hosts;
+	struct candidate *candidates;
+	char *failure;	 /* what the hosts said that failed in this cycle */
+	ms_t failed_at;	 /* mono; when the first of them failed; 0: none */
+	ms_t not_before; /* mono; its waiting work was put back for lack of memory until then */
+	uint8_t logged;	 /* hold reason logged last */
+	ms_t idle_since; /* mono; when it became empty */
+	char name[];
+};
+
+enum connection_state { CONNECTION_OPENING, CONNECTION_UP, CONNECTION_QUITTING };
+
+struct connection {
+	uint64_t number;
+	enum connection_state state;
+	unsigned worker, source, provider;
+	uint32_t slot;
+	struct host *host;
+	struct flow *asked_by; /* while opening; its opening counts it */
+	struct work *running[PIPELINE];
+	unsigned nrunning;
+	bool retire;	    /* ends after what runs */
+	bool down, refused; /* gone; freed when the last transaction has come back */
+	struct classification refusal;
+	int error;
+	bool in_idle, in_half;
+	struct list idle, half, all_idle; /* of the host, of the host, of the dispatcher */
+	ms_t idle_since;
+	struct wake wake; /* refused by a rate: when to try again */
+	bool tls_tried;
+	ms_t connect_ms, tls_ms; /* told by the first transaction's log line */
+	bool told;
+	char session[20], host_name[256], source_name[64], tls[64];
+};
+
+/* An address of a provider (with verification: under one name), shared by all domains that resolve
+ * to it. */
+struct host {
+	UT_hash_handle hh;
+	struct addr addr;
+	unsigned provider;
+	struct list links;	/* flows with ready work, in turn */
+	struct list idle, half; /* connections: without a transaction; with one */
+	uint32_t nidle, up, opening, refs;
+	ms_t clear_until; /* mono; TLS broke: opportunistic goes in clear until then */
+	bool retired;	  /* not in the table any more */
+	char text[ADDR_TEXT_MAX];
+	size_t key_n;
+	char key[];
+};
+
+struct settle {
+	struct queue_settle q; /* first: answers come back as its job */
+	struct message *message;
+	struct item *items;
+	struct queue_settle_rcpt one;
+	struct queue_accept *dsn[3];
+	struct wake wake; /* failed: tried again then */
+	bool stalled;
+};
+
+struct operation; /* operate.c */
+
+struct dispatch {
+	struct dispatch_params p;
+	const struct policy_params *params;
+	struct policy *policy;
+	struct classifier *rules;
+	struct queue *queue;
+	struct log *log;
+	struct loop *loop;
+	struct dns *dns;
+	struct rng rng;
+	struct worker **workers;
+	unsigned nworkers;
+	struct mpsc_batch *orders; /* by worker; flushed once an iteration */
+	uint32_t *load;		   /* connections by worker */
+	struct mpsc_batch jobs;
+	struct loop_mailbox fresh, answers, events, calls;
+	struct loop_hook at_end;
+	uv_timer_t timer, tick;
+	struct wake_heap wakes;
+	struct log_line line;
+	struct tls_context **tls; /* by provider */
+
+	struct domain *domains;
+	struct item *items;
+	struct host *hosts;
+	struct pool **pools;
+	unsigned npools;
+	struct connection **connections;
+	uint32_t nconnections, connections_cap;
+	uint32_t *free_connections, nfree;
+	uint64_t connection_seq;
+	struct list idle;     /* connections, longest idle first */
+	struct list asking;   /* flows that may need a connection */
+	struct list on_slots; /* flows that wait for a slot */
+	struct list due;      /* domains to be read from the index */
+	struct queue_window window;
+	struct operation *operations;
+
+	uint32_t work, in_flight, jobs_out, stalled;
+	bool started, draining, quiet, stopping,
+		more; /* quiet: no more orders. more: the turn's slice is used up */
+	void (*drained)(void *arg);
+	void *drained_arg;
+	ms_t drain_by;
+	struct queue_job fence;
+	struct dispatch_call drain_call, stop_call;
+	bool stop_told;
+	ms_t timer_at; /* mono; 0: not armed */
+	uv_sem_t stopped;
+
+	struct dispatch_stats stats; /* the thread's own */
+	pthread_mutex_t lock;	     /* of the snapshot */
+	struct dispatch_stats snapshot;
+	ms_t snapshot_at, saved_at, swept_at;
+};
+
+static inline struct policy_now now_of(const struct dispatch *d)
+{
+	return (struct policy_now){ loop_mono(d->loop), loop_wall(d->loop) };
+}
+static inline const struct provider_params *provider_of(const struct dispatch *d, unsigned provider)
+{
+	return &d->params->providers[provider];
+}
+
+/* ---- dispatch.c ---- */
+enum job_tag { JOB_SETTLE = 1, JOB_OPERATION, JOB_STATE, JOB_FENCE }; /* queue_job.tag */
+void job_post(struct dispatch *d, struct queue_job *j,
+	enum job_tag tag);	    /* posted at the end of the iteration */
+int pools_bind(struct dispatch *d); /* to the policy's numbers */
+struct pool *pool_get(struct dispatch *d, const char *name);
+
+/* ---- domain.c ---- */
+struct domain *domain_get(struct dispatch *d, const char *name); /* NULL: no memory */
+struct domain *domain_find(struct dispatch *d, const char *name);
+void domain_due(struct dispatch *d, struct domain *m, ms_t due);
+void domain_look(struct dispatch *d,
+	struct domain *m); /* reads soon, if something is due and there is room */
+void domain_touch(struct dispatch *d, struct domain *m); /* after something left memory */
+void domain_sweep(struct dispatch *d);
+void domains_free(struct dispatch *d);
+void flow_ask(struct dispatch *d, struct flow *f); /* looked at in this iteration */
+struct flow *flow_get(struct dispatch *d, struct domain *m, struct pool *pool, bool diverted);
+void flow_push(struct dispatch *d, struct flow *f, struct work *w, bool front);
+void flow_remove(struct dispatch *d, struct work *w);
+void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t until);
+void flow_wait_over(struct dispatch *d, struct flow *f);
+void flow_link(struct dispatch *d, struct flow *f);
+void flow_unlink(struct dispatch *d, struct flow *f);
+void slot_freed(struct dispatch *d, struct host *h, unsigned more);
+
+/* ---- intake.c ---- */
+void intake_fresh(void *arg, struct mpsc_node *first);
+bool intake_due(struct dispatch *d); /* reads windows; true: more could be read */
+int intake_start(struct dispatch *d);
+struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const struct recipient *r,
+	bool copy, ms_t due);
+struct item *item_find(struct dispatch *d, uint64_t id, uint32_t index);
+void item_state(struct item *i, const struct queue_rcpt_state *s);
+void item_drop(struct dispatch *d, struct item *i); /* out of memory; it stays in the queue */
+struct work *work_new(struct message *m);	    /* takes a reference */
+void work_free(struct work *w);
+void work_place(struct dispatch *d, struct work *w, struct domain *m); /* into its flow */
+void work_evict(struct dispatch *d, struct work *w); /* waiting work back to the queue alone */
+/* Expires and notifies what waits in a flow for long. */
+void flow_age(struct dispatch *d, struct flow *f);
+
+/* ---- route.c ---- */
+bool route_ready(struct dispatch *d, struct domain *m); /* asks DNS if need be */
+void route_drop(struct dispatch *d, struct domain *m);
+void route_host_failed(struct dispatch *d, struct domain *m, struct host *h, const char *why);
+bool route_all_failed(const struct domain *m);
+void route_exhausted(struct dispatch *d, struct domain *m); /* no host is left: defers all */
+void route_clear_failures(struct domain *m);
+void route_host_well(struct domain *m, const struct host *h);
+void host_unref(struct dispatch *d, struct host *h);
+void hosts_sweep(struct dispatch *d);
+void hosts_retire(struct dispatch *d);
+
+/* ---- connection.c ---- */
+int connection_open(struct dispatch *d, struct flow *f, const struct policy_choice *c);
+void connection_up(struct dispatch *d, struct outbound_event *e);
+void connection_down(struct dispatch *d, struct outbound_event *e);
+void connection_ended(
+	struct dispatch *d, struct connection *c); /* a transaction of one that is down came back */
+struct connection *connection_by_number(struct dispatch *d, uint64_t number);
+void connection_sort(
+	struct dispatch *d, struct connection *c); /* into the lists that fit what it does */
+void connection_quit(struct dispatch *d, struct connection *c);
+void connection_tick(struct dispatch *d);
+bool connection_give_up_idle(
+	struct dispatch *d, const struct flow *f, const struct policy_choice *why);
+void order_post(struct dispatch *d, struct connection *c, struct outbound_order *o);
+
+/* ---- assign.c ---- */
+void assign_flow(struct dispatch *d, struct flow *f);
+void assign_connection(struct dispatch *d, struct connection *c);
+void want_of(const struct flow *f, const struct work *w, struct policy_want *ret);
+
+/* ---- result.c ---- */
+void result_take(struct dispatch *d, struct connection *c, struct outbound_transact *t);
+/* Our own finding about waiting work: all its recipients deferred (or bounced, when status begins
+ * with 5). */
+void result_local(struct dispatch *d, struct work *w, const char *status, const char *text,
+	enum hold_reason reason);
+/* A reply that ended the session before this waiting work could be offered. */
+void result_refused(struct dispatch *d, struct connection *c, struct work *w,
+	const struct classification *k, const struct reply *r);
+
+/* ---- settle.c ---- */
+/* Takes the items (ends and reports set) out of play: one job; a reference of m is taken. */
+void settle_items(struct dispatch *d, struct message *m, struct item *items);
+void settle_answer(struct dispatch *d, struct queue_job *j);
+void settle_free(struct dispatch *d, struct settle *s); /* without recording */
+void settle_again(struct dispatch *d, struct settle *s);
+struct report *report_for(
+	struct message *m, struct item *i, enum dsn_action action, const char *status);
+/* Deferred items: due clamped to the expiry, delay notice added when its time has come. */
+void settle_defer(struct dispatch *d, struct message *m, struct item *i, ms_t delay);
+void settle_expire(struct dispatch *d, struct message *m, struct item *i);
+
+/* ---- setup.c ---- */
+int setup_tls(
+	struct tls_context ***ret, const struct policy_params *p, char *error, size_t error_max);
+void setup_tls_free(struct tls_context **all, unsigned n);
+void state_load(struct dispatch *d);
+void state_save(struct dispatch *d);
+void state_answer(struct queue_job *j);
+void dispatch_free_memory(struct dispatch *d);
+
+/* ---- delivery_log.c ---- */
+struct log_attempt {
+	const char *event;
+	const struct message *message;
+	const struct item *item;
+	const struct connection *connection; /* NULL: none */
+	const struct outbound_transact *transact;
+	const struct reply *reply;
+	const char *status, *text; /* our own finding, without a reply */
+	const char *verdict, *cause, *reason;
+	ms_t next; /* wall; 0: none */
+};
+void delivery_log(struct dispatch *d, const struct log_attempt *a);
+
+/* ---- operate.c ---- */
+bool operate_step(struct dispatch *d); /* true: more to do in the next iteration */
+void operate_answer(struct dispatch *d, struct queue_job *j);
+void operate_free_all(struct dispatch *d);

@@ -1,0 +1,356 @@
+/* Recipient domains: what waits for each, when the queue is to be read for it again, and its flows.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dispatcher.h"
+#include "postern/must.h"
+
+#define IDLE_KEPT 10000 /* ms that an empty domain keeps its route */
+#define WAIT_LOOK                                                                                  \
+	60000		/* a wait is looked at this often at least: for expiry and delay notices   \
+			 */
+#define EVICT_WAIT 5000 /* ms; shorter waits are waited in memory */
+#define WAKE_LINKS 4u	/* flows of one host asked when a slot there is free */
+
+struct domain *domain_find(struct dispatch *d, const char *name)
+{
+	struct domain *m;
+
+	HASH_FIND_STR(d->domains, name, m);
+	return m;
+}
+
+struct domain *domain_get(struct dispatch *d, const char *name)
+{
+	struct domain *m = domain_find(d, name);
+	size_t n;
+
+	if (m)
+		return m;
+	n = strlen(name);
+	m = calloc(1, sizeof(*m) + n + 1);
+	if (!m)
+		return NULL;
+	memcpy(m->name, name, n + 1);
+	m->wake.kind = WAKE_DOMAIN;
+	m->route_wake.kind = WAKE_ROUTE;
+	m->idle_since = loop_mono(d->loop);
+	list_init(&m->in_due);
+	HASH_ADD_KEYPTR(hh, d->domains, m->name, n, m);
+	return m;
+}
+
+/* Up to half of the window is left to drain before more is read: reading in larger portions. */
+static bool has_room(const struct dispatch *d, const struct domain *m)
+{
+	return m->in_memory <= d->p.window / 2;
+}
+
+void domain_look(struct dispatch *d, struct domain *m)
+{
+	struct policy_now now = now_of(d);
+
+	if (!m->next_due || m->in_due_list)
+		return;
+	if (m->next_due > now.wall) {
+		/* the wall clock may be set: look again within the hour */
+		ms_t delay = m->next_due - now.wall;
+
+		wake_set(&d->wakes, &m->wake, now.mono + (delay < 3600000 ? delay : 3600000));
+		return;
+	}
+	wake_clear(&d->wakes, &m->wake);
+	if (m->not_before > now.mono) {
+		wake_set(&d->wakes, &m->wake, m->not_before);
+		return;
+	}
+	if (!has_room(d, m))
+		return; /* domain_touch comes back */
+	m->in_due_list = true;
+	list_add(&d->due, &m->in_due);
+	d->more = true;
+}
+
+void domain_due(struct dispatch *d, struct domain *m, ms_t due)
+{
+	if (m->next_due && m->next_due <= due)
+		return;
+	m->next_due = due;
+	domain_look(d, m);
+}
+
+void domain_touch(struct dispatch *d, struct domain *m)
+{
+	if (!m->in_memory)
+		m->idle_since = loop_mono(d->loop);
+	if (m->next_due && !m->wake.pos)
+		domain_look(d, m);
+}
+
+static bool flow_idle(const struct flow *f)
+{
+	return !f->nready && !f->opening;
+}
+
+static void flow_free(struct dispatch *d, struct flow *f)
+{
+	flow_unlink(d, f);
+	wake_clear(&d->wakes, &f->wake);
+	list_del(&f->on_slot_list);
+	list_del(&f->in_asking);
+	free(f->links);
+	free(f);
+}
+
+static bool flows_idle(const struct domain *m)
+{
+	for (const struct flow *f = m->flows; f; f = f->next)
+		if (!flow_idle(f))
+			return false;
+	return true;
+}
+
+static void domain_free(struct dispatch *d, struct domain *m)
+{
+	while (m->flows) {
+		struct flow *f = m->flows;
+
+		m->flows = f->next;
+		flow_free(d, f);
+	}
+	route_drop(d, m);
+	wake_clear(&d->wakes, &m->wake);
+	wake_clear(&d->wakes, &m->route_wake);
+	list_del(&m->in_due);
+	HASH_DEL(d->domains, m);
+	free(m->failure);
+	free(m);
+}
+
+/* Takes back what quiet domains hold; those with mail for later keep their name and time only. */
+void domain_sweep(struct dispatch *d)
+{
+	ms_t before = loop_mono(d->loop) - IDLE_KEPT;
+	struct domain *m, *next;
+
+	HASH_ITER (hh, d->domains, m, next) {
+		if (m->in_memory || m->asked || m->idle_since > before || !flows_idle(m))
+			continue;
+		if (!m->next_due) {
+			domain_free(d, m);
+			continue;
+		}
+		while (m->flows) {
+			struct flow *f = m->flows;
+
+			m->flows = f->next;
+			flow_free(d, f);
+		}
+		route_drop(d, m);
+		if (!m->wake.pos && !m->in_due_list)
+			domain_look(d, m);
+	}
+}
+
+void domains_free(struct dispatch *d)
+{
+	struct domain *m, *next;
+
+	HASH_ITER (hh, d->domains, m, next)
+		domain_free(d, m);
+}
+
+/* ---- flows ---- */
+
+struct flow *flow_get(struct dispatch *d, struct domain *m, struct pool *pool, bool diverted)
+{
+	struct flow *f;
+
+	for (f = m->flows; f; f = f->next)
+		if (f->pool == pool && f->diverted == diverted)
+			return f;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return NULL;
+	f->domain = m;
+	f->pool = pool;
+	f->diverted = diverted;
+	f->wake.kind = WAKE_FLOW;
+	list_init(&f->ready);
+	list_init(&f->on_slot_list);
+	list_init(&f->in_asking);
+	f->next = m->flows;
+	m->flows = f;
+	return f;
+}
+
+void flow_push(struct dispatch *d, struct flow *f, struct work *w, bool front)
+{
+	w->flow = f;
+	w->connection = NULL;
+	if (front && !list_empty(&f->ready)) {
+		struct list *first = f->ready.next;
+
+		w->in_flow.next = first;
+		w->in_flow.prev = &f->ready;
+		first->prev = &w->in_flow;
+		f->ready.next = &w->in_flow;
+	} else {
+		list_add(&f->ready, &w->in_flow);
+	}
+	f->nready++;
+	/* while it waits, open connections may still take it: that needs the links only */
+	if (!f->waiting || !f->linked)
+		flow_ask(d, f);
+}
+
+void flow_remove(struct dispatch *d, struct work *w)
+{
+	struct flow *f = w->flow;
+
+	must(!w->connection && f->nready > 0);
+	list_del(&w->in_flow);
+	if (--f->nready == 0) {
+		flow_unlink(d, f);
+		if (f->waiting) {
+			f->waiting = false;
+			wake_clear(&d->wakes, &f->wake);
+			list_del(&f->on_slot_list);
+			f->on_slots = false;
+			f->reason = HOLD_NONE;
+		}
+	}
+}
+
+static void log_hold(struct dispatch *d, struct flow *f)
+{
+	struct work *w = container(f->ready.next, struct work, in_flow);
+	struct policy_now now = now_of(d);
+	struct log_attempt a = {
+		.event = "held",
+		.message = w->message,
+		.item = w->items,
+		.reason = hold_reason_text(f->reason),
+		.next = f->until ? now.wall + (f->until - now.mono) : 0,
+	};
+
+	f->domain->logged = (uint8_t)f->reason;
+	d->stats.held++;
+	delivery_log(d, &a);
+}
+
+/* Caps and windows are the normal state of a busy relay: no event, only the reason in `show`. */
+static bool worth_an_event(enum hold_reason r)
+{
+	return r != HOLD_CAP && r != HOLD_WINDOW && r != HOLD_RATE && r != HOLD_NONE;
+}
+
+/* Memory is for what can go: a long wait is waited in the queue. */
+static void put_back(struct dispatch *d, struct flow *f)
+{
+	f->domain->not_before = f->until;
+	while (!list_empty(&f->ready))
+		work_evict(d, container(f->ready.next, struct work, in_flow));
+}
+
+void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t until)
+{
+	ms_t now = loop_mono(d->loop);
+	ms_t look = until && until - now < WAIT_LOOK ? until : now + WAIT_LOOK;
+
+	f->waiting = true;
+	f->reason = reason;
+	f->until = until;
+	if (look <= now)
+		look = now + 1;
+	if ((!until || reason == HOLD_CAP) && !f->on_slots) {
+		f->on_slots = true;
+		list_add(&d->on_slots, &f->on_slot_list);
+	}
+	wake_set(&d->wakes, &f->wake, look);
+	if (f->nready && worth_an_event(reason) && f->domain->logged != reason)
+		log_hold(d, f);
+	if (f->nready && until && until - now > EVICT_WAIT && d->work > d->p.work_max / 2)
+		put_back(d, f);
+}
+
+void flow_wait_over(struct dispatch *d, struct flow *f)
+{
+	if (!f->waiting)
+		return;
+	f->waiting = false;
+	f->on_slots = false;
+	list_del(&f->on_slot_list);
+	wake_clear(&d->wakes, &f->wake);
+	flow_ask(d, f);
+}
+
+/* The hosts of the best preference that have not failed: the only ones that mail may go to now. */
+void flow_link(struct dispatch *d, struct flow *f)
+{
+	struct domain *m = f->domain;
+	uint16_t best = UINT16_MAX;
+	bool any = false;
+
+	if (f->linked || !m->nhosts || !f->nready)
+		return;
+	if (!f->links)
+		f->links = calloc(m->nhosts, sizeof(*f->links));
+	if (!f->links)
+		return; /* own connections only; tried again with the next work */
+	for (unsigned i = 0; i < m->nhosts; i++)
+		if (!m->hosts[i].failed && (!any || m->hosts[i].preference < best)) {
+			best = m->hosts[i].preference;
+			any = true;
+		}
+	for (unsigned i = 0; any && i < m->nhosts; i++) {
+		struct link *l = &f->links[i];
+
+		if (m->hosts[i].failed || m->hosts[i].preference != best)
+			continue;
+		l->flow = f;
+		l->host = m->candidates[i].host;
+		list_add(&l->host->links, &l->in_host);
+	}
+	f->linked = any;
+}
+
+void flow_unlink(struct dispatch *d, struct flow *f)
+{
+	if (!f->linked)
+		return;
+	for (unsigned i = 0; i < f->domain->nhosts; i++)
+		if (f->links[i].host) {
+			list_del(&f->links[i].in_host);
+			f->links[i].host = NULL;
+		}
+	f->linked = false;
+}
+
+/* Those that can use a slot at this host come first; then some of all that wait, in turn. */
+void slot_freed(struct dispatch *d, struct host *h, unsigned more)
+{
+	unsigned n = 0;
+
+	if (h)
+		for (struct list *l = h->links.next; l != &h->links && n < WAKE_LINKS;
+			l = l->next) {
+			struct flow *f = container(l, struct link, in_host)->flow;
+
+			if (f->waiting && f->on_slots) {
+				flow_wait_over(d, f);
+				n++;
+			}
+		}
+	for (n = 0; n < more && !list_empty(&d->on_slots); n++)
+		flow_wait_over(d, container(d->on_slots.next, struct flow, on_slot_list));
+}
+
+void flow_ask(struct dispatch *d, struct flow *f)
+{
+	if (f->asking)
+		return;
+	f->asking = true;
+	list_add(&d->asking, &f->in_asking);
+}

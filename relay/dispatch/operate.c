@@ -1,0 +1,396 @@
+/* What operators ask for: retry, hold, release, remove, bounce; and why something waits. Operations
+ * walk the queue in slices; what is running is not interrupted, but not started again. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dispatcher.h"
+#include "postern/must.h"
+
+#define MESSAGES_A_TURN 16u
+#define OUTSTANDING	512u
+
+struct operation {
+	struct operation *next;
+	enum dispatch_op op;
+	uint64_t id;  /* one message; 0: a walk */
+	char *domain; /* of the walk; NULL: all */
+	uint64_t cursor;
+	bool walked, fenced;
+	uint32_t outstanding;
+	int result;
+	uint64_t changed;
+	void (*done)(void *arg, int result, uint64_t changed);
+	void *arg;
+};
+
+struct flag_job {
+	struct queue_flag flag;
+	struct operation *o;
+	struct message *message; /* NULL: the fence */
+};
+
+int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
+	void (*done)(void *arg, int result, uint64_t changed), void *arg)
+{
+	struct operation *o = calloc(1, sizeof(*o)), **last = &d->operations;
+
+	if (!o)
+		return -ENOMEM;
+	if (d->draining) {
+		free(o);
+		return -ESHUTDOWN;
+	}
+	if (domain && !id) {
+		o->domain = slice_dup(slice_of(domain));
+		if (!o->domain) {
+			free(o);
+			return -ENOMEM;
+		}
+	}
+	o->op = op;
+	o->id = id;
+	o->cursor = id ? id : 1;
+	o->done = done;
+	o->arg = arg;
+	while (*last)
+		last = &(*last)->next;
+	*last = o;
+	d->more = true;
+	return 0;
+}
+
+static bool concerns(const struct operation *o, const struct recipient *r)
+{
+	return !o->domain || !strcmp(o->domain, r->domain);
+}
+
+static bool waits(const struct item *i)
+{
+	return i->work && !i->work->connection;
+}
+
+/* ---- flags ---- */
+
+static int post_flag(
+	struct dispatch *d, struct operation *o, struct message *m, enum queue_job_kind kind)
+{
+	struct flag_job *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return -ENOMEM;
+	j->o = o;
+	j->message = m ? message_ref(m) : NULL;
+	j->flag.job.kind = kind;
+	j->flag.now = loop_wall(d->loop);
+	if (m)
+		j->flag.id = m->id;
+	if (o->op == DISPATCH_HOLD)
+		j->flag.op = FLAG_HOLD;
+	else
+		j->flag.op = o->op == DISPATCH_RELEASE ? FLAG_RELEASE : FLAG_DUE_NOW;
+	o->outstanding++;
+	job_post(d, &j->flag.job, JOB_OPERATION);
+	return 0;
+}
+
+/* The index says now what was asked for; memory follows. */
+static void flag_done(struct dispatch *d, const struct operation *o, const struct message *m)
+{
+	for (uint32_t k = 0; k < m->nrecipients; k++) {
+		const struct recipient *r = &m->recipients[k];
+		struct item *i = item_find(d, m->id, r->index);
+		struct domain *dom;
+
+		if (i && o->op == DISPATCH_HOLD && waits(i)) {
+			work_evict(d, i->work);
+			continue;
+		}
+		if (i && waits(i)) {
+			route_clear_failures(i->domain);
+			flow_wait_over(d, i->work->flow);
+		}
+		if (o->op == DISPATCH_HOLD)
+			continue;
+		dom = domain_get(d, r->domain);
+		if (!dom)
+			continue;
+		dom->not_before = 0;
+		if (!i)
+			domain_due(d, dom, loop_wall(d->loop));
+	}
+}
+
+/* ---- ends ---- */
+
+static void take_out(struct dispatch *d, struct item *i)
+{
+	struct work *w = i->work;
+	struct item **p = &w->items;
+
+	while (*p != i)
+		p = &(*p)->next;
+	*p = i->next;
+	i->work = NULL;
+	i->next = NULL;
+	if (--w->n == 0) {
+		flow_remove(d, w);
+		work_free(w);
+	}
+}
+
+static void end_item(
+	struct dispatch *d, const struct operation *o, struct message *m, struct item *i)
+{
+	struct log_attempt a = { .message = m, .item = i, .reason = "by operator" };
+	struct report *p;
+
+	if (o->op == DISPATCH_REMOVE) {
+		i->end = END_REMOVED;
+		a.event = "removed";
+		delivery_log(d, &a);
+		return;
+	}
+	i->end = END_BOUNCED;
+	a.event = "bounced";
+	a.status = "5.7.0";
+	d->stats.bounced++;
+	delivery_log(d, &a);
+	p = report_for(m, i, DSN_FAILED, "5.7.0");
+	if (p)
+		snprintf(p->reason, sizeof(p->reason),
+			"The administrator of the mail system returned this message.");
+}
+
+static void end_message(struct dispatch *d, struct operation *o, struct message *m,
+	const struct queue_rcpt_state *states)
+{
+	struct item *list = NULL;
+
+	for (uint32_t k = 0; k < m->nrecipients; k++) {
+		const struct recipient *r = &m->recipients[k];
+		struct item *i = item_find(d, m->id, r->index);
+		struct domain *dom;
+
+		if (!concerns(o, r) || (i && i->settle))
+			continue;
+		o->changed++;
+		if (i && !waits(i)) {
+			i->cancel = o->op == DISPATCH_REMOVE ? CANCEL_REMOVE : CANCEL_BOUNCE;
+			continue;
+		}
+		if (i) {
+			take_out(d, i);
+		} else {
+			dom = domain_get(d, r->domain);
+			i = dom ? item_new(d, dom, m->id, r, true, states[k].due) : NULL;
+			if (!i) {
+				o->result = -ENOMEM;
+				continue;
+			}
+			item_state(i, &states[k]);
+		}
+		end_item(d, o, m, i);
+		i->next = list;
+		list = i;
+	}
+	if (list)
+		settle_items(d, m, list);
+}
+
+/* ---- the walk ---- */
+
+static bool any_concerned(const struct operation *o, const struct message *m)
+{
+	for (uint32_t k = 0; k < m->nrecipients; k++)
+		if (concerns(o, &m->recipients[k]))
+			return true;
+	return false;
+}
+
+static void one_message(struct dispatch *d, struct operation *o, uint64_t id)
+{
+	struct queue_rcpt_state *states;
+	struct message *m;
+	int r = queue_load(d->queue, id, &m, &states);
+
+	if (r) {
+		if (o->id || r != -ENOENT)
+			o->result = r;
+		return;
+	}
+	if (any_concerned(o, m)) {
+		if (o->op == DISPATCH_REMOVE || o->op == DISPATCH_BOUNCE)
+			end_message(d, o, m, states);
+		else
+			r = post_flag(d, o, m, QUEUE_FLAG);
+		if (r)
+			o->result = r;
+	}
+	message_unref(m);
+}
+
+static void walk(struct dispatch *d, struct operation *o)
+{
+	for (unsigned n = 0; n < MESSAGES_A_TURN && !o->walked && o->outstanding < OUTSTANDING;
+		n++) {
+		if (!o->id && queue_next_message(d->queue, &o->cursor)) {
+			o->walked = true;
+			break;
+		}
+		one_message(d, o, o->cursor);
+		o->walked = o->id || o->cursor == UINT64_MAX;
+		o->cursor++;
+	}
+}
+
+static void finish(struct dispatch *d, struct operation *o)
+{
+	d->operations = o->next;
+	o->done(o->arg, o->result, o->changed);
+	free(o->domain);
+	free(o);
+}
+
+bool operate_step(struct dispatch *d)
+{
+	struct operation *o = d->operations;
+
+	if (!o)
+		return false;
+	if (!o->walked) {
+		walk(d, o);
+		return !o->walked && o->outstanding < OUTSTANDING;
+	}
+	if (!o->fenced) { /* what was posted is on disk when the answer is given */
+		o->fenced = true;
+		if (!post_flag(d, o, NULL, QUEUE_FENCE))
+			return false;
+	}
+	if (o->outstanding)
+		return false;
+	finish(d, o);
+	return d->operations != NULL;
+}
+
+void operate_answer(struct dispatch *d, struct queue_job *job)
+{
+	struct flag_job *j = container(job, struct flag_job, flag.job);
+	struct operation *o = j->o;
+
+	o->outstanding--;
+	if (j->message && !job->result) {
+		o->changed += j->flag.changed;
+		flag_done(d, o, j->message);
+	} else if (job->result && (o->id || job->result != -ENOENT)) {
+		o->result = job->result;
+	}
+	message_unref(j->message);
+	free(j);
+}
+
+void operate_free_all(struct dispatch *d)
+{
+	while (d->operations) {
+		struct operation *o = d->operations;
+
+		o->result = -ESHUTDOWN;
+		finish(d, o);
+	}
+}
+
+/* ---- reasons ---- */
+
+static ms_t wall_of(const struct dispatch *d, ms_t mono)
+{
+	return mono ? loop_wall(d->loop) + (mono - loop_mono(d->loop)) : 0;
+}
+
+static void flow_reason(
+	const struct dispatch *d, const struct flow *f, char *reason, size_t max, ms_t *until)
+{
+	if (f->waiting) {
+		snprintf(reason, max, "%s", hold_reason_text(f->reason));
+		*until = wall_of(d, f->until);
+	} else if (!f->domain->route && f->domain->asked) {
+		snprintf(reason, max, "waiting for DNS");
+	} else if (f->opening) {
+		snprintf(reason, max, "connecting");
+	} else {
+		snprintf(reason, max, "ready");
+	}
+}
+
+void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
+	const struct queue_rcpt_state *s, char *reason, size_t reason_max, ms_t *until)
+{
+	struct item *i = item_find(d, id, r->index);
+	ms_t wall = loop_wall(d->loop);
+	struct domain *m;
+
+	*until = 0;
+	if (i && i->settle) {
+		snprintf(reason, reason_max,
+			i->settle->stalled ? "outcome cannot be recorded yet" : "being recorded");
+		return;
+	}
+	if (i && i->work && i->work->connection) {
+		snprintf(reason, reason_max, "being delivered to %s[%s]",
+			i->work->connection->host_name, i->work->connection->host->text);
+		return;
+	}
+	if (i && i->work) {
+		flow_reason(d, i->work->flow, reason, reason_max, until);
+		return;
+	}
+	m = domain_find(d, r->domain);
+	if (s->due > wall && s->attempts) {
+		snprintf(reason, reason_max, "backing off after: %s",
+			s->reply ? s->reply : "a failed attempt");
+		*until = s->due;
+	} else if (s->due > wall) {
+		snprintf(reason, reason_max, "held: %s", s->reply ? s->reply : "not due yet");
+		*until = s->due;
+	} else if (m && m->flows && m->flows->waiting) {
+		flow_reason(d, m->flows, reason, reason_max, until);
+	} else {
+		snprintf(reason, reason_max, "in line behind other messages of this domain");
+	}
+}
+
+static void domain_info(
+	const struct dispatch *d, const struct domain *m, struct dispatch_domain_info *ret)
+{
+	*ret = (struct dispatch_domain_info){
+		.domain = m->name,
+		.provider = m->nhosts ? provider_of(d, m->provider)->name : "",
+		.in_flight = m->in_flight,
+		.next_due = m->next_due,
+		.reason = "",
+	};
+	for (const struct flow *f = m->flows; f; f = f->next) {
+		for (const struct list *l = f->ready.next; l != &f->ready; l = l->next)
+			ret->ready += container(l, struct work, in_flow)->n;
+		if (f->nready && f->waiting) {
+			ret->reason = hold_reason_text(f->reason);
+			ret->until = wall_of(d, f->until);
+		}
+	}
+	if (!ret->reason[0] && m->asked && !m->route && m->in_memory)
+		ret->reason = hold_reason_text(HOLD_DNS);
+}
+
+void dispatch_domains(
+	struct dispatch *d, void (*fn)(void *arg, const struct dispatch_domain_info *i), void *arg)
+{
+	struct domain *m, *next;
+
+	HASH_ITER (hh, d->domains, m, next) {
+		struct dispatch_domain_info info;
+
+		if (!m->in_memory && !m->next_due)
+			continue;
+		domain_info(d, m, &info);
+		fn(arg, &info);
+	}
+}

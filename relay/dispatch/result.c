@@ -1,0 +1,433 @@
+/* Verdicts: what became of each recipient of a transaction, and what is done about it. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dispatcher.h"
+#include "postern/must.h"
+
+#define DOUBT_WAIT 60000 /* ms at least before a recipient that may have it is tried again */
+
+/* One transaction while its recipients are sorted. */
+struct sorting {
+	struct dispatch *d;
+	struct connection *c;
+	struct outbound_transact *t; /* NULL: none was made */
+	struct message *message;
+	struct policy_tried tried;
+	struct flow *flow;
+	struct item *settled;
+	struct work *again, *diverted; /* to be tried at once: the same way; on another subnet */
+	bool went_wrong;	       /* the connection is ending */
+};
+
+static void replace(char **where, const char *text)
+{
+	free(*where);
+	*where = text ? slice_dup(slice_of(text)) : NULL;
+}
+
+/* What `show` and a later notification know of this attempt. Memory failing here loses words only.
+ */
+static void remember(
+	struct sorting *s, struct item *i, const char *reply, uint16_t code, enum verdict v)
+{
+	char host[320];
+
+	i->code = code;
+	i->verdict = (uint8_t)v;
+	i->last_attempt = loop_wall(s->d->loop);
+	replace(&i->reply, reply);
+	if (!s->c)
+		return;
+	snprintf(host, sizeof(host), "%s[%s]", s->c->host_name, s->c->host->text);
+	replace(&i->host, host);
+	replace(&i->source, s->c->source_name);
+}
+
+static void to_settle(struct sorting *s, struct item *i)
+{
+	i->next = s->settled;
+	s->settled = i;
+}
+
+static void to_work(struct sorting *s, struct work **w, struct item *i)
+{
+	if (!*w)
+		*w = work_new(s->message);
+	if (!*w) {
+		struct domain *m = i->domain;
+
+		item_drop(s->d, i);
+		domain_due(s->d, m, loop_wall(s->d->loop));
+		return;
+	}
+	i->work = *w;
+	i->next = (*w)->items;
+	(*w)->items = i;
+	(*w)->n++;
+}
+
+static void status_of(char out[16], const struct reply *r)
+{
+	reply_enhanced_format(out, r);
+	if (!out[0])
+		snprintf(out, 16, "%d.0.0", r->code / 100);
+}
+
+static void log_attempt(struct sorting *s, const struct item *i, const char *event,
+	const struct reply *r, const char *verdict, const char *cause, const char *reason,
+	ms_t next)
+{
+	struct log_attempt a = {
+		.event = event,
+		.message = s->message,
+		.item = i,
+		.connection = s->c,
+		.transact = s->t,
+		.reply = r,
+		.verdict = verdict,
+		.cause = cause,
+		.reason = reason,
+		.next = next,
+	};
+
+	delivery_log(s->d, &a);
+}
+
+static void bounce(struct sorting *s, struct item *i, const char *status, const char *reason)
+{
+	struct report *p;
+
+	i->end = END_BOUNCED;
+	s->d->stats.bounced++;
+	p = report_for(s->message, i, DSN_FAILED, status);
+	if (p && reason)
+		snprintf(p->reason, sizeof(p->reason), "%s", reason);
+	to_settle(s, i);
+}
+
+/* Uses up a retry. */
+static void defer(struct sorting *s, struct item *i, ms_t delay)
+{
+	s->d->stats.deferred++;
+	i->attempts++;
+	settle_defer(s->d, s->message, i, delay);
+	to_settle(s, i);
+}
+
+static void latency(struct dispatch *d, const struct message *m)
+{
+	ms_t t = loop_wall(d->loop) - m->arrived;
+	unsigned b = 0;
+
+	if (t < 0)
+		t = 0;
+	while (b < 15 && (double)t > dispatch_latency_bounds[b] * 1000)
+		b++;
+	d->stats.latency_bucket[b]++;
+	d->stats.latency_sum_ms += (uint64_t)t;
+}
+
+static void delivered(
+	struct sorting *s, struct item *i, const struct rcpt_result *o, const struct reply *r)
+{
+	i->end = END_DELIVERED;
+	s->d->stats.delivered++;
+	s->d->stats.by_verdict[VERDICT_DELIVERED]++;
+	latency(s->d, s->message);
+	log_attempt(s, i, "delivered", r, verdict_name(VERDICT_DELIVERED), NULL, NULL, 0);
+	if (!o->dsn_passed_on && (i->recipient->notify & NOTIFY_SUCCESS)) {
+		struct report *p = report_for(s->message, i, DSN_RELAYED, "2.0.0");
+
+		if (p) { /* the next host may not report it: RFC 3461 section 5.2.2 */
+			reply_format(p->diagnostic, sizeof(p->diagnostic), r);
+			snprintf(p->mta, sizeof(p->mta), "%s", s->c->host_name);
+		}
+	}
+	to_settle(s, i);
+}
+
+static void cancelled(struct sorting *s, struct item *i)
+{
+	bool removed = i->cancel == CANCEL_REMOVE;
+
+	log_attempt(s, i, removed ? "removed" : "bounced", NULL, NULL, NULL, "by operator", 0);
+	if (removed) {
+		i->end = END_REMOVED;
+		to_settle(s, i);
+	} else {
+		bounce(s, i, "5.7.0",
+			"The administrator of the mail system returned this message.");
+	}
+}
+
+static void dispose(
+	struct sorting *s, struct item *i, const struct reply *r, const struct policy_verdict *v)
+{
+	const char *name = verdict_name(i->verdict);
+	ms_t wall = loop_wall(s->d->loop), delay;
+	char status[16];
+
+	if (i->cancel && v->what != DISPOSE_BOUNCE) {
+		cancelled(s, i);
+		return;
+	}
+	status_of(status, r);
+	switch (v->what) {
+	case DISPOSE_BOUNCE:
+		log_attempt(s, i, "bounced", r, name, v->cause, NULL, 0);
+		bounce(s, i, status, NULL);
+		return;
+	case DISPOSE_RETRY_SUBNET:
+		log_attempt(s, i, "deferred", r, name, v->cause, "another subnet next", wall);
+		s->d->stats.deferred++;
+		to_work(s, &s->diverted, i);
+		return;
+	case DISPOSE_RETRY_SPLIT:
+		log_attempt(s, i, "deferred", r, name, v->cause, "one recipient a transaction next",
+			wall);
+		s->d->stats.deferred++;
+		if (!(i->flags & RCPT_STATE_SPLIT)) {
+			struct work *alone = NULL;
+
+			i->flags |= RCPT_STATE_SPLIT;
+			to_work(s, &alone, i);
+			if (alone) {
+				alone->tried = s->tried;
+				flow_push(s->d, s->flow, alone, false);
+			}
+			return;
+		}
+		break; /* it was alone already */
+	case DISPOSE_HOLD:
+		log_attempt(s, i, "held", r, name, v->cause, hold_reason_text(v->reason),
+			wall + v->hold);
+		s->d->stats.held++;
+		settle_defer(s->d, s->message, i, v->hold > 1000 ? v->hold : 1000);
+		to_settle(s, i);
+		return;
+	case DISPOSE_RESOLVE:
+		dns_forget(s->d->dns, i->domain->name);
+		break;
+	case DISPOSE_DELIVERED:
+	case DISPOSE_DEFER:
+		break;
+	}
+	delay = policy_backoff(s->d->policy, i->attempts + 1u);
+	if (v->what != DISPOSE_RETRY_SPLIT)
+		log_attempt(s, i, "deferred", r, name, v->cause, NULL, wall + delay);
+	defer(s, i, delay);
+}
+
+static void replied(struct sorting *s, struct item *i, const char *phase, const struct reply *r)
+{
+	struct dispatch *d = s->d;
+	struct classification c;
+	struct policy_verdict v;
+	char text[512];
+
+	classify(d->rules, slice_of(provider_of(d, s->c->provider)->name), slice_of(phase), r, &c);
+	reply_format(text, sizeof(text), r);
+	remember(s, i, text, r->code, c.verdict);
+	d->stats.by_verdict[c.verdict]++;
+	policy_result(d->policy, now_of(d), s->c->slot, i->domain->name, &c, r, &s->tried, &v);
+	dispose(s, i, r, &v);
+}
+
+/* Cannot be sent there by our own finding; the reply is ours. */
+static void local_finding(struct sorting *s, struct item *i, const struct reply *r)
+{
+	struct policy_verdict v = { .what = r->code >= 500 ? DISPOSE_BOUNCE : DISPOSE_DEFER };
+	char text[512];
+
+	reply_format(text, sizeof(text), r);
+	remember(s, i, text, r->code, VERDICT_MESSAGE_REJECTED);
+	dispose(s, i, r, &v);
+}
+
+static void lost(struct sorting *s, struct item *i, bool counts)
+{
+	static const char why[] = "4.4.2 Connection lost before the message was complete";
+	ms_t delay;
+
+	s->went_wrong = true;
+	if (i->cancel) {
+		cancelled(s, i);
+		return;
+	}
+	/* what was not begun may come back more often */
+	i->lost = (uint8_t)(i->lost + (counts ? 3 : 1));
+	if (i->lost < LOST_MAX * 3) {
+		to_work(s, &s->again, i);
+		return;
+	}
+	i->lost = 0;
+	remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
+	delay = policy_backoff(s->d->policy, i->attempts + 1u);
+	log_attempt(s, i, "deferred", NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
+	defer(s, i, delay);
+}
+
+static void in_doubt(struct sorting *s, struct item *i)
+{
+	static const char why[] =
+		"4.4.2 Connection lost after the message was sent; it may have arrived";
+	ms_t delay;
+
+	s->went_wrong = true;
+	s->d->stats.in_doubt++;
+	delay = policy_backoff(s->d->policy, i->attempts + 1u);
+	if (delay < DOUBT_WAIT)
+		delay = DOUBT_WAIT;
+	remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
+	log_attempt(s, i, "deferred", NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
+	defer(s, i, delay);
+}
+
+static void sort_one(struct sorting *s, struct item *i, const struct rcpt_result *o)
+{
+	static const struct classification good = { .verdict = VERDICT_DELIVERED };
+	static const struct reply none;
+	const struct reply *r = o->reply < s->t->nreplies ? &s->t->replies[o->reply] : &none;
+	struct policy_verdict v;
+
+	i->work = NULL;
+	i->next = NULL;
+	s->d->stats.attempts += o->outcome != RCPT_PENDING;
+	switch (o->outcome) {
+	case RCPT_DELIVERED:
+		policy_result(s->d->policy, now_of(s->d), s->c->slot, i->domain->name, &good, r,
+			&s->tried, &v);
+		delivered(s, i, o, r);
+		break;
+	case RCPT_REPLIED:
+		replied(s, i, client_phase_name(o->phase), r);
+		break;
+	case RCPT_LOCAL:
+		local_finding(s, i, r);
+		break;
+	case RCPT_LOST:
+		lost(s, i, true);
+		break;
+	case RCPT_PENDING:
+		lost(s, i, false);
+		break;
+	case RCPT_IN_DOUBT:
+		in_doubt(s, i);
+		break;
+	}
+}
+
+static void sorting_end(struct sorting *s)
+{
+	struct dispatch *d = s->d;
+
+	if (s->settled)
+		settle_items(d, s->message, s->settled);
+	if (s->again) {
+		s->again->tried = s->tried;
+		flow_push(d, s->flow, s->again, true);
+	}
+	if (s->diverted) {
+		struct flow *f = flow_get(d, s->flow->domain, s->flow->pool, true);
+
+		s->diverted->tried = s->tried;
+		flow_push(d, f ? f : s->flow, s->diverted, false);
+	}
+}
+
+static void take_off(struct connection *c, const struct work *w)
+{
+	unsigned k = 0;
+
+	while (k < c->nrunning && c->running[k] != w)
+		k++;
+	must(k < c->nrunning);
+	for (; k + 1 < c->nrunning; k++)
+		c->running[k] = c->running[k + 1];
+	c->nrunning--;
+}
+
+void result_take(struct dispatch *d, struct connection *c, struct outbound_transact *t)
+{
+	struct work *w = t->owner;
+	struct sorting s = {
+		.d = d, .c = c, .t = t, .message = w->message, .tried = w->tried, .flow = w->flow
+	};
+	struct item *i = w->items;
+
+	take_off(c, w);
+	d->in_flight -= w->n;
+	w->flow->domain->in_flight -= w->n;
+	if (t->results[0].outcome == RCPT_PENDING)
+		policy_unadmit(d->policy, now_of(d), c->slot);
+	for (uint32_t k = 0; k < t->n; k++) {
+		struct item *next = i->next;
+
+		sort_one(&s, i, &t->results[k]);
+		i = next;
+	}
+	must(!i);
+	sorting_end(&s);
+	work_free(w);
+	c->told = true;
+	if (s.went_wrong)
+		c->retire = true;
+}
+
+void result_local(struct dispatch *d, struct work *w, const char *status, const char *text,
+	enum hold_reason reason)
+{
+	struct sorting s = { .d = d, .message = w->message, .tried = { 0 }, .flow = w->flow };
+	struct item *next;
+
+	for (struct item *i = w->items; i; i = next) {
+		char reply[640] = "";
+		ms_t delay;
+
+		next = i->next;
+		i->next = NULL;
+		i->work = NULL;
+		if (text) {
+			snprintf(reply, sizeof(reply), "%s %s", status, text);
+			remember(&s, i, reply, 0, VERDICT_TRANSIENT_OTHER);
+		}
+		if (status[0] == '5') {
+			log_attempt(&s, i, "bounced", NULL, NULL, NULL, reply, 0);
+			bounce(&s, i, status, text);
+			continue;
+		}
+		delay = policy_backoff(d->policy, i->attempts + 1u);
+		log_attempt(&s, i, "deferred", NULL, NULL, NULL,
+			text ? reply : hold_reason_text(reason), loop_wall(d->loop) + delay);
+		defer(&s, i, delay);
+	}
+	sorting_end(&s);
+	work_free(w);
+}
+
+void result_refused(struct dispatch *d, struct connection *c, struct work *w,
+	const struct classification *k, const struct reply *r)
+{
+	struct sorting s = {
+		.d = d, .c = c, .message = w->message, .tried = w->tried, .flow = w->flow
+	};
+	struct item *next;
+	char text[512];
+
+	reply_format(text, sizeof(text), r);
+	for (struct item *i = w->items; i; i = next) {
+		struct policy_verdict v;
+
+		next = i->next;
+		i->next = NULL;
+		i->work = NULL;
+		d->stats.attempts++;
+		d->stats.by_verdict[k->verdict]++;
+		remember(&s, i, text, r->code, k->verdict);
+		policy_result(d->policy, now_of(d), c->slot, i->domain->name, k, r, &s.tried, &v);
+		dispose(&s, i, r, &v);
+	}
+	sorting_end(&s);
+	work_free(w);
+}

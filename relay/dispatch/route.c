@@ -1,0 +1,341 @@
+/* From a domain's DNS answer to candidate hosts; hosts as shared between domains; what failed. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dispatcher.h"
+#include "postern/must.h"
+
+#define ASK_AGAIN 30000 /* ms; an answer that could not be renewed stays in use that long */
+
+/* ---- hosts ---- */
+
+static struct host *host_get(
+	struct dispatch *d, const struct addr *a, unsigned provider, const char *name)
+{
+	char key[sizeof(*a) + sizeof(provider) + 256];
+	size_t n = sizeof(*a) + sizeof(provider), name_n = 0;
+	struct host *h;
+
+	memcpy(key, a, sizeof(*a));
+	memcpy(key + sizeof(*a), &provider, sizeof(provider));
+	/* a verified connection is good for one name alone */
+	if (provider_of(d, provider)->tls == TLS_VERIFY)
+		name_n = strnlen(name, 256);
+	memcpy(key + n, name, name_n);
+	n += name_n;
+	HASH_FIND(hh, d->hosts, key, n, h);
+	if (h)
+		goto found;
+	h = calloc(1, sizeof(*h) + n);
+	if (!h)
+		return NULL;
+	memcpy(h->key, key, n);
+	h->key_n = n;
+	h->addr = *a;
+	h->provider = provider;
+	list_init(&h->links);
+	list_init(&h->idle);
+	list_init(&h->half);
+	addr_format(h->text, a);
+	HASH_ADD_KEYPTR(hh, d->hosts, h->key, n, h);
+found:
+	h->refs++;
+	return h;
+}
+
+void host_unref(struct dispatch *d, struct host *h)
+{
+	must(h->refs > 0);
+	if (--h->refs)
+		return;
+	if (!h->retired && h->clear_until > loop_mono(d->loop))
+		return; /* remembered; hosts_sweep takes it later */
+	if (!h->retired)
+		HASH_DEL(d->hosts, h);
+	free(h);
+}
+
+void hosts_sweep(struct dispatch *d)
+{
+	ms_t now = loop_mono(d->loop);
+	struct host *h, *next;
+
+	HASH_ITER (hh, d->hosts, h, next)
+		if (!h->refs && h->clear_until <= now) {
+			HASH_DEL(d->hosts, h);
+			free(h);
+		}
+}
+
+/* After a reload numbers of providers mean something else: nothing new is put on these. */
+void hosts_retire(struct dispatch *d)
+{
+	struct host *h, *next;
+
+	HASH_ITER (hh, d->hosts, h, next) {
+		HASH_DEL(d->hosts, h);
+		h->retired = true;
+		if (!h->refs)
+			free(h);
+	}
+}
+
+/* ---- routes ---- */
+
+void route_drop(struct dispatch *d, struct domain *m)
+{
+	for (struct flow *f = m->flows; f; f = f->next) {
+		flow_unlink(d, f);
+		free(f->links);
+		f->links = NULL;
+	}
+	for (unsigned i = 0; i < m->nhosts; i++)
+		host_unref(d, m->candidates[i].host);
+	free(m->hosts);
+	free(m->candidates);
+	m->hosts = NULL;
+	m->candidates = NULL;
+	m->nhosts = 0;
+	m->route = m->route ? dns_route_unref(m->route) : NULL;
+	wake_clear(&d->wakes, &m->route_wake);
+}
+
+static bool failed_before(const struct domain *m, const struct addr *a)
+{
+	for (unsigned i = 0; i < m->nhosts; i++)
+		if (m->hosts[i].failed && addr_eq(&m->hosts[i].addr, a))
+			return true;
+	return false;
+}
+
+static bool add_candidate(struct dispatch *d, struct policy_host *hosts, struct candidate *c,
+	unsigned *n, const struct domain *m, unsigned provider, const struct dns_host *h,
+	const struct addr *a)
+{
+	for (unsigned i = 0; i < *n; i++)
+		if (addr_eq(&hosts[i].addr, a))
+			return true;
+	c[*n].host = host_get(d, a, provider, h->name);
+	if (!c[*n].host)
+		return false;
+	c[*n].name = h->name;
+	hosts[*n] = (struct policy_host){
+		.addr = *a, .preference = h->preference, .failed = failed_before(m, a)
+	};
+	(*n)++;
+	return true;
+}
+
+/* Takes the route. What failed in this cycle stays failed. */
+static bool set_route(struct dispatch *d, struct domain *m, struct dns_route *r)
+{
+	struct policy_host *hosts = calloc(HOSTS_MAX, sizeof(*hosts));
+	struct candidate *candidates = calloc(HOSTS_MAX, sizeof(*candidates));
+	unsigned n = 0,
+		 provider = policy_provider(d->policy, slice_of(r->nhosts ? r->hosts[0].name : ""));
+	bool ok = hosts && candidates;
+
+	for (unsigned i = 0; ok && i < r->nhosts; i++)
+		for (unsigned k = 0; ok && k < r->hosts[i].naddrs && n < HOSTS_MAX; k++)
+			ok = add_candidate(d, hosts, candidates, &n, m, provider, &r->hosts[i],
+				&r->hosts[i].addrs[k]);
+	if (!n) {
+		free(hosts);
+		free(candidates);
+		dns_route_unref(r);
+		return false;
+	}
+	route_drop(d, m);
+	m->route = r;
+	m->hosts = hosts;
+	m->candidates = candidates;
+	m->nhosts = n;
+	m->provider = provider;
+	return true;
+}
+
+/* All that waits for this domain meets our own finding. */
+static void fail_domain(struct dispatch *d, struct domain *m, const char *status, const char *text,
+	enum hold_reason why)
+{
+	for (struct flow *f = m->flows; f; f = f->next)
+		while (!list_empty(&f->ready)) {
+			struct work *w = container(f->ready.next, struct work, in_flow);
+
+			flow_remove(d, w);
+			result_local(d, w, status, text, why);
+		}
+}
+
+static void no_route(struct dispatch *d, struct domain *m, const struct dns_route *r)
+{
+	char text[400];
+
+	switch (r->status) {
+	case DNS_NXDOMAIN:
+		snprintf(text, sizeof(text), "Domain %s does not exist", m->name);
+		fail_domain(d, m, "5.1.2", text, HOLD_DNS);
+		break;
+	case DNS_NULL_MX:
+		snprintf(text, sizeof(text), "Domain %s does not accept mail (null MX)", m->name);
+		fail_domain(d, m, "5.1.10", text, HOLD_DNS);
+		break;
+	case DNS_NO_ADDRESS:
+		snprintf(text, sizeof(text), "Domain %s has no mail host with an address", m->name);
+		fail_domain(d, m, "5.4.4", text, HOLD_DNS);
+		break;
+	case DNS_OTHER_FAMILY:
+		snprintf(text, sizeof(text),
+			"Domain %s has addresses only of a family that is not used here", m->name);
+		fail_domain(d, m, "4.4.4", text, HOLD_DNS);
+		break;
+	case DNS_OK:
+	case DNS_TEMPORARY:
+	case DNS_BAD:
+		snprintf(text, sizeof(text), "DNS look-up for %s failed: %s", m->name,
+			r->detail[0] ? r->detail : dns_status_name(r->status));
+		fail_domain(d, m, "4.4.3", text, HOLD_DNS);
+		break;
+	}
+}
+
+static void ask_all(struct dispatch *d, struct domain *m)
+{
+	for (struct flow *f = m->flows; f; f = f->next)
+		if (f->nready)
+			flow_ask(d, f);
+}
+
+struct route_ask {
+	struct dispatch *d;
+	struct domain *m;
+};
+
+static void on_route(void *arg, struct dns_route *r)
+{
+	struct route_ask *a = arg;
+	struct dispatch *d = a->d;
+	struct domain *m = a->m;
+	ms_t now = loop_mono(d->loop);
+
+	free(a);
+	m->asked = false;
+	if (d->stopping) {
+		dns_route_unref(r);
+		return;
+	}
+	if (r->status == DNS_OK) {
+		ms_t expires = r->expires;
+
+		if (set_route(d, m, r)) {
+			wake_set(&d->wakes, &m->route_wake, expires > now ? expires : now + 1000);
+			ask_all(d, m);
+			return;
+		}
+		fail_domain(d, m, "4.3.0", "Out of memory", HOLD_DNS);
+		return;
+	}
+	if (m->route && (r->status == DNS_TEMPORARY || r->status == DNS_BAD)) {
+		/* the old answer is better than none */
+		wake_set(&d->wakes, &m->route_wake, now + ASK_AGAIN);
+		ask_all(d, m);
+	} else {
+		route_drop(d, m);
+		no_route(d, m, r);
+	}
+	dns_route_unref(r);
+}
+
+bool route_ready(struct dispatch *d, struct domain *m)
+{
+	struct route_ask *a;
+
+	if (m->asked)
+		return m->route != NULL;
+	if (m->route && loop_mono(d->loop) < m->route->expires)
+		return true;
+	if (m->route && m->route_wake.pos && m->route_wake.at > loop_mono(d->loop))
+		return true; /* expired, but its renewal failed a moment ago */
+	a = malloc(sizeof(*a));
+	if (!a)
+		return m->route != NULL;
+	*a = (struct route_ask){ d, m };
+	m->asked = true;
+	dns_resolve(d->dns, m->name, on_route, a);
+	return m->route != NULL;
+}
+
+/* ---- failures of hosts ---- */
+
+static void mark(struct dispatch *d, struct domain *m, const struct host *h, const char *why)
+{
+	char text[512];
+
+	for (unsigned i = 0; i < m->nhosts; i++) {
+		char *joined;
+		size_t n = m->failure ? strlen(m->failure) : 0;
+
+		if (m->candidates[i].host != h || m->hosts[i].failed)
+			continue;
+		m->hosts[i].failed = true;
+		if (!m->failed_at)
+			m->failed_at = loop_mono(d->loop);
+		snprintf(text, sizeof(text), "%s%s[%s]: %.160s", n ? "; " : "",
+			m->candidates[i].name, h->text, why);
+		if (n > 400)
+			continue;
+		joined = realloc(m->failure, n + strlen(text) + 1);
+		if (joined) {
+			strcpy(joined + n, text);
+			m->failure = joined;
+		}
+	}
+	for (struct flow *f = m->flows; f; f = f->next) {
+		flow_unlink(d, f);
+		if (f->nready)
+			flow_ask(d, f);
+	}
+}
+
+/* The domain that asked, and all that count on this host now: each would only find out the same. */
+void route_host_failed(struct dispatch *d, struct domain *m, struct host *h, const char *why)
+{
+	if (m)
+		mark(d, m, h, why);
+	while (!list_empty(&h->links))
+		mark(d, container(h->links.next, struct link, in_host)->flow->domain, h, why);
+}
+
+bool route_all_failed(const struct domain *m)
+{
+	for (unsigned i = 0; i < m->nhosts; i++)
+		if (!m->hosts[i].failed)
+			return false;
+	return m->nhosts > 0;
+}
+
+void route_clear_failures(struct domain *m)
+{
+	for (unsigned i = 0; i < m->nhosts; i++)
+		m->hosts[i].failed = false;
+	m->failed_at = 0;
+	free(m->failure);
+	m->failure = NULL;
+}
+
+void route_host_well(struct domain *m, const struct host *h)
+{
+	for (unsigned i = 0; i < m->nhosts; i++)
+		if (m->candidates[i].host == h)
+			m->hosts[i].failed = false;
+}
+
+void route_exhausted(struct dispatch *d, struct domain *m)
+{
+	char text[600];
+
+	snprintf(text, sizeof(text), "No mail host of %s could be reached: %s", m->name,
+		m->failure ? m->failure : "connection failed");
+	fail_domain(d, m, "4.4.1", text, HOLD_NONE);
+	route_clear_failures(m);
+}

@@ -1,0 +1,338 @@
+/* Outcomes go to the queue: one job per message, posted once an iteration; notifications in the
+ * same transaction. What is settled stays in memory until the answer, so that nothing is attempted
+ * twice; a settlement that fails is repeated, never the delivery. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dispatcher.h"
+#include "postern/must.h"
+
+#define AGAIN	       5000
+#define RETURN_MAX     65536u
+#define HEADER_MAX     16384u
+#define NO_MEMORY_WAIT 60000
+
+/* ---- what is said ---- */
+
+struct report *report_for(
+	struct message *m, struct item *i, enum dsn_action action, const char *status)
+{
+	struct report *p;
+
+	if (!dsn_wanted(m, i->recipient, action))
+		return NULL;
+	p = calloc(1, sizeof(*p));
+	if (!p) {
+		if (action == DSN_FAILED) { /* no notice, no end: later, when there is memory */
+			i->end = END_DEFER;
+			i->next_due = i->old_due + NO_MEMORY_WAIT;
+		}
+		return NULL;
+	}
+	free(i->report);
+	i->report = p;
+	p->action = action;
+	snprintf(p->status, sizeof(p->status), "%s", status);
+	if (i->code && i->reply)
+		snprintf(p->diagnostic, sizeof(p->diagnostic), "%s", i->reply);
+	else if (i->reply)
+		snprintf(p->reason, sizeof(p->reason), "%s", i->reply);
+	if (i->host)
+		snprintf(p->mta, sizeof(p->mta), "%.*s", (int)strcspn(i->host, "["), i->host);
+	return p;
+}
+
+void settle_expire(struct dispatch *d, struct message *m, struct item *i)
+{
+	struct log_attempt a = {
+		.event = "expired", .message = m, .item = i, .status = "4.4.7", .reason = i->reply
+	};
+	struct report *p;
+
+	i->end = END_EXPIRED;
+	d->stats.expired++;
+	delivery_log(d, &a);
+	p = report_for(m, i, DSN_FAILED, "4.4.7");
+	if (p)
+		snprintf(p->reason, sizeof(p->reason),
+			"The message could not be delivered in time, and is given up.");
+}
+
+void settle_defer(struct dispatch *d, struct message *m, struct item *i, ms_t delay)
+{
+	ms_t wall = loop_wall(d->loop), notice = d->params->retry.delay_notice;
+
+	if (wall >= m->expires) {
+		settle_expire(d, m, i);
+		return;
+	}
+	i->end = END_DEFER;
+	i->next_due = wall + delay;
+	if (i->next_due > m->expires)
+		i->next_due = m->expires;
+	if (!notice || wall - m->arrived < notice || (i->flags & RCPT_STATE_DELAY_SENT))
+		return;
+	if (dsn_wanted(m, i->recipient, DSN_DELAYED) && report_for(m, i, DSN_DELAYED, "4.0.0"))
+		i->flags |= RCPT_STATE_DELAY_SENT;
+}
+
+/* ---- notifications ---- */
+
+/* The first bytes of the content in one piece; *n 0 when they cannot be had: the notice goes
+ * without. */
+static char *original(struct dispatch *d, const struct message *m, size_t *n)
+{
+	size_t max = m->ret == RET_FULL ? RETURN_MAX : HEADER_MAX;
+	char *p = malloc(max);
+
+	*n = 0;
+	if (!p)
+		return NULL;
+	if (m->body && !m->body->taken) {
+		for (const struct body_block *k = m->body->first; k && *n < max; k = k->next) {
+			size_t take = k->len < max - *n ? k->len : max - *n;
+
+			memcpy(p + *n, k->data, take);
+			*n += take;
+		}
+		return p;
+	}
+	while (*n < max) {
+		size_t got = 0;
+
+		if (queue_body_read(d->queue, m->id, *n, p + *n, max - *n, &got) || !got)
+			break;
+		*n += got;
+	}
+	return p;
+}
+
+static uint32_t gather(const struct settle *s, enum dsn_action action, struct dsn_recipient *out)
+{
+	uint32_t n = 0;
+
+	for (const struct item *i = s->items; i; i = i->next) {
+		const struct report *p = i->report;
+
+		if (!p || p->action != action)
+			continue;
+		if (out)
+			out[n] = (struct dsn_recipient){
+				.recipient = i->recipient,
+				.action = action,
+				.status = p->status,
+				.remote_mta = p->mta[0] ? p->mta : NULL,
+				.diagnostic = p->diagnostic[0] ? p->diagnostic : NULL,
+				.reason = p->reason[0] ? p->reason : NULL,
+				.last_attempt = i->last_attempt,
+				.will_retry_until = action == DSN_DELAYED ? s->message->expires : 0,
+			};
+		n++;
+	}
+	return n;
+}
+
+/* The notification goes there: in the form that routing wants. NULL: as the address has it. */
+static const char *sender_domain(const struct message *m, char *out, size_t max)
+{
+	const char *at = strrchr(m->sender, '@');
+
+	return at && !domain_to_ascii(slice_of(at + 1), out, max) ? out : NULL;
+}
+
+static int build_one(
+	struct dispatch *d, struct settle *s, enum dsn_action action, struct slice content)
+{
+	struct dsn_params p = {
+		.hostname = d->p.hostname,
+		.postmaster = d->p.postmaster,
+		.wall = loop_wall(d->loop),
+		.return_max = RETURN_MAX,
+	};
+	char domain[256];
+	uint32_t n = gather(s, action, NULL);
+	struct dsn_recipient *r = calloc(n ? n : 1, sizeof(*r));
+	struct queue_accept *a = calloc(1, sizeof(*a));
+	int e = -ENOMEM;
+
+	if (!r || !a)
+		goto out;
+	gather(s, action, r);
+	p.id = queue_new_id(d->queue);
+	p.sender_domain = sender_domain(s->message, domain, sizeof(domain));
+	e = dsn_build(&a->message, s->message, r, n, content, &p);
+	if (e)
+		goto out;
+	a->job.kind = QUEUE_ACCEPT;
+	a->due = p.wall;
+	s->dsn[s->q.ndsn++] = a;
+	d->stats.dsns++;
+	a = NULL;
+out:
+	free(r);
+	free(a);
+	return e;
+}
+
+static bool reported(const struct item *i, enum dsn_action action)
+{
+	return i->report && i->report->action == action;
+}
+
+/* A failure that cannot be told is not final yet. */
+static void take_back(struct dispatch *d, struct settle *s, enum dsn_action action)
+{
+	for (struct item *i = s->items; i; i = i->next) {
+		if (!reported(i, action))
+			continue;
+		if (action == DSN_DELAYED)
+			i->flags &= (uint8_t)~RCPT_STATE_DELAY_SENT;
+		if (action != DSN_FAILED)
+			continue;
+		i->end = END_DEFER;
+		i->next_due = loop_wall(d->loop) + NO_MEMORY_WAIT;
+	}
+}
+
+static void build_notices(struct dispatch *d, struct settle *s)
+{
+	static const enum dsn_action actions[] = { DSN_FAILED, DSN_DELAYED, DSN_RELAYED };
+	struct slice content = { 0 };
+	char *text = NULL;
+	int r;
+
+	for (unsigned k = 0; k < 3; k++) {
+		if (!gather(s, actions[k], NULL))
+			continue;
+		if (!text) {
+			text = original(d, s->message, &content.n);
+			content.p = text;
+		}
+		r = build_one(d, s, actions[k], content);
+		if (r == -ENOMEM)
+			take_back(d, s, actions[k]);
+		else if (r)
+			log_event(d->log, LOG_ERR, "notification-failed",
+				"no notification can be made for message %016llx: %s",
+				(unsigned long long)s->q.id, strerror(-r));
+	}
+	free(text);
+}
+
+/* ---- jobs ---- */
+
+static void outcome(struct queue_settle_rcpt *o, const struct item *i)
+{
+	*o = (struct queue_settle_rcpt){
+		.index = i->recipient->index,
+		.outcome = i->end == END_DEFER ? OUTCOME_DEFER : OUTCOME_GONE,
+		.domain = i->domain->name,
+		.old_due = i->old_due,
+	};
+	if (i->end == END_DEFER)
+		o->state = (struct queue_rcpt_state){
+			.due = i->next_due,
+			.last_attempt = i->last_attempt,
+			.attempts = i->attempts,
+			.code = i->code,
+			.verdict = i->verdict,
+			.flags = i->flags,
+			.reply = i->reply,
+			.host = i->host,
+			.source = i->source,
+		};
+}
+
+static void post(struct dispatch *d, struct settle *s)
+{
+	s->q.job.kind = QUEUE_SETTLE;
+	job_post(d, &s->q.job, JOB_SETTLE);
+}
+
+void settle_items(struct dispatch *d, struct message *m, struct item *items)
+{
+	struct settle *s = calloc(1, sizeof(*s));
+	uint32_t n = 0;
+
+	for (struct item *i = items; i; i = i->next)
+		n++;
+	if (s && n > 1)
+		s->q.rcpts = calloc(n, sizeof(*s->q.rcpts));
+	else if (s)
+		s->q.rcpts = &s->one;
+	if (!s || !s->q.rcpts) {
+		/* an outcome must not be lost: a relay that cannot hold 200 bytes is at its end */
+		log_event(d->log, LOG_ERR, "out-of-memory", "an outcome cannot be recorded");
+		abort();
+	}
+	s->wake.kind = WAKE_SETTLE;
+	s->message = message_ref(m);
+	s->items = items;
+	s->q.id = m->id;
+	s->q.n = n;
+	s->q.dsn = s->dsn;
+	build_notices(d, s);
+	n = 0;
+	for (struct item *i = items; i; i = i->next) {
+		i->settle = s;
+		i->work = NULL;
+		outcome(&s->q.rcpts[n++], i);
+	}
+	post(d, s);
+}
+
+void settle_again(struct dispatch *d, struct settle *s)
+{
+	s->stalled = false;
+	d->stalled--;
+	post(d, s);
+}
+
+static void settled(struct dispatch *d, struct settle *s)
+{
+	struct item *next;
+
+	for (struct item *i = s->items; i; i = next) {
+		struct domain *m = i->domain;
+		ms_t due = i->end == END_DEFER ? i->next_due : 0;
+
+		next = i->next;
+		item_drop(d, i);
+		if (due)
+			domain_due(d, m, due);
+	}
+	for (uint32_t k = 0; k < s->q.ndsn; k++) {
+		message_unref(s->dsn[k]->message);
+		free(s->dsn[k]);
+	}
+	if (s->q.rcpts != &s->one)
+		free(s->q.rcpts);
+	message_unref(s->message);
+	free(s);
+}
+
+void settle_answer(struct dispatch *d, struct queue_job *j)
+{
+	struct settle *s = container(j, struct settle, q.job);
+
+	if (!j->result || j->result == -ENOENT || j->result == -EBADMSG) {
+		if (j->result == -EBADMSG)
+			log_event(d->log, LOG_ERR, "queue-damaged",
+				"a record of message %016llx cannot be read; run check-queue",
+				(unsigned long long)s->q.id);
+		settled(d, s);
+		return;
+	}
+	log_event(d->log, LOG_ERR, "settle-failed",
+		"outcomes cannot be recorded (%s); trying again", strerror(-j->result));
+	s->stalled = true;
+	d->stalled++;
+	wake_set(&d->wakes, &s->wake, loop_mono(d->loop) + AGAIN);
+}
+
+/* At the end of all: what could not be recorded stays in the queue as it was. */
+void settle_free(struct dispatch *d, struct settle *s)
+{
+	settled(d, s);
+}

@@ -1,0 +1,246 @@
+/* What the dispatcher sets up and takes down: TLS contexts, learned state, memory. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dispatcher.h"
+
+/* ---- TLS ---- */
+
+void setup_tls_free(struct tls_context **all, unsigned n)
+{
+	for (unsigned i = 0; all && i < n; i++)
+		if (all[i])
+			tls_context_unref(all[i]);
+	free(all);
+}
+
+int setup_tls(
+	struct tls_context ***ret, const struct policy_params *p, char *error, size_t error_max)
+{
+	struct tls_context **all = calloc(p->nproviders, sizeof(struct tls_context *));
+	struct tls_context *plain = NULL;
+	int r = 0;
+
+	if (!all)
+		return -ENOMEM;
+	for (unsigned i = 0; i < p->nproviders && !r; i++) {
+		const struct provider_params *v = &p->providers[i];
+		struct tls_client_params t = { .verify = v->tls == TLS_VERIFY,
+			.ca_file = v->ca_file };
+
+		if (v->tls == TLS_NONE)
+			continue;
+		if (v->tls == TLS_VERIFY) {
+			r = tls_client_new(&all[i], &t, error, error_max);
+			continue;
+		}
+		t.ca_file = NULL;
+		if (!plain)
+			r = tls_client_new(&plain, &t, error, error_max);
+		if (!r)
+			all[i] = tls_context_ref(plain);
+	}
+	if (plain)
+		tls_context_unref(plain);
+	if (r) {
+		setup_tls_free(all, p->nproviders);
+		return r;
+	}
+	*ret = all;
+	return 0;
+}
+
+/* ---- learned state ---- */
+
+static int load_entry(void *arg, struct slice key, struct slice value)
+{
+	struct dispatch *d = arg;
+
+	if (policy_load(d->policy, key, value))
+		log_event(d->log, LOG_WARN, "state-ignored", "learned state %.*s cannot be read",
+			(int)key.n, key.p);
+	return 0;
+}
+
+void state_load(struct dispatch *d)
+{
+	int r = queue_state_scan(d->queue, SLICE_LIT("policy/"), load_entry, d);
+
+	if (r)
+		log_event(d->log, LOG_ERR, "state-unread", "learned state cannot be read: %s",
+			strerror(-r));
+}
+
+struct saving {
+	struct queue_state_put put;
+	bool failed;
+};
+
+static void save_entry(void *arg, struct slice key, struct slice value)
+{
+	struct saving *s = arg;
+	struct queue_state_entry *e, *all;
+	char *k, *v = NULL;
+
+	all = realloc(s->put.entries, (s->put.n + 1) * sizeof(*all));
+	if (all)
+		s->put.entries = all;
+	k = slice_dup(key);
+	if (value.p)
+		v = slice_dup(value);
+	if (!all || !k || (value.p && !v)) {
+		free(k);
+		free(v);
+		s->failed = true;
+		return;
+	}
+	e = &all[s->put.n++];
+	e->key = (struct slice){ k, key.n };
+	e->value = (struct slice){ v, value.n };
+}
+
+static void saving_free(struct saving *s)
+{
+	for (uint32_t i = 0; i < s->put.n; i++) {
+		free((void *)(uintptr_t)s->put.entries[i].key.p);
+		free((void *)(uintptr_t)s->put.entries[i].value.p);
+	}
+	free(s->put.entries);
+	free(s);
+}
+
+void state_save(struct dispatch *d)
+{
+	struct saving *s = calloc(1, sizeof(*s));
+
+	d->saved_at = loop_mono(d->loop);
+	if (!s)
+		return;
+	policy_save(d->policy, save_entry, s);
+	if (s->failed)
+		log_event(d->log, LOG_ERR, "out-of-memory", "learned state is not saved in full");
+	if (!s->put.n) {
+		saving_free(s);
+		return;
+	}
+	s->put.job.kind = QUEUE_STATE;
+	job_post(d, &s->put.job, JOB_STATE);
+}
+
+void state_answer(struct queue_job *j)
+{
+	saving_free(container(container(j, struct queue_state_put, job), struct saving, put));
+}
+
+/* ---- memory ---- */
+
+static void free_work(struct dispatch *d, struct work *w)
+{
+	struct item *next;
+
+	for (struct item *i = w->items; i; i = next) {
+		next = i->next;
+		item_drop(d, i);
+	}
+	work_free(w);
+}
+
+static void free_waiting(struct dispatch *d)
+{
+	struct domain *m, *next;
+
+	HASH_ITER (hh, d->domains, m, next)
+		for (struct flow *f = m->flows; f; f = f->next)
+			while (!list_empty(&f->ready)) {
+				struct work *w = container(f->ready.next, struct work, in_flow);
+
+				list_del(&w->in_flow);
+				f->nready--;
+				free_work(d, w);
+			}
+}
+
+static void free_connections(struct dispatch *d)
+{
+	for (uint32_t i = 0; i < d->connections_cap; i++) {
+		struct connection *c = d->connections[i];
+
+		if (!c)
+			continue;
+		for (unsigned k = 0; k < c->nrunning; k++)
+			free_work(d, c->running[k]);
+		if (c->in_idle) {
+			list_del(&c->idle);
+			list_del(&c->all_idle);
+		}
+		if (c->in_half)
+			list_del(&c->half);
+		wake_clear(&d->wakes, &c->wake);
+		host_unref(d, c->host);
+		free(c);
+	}
+	free(d->connections);
+	free(d->free_connections);
+}
+
+static void free_mail(struct dispatch *d)
+{
+	struct mpsc_node *n = d->fresh.mpsc.wake ? mpsc_take_all(&d->fresh.mpsc) : NULL;
+
+	while (n) {
+		struct message *m = container(n, struct message, fresh_node);
+
+		n = n->next;
+		message_unref(m);
+	}
+	n = d->events.mpsc.wake ? mpsc_take_all(&d->events.mpsc) : NULL;
+	while (n) {
+		struct outbound_event *e = container(n, struct outbound_event, node);
+
+		n = n->next;
+		outbound_event_free(e);
+	}
+}
+
+static void free_stalled(struct dispatch *d)
+{
+	struct wake *w;
+
+	while ((w = wake_first(&d->wakes))) {
+		wake_clear(&d->wakes, w);
+		if (w->kind == WAKE_SETTLE)
+			settle_free(d, container(w, struct settle, wake));
+	}
+}
+
+/* After the thread has ended; what is here is in the queue still. Also half made ones. */
+void dispatch_free_memory(struct dispatch *d)
+{
+	free_mail(d);
+	if (d->dns)
+		dns_free(d->dns);
+	operate_free_all(d);
+	free_waiting(d);
+	free_connections(d);
+	free_stalled(d);
+	if (d->loop)
+		domains_free(d);
+	hosts_retire(d);
+	free(d->wakes.a);
+	for (unsigned i = 0; i < d->npools; i++) {
+		free(d->pools[i]->name);
+		free(d->pools[i]->has);
+		free(d->pools[i]);
+	}
+	free(d->pools);
+	setup_tls_free(d->tls, d->params->nproviders);
+	policy_free(d->policy);
+	loop_free(d->loop);
+	queue_window_deinit(&d->window);
+	log_line_deinit(&d->line);
+	pthread_mutex_destroy(&d->lock);
+	uv_sem_destroy(&d->stopped);
+	free(d->workers);
+	free(d->orders);
+	free(d->load);
+}

@@ -1,0 +1,98 @@
+#include "ask.h"
+
+struct waiter {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool done;
+};
+
+static void waiter_init(struct waiter *w)
+{
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->cond, NULL);
+	w->done = false;
+}
+
+static void waiter_finish(struct waiter *w)
+{
+	/* signalled under the lock: the waiter's memory ends as soon as it sees done */
+	pthread_mutex_lock(&w->lock);
+	w->done = true;
+	pthread_cond_signal(&w->cond);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void waiter_wait(struct waiter *w)
+{
+	pthread_mutex_lock(&w->lock);
+	while (!w->done)
+		pthread_cond_wait(&w->cond, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+	pthread_cond_destroy(&w->cond);
+	pthread_mutex_destroy(&w->lock);
+}
+
+struct ask {
+	struct dispatch_call call;
+	struct waiter waiter;
+	void (*fn)(struct dispatch *d, void *arg);
+	void *arg;
+};
+
+static void run_ask(struct dispatch *d, void *arg)
+{
+	struct ask *a = arg;
+
+	a->fn(d, a->arg);
+	waiter_finish(&a->waiter);
+}
+
+void ask(struct dispatch *d, void (*fn)(struct dispatch *d, void *arg), void *arg)
+{
+	struct ask a = { .call = { .fn = run_ask, .arg = &a }, .fn = fn, .arg = arg };
+
+	waiter_init(&a.waiter);
+	dispatch_call(d, &a.call);
+	waiter_wait(&a.waiter);
+}
+
+struct operation {
+	struct dispatch_call call;
+	struct waiter waiter;
+	enum dispatch_op op;
+	uint64_t id, changed;
+	const char *domain;
+	int result;
+};
+
+static void operation_done(void *arg, int result, uint64_t changed)
+{
+	struct operation *o = arg;
+
+	o->result = result;
+	o->changed = changed;
+	waiter_finish(&o->waiter);
+}
+
+static void run_operation(struct dispatch *d, void *arg)
+{
+	struct operation *o = arg;
+	int r;
+
+	r = dispatch_operate(d, o->op, o->id, o->domain, operation_done, o);
+	if (r) /* not begun: done will not be called */
+		operation_done(o, r, 0);
+}
+
+int ask_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain, uint64_t *changed)
+{
+	struct operation o = {
+		.call = { .fn = run_operation, .arg = &o }, .op = op, .id = id, .domain = domain
+	};
+
+	waiter_init(&o.waiter);
+	dispatch_call(d, &o.call);
+	waiter_wait(&o.waiter);
+	*changed = o.changed;
+	return o.result;
+}

@@ -1,0 +1,101 @@
+/* Control commands about the service itself. */
+#include <errno.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "control.h"
+
+static json_t *inbound_json(const struct ops_context *ctx)
+{
+	struct inbound_stats sum = { 0 }, s;
+
+	for (unsigned i = 0; i < ctx->nworkers; i++) {
+		worker_inbound_stats(ctx->workers[i], &s);
+		sum.open += s.open;
+		sum.sessions += s.sessions;
+		sum.sessions_refused += s.sessions_refused;
+		sum.messages += s.messages;
+		sum.recipients += s.recipients;
+		sum.bytes += s.bytes;
+		sum.rejected_messages += s.rejected_messages;
+		sum.auth_failures += s.auth_failures;
+		sum.tls_sessions += s.tls_sessions;
+	}
+	return json_pack("{si sI sI sI sI sI sI sI sI}", "open", (int)sum.open, "sessions", (json_int_t)sum.sessions,
+		"sessions_refused", (json_int_t)sum.sessions_refused, "messages", (json_int_t)sum.messages, "recipients",
+		(json_int_t)sum.recipients, "bytes", (json_int_t)sum.bytes, "rejected_messages", (json_int_t)sum.rejected_messages,
+		"auth_failures", (json_int_t)sum.auth_failures, "tls_sessions", (json_int_t)sum.tls_sessions);
+}
+
+static json_t *queue_json(const struct ops_context *ctx)
+{
+	struct queue_stats s;
+
+	queue_stats(ctx->queue, &s);
+	return json_pack("{sI sI sI sI sI sI sI sI sI sI sb}", "messages", (json_int_t)s.messages, "recipients",
+		(json_int_t)s.recipients, "bytes", (json_int_t)s.content_bytes, "accepted", (json_int_t)s.accepted, "settled",
+		(json_int_t)s.settled, "commits", (json_int_t)s.commits, "syncs", (json_int_t)s.syncs, "failed_commits",
+		(json_int_t)s.failed_commits, "used", (json_int_t)s.bytes_used, "max", (json_int_t)s.bytes_max, "full", s.full);
+}
+
+static json_t *outbound_json(const struct ops_context *ctx)
+{
+	struct dispatch_stats s;
+	json_t *verdicts = json_object();
+	json_t *out;
+
+	dispatch_stats(ctx->dispatch, &s);
+	for (int v = 0; v < VERDICT_COUNT; v++)
+		json_object_set_new(verdicts, verdict_name((enum verdict)v), json_integer((json_int_t)s.by_verdict[v]));
+	out = json_pack("{sI sI sI sI sI sI sI sI sI sI si si si si si}", "attempts", (json_int_t)s.attempts, "delivered",
+		(json_int_t)s.delivered, "deferred", (json_int_t)s.deferred, "bounced", (json_int_t)s.bounced, "expired",
+		(json_int_t)s.expired, "held", (json_int_t)s.held, "in_doubt", (json_int_t)s.in_doubt, "dsns", (json_int_t)s.dsns,
+		"connects", (json_int_t)s.connects, "connect_failures", (json_int_t)s.connect_failures, "domains", (int)s.domains,
+		"work", (int)s.work, "in_flight", (int)s.in_flight, "connections", (int)s.connections, "connections_idle",
+		(int)s.connections_idle);
+	json_object_set_new(out, "verdicts", verdicts);
+	return out;
+}
+
+static void run_stats(struct control_client *c, const json_t *request)
+{
+	(void)request;
+	control_say(c, json_pack("{ss ss so si sI so so so}", "hostname", c->ctx->hostname, "version", POSTERN_VERSION, "started",
+			       json_time(c->ctx->started), "pid", (int)getpid(), "log_dropped", (json_int_t)log_dropped(c->ctx->log),
+			       "inbound", inbound_json(c->ctx), "queue", queue_json(c->ctx), "outbound", outbound_json(c->ctx)));
+}
+
+static void run_health(struct control_client *c, const json_t *request)
+{
+	char why[256] = "";
+	int r = health_check(c->ctx, why, sizeof(why));
+
+	(void)request;
+	if (r)
+		control_fail(c, EX_UNAVAILABLE, "%s", why);
+	else
+		control_say(c, json_pack("{ss}", "health", "ok"));
+}
+
+static void run_reload(struct control_client *c, const json_t *request)
+{
+	struct buf why;
+	int r;
+
+	(void)request;
+	buf_init(&why, 64 * 1024);
+	r = c->ctx->reload(c->ctx->arg, &why);
+	if (r)
+		control_fail(c, EX_CONFIG, "the old configuration stays:\n%.*s", (int)buf_size(&why), buf_slice(&why).p);
+	else
+		control_say(c, json_pack("{ss ss%}", "result", "reloaded", "notes", buf_size(&why) ? buf_slice(&why).p : "", buf_size(&why)));
+	buf_deinit(&why);
+}
+
+const struct control_command commands_service[] = {
+	{ "stats", run_stats },
+	{ "health", run_health },
+	{ "reload", run_reload },
+	{ 0 },
+};

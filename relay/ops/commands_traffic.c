@@ -1,0 +1,141 @@
+/* Control commands about lanes and clusters. */
+#include <errno.h>
+#include <sysexits.h>
+
+#include "ask.h"
+#include "control.h"
+
+/* Answers are gathered on the dispatcher's thread and sent from here: a slow client never holds it up. */
+struct gather {
+	json_t *array;
+};
+
+static void say_gathered(struct control_client *c, struct gather *g)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(g->array, i, entry) {
+		if (!control_say(c, json_incref(entry)))
+			break;
+	}
+	json_decref(g->array);
+}
+
+static void add_lane(void *arg, const struct policy_lane_info *i)
+{
+	struct gather *g = arg;
+	char rate[48] = "";
+	char per[32];
+
+	if (i->rate.count) {
+		duration_format(per, i->rate.per);
+		snprintf(rate, sizeof(rate), "%u/%s", i->rate.count, per);
+	}
+	json_array_append_new(g->array,
+		json_pack("{ss ss ss ss ss ss si si si ss so so sI sI sI}", "source", i->source, "subnet", i->subnet, "cluster",
+			i->cluster, "provider", i->provider, "health", i->health, "cause", i->cause ? i->cause : "", "window",
+			(int)i->window, "in_use", (int)i->in_use, "idle", (int)i->idle, "rate", rate, "since", json_time(i->since),
+			"until", json_time(i->until), "delivered", (json_int_t)i->delivered, "deferred", (json_int_t)i->deferred,
+			"rejected", (json_int_t)i->rejected));
+}
+
+static void gather_lanes(struct dispatch *d, void *arg)
+{
+	policy_lanes(dispatch_policy(d), dispatch_now(d), add_lane, arg);
+}
+
+static void run_lanes(struct control_client *c, const json_t *request)
+{
+	struct gather g = { .array = json_array() };
+
+	(void)request;
+	ask(c->ctx->dispatch, gather_lanes, &g);
+	say_gathered(c, &g);
+}
+
+static void add_cluster(void *arg, const struct policy_cluster_info *i)
+{
+	struct gather *g = arg;
+	char host[ADDR_TEXT_MAX];
+
+	addr_format(host, &i->host);
+	json_array_append_new(g->array,
+		json_pack("{ss ss ss ss ss so si si}", "host", host, "cluster", i->cluster, "provider", i->provider, "geography",
+			i->geography ? i->geography : "", "how", i->how, "learned", json_time(i->learned), "connections",
+			(int)i->connections, "cap", (int)i->cap));
+}
+
+static void gather_clusters(struct dispatch *d, void *arg)
+{
+	policy_clusters(dispatch_policy(d), add_cluster, arg);
+}
+
+static void run_clusters(struct control_client *c, const json_t *request)
+{
+	struct gather g = { .array = json_array() };
+
+	(void)request;
+	ask(c->ctx->dispatch, gather_clusters, &g);
+	say_gathered(c, &g);
+}
+
+struct suspension {
+	const char *source, *where;
+	ms_t expires_in; /* 0: for ever */
+	bool resume;
+	int result;
+};
+
+static void run_suspension(struct dispatch *d, void *arg)
+{
+	struct suspension *s = arg;
+	struct policy_now now = dispatch_now(d);
+
+	if (s->resume)
+		s->result = policy_resume(dispatch_policy(d), now, s->source, s->where);
+	else
+		s->result = policy_suspend(dispatch_policy(d), now, s->source, s->where, s->expires_in ? now.wall + s->expires_in : 0);
+}
+
+static void suspend_or_resume(struct control_client *c, const json_t *request, bool resume)
+{
+	const char *expires = request_str(request, "for");
+	struct suspension s = {
+		.source = request_str(request, "source"), .where = request_str(request, "at"), .resume = resume
+	};
+
+	if (!s.source && !s.where) {
+		control_fail(c, EX_USAGE, "say what: --source NAME, --at CLUSTER-OR-PROVIDER, or both");
+		return;
+	}
+	if (expires && (duration_parse(&s.expires_in, slice_of(expires)) || s.expires_in <= 0)) {
+		control_fail(c, EX_USAGE, "--for '%s' is not a duration such as \"90s\", \"4h\" or \"2d\"", expires);
+		return;
+	}
+	ask(c->ctx->dispatch, run_suspension, &s);
+	if (s.result == -ENOENT)
+		control_fail(c, EX_DATAERR, resume ? "nothing like that is suspended" : "no such source");
+	else if (s.result)
+		control_fail(c, EX_SOFTWARE, "not done: %s", strerror(-s.result));
+	else
+		control_say(c, json_pack("{ss}", "result", resume ? "resumed" : "suspended"));
+}
+
+static void run_suspend(struct control_client *c, const json_t *request)
+{
+	suspend_or_resume(c, request, false);
+}
+
+static void run_resume(struct control_client *c, const json_t *request)
+{
+	suspend_or_resume(c, request, true);
+}
+
+const struct control_command commands_traffic[] = {
+	{ "lanes", run_lanes },
+	{ "clusters", run_clusters },
+	{ "suspend", run_suspend },
+	{ "resume", run_resume },
+	{ 0 },
+};

@@ -1,0 +1,363 @@
+#include "control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "postern/must.h"
+
+#define CLIENTS_MAX     16
+#define REQUEST_MAX     (64 * 1024)
+#define GATHER          (32 * 1024)
+#define CLIENT_TIMEOUT_S 30
+
+struct control {
+	struct ops_context ctx;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int fd, stop;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t idle; /* running became 0 */
+	unsigned running;
+};
+
+struct client_thread {
+	struct control *control;
+	struct control_client client;
+};
+
+bool control_flush(struct control_client *c)
+{
+	struct slice s = buf_slice(&c->out);
+	ssize_t n;
+
+	while (s.n && !c->broken) {
+		n = send(c->fd, s.p, s.n, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			c->broken = true;
+		else
+			s = slice_from(s, (size_t)n);
+	}
+	buf_reset(&c->out);
+	return !c->broken;
+}
+
+bool control_say(struct control_client *c, json_t *object)
+{
+	char *text = object ? json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+
+	json_decref(object);
+	if (!text || buf_add_str(&c->out, text) || buf_add(&c->out, "\n", 1))
+		c->broken = true; /* out of memory: the closing line will be missing, which the client reports */
+	free(text);
+	if (buf_size(&c->out) >= GATHER)
+		control_flush(c);
+	return !c->broken;
+}
+
+void control_fail(struct control_client *c, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	c->exit = code;
+	va_start(ap, fmt);
+	vsnprintf(c->error, sizeof(c->error), fmt, ap);
+	va_end(ap);
+}
+
+const char *request_str(const json_t *request, const char *key)
+{
+	return json_string_value(json_object_get(request, key));
+}
+
+bool request_bool(const json_t *request, const char *key)
+{
+	return json_is_true(json_object_get(request, key));
+}
+
+int request_id(const json_t *request, const char *key, uint64_t *id)
+{
+	const char *text = request_str(request, key);
+
+	if (!text)
+		return -ENOENT;
+	return queue_id_parse(id, slice_of(text));
+}
+
+json_t *json_time(ms_t wall)
+{
+	char text[CLOCK_RFC3339_MAX];
+	size_t n;
+
+	if (!wall)
+		return json_null();
+	n = clock_rfc3339(text, wall);
+	return json_stringn(text, n);
+}
+
+static const struct control_command *find_command(const char *name)
+{
+	const struct control_command *tables[] = { commands_queue, commands_traffic, commands_service };
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
+		for (const struct control_command *c = tables[i]; c->name; c++)
+			if (!strcmp(c->name, name))
+				return c;
+	return NULL;
+}
+
+/* One line, at most REQUEST_MAX bytes; NULL when the client went away or sent nonsense. */
+static json_t *read_request(struct control_client *c)
+{
+	struct buf in;
+	json_t *request = NULL;
+	json_error_t error;
+	char *end = NULL;
+	ssize_t n;
+
+	buf_init(&in, REQUEST_MAX);
+	while (!end) {
+		if (buf_reserve(&in, 4096)) {
+			control_fail(c, EX_USAGE, "request over %d bytes", REQUEST_MAX);
+			goto out;
+		}
+		n = recv(c->fd, in.p + in.len, in.cap - in.len, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			c->broken = true;
+			goto out;
+		}
+		in.len += (size_t)n;
+		end = memchr(in.p, '\n', in.len);
+	}
+	request = json_loadb(in.p, (size_t)(end - in.p), 0, &error);
+	if (!json_is_object(request) || !request_str(request, "command")) {
+		control_fail(c, EX_USAGE, "not a request: expected {\"command\": …} on one line");
+		json_decref(request);
+		request = NULL;
+	}
+out:
+	buf_deinit(&in);
+	return request;
+}
+
+static void serve(struct control_client *c)
+{
+	json_t *request = read_request(c);
+	const struct control_command *command;
+
+	if (request) {
+		command = find_command(request_str(request, "command"));
+		if (command)
+			command->run(c, request);
+		else
+			control_fail(c, EX_USAGE, "this relay does not know the command '%s': is it older than the tool?",
+				request_str(request, "command"));
+	}
+	json_decref(request);
+	if (c->error[0])
+		control_say(c, json_pack("{sbsiso}", "done", 1, "exit", c->exit, "error", json_string(c->error)));
+	else
+		control_say(c, json_pack("{sbsi}", "done", 1, "exit", c->exit));
+	control_flush(c);
+}
+
+static void *client_main(void *arg)
+{
+	struct client_thread *t = arg;
+	struct control *control = t->control;
+
+	serve(&t->client);
+	close(t->client.fd);
+	buf_deinit(&t->client.out);
+	free(t);
+	pthread_mutex_lock(&control->lock);
+	if (--control->running == 0)
+		pthread_cond_broadcast(&control->idle);
+	pthread_mutex_unlock(&control->lock);
+	return NULL;
+}
+
+static bool claim_slot(struct control *c)
+{
+	bool ok;
+
+	pthread_mutex_lock(&c->lock);
+	ok = c->running < CLIENTS_MAX;
+	if (ok)
+		c->running++;
+	pthread_mutex_unlock(&c->lock);
+	return ok;
+}
+
+static void release_slot(struct control *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->running--;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void start_client(struct control *c, int fd)
+{
+	static const char busy[] = "{\"done\":true,\"exit\":75,\"error\":\"too many control clients: try again\"}\n";
+	struct timeval limit = { .tv_sec = CLIENT_TIMEOUT_S };
+	struct client_thread *t;
+	pthread_attr_t attr;
+	pthread_t thread;
+	int r;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	t = claim_slot(c) ? calloc(1, sizeof(*t)) : NULL;
+	if (!t) {
+		(void)!send(fd, busy, sizeof(busy) - 1, MSG_NOSIGNAL);
+		close(fd);
+		return;
+	}
+	t->control = c;
+	t->client.ctx = &c->ctx;
+	t->client.fd = fd;
+	buf_init(&t->client.out, 0); /* bounded by GATHER and the size of one answer */
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	r = pthread_create(&thread, &attr, client_main, t);
+	pthread_attr_destroy(&attr);
+	if (r) {
+		close(fd);
+		free(t);
+		release_slot(c);
+	}
+}
+
+static void *control_main(void *arg)
+{
+	struct control *c = arg;
+	struct pollfd fds[2] = { { .fd = c->fd, .events = POLLIN }, { .fd = c->stop, .events = POLLIN } };
+	int fd;
+
+	for (;;) {
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (fds[1].revents)
+			break;
+		if (!fds[0].revents)
+			continue;
+		fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd >= 0)
+			start_client(c, fd);
+		else if (errno == EMFILE || errno == ENFILE)
+			poll(&fds[1], 1, 100); /* wait for descriptors instead of spinning */
+	}
+	return NULL;
+}
+
+/* A socket left by a process that died is removed; one that answers is not. */
+static int claim_path(const struct sockaddr_un *sun, char *error, size_t error_max)
+{
+	int fd, r = 0;
+
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0) {
+		snprintf(error, error_max, "%s: another relay answers there: stop it first, or give this one another control socket",
+			sun->sun_path);
+		r = -EADDRINUSE;
+	} else if (errno == ECONNREFUSED) {
+		unlink(sun->sun_path);
+	}
+	close(fd);
+	return r;
+}
+
+static int open_socket(struct control *c, uint32_t mode, char *error, size_t error_max)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int r;
+
+	memcpy(sun.sun_path, c->path, sizeof(sun.sun_path));
+	r = claim_path(&sun, error, error_max);
+	if (r)
+		return r;
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->fd < 0 || bind(c->fd, (struct sockaddr *)&sun, sizeof(sun)) || chmod(c->path, mode) || listen(c->fd, 16)) {
+		r = -errno;
+		snprintf(error, error_max, "control socket %s: %s: does its directory exist, and may this user write there?", c->path,
+			strerror(errno));
+	}
+	return r;
+}
+
+int control_start(struct control **ret, const struct ops_context *ctx, const char *path, uint32_t mode, char *error, size_t error_max)
+{
+	struct control *c;
+	int r = -ENOMEM;
+
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return r;
+	c->ctx = *ctx;
+	c->fd = c->stop = -1;
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->idle, NULL);
+	if (strlen(path) >= sizeof(c->path)) {
+		snprintf(error, error_max, "control socket %s: path over %zu bytes", path, sizeof(c->path) - 1);
+		r = -ENAMETOOLONG;
+		goto out;
+	}
+	strcpy(c->path, path);
+	r = open_socket(c, mode, error, error_max);
+	if (r)
+		goto out;
+	c->stop = eventfd(0, EFD_CLOEXEC);
+	r = c->stop < 0 ? -errno : -pthread_create(&c->thread, NULL, control_main, c);
+	if (r) {
+		unlink(c->path);
+		goto out;
+	}
+	*ret = c;
+	c = NULL;
+out:
+	if (c) {
+		if (c->fd >= 0)
+			close(c->fd);
+		if (c->stop >= 0)
+			close(c->stop);
+		free(c);
+	}
+	return r;
+}
+
+struct control *control_stop(struct control *c)
+{
+	uint64_t one = 1;
+
+	if (!c)
+		return NULL;
+	must(write(c->stop, &one, sizeof(one)) == sizeof(one));
+	pthread_join(c->thread, NULL);
+	unlink(c->path);
+	close(c->fd);
+	pthread_mutex_lock(&c->lock);
+	while (c->running)
+		pthread_cond_wait(&c->idle, &c->lock);
+	pthread_mutex_unlock(&c->lock);
+	close(c->stop);
+	pthread_cond_destroy(&c->idle);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+	return NULL;
+}

@@ -1,0 +1,133 @@
+/* HTTP by libmicrohttpd: one internal thread, a few clients, GET only. */
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "postern/ops.h"
+
+#define HTTP_CLIENTS_MAX 64
+#define HTTP_TIMEOUT_S   15
+
+struct http {
+	struct ops_context ctx;
+	struct MHD_Daemon *daemon;
+};
+
+static enum MHD_Result answer(struct MHD_Connection *c, unsigned code, const char *type, const char *text, size_t n)
+{
+	struct MHD_Response *response;
+	enum MHD_Result r;
+
+	/* MHD's older API takes a non-const pointer, but copies with MUST_COPY */
+	union {
+		const char *in;
+		void *out;
+	} body = { .in = text };
+
+	response = MHD_create_response_from_buffer(n, body.out, MHD_RESPMEM_MUST_COPY);
+	if (!response)
+		return MHD_NO;
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	if (code == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	r = MHD_queue_response(c, code, response);
+	MHD_destroy_response(response);
+	return r;
+}
+
+static enum MHD_Result answer_text(struct MHD_Connection *c, unsigned code, const char *text)
+{
+	return answer(c, code, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+static enum MHD_Result serve_metrics(struct MHD_Connection *c, const struct ops_context *ctx)
+{
+	enum MHD_Result r = MHD_NO;
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	if (metrics_render(&b, ctx) == 0)
+		r = answer(c, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", buf_slice(&b).p, buf_size(&b));
+	buf_deinit(&b);
+	return r;
+}
+
+static enum MHD_Result serve_health(struct MHD_Connection *c, const struct ops_context *ctx)
+{
+	char why[300];
+
+	if (health_check(ctx, why, sizeof(why) - 1)) {
+		strcat(why, "\n");
+		return answer_text(c, MHD_HTTP_SERVICE_UNAVAILABLE, why);
+	}
+	return answer_text(c, MHD_HTTP_OK, "ok\n");
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *url, const char *method, const char *version,
+	const char *upload, size_t *upload_size, void **state)
+{
+	const struct http *h = arg;
+	static int seen;
+
+	(void)version;
+	(void)upload;
+	if (strcmp(method, "GET") && strcmp(method, "HEAD")) {
+		*upload_size = 0;
+		return answer_text(c, MHD_HTTP_METHOD_NOT_ALLOWED, "read only\n");
+	}
+	if (!*state) { /* MHD calls first with headers alone, then to be answered */
+		*state = &seen;
+		return MHD_YES;
+	}
+	if (!strcmp(url, "/metrics"))
+		return serve_metrics(c, &h->ctx);
+	if (!strcmp(url, "/health"))
+		return serve_health(c, &h->ctx);
+	if (!strcmp(url, "/"))
+		return answer_text(c, MHD_HTTP_OK, "Postern " POSTERN_VERSION "\n/metrics  Prometheus metrics\n/health   200 while new mail is accepted\n");
+	return answer_text(c, MHD_HTTP_NOT_FOUND, "not here: see /metrics and /health\n");
+}
+
+int http_start(struct http **ret, const struct ops_context *ctx, const struct addr *a, uint16_t port, uint16_t *bound, char *error,
+	size_t error_max)
+{
+	const union MHD_DaemonInfo *info;
+	struct sockaddr_storage sa;
+	char text[ADDR_TEXT_MAX];
+	struct http *h;
+	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL;
+
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	h->ctx = *ctx;
+	addr_to_sockaddr(&sa, a, port);
+	if (a->family == ADDR_V6)
+		flags |= MHD_USE_IPv6;
+	h->daemon = MHD_start_daemon(flags, port, NULL, NULL, on_request, h, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&sa,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CLIENTS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S,
+		MHD_OPTION_END);
+	if (!h->daemon) {
+		addr_format(text, a);
+		snprintf(error, error_max, "http: cannot listen on %s port %u: %s", text, port, strerror(errno));
+		free(h);
+		return errno ? -errno : -EIO;
+	}
+	info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_BIND_PORT);
+	*bound = info && info->port ? info->port : port;
+	*ret = h;
+	return 0;
+}
+
+struct http *http_stop(struct http *h)
+{
+	if (!h)
+		return NULL;
+	MHD_stop_daemon(h->daemon);
+	free(h);
+	return NULL;
+}

@@ -1,0 +1,71 @@
+/* An outbound connection, shared by outbound.c (connection) and outbound_txn.c (transactions).
+ * Owner: the worker's thread. */
+#pragma once
+
+/* memory that is out is told, not the end of the process */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#include "postern/smtp_data.h"
+#include "worker_impl.h"
+
+enum { TRANSACTS_WAITING_MAX = 4 };
+
+/* Content on its way to the socket. */
+struct body_sender {
+	bool open;  /* asked for and not all with the kernel */
+	bool ended; /* all given to the stream, with its end mark */
+	bool dots;
+	struct body *body;		/* a reference; NULL: read from the queue */
+	const struct body_block *block; /* the next one */
+	uint64_t offset;		/* content bytes given so far */
+	struct dot_stuffer stuffer;
+};
+
+struct connection {
+	UT_hash_handle hh;
+	uint64_t number;
+	unsigned refs; /* callbacks on the stack, and the open connection itself */
+	bool closed;
+	struct worker *w;
+	struct outbound_connect *order;
+	struct stream *stream;	    /* NULL once closed */
+	struct smtp_client *client; /* NULL until connected */
+	bool up, quit_wanted, timed_out, failed;
+	int error;
+	char why[160];
+
+	struct loop_timer timer;
+	ms_t since;		 /* mono; the last progress of what is timed now */
+	enum client_phase phase; /* which was timed last */
+	uint64_t progress_seen;	 /* of the body, when the timer looked last */
+	ms_t connect_ms, tls_ms, tls_started;
+
+	struct outbound_transact *running;
+	struct mpsc_batch waiting;
+	unsigned nwaiting;
+	struct smtp_client_txn txn;
+	struct reply *replies; /* room for txn.replies, kept for the next one */
+	uint16_t max_replies;
+	bool content_gone; /* the running one cannot be completed: its content cannot be read */
+	struct body_sender body;
+};
+
+/* ---- outbound.c ---- */
+void connection_send(struct connection *c); /* what the machine put into the worker's buffer */
+/* The connection is of no use any more; settles everything, DOWN follows at once. */
+void connection_fail(struct connection *c, int error, const char *why);
+
+/* ---- outbound_txn.c ---- */
+/* Begins the next transaction that waits. False when there is none to be begun, else with *want. */
+bool txn_next(struct connection *c, enum smtp_client_want *want);
+void txn_add(struct connection *c, struct outbound_transact *t);
+/* The running one is settled: its results go to the dispatcher. */
+void txn_done(struct connection *c);
+/* Those that wait go back untried. */
+void txn_return_waiting(struct connection *c);
+void txn_return(struct worker *w, struct outbound_transact *t);
+int body_begin(struct connection *c, bool dots); /* 0; else the connection has to fail with it */
+int body_drained(struct connection *c);
+uint64_t body_progress(const struct connection *c); /* grows while the peer takes content */
+void body_end(struct connection *c);

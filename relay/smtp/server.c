@@ -1,0 +1,422 @@
+#include "server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "postern/must.h"
+
+/* Replies made in one call before the caller is asked to send them: what a client pipelines, and
+ * how large its answers are, must not decide how much memory they take. */
+#define REPLIES_MAX 8192
+/* An overlong line is thrown away up to its end, but not for ever. */
+#define SKIP_MAX     65536u
+#define LINE_DEFAULT 4096u
+
+/* ---- replies ---- */
+
+int server_say(struct buf *out, const char *line)
+{
+	int r = buf_add_str(out, line);
+
+	return r ? r : buf_add(out, "\r\n", 2);
+}
+
+int server_close(struct smtp_server *s, struct buf *out, const char *line)
+{
+	server_reset(s);
+	s->pending = SERVER_CLOSE;
+	return server_say(out, line);
+}
+
+int server_refuse(struct smtp_server *s, struct buf *out, const char *line)
+{
+	int r = server_say(out, line);
+
+	s->errors++;
+	if (!r && s->p->errors_max && s->errors >= s->p->errors_max)
+		r = server_close(s, out, "421 4.7.0 Too many errors; closing");
+	return r;
+}
+
+void server_drop_message(struct smtp_server *s)
+{
+	if (s->message && s->message->body && s->message->body->taken > 0) {
+		must(!s->aborting);
+		s->aborting = s->message;
+		s->abort_told = false;
+		s->message = NULL;
+	}
+	s->message = message_unref(s->message);
+}
+
+void server_reset(struct smtp_server *s)
+{
+	server_drop_message(s);
+	s->set = (struct recipient_set){ 0 };
+	if (s->state != STATE_HELLO)
+		s->state = STATE_READY;
+	s->refused = s->swallow = s->by_chunks = false;
+	s->input = INPUT_COMMAND;
+}
+
+/* ---- commands that need no more than a reply ---- */
+
+static int run_ehlo(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
+{
+	int r;
+
+	server_reset(s); /* RFC 5321 section 4.1.4 */
+	must(c->argument.n < sizeof(s->helo));
+	memcpy(s->helo, c->argument.p, c->argument.n);
+	s->helo[c->argument.n] = '\0';
+	s->esmtp = c->verb == SMTP_EHLO;
+	s->state = STATE_READY;
+	r = buf_add_str(out, s->esmtp ? "250-" : "250 ");
+	if (!r)
+		r = server_say(out, s->p->hostname);
+	if (r || !s->esmtp)
+		return r;
+	if (s->p->size_max)
+		r = buf_printf(out, "250-SIZE %llu\r\n", (unsigned long long)s->p->size_max);
+	else
+		r = server_say(out, "250-SIZE");
+	if (!r && s->peer.tls_available && !s->peer.tls)
+		r = server_say(out, "250-STARTTLS");
+	if (!r && server_offers_auth(s) && !s->user[0])
+		r = server_say(out, "250-AUTH PLAIN LOGIN");
+	return r ? r
+		 : buf_add_str(out,
+			   "250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n"
+			   "250-ENHANCEDSTATUSCODES\r\n250-BINARYMIME\r\n250 CHUNKING\r\n");
+}
+
+static int run_rset(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
+{
+	server_reset(s);
+	return server_say(out, "250 2.0.0 Ok");
+}
+
+static int run_noop(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
+{
+	return server_say(out, "250 2.0.0 Ok");
+}
+
+static int run_quit(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
+{
+	return server_close(s, out, "221 2.0.0 Bye");
+}
+
+static int run_vrfy(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
+{
+	return server_say(out, "252 2.0.0 Addresses are not verified here; send a message");
+}
+
+static int run_expn(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
+{
+	return server_refuse(s, out, "502 5.5.1 EXPN is not available");
+}
+
+static int run_help(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
+{
+	return server_say(out, "214 2.0.0 EHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP QUIT");
+}
+
+static int run_unknown(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
+{
+	return server_refuse(s, out, "500 5.5.2 Command not recognized");
+}
+
+/* ---- the table of states ----
+ * A state moves on only by the command that the table allows in it, and back to READY by EHLO,
+ * RSET, the end of content, or a refusal that ends the transaction. */
+
+#define IN(name)       (1u << STATE_##name)
+#define IN_ANY	       (IN(HELLO) | IN_GREETED)
+#define IN_GREETED     (IN(READY) | IN_TRANSACTION)
+#define IN_TRANSACTION (IN(MAIL) | IN(RCPT) | IN(CHUNKS))
+
+static const struct verb_rule {
+	unsigned states;
+	int (*run)(struct smtp_server *s, const struct smtp_command *c, struct buf *out);
+} rules[] = {
+	[SMTP_HELO] = { IN_ANY, run_ehlo },
+	[SMTP_EHLO] = { IN_ANY, run_ehlo },
+	[SMTP_MAIL] = { IN(READY), server_mail },
+	[SMTP_RCPT] = { IN(MAIL) | IN(RCPT), server_rcpt },
+	[SMTP_DATA] = { IN(RCPT), server_data },
+	[SMTP_BDAT] = { IN(RCPT) | IN(CHUNKS), server_bdat },
+	[SMTP_RSET] = { IN_ANY, run_rset },
+	[SMTP_NOOP] = { IN_ANY, run_noop },
+	[SMTP_QUIT] = { IN_ANY, run_quit },
+	[SMTP_VRFY] = { IN_ANY, run_vrfy },
+	[SMTP_EXPN] = { IN_ANY, run_expn },
+	[SMTP_HELP] = { IN_ANY, run_help },
+	[SMTP_STARTTLS] = { IN(READY), server_starttls },
+	[SMTP_AUTH] = { IN(READY), server_auth },
+	[SMTP_UNKNOWN] = { IN_ANY, run_unknown },
+};
+
+static const char *out_of_order(const struct smtp_server *s, enum smtp_verb verb)
+{
+	switch (s->state) {
+	case STATE_HELLO:
+		return "503 5.5.1 Send EHLO first";
+	case STATE_READY:
+		return "503 5.5.1 Send MAIL first";
+	case STATE_MAIL:
+		if (verb == SMTP_DATA)
+			return "554 5.5.1 No valid recipients";
+		if (verb == SMTP_BDAT)
+			return "503 5.5.1 No valid recipients";
+		break;
+	case STATE_CHUNKS:
+		if (verb == SMTP_DATA || verb == SMTP_RCPT)
+			return "503 5.5.1 BDAT has begun; go on with BDAT or send RSET";
+		break;
+	case STATE_RCPT:
+		break;
+	}
+	if (verb == SMTP_MAIL)
+		return "503 5.5.1 Sender already given; send RSET to begin anew";
+	return "503 5.5.1 Not during a mail transaction; send RSET first";
+}
+
+/* Commands that were pipelined behind a refused MAIL, or behind refused recipients, come without
+ * fault. */
+static bool is_echo(const struct smtp_server *s, enum smtp_verb verb)
+{
+	if (s->state == STATE_MAIL)
+		return verb == SMTP_DATA || verb == SMTP_BDAT;
+	return s->state == STATE_READY && s->refused &&
+	       (verb == SMTP_RCPT || verb == SMTP_DATA || verb == SMTP_BDAT);
+}
+
+static bool has_bare_newline(struct slice line)
+{
+	return memchr(line.p, '\n', line.n) || memchr(line.p, '\r', line.n);
+}
+
+static int run_command(struct smtp_server *s, struct slice line, struct buf *out)
+{
+	struct smtp_command c;
+	const char *why;
+
+	smtp_command_parse(&c, line);
+	if (c.verb == SMTP_BDAT && c.syntax != SMTP_SYNTAX_OK)
+		return server_close(s, out, smtp_command_reply(&c));
+	if (c.syntax == SMTP_SYNTAX_CONTROL && has_bare_newline(line))
+		return server_refuse(s, out, "500 5.5.2 Bare CR or LF; end lines with CR LF");
+	if (!(rules[c.verb].states & 1u << s->state)) {
+		why = out_of_order(s, c.verb);
+		if (c.verb == SMTP_BDAT)
+			return server_bdat_refuse(s, &c, out, why, !is_echo(s, c.verb));
+		return is_echo(s, c.verb) ? server_say(out, why) : server_refuse(s, out, why);
+	}
+	if (c.syntax != SMTP_SYNTAX_OK) {
+		if (c.verb == SMTP_MAIL)
+			s->refused = true;
+		return server_refuse(s, out, smtp_command_reply(&c));
+	}
+	return rules[c.verb].run(s, &c, out);
+}
+
+/* ---- input ---- */
+
+enum step { STEP_GO_ON, STEP_MORE };
+
+/* The first real line end in in: its CR. */
+static const char *find_crlf(struct slice in)
+{
+	const char *p = in.p, *end = in.p + in.n, *lf;
+
+	while ((lf = memchr(p, '\n', (size_t)(end - p)))) {
+		if (lf > in.p && lf[-1] == '\r')
+			return lf - 1;
+		p = lf + 1;
+	}
+	return NULL;
+}
+
+static int end_of_long_line(struct smtp_server *s, struct buf *out)
+{
+	s->skipping = false;
+	if (s->input == INPUT_SASL)
+		return server_sasl_refuse(s, out, "500 5.5.6 Line too long");
+	return server_refuse(s, out, "500 5.5.2 Line too long");
+}
+
+/* Bytes of in without a CR at its end, which may begin the line end. */
+static size_t without_cr(struct slice in)
+{
+	return in.p[in.n - 1] == '\r' ? in.n - 1 : in.n;
+}
+
+static int skip_line(
+	struct smtp_server *s, struct slice in, size_t *used, struct buf *out, enum step *step)
+{
+	size_t most = SKIP_MAX + 2 - s->skipped;
+	struct slice look = { in.p, in.n < most ? in.n : most };
+	const char *cr = find_crlf(look);
+
+	if (cr) {
+		*used = (size_t)(cr - in.p) + 2;
+		return end_of_long_line(s, out);
+	}
+	*used = without_cr(look);
+	s->skipped += (uint32_t)*used;
+	if (s->skipped > SKIP_MAX)
+		return server_close(s, out, "421 4.7.0 Line without end; closing");
+	*step = STEP_MORE;
+	return 0;
+}
+
+static int take_line(
+	struct smtp_server *s, struct slice in, size_t *used, struct buf *out, enum step *step)
+{
+	size_t most = (s->p->line_max ? s->p->line_max : LINE_DEFAULT) + 2u;
+	struct slice look = { in.p, in.n < most ? in.n : most };
+	struct slice line;
+	const char *cr;
+
+	if (s->skipping)
+		return skip_line(s, in, used, out, step);
+	cr = find_crlf(look);
+	if (!cr && in.n < most) {
+		*step = STEP_MORE;
+		return 0;
+	}
+	if (!cr) {
+		*used = without_cr(look);
+		s->skipping = true;
+		s->skipped = 0;
+		return 0;
+	}
+	line = (struct slice){ in.p, (size_t)(cr - in.p) };
+	*used = line.n + 2;
+	if (s->input == INPUT_SASL)
+		return server_sasl_line(s, line, out);
+	return run_command(s, line, out);
+}
+
+static int take_input(
+	struct smtp_server *s, struct slice in, size_t *used, struct buf *out, enum step *step)
+{
+	*used = 0;
+	*step = STEP_GO_ON;
+	if (in.n == 0) {
+		*step = STEP_MORE;
+		return 0;
+	}
+	if (s->input == INPUT_COMMAND || s->input == INPUT_SASL)
+		return take_line(s, in, used, out, step);
+	return server_content(s, in, used, out);
+}
+
+/* What the caller has to do before more input is taken; SERVER_READ: nothing. */
+static enum smtp_server_want wanted(struct smtp_server *s)
+{
+	if (s->aborting) {
+		s->abort_told = true;
+		return SERVER_ABORT;
+	}
+	if (s->pending == SERVER_READ && server_must_flush(s))
+		return SERVER_FLUSH;
+	return s->pending;
+}
+
+int smtp_server_feed(struct smtp_server *s, struct slice in, size_t *used, struct buf *out,
+	ms_t wall, enum smtp_server_want *want)
+{
+	size_t before = buf_size(out), n;
+	enum step step;
+	int r;
+
+	*used = 0;
+	s->wall = wall;
+	if (s->abort_told)
+		s->aborting = message_unref(s->aborting);
+	for (;;) {
+		*want = wanted(s);
+		if (*want != SERVER_READ)
+			return 0;
+		r = take_input(s, slice_from(in, *used), &n, out, &step);
+		*used += n;
+		if (r || step == STEP_MORE)
+			return r;
+		if (buf_size(out) - before > REPLIES_MAX && s->pending == SERVER_READ) {
+			*want = SERVER_AGAIN;
+			return 0;
+		}
+	}
+}
+
+/* ---- life ---- */
+
+int smtp_server_new(struct smtp_server **ret, const struct smtp_server_params *p,
+	const struct smtp_server_peer *peer, uint64_t session)
+{
+	struct smtp_server *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->p = p;
+	s->peer = *peer;
+	s->session = session;
+	s->state = STATE_HELLO;
+	s->pending = SERVER_READ;
+	buf_init(&s->scratch, 0);
+	*ret = s;
+	return 0;
+}
+
+struct smtp_server *smtp_server_free(struct smtp_server *s)
+{
+	if (!s)
+		return NULL;
+	message_unref(s->message);
+	message_unref(s->aborting);
+	buf_deinit(&s->scratch);
+	sasl_wipe(&s->sasl);
+	free(s);
+	return NULL;
+}
+
+int smtp_server_greet(struct smtp_server *s, struct buf *out)
+{
+	int r = buf_add_str(out, "220 ");
+
+	if (!r)
+		r = buf_add_str(out, s->p->hostname);
+	return r ? r : server_say(out, " ESMTP Postern");
+}
+
+struct message *smtp_server_message(struct smtp_server *s)
+{
+	return s->aborting ? s->aborting : s->message;
+}
+
+int smtp_server_shutdown(struct smtp_server *s, const char *reply_line, struct buf *out)
+{
+	if (s->pending == SERVER_CLOSE)
+		return 0; /* the last word was said */
+	return server_close(s, out, reply_line);
+}
+
+bool smtp_server_idle(const struct smtp_server *s)
+{
+	return (s->state == STATE_HELLO || s->state == STATE_READY) && s->input == INPUT_COMMAND &&
+	       s->pending == SERVER_READ && !s->aborting && !s->skipping;
+}
+
+void smtp_server_stats(const struct smtp_server *s, struct smtp_server_stats *ret)
+{
+	*ret = (struct smtp_server_stats){
+		.helo = s->helo[0] ? s->helo : NULL,
+		.user = s->user[0] ? s->user : NULL,
+		.messages = s->messages,
+		.errors = s->errors,
+		.bytes = s->bytes,
+		.tls = s->peer.tls,
+	};
+}

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Installs what building needs, builds, and shows mail being relayed. Changes nothing beyond packages and this checkout.
+set -eu
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+build=$here/../build-demo
+echo "1. Packages"
+sh "$here/install.sh" build
+echo "2. Building (about a minute the first time)"
+[ -f "$build/build.ninja" ] || meson setup "$build" "$here/.." --buildtype=release -Dbench=false >/dev/null
+ninja -C "$build" --quiet relay/cli/postern tests/sim/m365sim
+echo "3. Relaying"
+POSTERN=$build/relay/cli/postern M365SIM=$build/tests/sim/m365sim exec python3 "$here/demo.py" "$@"

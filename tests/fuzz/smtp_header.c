@@ -1,0 +1,77 @@
+/* The header filter: how content is cut makes no difference; nothing is lost but the pool field.
+ * First byte: how to cut. */
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "postern/must.h"
+#include "postern/smtp_data.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void run_one(
+	struct header_filter *f, struct buf *out, struct slice in, size_t step, struct slice pool)
+{
+	struct header_filter_params p = {
+		.pool_header = pool,
+		.missing_date = SLICE_LIT("then"),
+		.missing_id = SLICE_LIT("<a@b>"),
+		.pool_allowed = true,
+		.header_max = 2000,
+	};
+	struct body *b = body_new();
+
+	must(b);
+	header_filter_init(f, b, &p);
+	while (in.n > 0) {
+		size_t n = in.n < step ? in.n : step;
+
+		must(header_filter_feed(f, (struct slice){ in.p, n }) == 0);
+		in = slice_from(in, n);
+	}
+	must(header_filter_end(f) == 0);
+	buf_init(out, 0);
+	for (const struct body_block *k = b->first; k; k = k->next)
+		must(buf_add(out, k->data, k->len) == 0);
+	body_unref(b);
+	f->body = NULL;
+}
+
+/* All bytes of in, in order, are in out: only insertions. */
+static void check_nothing_lost(struct slice in, struct slice out)
+{
+	size_t at = 0;
+
+	must(out.n >= in.n);
+	for (size_t i = 0; i < out.n && at < in.n; i++) {
+		if (out.p[i] == in.p[at])
+			at++;
+	}
+	must(at == in.n);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct slice in = { (const char *)data + 1, size - 1 };
+	struct header_filter whole, cut;
+	struct buf a, b;
+
+	if (size < 1)
+		return 0;
+	run_one(&whole, &a, in, in.n, SLICE_LIT("X-Postern-Pool"));
+	run_one(&cut, &b, in, 1u + data[0] % 16u, SLICE_LIT("X-Postern-Pool"));
+	must(whole.over == cut.over);
+	if (!whole.over) {
+		must(slice_eq(buf_slice(&a), buf_slice(&b)));
+		must(strcmp(whole.pool, cut.pool) == 0 &&
+			strcmp(whole.message_id, cut.message_id) == 0);
+		must(whole.received == cut.received && whole.bare == cut.bare &&
+			whole.nul == cut.nul);
+		must(whole.pool_bad == cut.pool_bad);
+	}
+	buf_deinit(&b);
+	run_one(&cut, &b, in, in.n, (struct slice){ NULL, 0 });
+	check_nothing_lost(in, buf_slice(&b));
+	buf_deinit(&a);
+	buf_deinit(&b);
+	return 0;
+}

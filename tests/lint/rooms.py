@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Checks who may know whom: every #include of every room against the table below (README, Architecture).
+
+Usage: rooms.py SOURCE-ROOT. Prints each breach as file:line and ends with 1 if there was one.
+"""
+import pathlib
+import re
+import sys
+
+# A room's own public headers in include/postern/, and the rooms below that it may include.
+ROOMS = {
+    "relay/base": (["must", "buf", "arena", "clock", "rng", "addr", "mpsc", "log", "text", "message"], []),
+    "relay/smtp": (["smtp_command", "smtp_data", "smtp_proxy", "smtp_server", "smtp_reply", "smtp_client", "classify", "dsn"],
+                   ["relay/base"]),
+    "relay/policy": (["policy", "warmup"], ["relay/base", "relay/smtp"]),
+    "queue": (["queue"], ["relay/base"]),
+    "relay/net": (["loop", "stream", "dns"], ["relay/base"]),
+    "relay/session": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
+    "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session"]),
+    "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session", "relay/dispatch"]),
+    "relay/ops": (["ops"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session", "relay/dispatch", "conf"]),
+    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session", "relay/dispatch", "conf",
+                       "relay/ops"]),
+}
+# System headers that only some rooms may touch.
+LIBRARIES = {
+    "uv.h": ["relay/net", "relay/session", "relay/dispatch", "relay/ops", "relay/cli"],
+    "ares.h": ["relay/net", "relay/cli"],
+    "openssl/": ["relay/net", "relay/cli"],
+    "lmdb.h": ["queue", "relay/cli"],
+    "confuse.h": ["conf"],
+    "jansson.h": ["relay/ops", "relay/cli"],
+    "microhttpd.h": ["relay/ops"],
+    "idn2.h": ["relay/net"],
+}
+# Pure rooms: no socket, clock, thread or file.
+PURE = ["relay/smtp", "relay/policy"]
+IMPURE = re.compile(r"<(sys/(socket|epoll|stat|time|mman|file|uio)\.h|pthread\.h|time\.h|unistd\.h|fcntl\.h|poll\.h|threads\.h|signal\.h|stdio\.h)>")
+PURE_STDIO_OK = True  # snprintf into memory is pure; the pure-symbols test watches fopen and its kin
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
+
+
+def owner_of(header):
+    for room, (headers, _) in ROOMS.items():
+        if header in headers:
+            return room
+    return None
+
+
+def check_line(room, text, allowed):
+    m = INCLUDE.match(text)
+    if not m:
+        return None
+    name = m.group(2)
+    if name.startswith("postern/"):
+        owner = owner_of(name[len("postern/"):-len(".h")])
+        if owner is None:
+            return f"{name} belongs to no room: add it to the table in tests/lint/rooms.py"
+        if owner != room and owner not in allowed:
+            return f"{room} may not know {owner} ({name})"
+    elif m.group(1) == '"' and "/" in name:
+        return f"a room's inner header is not included from another folder ({name})"
+    for lib, rooms in LIBRARIES.items():
+        if (name == lib or (lib.endswith("/") and name.startswith(lib))) and room not in rooms:
+            return f"{room} may not use {name}"
+    if room in PURE and IMPURE.search(text) and not (PURE_STDIO_OK and "stdio.h" in text):
+        return f"{room} is pure and may not include {name}"
+    return None
+
+
+def main():
+    root = pathlib.Path(sys.argv[1])
+    seen = breaches = 0
+    for room, (headers, allowed) in ROOMS.items():
+        files = sorted((root / room).glob("*.[ch]")) + [root / "include/postern" / f"{h}.h" for h in headers]
+        for path in files:
+            if not path.exists():
+                continue
+            seen += 1
+            for number, text in enumerate(path.read_text().splitlines(), 1):
+                what = check_line(room, text, allowed)
+                if what:
+                    print(f"{path.relative_to(root)}:{number}: {what}")
+                    breaches += 1
+    for path in sorted((root / "include/postern").glob("*.h")):
+        if owner_of(path.stem) is None:
+            print(f"{path.relative_to(root)}:1: belongs to no room")
+            breaches += 1
+    print(f"{seen} files, {breaches} breaches")
+    return 1 if breaches or seen < 50 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

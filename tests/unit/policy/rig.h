@@ -1,0 +1,144 @@
+/* A small world for the policy: four sources in three subnets, one pool of the first three, two
+ * providers. */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "postern/policy.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define WALL	 1795000000000
+
+struct rig {
+	struct source_params sources[4];
+	struct pool_params pools[2];
+	struct provider_params providers[2];
+	ms_t schedule[3];
+	struct policy_params params;
+	struct policy *policy;
+	struct policy_now now;
+	struct policy_host hosts[3];
+	struct policy_want want;
+};
+
+static inline struct addr rig_addr(const char *text)
+{
+	struct addr a;
+
+	assert_int_equal(addr_parse(&a, slice_of(text)), 0);
+	return a;
+}
+
+static inline void rig_source(struct rig *r, unsigned i, const char *name, const char *address)
+{
+	r->sources[i] = (struct source_params){
+		.name = (char *)(uintptr_t)name,
+		.address = rig_addr(address),
+		.ehlo = (char *)(uintptr_t) "out.example.net",
+	};
+	r->sources[i].subnet = net_of(&r->sources[i].address, 24, 64);
+}
+
+static inline void rig_params(struct rig *r)
+{
+	static char *mx[] = { (char *)(uintptr_t) "*.mail.protection.outlook.com" };
+	static __typeof__(*((struct pool_params *)0)->members) main_members[] = { { 0, 1 },
+		{ 1, 1 }, { 2, 2 } };
+	static __typeof__(*((struct pool_params *)0)->members) other_members[] = { { 3, 1 } };
+
+	memset(r, 0, sizeof(*r));
+	rig_source(r, 0, "a1", "192.0.2.10");
+	rig_source(r, 1, "a2", "192.0.2.11");
+	rig_source(r, 2, "b1", "198.51.100.10");
+	rig_source(r, 3, "v6", "2001:db8::1");
+	r->pools[0] = (struct pool_params){ (char *)(uintptr_t) "main", 3, (void *)main_members };
+	r->pools[1] = (struct pool_params){ (char *)(uintptr_t) "other", 1, (void *)other_members };
+	for (unsigned i = 0; i < 2; i++)
+		r->providers[i] = (struct provider_params){
+			.connections_per_cluster = 6,
+			.connections_per_cluster_subnet = 4,
+			.connections_per_lane = 3,
+			.messages_per_connection = 5,
+			.connection_age_max = 900000,
+		};
+	r->providers[0].name = (char *)(uintptr_t) "microsoft365";
+	r->providers[0].mx = mx;
+	r->providers[0].nmx = 1;
+	r->providers[1].name = (char *)(uintptr_t) "default";
+	r->schedule[0] = 300000;
+	r->schedule[1] = 600000;
+	r->schedule[2] = 1200000;
+	r->params = (struct policy_params){
+		.sources = r->sources,
+		.nsources = 4,
+		.pools = r->pools,
+		.npools = 2,
+		.providers = r->providers,
+		.nproviders = 2,
+		.retry = { .schedule = r->schedule,
+			.nschedule = 3,
+			.jitter = 0.2,
+			.expire = 172800000,
+			.subnets_per_cycle = 3 },
+	};
+}
+
+static inline void rig_init(struct rig *r)
+{
+	rig_params(r);
+	assert_int_equal(policy_new(&r->policy, &r->params, 7), 0);
+	r->now = (struct policy_now){ 1000, WALL };
+	r->hosts[0] = (struct policy_host){ rig_addr("203.0.113.1"), 10, false };
+	r->hosts[1] = (struct policy_host){ rig_addr("203.0.113.2"), 10, false };
+	r->hosts[2] = (struct policy_host){ rig_addr("203.0.114.1"), 20, false };
+	r->want = (struct policy_want){ .domain = "example.org", .hosts = r->hosts, .nhosts = 3 };
+}
+
+static inline void rig_deinit(struct rig *r)
+{
+	r->policy = policy_free(r->policy);
+}
+
+static inline void rig_pass(struct rig *r, ms_t ms)
+{
+	r->now.mono += ms;
+	r->now.wall += ms;
+}
+
+static inline struct policy_choice rig_choose(struct rig *r)
+{
+	struct policy_choice c;
+
+	policy_choose(r->policy, r->now, &r->want, &c);
+	return c;
+}
+
+static inline bool rig_admit(struct rig *r, uint32_t slot, struct policy_choice *why, bool *retire)
+{
+	return policy_admit(r->policy, r->now, slot, &r->want, why, retire);
+}
+
+/* One transaction on the slot that ends with this verdict and code. */
+static inline struct policy_verdict rig_result(
+	struct rig *r, uint32_t slot, enum verdict v, uint16_t code, struct policy_tried *tried)
+{
+	struct classification c = { .verdict = v };
+	struct policy_verdict ret;
+	static struct reply reply;
+
+	reply.code = code;
+	policy_result(r->policy, r->now, slot, "example.org", &c, &reply, tried, &ret);
+	return ret;
+}
+
+static inline void rig_end(struct rig *r, uint32_t slot)
+{
+	policy_disconnected(r->policy, r->now, slot, NULL, 0);
+}

@@ -1,0 +1,691 @@
+/* The outbound machine against scripted peers. A script is lines:
+ *   <text    the host says this line             >text   the machine has said this line (in order)
+ *   =want    the last want (also after begin)    .        nothing more was said
+ *   begin    starts the transaction              sent     body_sent
+ *   feed     feeds what was left over            lost     connection lost
+ *   tls / tls-unverified / tls-failed            quit
+ *   phase P  present phase is P                  #outcomes: outcome/phase/code per recipient
+ *   fail P C the session failed in phase P with reply code C */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "postern/smtp_client.h"
+
+#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
+#define RCPTS_MAX 4
+
+#define ALL                                                                                        \
+	"<220 mx ready\n>EHLO out\n<250-mx\n<250-PIPELINING\n<250-DSN\n<250-SIZE "                 \
+	"1000000\n<250-8BITMIME\n<250-BINARYMIME\n<250-SMTPUTF8\n<250 CHUNKING\n=idle\n"
+#define PIPE "<220 mx\n>EHLO out\n<250-mx\n<250 PIPELINING\n=idle\n"
+#define BARE "<220 mx\n>EHLO out\n<250 mx\n=idle\n"
+
+struct row {
+	const char *name;
+	uint32_t n;
+	const char *script;
+	enum tls_mode tls;
+	bool given_up;
+	void (*edit)(struct message *m, struct recipient *r);
+};
+
+struct peer {
+	struct smtp_client *c;
+	struct smtp_client_txn t;
+	struct message m;
+	struct recipient rcpt[RCPTS_MAX];
+	const struct recipient *list[RCPTS_MAX];
+	struct rcpt_result results[RCPTS_MAX];
+	struct reply replies[RCPTS_MAX + 2];
+	struct buf in, out;
+	enum smtp_client_want want;
+};
+
+static const char *const wants[] = { "again", "read", "starttls", "idle", "raw", "dots", "done",
+	"close" };
+static const char *const outcomes[] = { "pending", "delivered", "replied", "lost", "doubt",
+	"local" };
+
+static void peer_open(struct peer *p, const struct row *w)
+{
+	static const char *const names[] = { "a@x.example", "b@x.example", "c@x.example",
+		"d@x.example" };
+	struct smtp_client_params params = { .ehlo_name = "out",
+		.tls = w->tls,
+		.tls_given_up = w->given_up,
+		.pipelining = true,
+		.chunking = true };
+
+	memset(p, 0, sizeof(*p));
+	client_timeouts_default(&params.timeouts);
+	assert_int_equal(smtp_client_new(&p->c, &params), 0);
+	p->m.sender = "s@y.example";
+	p->m.size = 100;
+	for (uint32_t i = 0; i < RCPTS_MAX; i++) {
+		p->rcpt[i].address = names[i];
+		p->rcpt[i].index = i;
+		p->list[i] = &p->rcpt[i];
+	}
+	if (w->edit)
+		w->edit(&p->m, p->rcpt);
+	p->t = (struct smtp_client_txn){ .message = &p->m,
+		.recipients = p->list,
+		.n = w->n,
+		.results = p->results,
+		.replies = p->replies,
+		.max_replies = (uint16_t)(w->n + 2) };
+	buf_init(&p->in, 0);
+	buf_init(&p->out, 0);
+}
+
+static void peer_close(struct peer *p)
+{
+	p->c = smtp_client_free(p->c);
+	buf_deinit(&p->in);
+	buf_deinit(&p->out);
+}
+
+static void feed(struct peer *p)
+{
+	size_t used;
+
+	do {
+		assert_int_equal(
+			smtp_client_feed(p->c, buf_slice(&p->in), &used, &p->out, &p->want), 0);
+		buf_consume(&p->in, used);
+	} while (p->want == CLIENT_AGAIN);
+}
+
+static void check_results(struct peer *p, const char *expected)
+{
+	char got[512] = "";
+
+	for (uint32_t i = 0; i < p->t.n; i++) {
+		const struct rcpt_result *r = &p->results[i];
+		unsigned code = r->outcome == RCPT_PENDING ? 0 : p->replies[r->reply].code;
+
+		if (r->outcome != RCPT_PENDING)
+			assert_true(r->reply < p->t.nreplies);
+		assert_int_equal(r->index, i);
+		snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%s/%s/%u", i ? " " : "",
+			outcomes[r->outcome], client_phase_name(r->phase), code);
+	}
+	assert_string_equal(got, expected);
+}
+
+static void check_said(struct peer *p, const char *line)
+{
+	struct slice s = buf_slice(&p->out);
+	const char *lf = s.n ? memchr(s.p, '\n', s.n) : NULL;
+	char got[512] = "";
+
+	if (lf && lf > s.p)
+		snprintf(got, sizeof(got), "%.*s", (int)(lf - s.p - 1), s.p);
+	assert_string_equal(got, line);
+	buf_consume(&p->out, (size_t)(lf - s.p) + 1);
+}
+
+static void check_failure(struct peer *p, const char *expected)
+{
+	const struct smtp_client_info *info = smtp_client_info(p->c);
+	char got[64];
+
+	snprintf(got, sizeof(got), "%s %u", client_phase_name(info->failed_in), info->failure.code);
+	assert_string_equal(got, expected);
+	assert_true(info->why[0] != '\0');
+}
+
+static void act(struct peer *p, const char *word)
+{
+	if (!strcmp(word, "begin"))
+		assert_int_equal(smtp_client_begin(p->c, &p->t, &p->out, &p->want), 0);
+	else if (!strcmp(word, "sent"))
+		smtp_client_body_sent(p->c);
+	else if (!strcmp(word, "feed"))
+		feed(p);
+	else if (!strcmp(word, "lost"))
+		smtp_client_lost(p->c, "connection lost");
+	else if (!strcmp(word, "tls"))
+		smtp_client_tls_started(p->c, "TLS1.3", true);
+	else if (!strcmp(word, "tls-unverified"))
+		smtp_client_tls_started(p->c, "TLS1.3", false);
+	else if (!strcmp(word, "tls-failed"))
+		smtp_client_tls_failed(p->c, "handshake broke");
+	else if (!strcmp(word, "quit"))
+		assert_int_equal(smtp_client_quit(p->c, &p->out), 0);
+	else
+		fail_msg("no such word: %s", word);
+}
+
+static void step(struct peer *p, const char *line)
+{
+	if (line[0] == '<') {
+		/* the next line may hang on the same read */
+		buf_add_str(&p->in, line + 1);
+		buf_add_str(&p->in, "\r\n");
+		feed(p);
+	} else if (line[0] == '>') {
+		check_said(p, line + 1);
+	} else if (line[0] == '=') {
+		assert_string_equal(wants[p->want], line + 1);
+	} else if (line[0] == '.') {
+		assert_int_equal(buf_size(&p->out), 0);
+	} else if (line[0] == '#') {
+		check_results(p, line + 1);
+	} else if (!strncmp(line, "phase ", 6)) {
+		assert_string_equal(client_phase_name(smtp_client_phase(p->c)), line + 6);
+	} else if (!strncmp(line, "fail ", 5)) {
+		check_failure(p, line + 5);
+	} else {
+		act(p, line);
+	}
+}
+
+static void run(const struct row *w)
+{
+	const char *s = w->script;
+	struct peer p;
+
+	print_message("  %s\n", w->name);
+	peer_open(&p, w);
+	while (*s) {
+		size_t n = strcspn(s, "\n");
+		char line[512];
+
+		assert_true(n < sizeof(line));
+		memcpy(line, s, n);
+		line[n] = '\0';
+		step(&p, line);
+		s += n + (s[n] == '\n');
+	}
+	peer_close(&p);
+}
+
+static void run_all(const struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		run(&rows[i]);
+}
+
+/* ---- opening ---- */
+
+static const struct row opening[] = {
+	{ "banner 554", 1,
+		"phase banner\n<554 5.7.1 no\n=close\n>QUIT\nfail banner 554\nfeed\n=close\n" },
+	{ "banner 421", 1, "<421 4.3.2 busy\n=close\n.\nfail banner 421\n" },
+	{ "banner garbage", 1, "<SSH-2.0-OpenSSH\n=close\nfail banner 0\n" },
+	{ "banner 354", 1, "<354 what\n=close\nfail banner 354\n" },
+	{ "lost before banner", 1, "lost\nfail banner 0\nfeed\n=close\n" },
+	{ "HELO after 502", 1,
+		"<220 mx\n>EHLO out\n<502 what\n>HELO out\nphase ehlo\n<250 "
+		"mx\n=idle\nbegin\n>MAIL FROM:<s@y.example>\n.\n" },
+	{ "HELO refused", 1,
+		"<220 mx\n>EHLO out\n<550 5.7.506 Bad HELO\n>HELO out\n<550 5.7.506 Bad "
+		"HELO\n=close\nfail ehlo 550\n" },
+	{ "EHLO 554", 1, "<220 mx\n>EHLO out\n<554 no\n=close\n>QUIT\nfail ehlo 554\n" },
+	{ "EHLO 421", 1, "<220 mx\n>EHLO out\n<421 no\n=close\n.\nfail ehlo 421\n" },
+	{ "EHLO 451", 1, "<220 mx\n>EHLO out\n<451 later\n=close\nfail ehlo 451\n" },
+	{ "421 while idle", 1, BARE "<421 4.4.2 idle too long\n=close\n.\nfail ready 421\n" },
+	{ "unsolicited while idle", 1, BARE "<250 ok\n=close\nfail ready 250\n" },
+	{ "garbage while idle", 1, BARE "<x\n=close\nfail ready 0\n" },
+	{ "quit", 1, BARE "quit\n>QUIT\nphase quit\n<221 bye\n=close\n" },
+	{ "quit, host gone", 1, BARE "quit\n>QUIT\nlost\nfeed\n=close\n" },
+};
+
+static const struct row tls[] = {
+	{ "none is not asked", 1, "<220 mx\n>EHLO out\n<250-mx\n<250 STARTTLS\n=idle\n.\n",
+		TLS_NONE },
+	{ "opportunistic", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250-PIPELINING\n<250 STARTTLS\n>STARTTLS\nphase "
+		"starttls\n<220 go\n=starttls\nphase tls\ntls-unverified\nphase "
+		"ehlo\nfeed\n=read\n>EHLO out\n<250 mx\n=idle\nbegin\n>MAIL "
+		"FROM:<s@y.example>\n.\n",
+		TLS_OPPORTUNISTIC },
+	{ "opportunistic, given up", 1, "<220 mx\n>EHLO out\n<250-mx\n<250 STARTTLS\n=idle\n.\n",
+		TLS_OPPORTUNISTIC, true },
+	{ "opportunistic, not offered", 1, "<220 mx\n>EHLO out\n<250 mx\n=idle\n.\n",
+		TLS_OPPORTUNISTIC },
+	{ "opportunistic, 454", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250 STARTTLS\n>STARTTLS\n<454 not now\n=idle\n.\n",
+		TLS_OPPORTUNISTIC },
+	{ "opportunistic, 421", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250 STARTTLS\n>STARTTLS\n<421 no\n=close\nfail "
+		"starttls 421\n",
+		TLS_OPPORTUNISTIC },
+	{ "opportunistic, handshake broke", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250 STARTTLS\n>STARTTLS\n<220 "
+		"go\ntls-failed\nfeed\n=close\nfail tls 0\n",
+		TLS_OPPORTUNISTIC },
+	{ "require, not offered", 1,
+		"<220 mx\n>EHLO out\n<250 mx\n=close\n>QUIT\nfail starttls 0\n", TLS_REQUIRE },
+	{ "require beats given up", 1, "<220 mx\n>EHLO out\n<250-mx\n<250 STARTTLS\n>STARTTLS\n",
+		TLS_REQUIRE, true },
+	{ "require, HELO only", 1,
+		"<220 mx\n>EHLO out\n<500 what\n>HELO out\n<250 mx\n=close\nfail starttls 0\n",
+		TLS_REQUIRE },
+	{ "require, 454", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250 STARTTLS\n>STARTTLS\n<454 not now\n=close\nfail "
+		"starttls 454\n",
+		TLS_REQUIRE },
+	{ "verify, verified", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250 STARTTLS\n>STARTTLS\n<220 go\ntls\nfeed\n>EHLO "
+		"out\n<250 mx\n=idle\n",
+		TLS_VERIFY },
+	{ "verify, unverified", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250 STARTTLS\n>STARTTLS\n<220 "
+		"go\ntls-unverified\nfeed\n=close\nfail tls 0\n.\n",
+		TLS_VERIFY },
+	{ "lost in handshake", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250 STARTTLS\n>STARTTLS\n<220 "
+		"go\nlost\nfeed\n=close\nfail tls 0\n",
+		TLS_OPPORTUNISTIC },
+};
+
+static void test_opening(void **state)
+{
+	run_all(opening, COUNT(opening));
+}
+
+static void test_tls(void **state)
+{
+	run_all(tls, COUNT(tls));
+}
+
+/* ---- transactions ---- */
+
+#define FLIGHT2                                                                                    \
+	"begin\n=raw\n>MAIL FROM:<s@y.example> SIZE=100\n>RCPT TO:<a@x.example>\n>RCPT "           \
+	"TO:<b@x.example>\n>BDAT 100 LAST\n.\n"
+#define PFLIGHT2                                                                                   \
+	"begin\n=read\n>MAIL FROM:<s@y.example>\n>RCPT TO:<a@x.example>\n>RCPT "                   \
+	"TO:<b@x.example>\n>DATA\n.\n"
+
+static const struct row chunked[] = {
+	{ "delivered in one flight", 2,
+		ALL FLIGHT2
+		"sent\nphase mail\n<250 ok\nphase rcpt\n<250 ok\n<250 ok\nphase eod\n<250 2.6.0 "
+		"queued\n=done\n#delivered/eod/250 delivered/eod/250\nfeed\n=idle\n" FLIGHT2 },
+	{ "partial", 2,
+		ALL FLIGHT2 "sent\n<250 ok\n<550 5.1.1 no\n<250 ok\n<250 "
+			    "queued\n=done\n#replied/rcpt/550 delivered/eod/250\nfeed\n=idle\n" },
+	{ "MAIL refused, echoes", 2,
+		ALL FLIGHT2
+		"sent\n<451 4.7.500 busy\n<503 5.5.2 Need mail command\n<503 5.5.2 Need mail "
+		"command\n=read\n<503 5.5.2 Need mail command\n=done\n#replied/mail/451 "
+		"replied/mail/451\nfeed\n=idle\nbegin\n>RSET\n" },
+	{ "MAIL refused, echoes lie", 2,
+		ALL FLIGHT2 "sent\n<451 no\n<250 ok\n<250 ok\n<250 ok\n=done\n#replied/mail/451 "
+			    "replied/mail/451\n" },
+	{ "all RCPT refused, end accepted", 2,
+		ALL FLIGHT2 "sent\n<250 ok\n<550 5.1.1 a\n<550 5.1.1 b\n<250 "
+			    "ok\n=done\n#replied/rcpt/550 replied/rcpt/550\n" },
+	{ "all RCPT refused, RSET before the next", 2,
+		ALL FLIGHT2
+		"sent\n<250 ok\n<550 a\n<550 b\n<503 5.5.1 need rcpt\n=done\n#replied/rcpt/550 "
+		"replied/rcpt/550\nfeed\n=idle\nbegin\n=raw\n>RSET\n>MAIL FROM:<s@y.example> "
+		"SIZE=100\n>RCPT TO:<a@x.example>\n>RCPT TO:<b@x.example>\n>BDAT 100 LAST\nphase "
+		"rset\nsent\n<250 reset\n<250 ok\n<250 ok\n<250 ok\n=read\n<250 "
+		"queued\n=done\n#delivered/eod/250 delivered/eod/250\n" },
+	{ "end refused: RSET next", 2,
+		ALL FLIGHT2
+		"sent\n<250 ok\n<250 ok\n<550 b\n<554 5.7.1 spam\n=done\n#replied/eod/554 "
+		"replied/rcpt/550\nfeed\n=idle\nbegin\n>RSET\n" },
+	{ "421 to MAIL", 2,
+		ALL FLIGHT2 "sent\n<421 4.3.2 no\n=done\n#replied/mail/421 "
+			    "replied/mail/421\nfeed\n=close\nfail mail 421\n" },
+	{ "421 to second RCPT", 2,
+		ALL FLIGHT2 "sent\n<250 ok\n<250 ok\n<421 no\n=done\n#lost/rcpt/421 "
+			    "replied/rcpt/421\nfeed\n=close\nfail rcpt 421\n" },
+	{ "421 to first RCPT", 2,
+		ALL FLIGHT2
+		"sent\n<250 ok\n<421 no\n=done\n#replied/rcpt/421 lost/rcpt/421\nfeed\n=close\n" },
+	{ "421 to the end", 2,
+		ALL FLIGHT2
+		"sent\n<250 ok\n<250 ok\n<550 b\n<421 4.7.0 no\n=done\n#replied/eod/421 "
+		"replied/rcpt/550\nfeed\n=close\nfail eod 421\n" },
+	{ "421 to RSET: not tried", 1,
+		ALL "begin\nsent\n<250 ok\n<550 a\n<503 x\n=done\nfeed\n=idle\nbegin\nsent\n<421 "
+		    "gone\n=done\n#pending/ready/0\nfeed\n=close\nfail rset 421\n" },
+	{ "421 among echoes", 2,
+		ALL FLIGHT2 "sent\n<550 no\n<421 gone\n=done\n#replied/mail/550 "
+			    "replied/mail/550\nfeed\n=close\nfail rcpt 421\n" },
+	{ "lost before content is sent", 2,
+		ALL FLIGHT2 "<250 ok\nlost\nfeed\n=done\n#lost/rcpt/0 "
+			    "lost/rcpt/0\nfeed\n=close\nfail rcpt 0\n" },
+	{ "lost after content, no reply seen", 2,
+		ALL FLIGHT2 "sent\nlost\nfeed\n=done\n#doubt/mail/0 doubt/mail/0\nfeed\n=close\n" },
+	{ "lost after content, one refused", 2,
+		ALL FLIGHT2 "sent\n<250 ok\n<550 a\n<250 ok\nlost\nfeed\n=done\n#replied/rcpt/550 "
+			    "doubt/eod/0\n" },
+	{ "lost among echoes", 2,
+		ALL FLIGHT2 "sent\n<550 no\nlost\nfeed\n=done\n#replied/mail/550 "
+			    "replied/mail/550\nfeed\n=close\n" },
+	{ "garbage after content", 1,
+		ALL "begin\nsent\n<250 ok\n<250 ok\n<oops\n=done\n#doubt/eod/0\nfeed\n=close\nfail "
+		    "eod 0\n" },
+	{ "accepted before it was sent", 1,
+		ALL "begin\n<250 ok\n<250 ok\n<250 queued\n=done\n#lost/eod/0\nfeed\n=close\nfail "
+		    "eod 0\n" },
+	{ "refused before it was sent", 1,
+		ALL "begin\n<250 ok\n<250 ok\nphase eod\n<552 5.3.4 too "
+		    "big\n=done\n#replied/eod/552\nfeed\n=close\nfail eod 0\n" },
+	{ "354 to MAIL", 1, ALL "begin\nsent\n<354 go\n=done\n#doubt/mail/0\nfeed\n=close\n" },
+	{ "reply after the last", 1,
+		ALL "begin\nsent\n<250 a\n<250 b\n<250 c\n=done\n#delivered/eod/250\n<250 "
+		    "d\n=close\n" },
+};
+
+static const struct row piped[] = {
+	{ "delivered", 2,
+		PIPE PFLIGHT2
+		"<250 ok\n<250 ok\n<250 ok\nphase data\n<354 go\n=dots\nphase eod\nsent\n<250 "
+		"queued\n=done\n#delivered/eod/250 delivered/eod/250\nfeed\n=idle\n" PFLIGHT2 },
+	{ "DATA refused", 2,
+		PIPE PFLIGHT2
+		"<250 ok\n<250 ok\n<550 b\n<451 later\n=done\n#replied/data/451 "
+		"replied/rcpt/550\nfeed\n=idle\nbegin\n>RSET\n>MAIL FROM:<s@y.example>\n" },
+	{ "354 though all were refused", 2,
+		PIPE PFLIGHT2
+		"<250 ok\n<550 a\n<550 b\n<354 go\n=read\n>.\n.\n<554 no "
+		"recipients\n=done\n#replied/rcpt/550 replied/rcpt/550\nfeed\n=idle\n" PFLIGHT2 },
+	{ "354 though all were refused, taken", 2,
+		PIPE PFLIGHT2 "<250 ok\n<550 a\n<550 b\n<354 go\n>.\n<250 "
+			      "queued\n=done\n#replied/rcpt/550 replied/rcpt/550\n" },
+	{ "354 though MAIL was refused", 2,
+		PIPE PFLIGHT2 "<550 no\n<503 x\n<503 x\n<354 go\n>.\n<503 "
+			      "x\n=done\n#replied/mail/550 replied/mail/550\n" },
+	{ "all refused, DATA 503", 2,
+		PIPE PFLIGHT2 "<250 ok\n<550 a\n<550 b\n<503 x\n=done\n#replied/rcpt/550 "
+			      "replied/rcpt/550\nfeed\n=idle\nbegin\n>RSET\n" },
+	{ "MAIL refused: no RSET needed", 2,
+		PIPE PFLIGHT2 "<550 no\n<503 x\n<503 x\n<503 x\n=done\n#replied/mail/550 "
+			      "replied/mail/550\nfeed\n=idle\n" PFLIGHT2 },
+	{ "421 to DATA", 2,
+		PIPE PFLIGHT2 "<250 ok\n<250 ok\n<250 ok\n<421 no\n=done\n#replied/data/421 "
+			      "replied/data/421\nfeed\n=close\n" },
+	{ "250 to DATA", 1,
+		PIPE "begin\n<250 ok\n<250 ok\n<250 ok\n=done\n#lost/data/0\nfeed\n=close\n" },
+	{ "lost in content", 1,
+		PIPE "begin\n<250 ok\n<250 ok\n<354 "
+		     "go\nlost\nfeed\n=done\n#lost/eod/0\nfeed\n=close\n" },
+	{ "lost after content", 1,
+		PIPE "begin\n<250 ok\n<250 ok\n<354 go\nsent\nlost\nfeed\n=done\n#doubt/eod/0\n" },
+	{ "end refused for the accepted", 2,
+		PIPE PFLIGHT2
+		"<250 ok\n<550 a\n<250 ok\n<354 go\nsent\n<550 5.7.1 "
+		"S3140\n=done\n#replied/rcpt/550 replied/eod/550\nfeed\n=idle\n" PFLIGHT2 },
+	{ "accepted before it was sent", 1,
+		PIPE "begin\n<250 ok\n<250 ok\n<354 go\n<250 "
+		     "queued\n=done\n#lost/eod/0\nfeed\n=close\n" },
+};
+
+static const struct row single[] = {
+	{ "a command at a time", 2,
+		BARE "begin\n=read\n>MAIL FROM:<s@y.example>\n.\n<250 ok\n>RCPT "
+		     "TO:<a@x.example>\n.\n<250 ok\n>RCPT TO:<b@x.example>\n.\n<250 "
+		     "ok\n>DATA\n.\n<354 go\n=dots\nsent\n<250 queued\n=done\n#delivered/eod/250 "
+		     "delivered/eod/250\nfeed\n=idle\n" },
+	{ "MAIL refused", 2,
+		BARE "begin\n>MAIL FROM:<s@y.example>\n<550 no\n=done\n.\n#replied/mail/550 "
+		     "replied/mail/550\nfeed\n=idle\nbegin\n>MAIL FROM:<s@y.example>\n.\n" },
+	{ "all RCPT refused", 1,
+		BARE "begin\n>MAIL FROM:<s@y.example>\n<250 ok\n>RCPT TO:<a@x.example>\n<550 "
+		     "no\n=done\n.\n#replied/rcpt/550\nfeed\n=idle\nbegin\n>RSET\n.\n<250 "
+		     "ok\n>MAIL FROM:<s@y.example>\n.\n" },
+	{ "RSET refused, goes on", 1,
+		BARE "begin\n>MAIL FROM:<s@y.example>\n<250 ok\n>RCPT TO:<a@x.example>\n<550 "
+		     "no\n=done\nfeed\nbegin\n>RSET\n<502 what\n>MAIL FROM:<s@y.example>\n" },
+	{ "lost at RSET: not tried", 1,
+		BARE
+		"begin\n<250 ok\n<550 "
+		"no\n=done\nfeed\nbegin\nlost\nfeed\n=done\n#pending/ready/0\nfeed\n=close\n" },
+	{ "CHUNKING alone", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250 CHUNKING\nbegin\n>MAIL "
+		"FROM:<s@y.example>\n.\n<250 ok\n>RCPT TO:<a@x.example>\n.\n<250 ok\n=raw\n>BDAT "
+		"100 LAST\n.\nsent\n<250 queued\n=done\n#delivered/eod/250\n" },
+	{ "CHUNKING alone, refused", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250 CHUNKING\nbegin\n>MAIL FROM:<s@y.example>\n<250 "
+		"ok\n>RCPT TO:<a@x.example>\n<550 no\n=done\n.\n#replied/rcpt/550\n" },
+};
+
+static void test_chunked(void **state)
+{
+	run_all(chunked, COUNT(chunked));
+}
+
+static void test_piped(void **state)
+{
+	run_all(piped, COUNT(piped));
+}
+
+static void test_single(void **state)
+{
+	run_all(single, COUNT(single));
+}
+
+/* ---- parameters and our own findings ---- */
+
+static void too_large(struct message *m, struct recipient *r)
+{
+	m->size = 1000001;
+}
+
+static void large(struct message *m, struct recipient *r)
+{
+	m->size = 5u << 20;
+}
+
+static void binary(struct message *m, struct recipient *r)
+{
+	m->body_type = BODY_BINARYMIME;
+}
+
+static void eight_bit(struct message *m, struct recipient *r)
+{
+	m->flags = MESSAGE_8BIT_CONTENT | MESSAGE_SMTPUTF8;
+}
+
+static void utf8_recipient(struct message *m, struct recipient *r)
+{
+	m->flags = MESSAGE_SMTPUTF8;
+	r[1].address = "\xc3\xa9@x.example";
+}
+
+static void utf8_sender(struct message *m, struct recipient *r)
+{
+	m->sender = "\xc3\xa9@y.example";
+}
+
+static void utf8_flag_only(struct message *m, struct recipient *r)
+{
+	m->flags = MESSAGE_SMTPUTF8;
+}
+
+static void dsn(struct message *m, struct recipient *r)
+{
+	m->ret = RET_HDRS;
+	m->envid = "a+b c";
+	r[0].notify = NOTIFY_SUCCESS | NOTIFY_DELAY;
+	r[0].orcpt = "rfc822;o=rig@z.example";
+	r[1].notify = NOTIFY_NEVER;
+	r[1].orcpt = "utf-8;\xc3\xa9@z.example";
+}
+
+static void injection(struct message *m, struct recipient *r)
+{
+	r[0].address = "a@x.example>\r\nRSET\r\n";
+}
+
+static void null_sender(struct message *m, struct recipient *r)
+{
+	m->sender = "";
+	m->size = 0;
+}
+
+static const struct row params[] = {
+	{ "SIZE over the limit", 2,
+		ALL "begin\n=done\n.\n#local/mail/552 local/mail/552\nfeed\n=idle\n",
+		.edit = too_large },
+	{ "large content waits for RCPT", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250-PIPELINING\n<250 CHUNKING\nbegin\n=read\n>MAIL "
+		"FROM:<s@y.example>\n>RCPT TO:<a@x.example>\n.\n<250 ok\n.\n<250 ok\n=raw\n>BDAT "
+		"5242880 LAST\nsent\n<250 ok\n=done\n#delivered/eod/250\n",
+		.edit = large },
+	{ "large content, refused", 1,
+		"<220 mx\n>EHLO out\n<250-mx\n<250-PIPELINING\n<250 CHUNKING\nbegin\n>MAIL "
+		"FROM:<s@y.example>\n>RCPT TO:<a@x.example>\n<451 busy\n=read\n<503 "
+		"x\n=done\n.\n#replied/mail/451\nfeed\n=idle\nbegin\n>MAIL FROM:<s@y.example>\n",
+		.edit = large },
+	{ "binary", 1, ALL "begin\n=raw\n>MAIL FROM:<s@y.example> SIZE=100 BODY=BINARYMIME\n",
+		.edit = binary },
+	{ "binary not taken", 1, PIPE "begin\n=done\n#local/mail/554\nfeed\n=idle\n",
+		.edit = binary },
+	{ "8-bit", 1, ALL "begin\n>MAIL FROM:<s@y.example> SIZE=100 BODY=8BITMIME SMTPUTF8\n",
+		.edit = eight_bit },
+	{ "8-bit to a 7-bit host", 1, PIPE "begin\n=read\n>MAIL FROM:<s@y.example>\n",
+		.edit = eight_bit },
+	{ "SMTPUTF8 declared, not needed", 1, ALL "begin\n>MAIL FROM:<s@y.example> SIZE=100\n",
+		.edit = utf8_flag_only },
+	{ "UTF-8 recipient", 2,
+		ALL "begin\n>MAIL FROM:<s@y.example> SIZE=100 SMTPUTF8\n>RCPT "
+		    "TO:<a@x.example>\n>RCPT TO:<\xc3\xa9@x.example>\n",
+		.edit = utf8_recipient },
+	{ "UTF-8 recipient not taken: the others go", 3,
+		PIPE
+		"begin\n>MAIL FROM:<s@y.example>\n>RCPT TO:<a@x.example>\n>RCPT "
+		"TO:<c@x.example>\n>DATA\n<250 ok\n<250 ok\n<550 c\n<354 go\n=dots\nsent\n<250 "
+		"q\n=done\n#delivered/eod/250 local/mail/553 replied/rcpt/550\n",
+		.edit = utf8_recipient },
+	{ "UTF-8 recipient alone elsewhere: no SMTPUTF8", 1,
+		ALL "begin\n>MAIL FROM:<s@y.example> SIZE=100\n", .edit = utf8_recipient },
+	{ "UTF-8 sender not taken", 2, PIPE "begin\n=done\n#local/mail/553 local/mail/553\n",
+		.edit = utf8_sender },
+	{ "DSN passed on", 2,
+		ALL "begin\n>MAIL FROM:<s@y.example> SIZE=100 RET=HDRS ENVID=a+2Bb+20c\n>RCPT "
+		    "TO:<a@x.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o+3Drig@z.example\n>RCPT "
+		    "TO:<b@x.example> NOTIFY=NEVER ORCPT=utf-8;\\x{E9}@z.example\n",
+		.edit = dsn },
+	{ "DSN not offered", 2,
+		PIPE
+		"begin\n>MAIL FROM:<s@y.example>\n>RCPT TO:<a@x.example>\n>RCPT TO:<b@x.example>\n",
+		.edit = dsn },
+	{ "no commands in addresses", 2,
+		ALL
+		"begin\n>MAIL FROM:<s@y.example> SIZE=100\n>RCPT TO:<b@x.example>\n>BDAT 100 "
+		"LAST\n.\nsent\n<250 a\n<250 b\n<250 c\n=done\n#local/mail/553 delivered/eod/250\n",
+		.edit = injection },
+	{ "null sender, empty content", 1,
+		ALL "begin\n=raw\n>MAIL FROM:<> SIZE=0\n>RCPT TO:<a@x.example>\n>BDAT 0 LAST\n",
+		.edit = null_sender },
+};
+
+static void test_params(void **state)
+{
+	run_all(params, COUNT(params));
+}
+
+static void test_dsn_passed_on(void **state)
+{
+	static const struct row w = { "dsn", 2, ALL, .edit = dsn };
+	struct peer p;
+	static const char *const lines[] = { "<220 mx", "<250-mx", "<250-PIPELINING",
+		"<250-CHUNKING", "<250 DSN", "begin", "sent", "<250 a", "<250 b", "<550 c",
+		"<250 d", "=done" };
+
+	peer_open(&p, &w);
+	for (size_t i = 0; i < COUNT(lines); i++)
+		step(&p, lines[i]);
+	assert_true(p.results[0].dsn_passed_on);
+	assert_false(p.results[1].dsn_passed_on);
+	peer_close(&p);
+}
+
+static void test_busy(void **state)
+{
+	static const struct row w = { "busy", 1, "" };
+	struct peer p;
+
+	peer_open(&p, &w);
+	assert_int_equal(smtp_client_begin(p.c, &p.t, &p.out, &p.want), -EBUSY);
+	assert_int_equal(smtp_client_quit(p.c, &p.out), -EBUSY);
+	step(&p, "<220 mx");
+	step(&p, "<250 mx");
+	step(&p, "begin");
+	assert_int_equal(smtp_client_begin(p.c, &p.t, &p.out, &p.want), -EBUSY);
+	assert_int_equal(smtp_client_quit(p.c, &p.out), -EBUSY);
+	peer_close(&p);
+}
+
+static void test_timeouts(void **state)
+{
+	static const struct row w = { "timeouts", 1, "" };
+	struct peer p;
+
+	peer_open(&p, &w);
+	assert_int_equal(smtp_client_timeout(p.c), 60000);
+	step(&p, "<220 mx");
+	step(&p, "<250-mx");
+	step(&p, "<250 PIPELINING");
+	assert_int_equal(smtp_client_timeout(p.c), 0);
+	step(&p, "begin");
+	assert_int_equal(smtp_client_timeout(p.c), 300000);
+	step(&p, "<250 a");
+	step(&p, "<250 b");
+	assert_int_equal(smtp_client_timeout(p.c), 120000);
+	step(&p, "<354 c");
+	assert_int_equal(smtp_client_timeout(p.c), 180000);
+	step(&p, "sent");
+	assert_int_equal(smtp_client_timeout(p.c), 600000);
+	step(&p, "<250 d");
+	step(&p, "feed");
+	step(&p, "quit");
+	assert_int_equal(smtp_client_timeout(p.c), 5000);
+	step(&p, "<221 bye");
+	assert_int_equal(smtp_client_timeout(p.c), 0);
+	peer_close(&p);
+}
+
+/* A full output buffer is an error that leaves a machine which can still be settled. */
+static void test_output_full(void **state)
+{
+	static const struct row w = { "full", 1, "" };
+	struct peer p;
+
+	peer_open(&p, &w);
+	step(&p, "<220 mx");
+	step(&p, "<250-mx");
+	step(&p, "<250 PIPELINING");
+	buf_deinit(&p.out);
+	buf_init(&p.out, 20);
+	assert_int_equal(smtp_client_begin(p.c, &p.t, &p.out, &p.want), -ENOBUFS);
+	smtp_client_lost(p.c, "out of room");
+	feed(&p);
+	assert_int_equal(p.want, CLIENT_DONE);
+	check_results(&p, "lost/mail/0");
+	peer_close(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_opening),
+		cmocka_unit_test(test_tls),
+		cmocka_unit_test(test_chunked),
+		cmocka_unit_test(test_piped),
+		cmocka_unit_test(test_single),
+		cmocka_unit_test(test_params),
+		cmocka_unit_test(test_dsn_passed_on),
+		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_output_full),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
