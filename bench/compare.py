@@ -38,7 +38,6 @@ POSTERN = """
 hostname = "relay.example.net"
 queue {{ path = "{dir}/queue" max_size = "4GiB" }}
 control {{ socket = "{dir}/control.sock" }}
-http {{ enabled = false }}
 log {{ file = "{dir}/log" }}
 listener "in" {{ address = {{"127.0.0.1:{port}"}} allow = {{"127.0.0.0/8"}} pool = "main" sessions_per_client = 1000 }}
 source "a1" {{ address = "127.0.0.10" ehlo = "a1.relay.example.net" }}

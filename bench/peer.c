@@ -34,7 +34,8 @@ uint64_t number_arg(const char *name, const char *text, uint64_t min, uint64_t m
 	unsigned long long v = strtoull(text, &end, 10);
 
 	if (!*text || *end || v < min || v > max)
-		die("--%s: '%s' is not a number from %llu to %llu", name, text, (unsigned long long)min, (unsigned long long)max);
+		die("--%s: '%s' is not a number from %llu to %llu", name, text,
+			(unsigned long long)min, (unsigned long long)max);
 	return v;
 }
 
@@ -61,7 +62,8 @@ bool peer_flush(struct peer *p, int epoll, void *tag)
 	bool blocked = false;
 
 	while (p->out_off < p->out_len && !blocked) {
-		ssize_t n = send(p->fd, p->out + p->out_off, p->out_len - p->out_off, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send(p->fd, p->out + p->out_off, p->out_len - p->out_off,
+			MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n >= 0)
 			p->out_off += (size_t)n;

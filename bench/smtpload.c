@@ -1,5 +1,5 @@
-/* Load generator: like Postfix's smtp-source (a command, a reply; the same connection for many messages), with latencies, tenants
- * and identities. */
+/* Load generator: like Postfix's smtp-source (a command, a reply; the same connection for many
+ * messages), with latencies, tenants and identities. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -28,7 +28,12 @@ static struct {
 	uint64_t messages, sessions, size, per_connection, domains;
 	const char *pattern, *prefix;
 	bool json;
-} opt = { .messages = 1000, .sessions = 20, .size = 4096, .domains = 1, .pattern = "user@example.net", .prefix = "load" };
+} opt = { .messages = 1000,
+	.sessions = 20,
+	.size = 4096,
+	.domains = 1,
+	.pattern = "user@example.net",
+	.prefix = "load" };
 
 static uint64_t started, done, refused;
 static uint32_t *latency_us;
@@ -42,7 +47,9 @@ static void make_text(void)
 	if (!text)
 		die("out of memory");
 	for (uint64_t i = 0; i < opt.size; i++)
-		text[i] = i % 72 == 70 ? '\r' : i % 72 == 71 ? '\n' : (char)('a' + (i * 7 + i / 72) % 26);
+		text[i] = i % 72 == 70	 ? '\r'
+			  : i % 72 == 71 ? '\n'
+					 : (char)('a' + (i * 7 + i / 72) % 26);
 	if (opt.size >= 2)
 		memcpy(text + opt.size - 2, "\r\n", 2);
 	memcpy(text + opt.size, ".\r\n", 4);
@@ -55,7 +62,8 @@ static void open_session(struct session *s)
 
 	s->peer.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (s->peer.fd < 0 || connect(s->peer.fd, (struct sockaddr *)&opt.to, sizeof(opt.to)))
-		die("connect to %s port %u: %s", inet_ntoa(opt.to.sin_addr), ntohs(opt.to.sin_port), strerror(errno));
+		die("connect to %s port %u: %s", inet_ntoa(opt.to.sin_addr), ntohs(opt.to.sin_port),
+			strerror(errno));
 	setsockopt(s->peer.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	s->step = BANNER;
 	s->sent = 0;
@@ -89,7 +97,8 @@ static void send_recipient(struct session *s)
 	char line[512], address[400];
 
 	if (strchr(opt.pattern, '%'))
-		snprintf(address, sizeof(address), "user@t%llu%s", (unsigned long long)(s->id % opt.domains), strchr(opt.pattern, '%') + 1);
+		snprintf(address, sizeof(address), "user@t%llu%s",
+			(unsigned long long)(s->id % opt.domains), strchr(opt.pattern, '%') + 1);
 	else
 		snprintf(address, sizeof(address), "%s", opt.pattern);
 	snprintf(line, sizeof(line), "RCPT TO:<%s>\r\n", address);
@@ -101,7 +110,8 @@ static void send_content(struct session *s)
 {
 	char head[512];
 	int n = snprintf(head, sizeof(head),
-		"From: <sender@load.example>\r\nTo: <user@example.net>\r\nSubject: load\r\nDate: Sun, 22 Nov 2026 00:00:00 +0000\r\n"
+		"From: <sender@load.example>\r\nTo: <user@example.net>\r\nSubject: load\r\nDate: "
+		"Sun, 22 Nov 2026 00:00:00 +0000\r\n"
 		"Message-ID: <%s-%llu@load.example>\r\nX-Test-Id: %s-%llu\r\n\r\n",
 		opt.prefix, (unsigned long long)s->id, opt.prefix, (unsigned long long)s->id);
 
@@ -201,10 +211,12 @@ static double percentile(double p)
 static void report(double seconds)
 {
 	qsort(latency_us, done, sizeof(*latency_us), compare_u32);
-	printf(opt.json ? "{\"messages\":%llu,\"refused\":%llu,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f}\n" :
-			  "%llu messages accepted, %llu refused, %.3f s, %.0f/s; end of data to 250: p50 %.2f ms, p99 %.2f ms, max %.2f ms\n",
-		(unsigned long long)done, (unsigned long long)refused, seconds, (double)done / seconds, percentile(0.5), percentile(0.99),
-		percentile(1));
+	printf(opt.json ? "{\"messages\":%llu,\"refused\":%llu,\"seconds\":%.3f,\"per_second\":%."
+			  "0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f}\n"
+			: "%llu messages accepted, %llu refused, %.3f s, %.0f/s; end of data to "
+			  "250: p50 %.2f ms, p99 %.2f ms, max %.2f ms\n",
+		(unsigned long long)done, (unsigned long long)refused, seconds,
+		(double)done / seconds, percentile(0.5), percentile(0.99), percentile(1));
 }
 
 static void set_address(const char *arg)
@@ -223,32 +235,56 @@ static void set_address(const char *arg)
 
 static _Noreturn void usage(void)
 {
-	puts("usage: smtpload --to 127.0.0.1:PORT [--messages N] [--sessions N] [--size BYTES] [--per-connection N]\n"
-	     "                [--rcpt ADDRESS | --rcpt %.SUFFIX --domains N] [--prefix TEXT] [--json]\n"
-	     "--rcpt %.example --domains 1000: recipients user@t0.example … user@t999.example in turn");
+	puts("usage: smtpload --to 127.0.0.1:PORT [--messages N] [--sessions N] [--size BYTES] "
+	     "[--per-connection N]\n"
+	     "                [--rcpt ADDRESS | --rcpt %.SUFFIX --domains N] [--prefix TEXT] "
+	     "[--json]\n"
+	     "--rcpt %.example --domains 1000: recipients user@t0.example … user@t999.example in "
+	     "turn");
 	exit(0);
 }
 
 static void parse(int argc, char **argv)
 {
-	static const struct option longs[] = { { "to", 1, 0, 't' }, { "messages", 1, 0, 'm' }, { "sessions", 1, 0, 's' }, { "size", 1, 0, 'z' },
-		{ "per-connection", 1, 0, 'p' }, { "rcpt", 1, 0, 'r' }, { "domains", 1, 0, 'd' }, { "prefix", 1, 0, 'x' }, { "json", 0, 0, 'j' },
-		{ "help", 0, 0, 'h' }, { 0 } };
+	static const struct option longs[] = { { "to", 1, 0, 't' }, { "messages", 1, 0, 'm' },
+		{ "sessions", 1, 0, 's' }, { "size", 1, 0, 'z' }, { "per-connection", 1, 0, 'p' },
+		{ "rcpt", 1, 0, 'r' }, { "domains", 1, 0, 'd' }, { "prefix", 1, 0, 'x' },
+		{ "json", 0, 0, 'j' }, { "help", 0, 0, 'h' }, { 0 } };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
-		case 't': set_address(optarg); break;
-		case 'm': opt.messages = number_arg("messages", optarg, 1, 100000000); break;
-		case 's': opt.sessions = number_arg("sessions", optarg, 1, 10000); break;
-		case 'z': opt.size = number_arg("size", optarg, 2, 1u << 30); break;
-		case 'p': opt.per_connection = number_arg("per-connection", optarg, 1, 1000000); break;
-		case 'r': opt.pattern = optarg; break;
-		case 'd': opt.domains = number_arg("domains", optarg, 1, 10000000); break;
-		case 'x': opt.prefix = optarg; break;
-		case 'j': opt.json = true; break;
-		case 'h': usage();
-		default: exit(64);
+		case 't':
+			set_address(optarg);
+			break;
+		case 'm':
+			opt.messages = number_arg("messages", optarg, 1, 100000000);
+			break;
+		case 's':
+			opt.sessions = number_arg("sessions", optarg, 1, 10000);
+			break;
+		case 'z':
+			opt.size = number_arg("size", optarg, 2, 1u << 30);
+			break;
+		case 'p':
+			opt.per_connection = number_arg("per-connection", optarg, 1, 1000000);
+			break;
+		case 'r':
+			opt.pattern = optarg;
+			break;
+		case 'd':
+			opt.domains = number_arg("domains", optarg, 1, 10000000);
+			break;
+		case 'x':
+			opt.prefix = optarg;
+			break;
+		case 'j':
+			opt.json = true;
+			break;
+		case 'h':
+			usage();
+		default:
+			exit(64);
 		}
 	}
 	if (!opt.to.sin_port)
@@ -275,7 +311,8 @@ int main(int argc, char **argv)
 		int n = epoll_wait(epoll, events, 256, 60000);
 
 		if (n == 0)
-			die("no reply for 60 s; %llu of %llu accepted", (unsigned long long)done, (unsigned long long)opt.messages);
+			die("no reply for 60 s; %llu of %llu accepted", (unsigned long long)done,
+				(unsigned long long)opt.messages);
 		for (int i = 0; i < n; i++)
 			on_event(events[i].data.ptr);
 		open = 0;

@@ -16,9 +16,9 @@
 
 struct client {
 	struct peer peer;
-	bool data;          /* in DATA */
-	unsigned match;     /* bytes of "\r\n.\r\n" seen */
-	uint64_t chunk;     /* BDAT bytes still to come */
+	bool data;	/* in DATA */
+	unsigned match; /* bytes of "\r\n.\r\n" seen */
+	uint64_t chunk; /* BDAT bytes still to come */
 	bool last;
 };
 
@@ -212,23 +212,35 @@ static void set_address(const char *arg)
 
 static void parse(int argc, char **argv)
 {
-	static const struct option longs[] = { { "listen", 1, 0, 'l' }, { "chunking", 0, 0, 'c' }, { "no-pipelining", 0, 0, 'n' },
-		{ "expect", 1, 0, 'e' }, { "help", 0, 0, 'h' }, { 0 } };
+	static const struct option longs[] = { { "listen", 1, 0, 'l' }, { "chunking", 0, 0, 'c' },
+		{ "no-pipelining", 0, 0, 'n' }, { "expect", 1, 0, 'e' }, { "help", 0, 0, 'h' },
+		{ 0 } };
 	int c;
 
 	opt.at.sin_family = AF_INET;
 	opt.at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
-		case 'l': set_address(optarg); break;
-		case 'c': opt.chunking = true; break;
-		case 'n': opt.pipelining = false; break;
-		case 'e': opt.expect = number_arg("expect", optarg, 1, UINT64_MAX); break;
+		case 'l':
+			set_address(optarg);
+			break;
+		case 'c':
+			opt.chunking = true;
+			break;
+		case 'n':
+			opt.pipelining = false;
+			break;
+		case 'e':
+			opt.expect = number_arg("expect", optarg, 1, UINT64_MAX);
+			break;
 		case 'h':
-			puts("usage: smtpsink [--listen ADDRESS:PORT] [--chunking] [--no-pipelining] [--expect MESSAGES]\n"
-			     "Listens (by default on 127.0.0.1, any port) and prints its port; ends after MESSAGES, or at SIGTERM, with counts.");
+			puts("usage: smtpsink [--listen ADDRESS:PORT] [--chunking] "
+			     "[--no-pipelining] [--expect MESSAGES]\n"
+			     "Listens (by default on 127.0.0.1, any port) and prints its port; "
+			     "ends after MESSAGES, or at SIGTERM, with counts.");
 			exit(0);
-		default: exit(64);
+		default:
+			exit(64);
 		}
 	}
 }
@@ -254,7 +266,10 @@ int main(int argc, char **argv)
 				on_accept(fd);
 		}
 	}
-	printf("{\"messages\":%llu,\"bytes\":%llu,\"connections\":%llu,\"first_us\":%llu,\"last_us\":%llu}\n", (unsigned long long)messages,
-		(unsigned long long)bytes, (unsigned long long)connections, (unsigned long long)first_us, (unsigned long long)last_us);
+	printf("{\"messages\":%llu,\"bytes\":%llu,\"connections\":%llu,\"first_us\":%llu,\"last_"
+	       "us\":%llu}\n",
+		(unsigned long long)messages, (unsigned long long)bytes,
+		(unsigned long long)connections, (unsigned long long)first_us,
+		(unsigned long long)last_us);
 	return 0;
 }

@@ -1,40 +1,53 @@
-/* Reply → verdict: a rule table from a data file (conf/replies.rules). Pure: the text comes as memory. */
+/* Reply → verdict: a rule table from a data file (conf/replies.rules). Pure: the text comes as
+ * memory. */
 #pragma once
 
 #include "postern/buf.h"
 #include "postern/clock.h"
 #include "postern/smtp_reply.h"
 
-#define VERDICTS(X) \
-	X(DELIVERED, "delivered") X(SOURCE_THROTTLE, "source-throttle") X(SOURCE_BLOCK, "source-block") \
-	X(DESTINATION_BUSY, "destination-busy") X(DESTINATION_CONFIG, "destination-config") \
-	X(SPLIT_RECIPIENTS, "split-recipients") X(RECIPIENT_INVALID, "recipient-invalid") \
-	X(MESSAGE_REJECTED, "message-rejected") X(TRANSIENT_OTHER, "transient-other")
+#define VERDICTS(X)                                                                                \
+	X(DELIVERED, "delivered")                                                                  \
+	X(SOURCE_THROTTLE, "source-throttle") X(SOURCE_BLOCK, "source-block") X(                   \
+		DESTINATION_BUSY, "destination-busy") X(DESTINATION_CONFIG, "destination-config")  \
+		X(SPLIT_RECIPIENTS, "split-recipients") X(RECIPIENT_INVALID, "recipient-invalid")  \
+			X(MESSAGE_REJECTED, "message-rejected")                                    \
+				X(TRANSIENT_OTHER, "transient-other")
 enum verdict {
 #define X(name, text) VERDICT_##name,
 	VERDICTS(X)
 #undef X
-	VERDICT_COUNT
+		VERDICT_COUNT
 };
 const char *verdict_name(enum verdict v);
 int verdict_parse(enum verdict *ret, struct slice s); /* 0, -EINVAL */
 
-enum verdict_scope { SCOPE_DEFAULT, SCOPE_MESSAGE, SCOPE_RECIPIENT, SCOPE_DOMAIN, SCOPE_SOURCE, SCOPE_SUBNET,
-	SCOPE_CLUSTER, SCOPE_PROVIDER };
+enum verdict_scope {
+	SCOPE_DEFAULT,
+	SCOPE_MESSAGE,
+	SCOPE_RECIPIENT,
+	SCOPE_DOMAIN,
+	SCOPE_SOURCE,
+	SCOPE_SUBNET,
+	SCOPE_CLUSTER,
+	SCOPE_PROVIDER
+};
 
 struct classification {
 	enum verdict verdict;
 	enum verdict_scope scope;
-	ms_t cooldown;      /* 0: the policy's own */
+	ms_t cooldown;	    /* 0: the policy's own */
 	uint32_t rule_line; /* line of the rule in the file; 0: built-in fall-back */
-	char token[32];     /* S77719, ATTR3, PRX8 …; "" when none */
+	char token[32];	    /* S77719, ATTR3, PRX8 …; "" when none */
 };
 
 struct classifier;
-/* Parses the rule file's text. On errors returns -EINVAL and appends "name:line: what" lines to errors. */
-int classifier_new(struct classifier **ret, struct slice text, const char *name, struct buf *errors);
+/* Parses the rule file's text. On errors returns -EINVAL and appends "name:line: what" lines to
+ * errors. */
+int classifier_new(
+	struct classifier **ret, struct slice text, const char *name, struct buf *errors);
 struct classifier *classifier_free(struct classifier *c);
-/* provider: "microsoft365", "outlook", "default" or any other name; phase: client_phase_name. Immutable
- * after new: may be shared by threads. */
-void classify(const struct classifier *c, struct slice provider, struct slice phase, const struct reply *r,
-	struct classification *ret);
+/* provider: "microsoft365", "outlook", "default" or any other name; phase: client_phase_name.
+ * Immutable after new: may be shared by threads. */
+void classify(const struct classifier *c, struct slice provider, struct slice phase,
+	const struct reply *r, struct classification *ret);

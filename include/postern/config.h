@@ -1,5 +1,5 @@
-/* The configuration file, checked and bound to each room's parameters. libconfuse syntax; the option
- * tables in conf/ are the only place that knows names, bounds, defaults and help. */
+/* The configuration file, checked and bound to each room's parameters. libconfuse syntax; the
+ * option tables in conf/ are the only place that knows names, bounds, defaults and help. */
 #pragma once
 
 #include "postern/buf.h"
@@ -26,22 +26,22 @@ struct config_warmup {
 	char *provider;
 	char **sources;
 	unsigned nsources;
-	char *start;     /* "2026-11-01" */
-	char *ladder;    /* NULL: daily */
+	char *start;	 /* "2026-11-01" */
+	char *ladder;	 /* NULL: daily */
 	uint32_t *daily; /* messages on day 1, 2, … */
 	unsigned ndaily;
-	char *pace;     /* "even" "hours" "none" */
+	char *pace;	/* "even" "hours" "none" */
 	char *overflow; /* "pool" "wait" "pool:NAME" */
 };
 
 struct config {
 	char *path;
-	char *hostname;           /* default: gethostname; a FQDN */
-	char *postmaster;         /* From of DSNs; NULL: MAILER-DAEMON@hostname */
-	char *user, *group;       /* privileges dropped to after binding; NULL: stay */
-	char *pid_file;           /* NULL: none */
-	unsigned workers;         /* 0: one per core */
-	uint32_t outbound_max;    /* connections of the process, all providers */
+	char *hostname;		  /* default: gethostname; a FQDN */
+	char *postmaster;	  /* From of DSNs; NULL: MAILER-DAEMON@hostname */
+	char *user, *group;	  /* privileges dropped to after binding; NULL: stay */
+	char *pid_file;		  /* NULL: none */
+	unsigned workers;	  /* 0: one per core */
+	uint32_t outbound_max;	  /* connections of the process, all providers */
 	uint64_t body_memory_max; /* bytes of content in memory */
 	struct queue_params queue;
 	struct dispatch_params dispatch; /* with .dns */
@@ -50,7 +50,8 @@ struct config {
 	uint32_t control_mode; /* of the socket */
 	struct config_http http;
 	char *rules_file; /* NULL: built in, from conf/replies.rules */
-	/* .smtp is filled in, functions too; names and pools point into this config, and so does .smtp.arg */
+	/* .smtp is filled in, functions too; names and pools point into this config, and so does
+	 * .smtp.arg */
 	struct listener_params *listeners;
 	unsigned nlisteners;
 	struct policy_params policy; /* sources, pools, providers, retry */
@@ -61,18 +62,18 @@ struct config {
 };
 
 /* 0, or -EINVAL with one "file:line: what, and what to do" per error in errors (as many as can be
- * found), or -errno when the file cannot be read (said in errors as well). Warnings ("warning: " after
- * the position) are appended on success too. Not reentrant: one load at a time in a process, as
- * libconfuse's lexer is global. */
+ * found), or -errno when the file cannot be read (said in errors as well). Warnings ("warning: "
+ * after the position) are appended on success too. Not reentrant: one load at a time in a process,
+ * as libconfuse's lexer is global. */
 int config_load(struct config **ret, const char *path, struct buf *errors);
 /* The same from memory; path is only for the messages. */
 int config_parse(struct config **ret, const char *path, struct slice text, struct buf *errors);
 struct config *config_free(struct config *c);
-/* Every option with type, default, bounds and help: as text for people, or (roff) as sections of the
- * manual page. */
+/* Every option with type, default, bounds and help: as text for people, or (roff) as sections of
+ * the manual page. */
 int config_describe(struct buf *out, bool roff);
-/* The effective values, all defaults filled in, in the file's own syntax: it parses again to the same.
- * only_changed: without those at their default. */
+/* The effective values, all defaults filled in, in the file's own syntax: it parses again to the
+ * same. only_changed: without those at their default. */
 int config_dump(struct buf *out, const struct config *c, bool only_changed);
 /* May these two replace one another while running? If not, one line per option that needs a restart
  * is appended to why. What may change: sources, pools, providers, retry and expiry, sender pools,

@@ -19,9 +19,10 @@ struct log_params {
 	uint64_t buffer_max; /* bytes waiting at most; 0: 16 MiB */
 };
 
-int log_open(struct log **ret, const struct log_params *p); /* 0, -errno of open or pthread_create */
-struct log *log_close(struct log *l);                       /* writes what waits; NULL-safe */
-int log_reopen(struct log *l);                              /* after SIGUSR1; any thread. Later lines go to the new file */
+int log_open(
+	struct log **ret, const struct log_params *p); /* 0, -errno of open or pthread_create */
+struct log *log_close(struct log *l);		       /* writes what waits; NULL-safe */
+int log_reopen(struct log *l); /* after SIGUSR1; any thread. Later lines go to the new file */
 bool log_wants(const struct log *l, enum log_level level);
 void log_set_level(struct log *l, enum log_level level);
 uint64_t log_dropped(const struct log *l);
@@ -35,13 +36,15 @@ struct log_line {
 void log_line_init(struct log_line *ln);
 void log_line_deinit(struct log_line *ln);
 void log_line_begin(struct log_line *ln, ms_t wall, const char *event);
-void log_line_str(struct log_line *ln, const char *key, struct slice v); /* left out when v.p is NULL */
+void log_line_str(
+	struct log_line *ln, const char *key, struct slice v); /* left out when v.p is NULL */
 void log_line_cstr(struct log_line *ln, const char *key, const char *v); /* left out when NULL */
 void log_line_int(struct log_line *ln, const char *key, int64_t v);
 void log_line_bool(struct log_line *ln, const char *key, bool v);
-void log_line_time(struct log_line *ln, const char *key, ms_t wall);     /* RFC 3339 */
+void log_line_time(struct log_line *ln, const char *key, ms_t wall); /* RFC 3339 */
 void log_line_raw(struct log_line *ln, const char *key, struct slice json);
-/* Closes the object and hands it over. Any thread. The line may be used again. l may be NULL: no log. */
+/* Closes the object and hands it over. Any thread. The line may be used again. l may be NULL: no
+ * log. */
 void log_emit(struct log *l, struct log_line *ln);
 /* A service event: {"time","level","event","message"}. Any thread. Not for per-message use. */
 void log_event(struct log *l, enum log_level level, const char *event, const char *fmt, ...)

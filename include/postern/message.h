@@ -14,12 +14,13 @@
 #include "postern/mpsc.h"
 
 /* Content comes in chunks of BODY_CHUNK bytes: what fits into one LMDB overflow page of 4096 bytes
- * after its 16-byte header. Blocks in memory hold whole chunks, so that none straddles two blocks. */
+ * after its 16-byte header. Blocks in memory hold whole chunks, so that none straddles two blocks.
+ */
 #define BODY_CHUNK 4080u
 
-/* Message content, CRLF line ends, no dot-stuffing, no end marker. A chain of blocks, appended to by
- * one thread; after body_seal it is read only and may be shared. Blocks are charged to a process-wide
- * counter (body_memory). */
+/* Message content, CRLF line ends, no dot-stuffing, no end marker. A chain of blocks, appended to
+ * by one thread; after body_seal it is read only and may be shared. Blocks are charged to a
+ * process-wide counter (body_memory). */
 struct body_block {
 	struct body_block *next;
 	uint32_t len, cap; /* cap is a multiple of BODY_CHUNK; only the last block is not full */
@@ -28,22 +29,29 @@ struct body_block {
 struct body {
 	atomic_uint refs;
 	bool sealed;
-	uint64_t size;   /* bytes appended in all, also those taken out by body_take_full */
-	uint64_t taken;  /* bytes that left by body_take_full; a multiple of BODY_CHUNK */
+	uint64_t size;	/* bytes appended in all, also those taken out by body_take_full */
+	uint64_t taken; /* bytes that left by body_take_full; a multiple of BODY_CHUNK */
 	struct body_block *first, *last;
 };
 struct body *body_new(void); /* one reference; NULL when memory is out */
 struct body *body_ref(struct body *b);
-struct body *body_unref(struct body *b); /* NULL-safe, returns NULL */
+struct body *body_unref(struct body *b);	 /* NULL-safe, returns NULL */
 int body_append(struct body *b, struct slice s); /* 0, -ENOMEM */
 void body_seal(struct body *b);
-/* Moves the full blocks out (for streaming a large message to the queue); the caller owns the chain. */
+/* Moves the full blocks out (for streaming a large message to the queue); the caller owns the
+ * chain. */
 struct body_block *body_take_full(struct body *b);
 void body_blocks_free(struct body_block *first);
 uint64_t body_memory(void); /* bytes held by all bodies of the process; any thread */
 
 /* DSN parameters, RFC 3461 */
-enum { NOTIFY_DEFAULT = 0, NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
+enum {
+	NOTIFY_DEFAULT = 0,
+	NOTIFY_NEVER = 1,
+	NOTIFY_SUCCESS = 2,
+	NOTIFY_FAILURE = 4,
+	NOTIFY_DELAY = 8
+};
 enum dsn_ret { RET_UNSET = 0, RET_FULL, RET_HDRS };
 enum body_type { BODY_7BIT = 0, BODY_8BITMIME, BODY_BINARYMIME };
 
@@ -51,40 +59,43 @@ enum body_type { BODY_7BIT = 0, BODY_8BITMIME, BODY_BINARYMIME };
 struct recipient {
 	const char *address; /* as given, without <>; UTF-8 when the envelope has smtputf8 */
 	const char *domain;  /* lower case, A-labels, no trailing dot: the key of queue and routing.
-	                      * For an address literal: "[192.0.2.1]" */
-	const char *orcpt;   /* "rfc822;..." decoded from xtext, NULL when not given (RFC 3461 section 4.2) */
-	uint8_t notify;      /* NOTIFY_* bits */
-	uint32_t index;      /* number within the message, from 0; fixed for its life */
+			      * For an address literal: "[192.0.2.1]" */
+	const char *orcpt;   /* "rfc822;..." decoded from xtext, NULL when not given (RFC 3461
+				section 4.2) */
+	uint8_t notify;	     /* NOTIFY_* bits */
+	uint32_t index;	     /* number within the message, from 0; fixed for its life */
 };
 
 enum message_flag {
-	MESSAGE_SMTPUTF8 = 1,     /* RFC 6531 */
-	MESSAGE_FROM_RELAY = 2,   /* made here: a DSN; never answered by another */
+	MESSAGE_SMTPUTF8 = 1,	  /* RFC 6531 */
+	MESSAGE_FROM_RELAY = 2,	  /* made here: a DSN; never answered by another */
 	MESSAGE_8BIT_CONTENT = 4, /* content has bytes over 127 */
-	MESSAGE_HELD = 8,         /* operator hold; no delivery until released */
+	MESSAGE_HELD = 8,	  /* operator hold; no delivery until released */
 };
 
 struct message {
 	atomic_uint refs;
-	struct mpsc_node fresh_node; /* the queue's: on its way to the dispatcher, once, after the commit */
-	ms_t first_due;              /* wall; set by the queue before that */
+	struct mpsc_node
+		fresh_node; /* the queue's: on its way to the dispatcher, once, after the commit */
+	ms_t first_due;	    /* wall; set by the queue before that */
 	struct arena arena; /* owns all the text below */
-	uint64_t id;        /* queue id */
-	ms_t arrived;       /* wall */
-	ms_t expires;       /* wall */
-	uint32_t flags;     /* enum message_flag */
+	uint64_t id;	    /* queue id */
+	ms_t arrived;	    /* wall */
+	ms_t expires;	    /* wall */
+	uint32_t flags;	    /* enum message_flag */
 	uint8_t body_type;  /* enum body_type */
-	uint8_t ret;        /* enum dsn_ret */
+	uint8_t ret;	    /* enum dsn_ret */
 	const char *sender; /* "" is the null sender */
 	const char *envid;  /* decoded, NULL when not given */
 	const char *pool;   /* egress pool, never NULL */
 	const char *client; /* text of the peer's address, for logs and show */
 	const char *helo, *user, *listener; /* NULL when none */
-	const char *message_id; /* of the header, for logs; NULL when unknown */
+	const char *message_id;		    /* of the header, for logs; NULL when unknown */
 	uint32_t nrecipients;
-	struct recipient *recipients; /* those still waiting, when read from the queue; all, when fresh */
-	uint64_t size;      /* content bytes */
-	struct body *body;  /* NULL when not in memory: read it from the queue */
+	struct recipient
+		*recipients; /* those still waiting, when read from the queue; all, when fresh */
+	uint64_t size;	     /* content bytes */
+	struct body *body;   /* NULL when not in memory: read it from the queue */
 };
 struct message *message_new(void); /* one reference; NULL when memory is out */
 struct message *message_ref(struct message *m);

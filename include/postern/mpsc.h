@@ -1,5 +1,6 @@
 /* The mailboxes in which threads meet: many producers, one consumer, drained in batches, one
- * wake-up per batch. Nodes are embedded in the messages; posting moves ownership to the consumer. */
+ * wake-up per batch. Nodes are embedded in the messages; posting moves ownership to the consumer.
+ */
 #pragma once
 
 #include <stdatomic.h>
@@ -11,7 +12,7 @@ struct mpsc_node {
 
 struct mpsc {
 	_Atomic(struct mpsc_node *) head; /* newest first */
-	void (*wake)(void *arg);          /* called by the producer that found it empty; any thread */
+	void (*wake)(void *arg); /* called by the producer that found it empty; any thread */
 	void *arg;
 };
 

@@ -1,5 +1,6 @@
-/* Operation: the control socket that the command line talks to, and HTTP for metrics and health. Read commands answer
- * from snapshots and short read transactions, so that watching the relay does not slow it down. */
+/* Operation: the control socket that the command line talks to, and HTTP for metrics and health.
+ * Read commands answer from snapshots and short read transactions, so that watching the relay does
+ * not slow it down. */
 #pragma once
 
 #include "postern/config.h"
@@ -15,24 +16,28 @@ struct ops_context {
 	unsigned nworkers;
 	struct log *log;
 	const char *hostname;
-	ms_t started;                                  /* wall */
-	/* Reads the configuration again. Appends what went wrong, or what needs a restart, to why. Any thread. */
+	ms_t started; /* wall */
+	/* Reads the configuration again. Appends what went wrong, or what needs a restart, to why.
+	 * Any thread. */
 	int (*reload)(void *arg, struct buf *why);
 	void *arg;
 };
 
-/* The control protocol: over a Unix stream socket the client sends one JSON object on a line, {"command": NAME, …};
- * the answer is any number of JSON objects, one a line, and last {"done": true, "exit": N, "error": TEXT?} with an exit
- * code of sysexits.h. At most 16 clients at once; a client that does not read for 30 s is dropped. */
+/* The control protocol: over a Unix stream socket the client sends one JSON object on a line,
+ * {"command": NAME, …}; the answer is any number of JSON objects, one a line, and last {"done":
+ * true, "exit": N, "error": TEXT?} with an exit code of sysexits.h. At most 16 clients at once; a
+ * client that does not read for 30 s is dropped. */
 struct control;
-int control_start(struct control **ret, const struct ops_context *ctx, const char *path, uint32_t mode, char *error,
-	size_t error_max);
-struct control *control_stop(struct control *c); /* waits for running commands; removes the socket; NULL-safe */
+int control_start(struct control **ret, const struct ops_context *ctx, const char *path,
+	uint32_t mode, char *error, size_t error_max);
+struct control *control_stop(
+	struct control *c); /* waits for running commands; removes the socket; NULL-safe */
 
-/* GET /metrics (Prometheus text format 0.0.4), GET /health (200 "ok", or 503 with the reason). Read only. */
+/* GET /metrics (Prometheus text format 0.0.4), GET /health (200 "ok", or 503 with the reason). Read
+ * only. */
 struct http;
-int http_start(struct http **ret, const struct ops_context *ctx, const struct addr *a, uint16_t port, uint16_t *bound, char *error,
-	size_t error_max);
+int http_start(struct http **ret, const struct ops_context *ctx, const struct addr *a,
+	uint16_t port, uint16_t *bound, char *error, size_t error_max);
 struct http *http_stop(struct http *h);
 /* The text of /metrics. */
 int metrics_render(struct buf *out, const struct ops_context *ctx);

@@ -9,46 +9,47 @@ enum bare_newline { BARE_REJECT, BARE_FIX /* each becomes CRLF */ };
 
 enum data_status {
 	DATA_MORE,
-	DATA_END,       /* <CRLF>.<CRLF> seen */
+	DATA_END, /* <CRLF>.<CRLF> seen */
 };
 
-/* Decoder for DATA (RFC 5321 section 4.5.2): takes dots off, finds the only legal end. A bare CR or LF
- * is noted in `bare` and, with BARE_REJECT, the rest is swallowed up to the real end and must be refused.
- * Also used for BDAT content (data_chunk), which has no dots and no end mark. */
+/* Decoder for DATA (RFC 5321 section 4.5.2): takes dots off, finds the only legal end. A bare CR or
+ * LF is noted in `bare` and, with BARE_REJECT, the rest is swallowed up to the real end and must be
+ * refused. Also used for BDAT content (data_chunk), which has no dots and no end mark. */
 struct data_decoder {
 	uint8_t state;
 	enum bare_newline mode;
-	bool bare;          /* a bare CR or LF was seen */
-	bool nul;           /* a NUL byte was seen */
-	bool eight_bit;     /* a byte over 127 was seen */
-	bool long_line;     /* a line over line_max bytes was seen */
+	bool bare;		 /* a bare CR or LF was seen */
+	bool nul;		 /* a NUL byte was seen */
+	bool eight_bit;		 /* a byte over 127 was seen */
+	bool long_line;		 /* a line over line_max bytes was seen */
 	uint32_t line, line_max; /* bytes in this line; limit, CRLF not counted, 0 for none */
-	uint64_t content;        /* bytes of content so far, dots taken off */
+	uint64_t content;	 /* bytes of content so far, dots taken off */
 };
 void data_decoder_init(struct data_decoder *d, enum bare_newline mode, uint32_t line_max);
 
 struct header_filter;
-/* Consumes from in (says how many in *used: all, unless the end came), passes content on into the filter
- * (out NULL: it is swallowed, only the end is looked for). 0 or -ENOMEM, with *status. */
+/* Consumes from in (says how many in *used: all, unless the end came), passes content on into the
+ * filter (out NULL: it is swallowed, only the end is looked for). 0 or -ENOMEM, with *status. */
 int data_feed(struct data_decoder *d, struct slice in, size_t *used, struct header_filter *out,
 	enum data_status *status);
 /* BDAT: all of in is content. binary: line ends are not looked at (BODY=BINARYMIME). */
 int data_chunk(struct data_decoder *d, struct slice in, bool binary, struct header_filter *out);
-int data_chunk_end(struct data_decoder *d, struct header_filter *out); /* after the last: a CR held back */
+int data_chunk_end(
+	struct data_decoder *d, struct header_filter *out); /* after the last: a CR held back */
 
 /* Passes content into a body; while in the header section it counts Received fields, notes what is
- * missing, takes out X-Postern-Pool (keeping its value) and at its end adds Date and Message-ID when
- * they are missing (RFC 6409 section 8). Bcc is left alone. A first line that cannot be a header field
- * ends the section: a blank line is put before it. Header sections over header_max bytes are passed
- * on but no longer looked at (over is set). Content is copied once, into the body; only the name of a field
- * that is not yet known whole is held back. */
+ * missing, takes out X-Postern-Pool (keeping its value) and at its end adds Date and Message-ID
+ * when they are missing (RFC 6409 section 8). Bcc is left alone. A first line that cannot be a
+ * header field ends the section: a blank line is put before it. Header sections over header_max
+ * bytes are passed on but no longer looked at (over is set). Content is copied once, into the body;
+ * only the name of a field that is not yet known whole is held back. */
 #define HEADER_NAME_MAX 200 /* a longer run without a colon is no field name */
 struct header_filter_params {
 	struct slice pool_header;  /* "X-Postern-Pool"; empty: none is taken out */
 	struct slice missing_date; /* value for Date when missing */
 	struct slice missing_id;   /* value for Message-ID when missing, with <> */
-	bool pool_allowed;         /* false: header removed, value ignored */
-	uint32_t header_max;       /* 0: no limit */
+	bool pool_allowed;	   /* false: header removed, value ignored */
+	uint32_t header_max;	   /* 0: no limit */
 };
 struct header_filter {
 	struct body *body;
@@ -56,38 +57,42 @@ struct header_filter {
 	char name[HEADER_NAME_MAX]; /* start of the line under decision */
 	uint16_t name_n;
 	uint8_t state, field;
-	bool last_cr;               /* the value so far ends with CR */
+	bool last_cr; /* the value so far ends with CR */
 	bool in_header, seen_date, seen_id, over;
-	bool bare;      /* a bare CR or LF in the header section (binary content is not decoded before) */
-	bool nul;       /* a NUL byte there */
-	bool pool_bad;  /* a pool name that does not fit: it must not be taken for its beginning */
+	bool bare; /* a bare CR or LF in the header section (binary content is not decoded before)
+		    */
+	bool nul;  /* a NUL byte there */
+	bool pool_bad; /* a pool name that does not fit: it must not be taken for its beginning */
 	uint16_t pool_n, message_id_n;
-	char pool[64];        /* value of the first pool header, "" when none */
+	char pool[64];	      /* value of the first pool header, "" when none */
 	char message_id[256]; /* for the log; cut when longer */
 	uint32_t received;    /* number of Received fields: loop detection */
-	uint32_t bytes;       /* of the header section */
+	uint32_t bytes;	      /* of the header section */
 };
 /* p's slices must live until header_filter_end. body is borrowed. */
-void header_filter_init(struct header_filter *f, struct body *body, const struct header_filter_params *p);
+void header_filter_init(
+	struct header_filter *f, struct body *body, const struct header_filter_params *p);
 int header_filter_feed(struct header_filter *f, struct slice in); /* 0, -ENOMEM */
-int header_filter_end(struct header_filter *f); /* end of content: completes an unfinished header section */
+int header_filter_end(
+	struct header_filter *f); /* end of content: completes an unfinished header section */
 
-/* Encoder for DATA: given content, produces slices to send: dots doubled at line starts. Content may
- * come in any pieces. Fills at most max slices that point into in or at a constant; says how much of in
- * they cover. */
+/* Encoder for DATA: given content, produces slices to send: dots doubled at line starts. Content
+ * may come in any pieces. Fills at most max slices that point into in or at a constant; says how
+ * much of in they cover. */
 struct dot_stuffer {
 	bool line_start; /* the next byte starts a line, and a dot there was not yet doubled */
 	bool last_cr;
 };
 void dot_stuffer_init(struct dot_stuffer *d);
 /* One slice more than there are dots at line starts is always enough; max must be at least 1. */
-unsigned dot_stuff(struct dot_stuffer *d, struct slice in, struct slice *out, unsigned max, size_t *used);
+unsigned dot_stuff(
+	struct dot_stuffer *d, struct slice in, struct slice *out, unsigned max, size_t *used);
 /* The end: "\r\n.\r\n", or ".\r\n" when content ended with CRLF or was empty. */
 struct slice dot_stuff_end(const struct dot_stuffer *d);
 
-/* The Received field (RFC 5321 section 4.4, with-protocol types of RFC 3848/6531), folded, with CRLF.
- * tls: description such as "TLS1.3:TLS_AES_256_GCM_SHA384", NULL for none. for_: the only recipient, or
- * NULL. */
+/* The Received field (RFC 5321 section 4.4, with-protocol types of RFC 3848/6531), folded, with
+ * CRLF. tls: description such as "TLS1.3:TLS_AES_256_GCM_SHA384", NULL for none. for_: the only
+ * recipient, or NULL. */
 struct received_params {
 	const char *helo, *client, *hostname, *with, *tls, *id, *for_, *user;
 	ms_t wall;

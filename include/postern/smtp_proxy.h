@@ -6,7 +6,7 @@
 
 enum proxy_status { PROXY_MORE, PROXY_DONE, PROXY_BAD };
 struct proxy_header {
-	bool local;          /* LOCAL command or UNKNOWN: keep the socket's own address */
+	bool local; /* LOCAL command or UNKNOWN: keep the socket's own address */
 	struct addr client;
 	uint16_t client_port;
 };

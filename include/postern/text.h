@@ -8,7 +8,8 @@
 #include "postern/buf.h"
 #include "postern/clock.h"
 
-/* RFC 4648 section 4, strict: padding required, no white space. out grows. 0, -EINVAL, -ENOMEM/-ENOBUFS. */
+/* RFC 4648 section 4, strict: padding required, no white space. out grows. 0, -EINVAL,
+ * -ENOMEM/-ENOBUFS. */
 int base64_decode(struct buf *out, struct slice in);
 int base64_encode(struct buf *out, struct slice in);
 /* xtext of RFC 3461 section 4. */

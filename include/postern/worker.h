@@ -1,6 +1,6 @@
-/* Workers: loop threads that run inbound and outbound sessions. The room knows sockets, state machines and the
- * queue, but not who decides: inbound messages go to the queue, outbound sessions are told what to do by posts and
- * answer with events to a mailbox. */
+/* Workers: loop threads that run inbound and outbound sessions. The room knows sockets, state
+ * machines and the queue, but not who decides: inbound messages go to the queue, outbound sessions
+ * are told what to do by posts and answer with events to a mailbox. */
 #pragma once
 
 #include "postern/loop.h"
@@ -16,38 +16,42 @@ struct listener_params {
 	struct {
 		struct addr addr;
 		uint16_t port;
-	} *addresses;
+	} * addresses;
 	unsigned naddresses;
-	struct net *allow;         /* networks that may relay without AUTH */
+	struct net *allow; /* networks that may relay without AUTH */
 	unsigned nallow;
-	struct net *proxy_from;    /* with proxy: peers whose PROXY preface is believed; others are refused */
+	struct net *proxy_from; /* with proxy: peers whose PROXY preface is believed; others are
+				   refused */
 	unsigned nproxy_from;
-	bool proxy;                /* a PROXY v1/v2 preface is demanded */
+	bool proxy; /* a PROXY v1/v2 preface is demanded */
 	bool implicit_tls;
-	char *certificate, *key;   /* NULL: no TLS offered */
+	char *certificate, *key; /* NULL: no TLS offered */
 	char *min_tls;
-	char *users_file;          /* NULL: no AUTH */
-	bool pool_by_user;         /* a user's own pool wins over the listener's */
-	uint32_t sessions_max;     /* of this listener */
+	char *users_file;      /* NULL: no AUTH */
+	bool pool_by_user;     /* a user's own pool wins over the listener's */
+	uint32_t sessions_max; /* of this listener */
 	uint32_t sessions_per_client;
-	ms_t command_timeout;      /* idle between commands: RFC 5321 section 4.5.3.2.7, 5 min */
-	ms_t data_timeout;         /* between data blocks: 3 min */
-	ms_t session_max;          /* life of a session in all; 0: none */
-	uint64_t rate_min;         /* bytes a second a content transfer must keep over 60 s; 0: none */
+	ms_t command_timeout; /* idle between commands: RFC 5321 section 4.5.3.2.7, 5 min */
+	ms_t data_timeout;    /* between data blocks: 3 min */
+	ms_t session_max;     /* life of a session in all; 0: none */
+	uint64_t rate_min;    /* bytes a second a content transfer must keep over 60 s; 0: none */
 	struct smtp_server_params smtp;
 };
 
-/* Password file entries: user:crypt-hash[:pool]. Immutable after load; shared by reference. Errors name file
- * and line. */
+/* Password file entries: user:crypt-hash[:pool]. Immutable after load; shared by reference. Errors
+ * name file and line. */
 struct users;
 int users_load(struct users **ret, const char *path, char *error, size_t error_max);
 struct users *users_ref(struct users *u);
 struct users *users_unref(struct users *u);
-/* Slow by intent (crypt_r): on libuv's pool, not on a loop. pool is copied or NULL. Unknown users cost the same time. */
-enum smtp_auth_result users_check(const struct users *u, const char *user, const char *password, char pool[64]);
+/* Slow by intent (crypt_r): on libuv's pool, not on a loop. pool is copied or NULL. Unknown users
+ * cost the same time. */
+enum smtp_auth_result users_check(
+	const struct users *u, const char *user, const char *password, char pool[64]);
 
-/* Counts of open sessions, by listener and by client. One for all workers of a process, so that sessions_max and
- * sessions_per_client hold for them together. Thread-safe; must outlive the workers. */
+/* Counts of open sessions, by listener and by client. One for all workers of a process, so that
+ * sessions_max and sessions_per_client hold for them together. Thread-safe; must outlive the
+ * workers. */
 struct session_limits;
 struct session_limits *session_limits_new(void); /* NULL when memory is out */
 struct session_limits *session_limits_free(struct session_limits *l);
@@ -57,38 +61,47 @@ struct worker_params {
 	struct session_limits *limits; /* NULL: the worker counts for itself */
 	struct queue *queue;
 	struct log *log;
-	struct mpsc *events;          /* outbound events go here (struct outbound_event); must outlive the worker */
-	uint32_t outbound_max;        /* connections of this worker */
-	uint64_t body_memory_max;     /* bytes of content in memory in the whole process: over it a finished message's body is
-	                               * dropped and read back; inbound sessions pause */
+	struct mpsc *events;   /* outbound events go here (struct outbound_event); must outlive the
+				  worker */
+	uint32_t outbound_max; /* connections of this worker */
+	uint64_t body_memory_max; /* bytes of content in memory in the whole process: over it a
+				   * finished message's body is dropped and read back; inbound
+				   * sessions pause */
 };
 
 struct inbound_stats {
-	uint64_t sessions, sessions_refused, messages, recipients, bytes, rejected_messages, auth_failures, tls_sessions;
+	uint64_t sessions, sessions_refused, messages, recipients, bytes, rejected_messages,
+		auth_failures, tls_sessions;
 	uint32_t open;
 };
 
 struct worker;
 int worker_new(struct worker **ret, const struct worker_params *p);
 struct loop *worker_loop(struct worker *w);
-/* Before start, or from any thread later (reload): starts accepting on fd (taken over) with p, which must live until
- * the worker is freed or the listener removed. The worker takes references of its own to tls and users. */
-int worker_listen(struct worker *w, const struct listener_params *p, int fd, struct tls_context *tls, struct users *users);
-/* Stops accepting for p (any thread); its sessions go on. done on the worker's thread, when none is left and p may go. */
-int worker_unlisten(struct worker *w, const struct listener_params *p, void (*done)(void *arg), void *arg);
+/* Before start, or from any thread later (reload): starts accepting on fd (taken over) with p,
+ * which must live until the worker is freed or the listener removed. The worker takes references of
+ * its own to tls and users. */
+int worker_listen(struct worker *w, const struct listener_params *p, int fd,
+	struct tls_context *tls, struct users *users);
+/* Stops accepting for p (any thread); its sessions go on. done on the worker's thread, when none is
+ * left and p may go. */
+int worker_unlisten(
+	struct worker *w, const struct listener_params *p, void (*done)(void *arg), void *arg);
 int worker_start(struct worker *w);
-/* Stops accepting; ends idle sessions with 421 4.3.2; lets transactions finish until the deadline (ms from now). Any
- * thread; answers by done on the worker's thread when no inbound session is left. Outbound ones are the dispatcher's to end.
- * Once in a worker's life. */
+/* Stops accepting; ends idle sessions with 421 4.3.2; lets transactions finish until the deadline
+ * (ms from now). Any thread; answers by done on the worker's thread when no inbound session is
+ * left. Outbound ones are the dispatcher's to end. Once in a worker's life. */
 void worker_drain(struct worker *w, ms_t deadline, void (*done)(void *arg), void *arg);
-/* Drops all sessions and connections, waits for the jobs they have with the queue (so the queue must still be open) and
- * stops the thread. The last events are in the mailbox then. Nobody may post to the worker any more. */
+/* Drops all sessions and connections, waits for the jobs they have with the queue (so the queue
+ * must still be open) and stops the thread. The last events are in the mailbox then. Nobody may
+ * post to the worker any more. */
 struct worker *worker_free(struct worker *w);
 void worker_inbound_stats(struct worker *w, struct inbound_stats *ret); /* any thread */
 
 /* ---- outbound ---- */
 
-/* What the dispatcher posts, from malloc. Ownership moves to the worker, which frees CONNECT and QUIT. */
+/* What the dispatcher posts, from malloc. Ownership moves to the worker, which frees CONNECT and
+ * QUIT. */
 enum outbound_order_kind { OUTBOUND_CONNECT, OUTBOUND_TRANSACT, OUTBOUND_QUIT };
 
 struct outbound_order {
@@ -101,7 +114,7 @@ struct outbound_connect {
 	struct outbound_order order;
 	struct addr source, to;
 	uint16_t port;
-	char host[256];       /* MX host name: SNI, verification, logs */
+	char host[256]; /* MX host name: SNI, verification, logs */
 	char ehlo[256];
 	enum tls_mode tls;
 	bool tls_given_up;
@@ -111,45 +124,53 @@ struct outbound_connect {
 };
 
 enum outbound_event_kind {
-	OUTBOUND_UP,        /* session ready: info */
-	OUTBOUND_RESULT,    /* transact came back */
-	OUTBOUND_DOWN,      /* connection is gone (also: never came up). After it no event of this connection but the RESULT
-	                     * (all RCPT_PENDING) of a transact that was posted before DOWN was seen */
+	OUTBOUND_UP,	 /* session ready: info */
+	OUTBOUND_RESULT, /* transact came back */
+	OUTBOUND_DOWN,	 /* connection is gone (also: never came up). After it no event of this
+			  * connection but the RESULT   (all RCPT_PENDING) of a transact that was posted
+			  * before DOWN was seen */
 };
 struct outbound_transact;
 struct outbound_event {
 	struct mpsc_node node;
 	enum outbound_event_kind kind;
 	uint64_t connection;
-	/* RESULT: ownership returns. The event lies in the transact: it goes with it. Whoever keeps the transact sets this to
-	 * NULL; outbound_event_free then leaves both alone, and outbound_transact_free ends them. */
+	/* RESULT: ownership returns. The event lies in the transact: it goes with it. Whoever keeps
+	 * the transact sets this to NULL; outbound_event_free then leaves both alone, and
+	 * outbound_transact_free ends them. */
 	struct outbound_transact *transact;
 	/* UP and DOWN: */
-	struct smtp_client_info *info;      /* heap, owned by the receiver; NULL when nothing was learnt */
-	int error;                          /* DOWN: 0 after QUIT or a polite end of an idle session; negative errno (-EPROTO: the
-	                                     * peer refused or broke the protocol, info->failure and why tell; -ENOBUFS: over
-	                                     * outbound_max), STREAM_E_BIND, STREAM_E_TLS */
+	struct smtp_client_info
+		*info; /* heap, owned by the receiver; NULL when nothing was learnt */
+	int error;     /* DOWN: 0 after QUIT or a polite end of an idle session; negative errno
+			* (-EPROTO: the     peer refused or broke the protocol, info->failure and why tell;
+			* -ENOBUFS: over     outbound_max), STREAM_E_BIND, STREAM_E_TLS */
 	bool was_up, timed_out;
 	char why[160];
 	ms_t connect_ms, tls_ms;
 };
 
-/* One transaction. The dispatcher may post a second while the first runs: it starts without a round trip through the
- * dispatcher; at most 4 may wait. If the connection ends first, all its recipients come back RCPT_PENDING. */
+/* One transaction. The dispatcher may post a second while the first runs: it starts without a round
+ * trip through the dispatcher; at most 4 may wait. If the connection ends first, all its recipients
+ * come back RCPT_PENDING. */
 struct outbound_transact {
 	struct outbound_order order;
-	struct message *message;            /* a reference */
+	struct message *message;	     /* a reference */
 	const struct recipient **recipients; /* n; heap */
-	struct rcpt_result *results;        /* n; heap, made by the poster, filled in by the worker */
-	struct reply *replies;              /* in the event: nreplies distinct replies that results name; heap, made by the worker */
+	struct rcpt_result *results; /* n; heap, made by the poster, filled in by the worker */
+	struct reply *replies; /* in the event: nreplies distinct replies that results name; heap,
+				  made by the worker */
 	uint16_t nreplies;
 	uint32_t n;
-	struct { ms_t queued, begun, sent, done; } at; /* mono: queued: came to the worker; begun: MAIL sent; sent: content
-	                                                * handed to the kernel; done. 0: did not come to it */
-	void *owner;                        /* the dispatcher's */
-	struct outbound_event event;        /* the worker's: the RESULT, so that it needs no memory */
+	struct {
+		ms_t queued, begun, sent, done;
+	} at;	     /* mono: queued: came to the worker; begun: MAIL sent; sent: content
+		      * handed to the kernel; done. 0: did not come to it */
+	void *owner; /* the dispatcher's */
+	struct outbound_event event; /* the worker's: the RESULT, so that it needs no memory */
 };
 /* Frees also what hangs below: info, transact with its arrays and message reference. */
 void outbound_event_free(struct outbound_event *e);
-void outbound_transact_free(struct outbound_transact *t); /* with arrays, replies and message reference; NULL-safe */
+void outbound_transact_free(
+	struct outbound_transact *t); /* with arrays, replies and message reference; NULL-safe */
 void worker_post(struct worker *w, struct mpsc_batch *orders); /* any thread */

@@ -16,16 +16,18 @@ static int connect_control(const struct config *c)
 	int fd;
 
 	if (strlen(c->control_socket) >= sizeof(sun.sun_path)) {
-		fprintf(stderr, "postern: control socket path is too long: %s\n", c->control_socket);
+		fprintf(stderr, "postern: control socket path is too long: %s\n",
+			c->control_socket);
 		return -1;
 	}
 	strcpy(sun.sun_path, c->control_socket);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
 		return fd;
-	fprintf(stderr, "postern: no answer at control socket %s: %s\n%s\n", c->control_socket, strerror(errno),
-		errno == EACCES ? "run this as root or as a member of the relay's group" :
-				  "is the relay running, and with this configuration file?");
+	fprintf(stderr, "postern: no answer at control socket %s: %s\n%s\n", c->control_socket,
+		strerror(errno),
+		errno == EACCES ? "run this as root or as a member of the relay's group"
+				: "is the relay running, and with this configuration file?");
 	if (fd >= 0)
 		close(fd);
 	return -1;
@@ -84,7 +86,8 @@ static int read_answers(int fd, void (*each)(void *arg, const json_t *line), voi
 		if (n <= 0)
 			break;
 		in.len += (size_t)n;
-		while (exit < 0 && buf_size(&in) && (end = memchr(in.p + in.off, '\n', in.len - in.off))) {
+		while (exit < 0 && buf_size(&in) &&
+			(end = memchr(in.p + in.off, '\n', in.len - in.off))) {
 			struct slice line = { in.p + in.off, (size_t)(end - in.p) - in.off };
 
 			exit = take_line(line, each, arg);
@@ -98,7 +101,8 @@ static int read_answers(int fd, void (*each)(void *arg, const json_t *line), voi
 	return EX_IOERR;
 }
 
-int cli_ask(const struct config *c, json_t *request, void (*each)(void *arg, const json_t *line), void *arg)
+int cli_ask(const struct config *c, json_t *request, void (*each)(void *arg, const json_t *line),
+	void *arg)
 {
 	char *text = json_dumps(request, JSON_COMPACT);
 	int fd, r = EX_UNAVAILABLE;
@@ -121,7 +125,8 @@ static void print_json(void *arg, const json_t *line)
 	putchar('\n');
 }
 
-int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json, void (*each)(void *arg, const json_t *line), void *arg)
+int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json,
+	void (*each)(void *arg, const json_t *line), void *arg)
 {
 	struct config *c = cli_config(a, true);
 	int r = EX_CONFIG;

@@ -37,9 +37,11 @@ static int check_rules(const struct config *c)
 	buf_init(&errors, 1 << 20);
 	r = config_rules(c, &text);
 	if (r)
-		fprintf(stderr, "%s: cannot be read\n", c->rules_file ? c->rules_file : "reply rules");
+		fprintf(stderr, "%s: cannot be read\n",
+			c->rules_file ? c->rules_file : "reply rules");
 	else
-		r = classifier_new(&rules, buf_slice(&text), c->rules_file ? c->rules_file : "replies.rules", &errors);
+		r = classifier_new(&rules, buf_slice(&text),
+			c->rules_file ? c->rules_file : "replies.rules", &errors);
 	fwrite(buf_slice(&errors).p, 1, buf_size(&errors), stderr);
 	classifier_free(rules);
 	buf_deinit(&text);
@@ -66,8 +68,8 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	else if (r == EX_OK && cli_value(self, &a, "changed"))
 		r = dump(c, true);
 	else if (r == EX_OK)
-		printf("%s: ok (%u listeners, %u sources, %u pools, %u providers)\n", a.config, c->nlisteners, c->policy.nsources,
-			c->policy.npools, c->policy.nproviders);
+		printf("%s: ok (%u listeners, %u sources, %u pools, %u providers)\n", a.config,
+			c->nlisteners, c->policy.nsources, c->policy.npools, c->policy.nproviders);
 	config_free(c);
 	return r;
 }
@@ -83,7 +85,8 @@ const struct cli_command command_check = {
 	.name = "check",
 	.arguments = "",
 	.summary = "Check the configuration: every error with file and line.",
-	.help = "Ends with 0 when the relay would start with this file, with 78 otherwise. Changes nothing.",
+	.help = "Ends with 0 when the relay would start with this file, with 78 otherwise. Changes "
+		"nothing.",
 	.options = options,
 	.run = run,
 };

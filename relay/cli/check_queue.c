@@ -36,7 +36,10 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	if (r < 0)
 		fprintf(stderr, "postern: %s: check ended early: %s\n", p.path, strerror(-r));
 	else
-		printf("%s: %s\n", p.path, r == 0 ? "no damage found" : repair ? "damaged records were set aside" : "damage found: --repair sets it aside");
+		printf("%s: %s\n", p.path,
+			r == 0	 ? "no damage found"
+			: repair ? "damaged records were set aside"
+				 : "damage found: --repair sets it aside");
 	queue_close(q);
 	config_free(c);
 	return r < 0 ? EX_IOERR : r == 0 ? EX_OK : EX_DATAERR;
@@ -50,7 +53,8 @@ const struct cli_command command_check_queue = {
 	.name = "check-queue",
 	.arguments = "",
 	.summary = "Verify the queue's file and say what was found.",
-	.help = "Without --repair the queue is only read, and the relay may be running. Damaged records are never dropped: --repair moves\n"
+	.help = "Without --repair the queue is only read, and the relay may be running. Damaged "
+		"records are never dropped: --repair moves\n"
 		"them to a database of their own inside the queue file.",
 	.options = options,
 	.run = run,

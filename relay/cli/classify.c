@@ -24,7 +24,8 @@ static void feed_text(struct reply_parser *p, const char *text)
 			line += strlen(line) >= 3 ? 3 : strlen(line);
 		while (*line == ' ' || *line == '-' || *line == ';')
 			line++;
-		snprintf(wire, sizeof(wire), "%s%c%.*s\r\n", code, next ? '-' : ' ', REPLY_LINE_MAX - 8, line);
+		snprintf(wire, sizeof(wire), "%s%c%.*s\r\n", code, next ? '-' : ' ',
+			REPLY_LINE_MAX - 8, line);
 		reply_feed(p, slice_of(wire), &used);
 	}
 	free(copy);
@@ -49,14 +50,16 @@ static void classify_line(const struct classifier *rules, char *line, bool json)
 	feed_text(p, text);
 	classify(rules, slice_of(line), slice_of(phase), &p->reply, &v);
 	if (json)
-		printf("{\"verdict\":\"%s\",\"token\":\"%s\",\"rule_line\":%u,\"cooldown_ms\":%lld}\n", verdict_name(v.verdict), v.token,
-			v.rule_line, (long long)v.cooldown);
+		printf("{\"verdict\":\"%s\",\"token\":\"%s\",\"rule_line\":%u,\"cooldown_ms\":%lld}"
+		       "\n",
+			verdict_name(v.verdict), v.token, v.rule_line, (long long)v.cooldown);
 	else
 		puts(verdict_name(v.verdict));
 	free(p);
 }
 
-static int load_rules(const struct cli_command *self, const struct cli_arguments *a, struct classifier **ret)
+static int load_rules(
+	const struct cli_command *self, const struct cli_arguments *a, struct classifier **ret)
 {
 	const char *file = cli_value(self, a, "rules");
 	struct config c = { 0 };
@@ -111,7 +114,8 @@ const struct cli_command command_classify = {
 	.name = "classify",
 	.arguments = "< REPLIES",
 	.summary = "Tell the verdict class of replies.",
-	.help = "Reads provider<TAB>phase<TAB>response lines on standard input (provider: microsoft365, outlook or default; \\n between the\n"
+	.help = "Reads provider<TAB>phase<TAB>response lines on standard input (provider: "
+		"microsoft365, outlook or default; \\n between the\n"
 		"lines of a reply) and prints the verdict class of each, a line a line.",
 	.options = options,
 	.run = run,

@@ -22,24 +22,28 @@ void cli_usage(const struct cli_command *self, FILE *to)
 {
 	char left[64];
 
-	fprintf(to, "usage: postern %s%s%s%s\n\n%s\n", self->name, self->no_config ? "" : " [-c FILE]", *self->arguments ? " " : "",
-		self->arguments, self->summary);
+	fprintf(to, "usage: postern %s%s%s%s\n\n%s\n", self->name,
+		self->no_config ? "" : " [-c FILE]", *self->arguments ? " " : "", self->arguments,
+		self->summary);
 	if (self->help)
 		fprintf(to, "\n%s\n", self->help);
 	fprintf(to, "\n");
 	if (!self->no_config)
-		fprintf(to, "  %-26s %s (default %s)\n", "-c, --config FILE", "the configuration", default_config);
+		fprintf(to, "  %-26s %s (default %s)\n", "-c, --config FILE", "the configuration",
+			default_config);
 	for (unsigned i = 0; i < count_options(self); i++) {
 		const struct cli_option *o = &self->options[i];
 		const char letter[5] = { '-', o->letter, ',', ' ', 0 };
 
-		snprintf(left, sizeof(left), "%s--%s%s%s", o->letter ? letter : "", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+		snprintf(left, sizeof(left), "%s--%s%s%s", o->letter ? letter : "", o->name,
+			o->argument ? " " : "", o->argument ? o->argument : "");
 		fprintf(to, "  %-26s %s\n", left, o->help);
 	}
 	fprintf(to, "  %-26s %s\n", "-h, --help", "this text");
 }
 
-static void fill_options(const struct cli_command *self, unsigned n, struct option *longs, char *shorts)
+static void fill_options(
+	const struct cli_command *self, unsigned n, struct option *longs, char *shorts)
 {
 	size_t s = 0;
 
@@ -48,7 +52,8 @@ static void fill_options(const struct cli_command *self, unsigned n, struct opti
 	for (unsigned i = 0; i < n; i++) {
 		const struct cli_option *o = &self->options[i];
 
-		longs[i] = (struct option){ o->name, o->argument ? required_argument : no_argument, NULL, 256 + (int)i };
+		longs[i] = (struct option){ o->name, o->argument ? required_argument : no_argument,
+			NULL, 256 + (int)i };
 		if (o->letter) {
 			shorts[s++] = o->letter;
 			if (o->argument)
@@ -73,7 +78,8 @@ static int usage_error(const struct cli_command *self, int c, char **argv)
 {
 	const char *word = argv[optind - 1];
 
-	fprintf(stderr, "postern %s: %s '%s'\n", self->name, c == ':' ? "an argument is missing after" : "there is no option", word);
+	fprintf(stderr, "postern %s: %s '%s'\n", self->name,
+		c == ':' ? "an argument is missing after" : "there is no option", word);
 	fprintf(stderr, "postern %s --help tells which there are\n", self->name);
 	return EX_USAGE;
 }
@@ -95,7 +101,8 @@ int cli_parse(const struct cli_command *self, int argc, char **argv, struct cli_
 		c = getopt_long(argc, argv, shorts, longs, NULL);
 		if (c == -1) {
 			if (optind < argc)
-				argv[kept++] = argv[optind++]; /* not an option: kept, go on behind it */
+				argv[kept++] =
+					argv[optind++]; /* not an option: kept, go on behind it */
 			continue;
 		}
 		if (c == 'h') {
@@ -116,7 +123,8 @@ int cli_parse(const struct cli_command *self, int argc, char **argv, struct cli_
 	return -1;
 }
 
-const char *cli_value(const struct cli_command *self, const struct cli_arguments *a, const char *name)
+const char *cli_value(
+	const struct cli_command *self, const struct cli_arguments *a, const char *name)
 {
 	for (unsigned i = 0; self->options && self->options[i].name; i++)
 		if (!strcmp(self->options[i].name, name))

@@ -10,45 +10,52 @@
 #include "postern/config.h"
 
 struct cli_option {
-	const char *name;      /* long name */
-	char letter;           /* 0: none */
-	const char *argument;  /* what its argument is called; NULL: takes none */
+	const char *name;     /* long name */
+	char letter;	      /* 0: none */
+	const char *argument; /* what its argument is called; NULL: takes none */
 	const char *help;
 };
 
 struct cli_command {
 	const char *name, *arguments, *summary;
-	const char *help;                  /* paragraphs for --help */
-	const struct cli_option *options;  /* ended by a row without name; -c and --help are common to all */
+	const char *help; /* paragraphs for --help */
+	const struct cli_option
+		*options; /* ended by a row without name; -c and --help are common to all */
 	/* sysexits.h code */
 	int (*run)(const struct cli_command *self, int argc, char **argv);
-	bool no_config;                    /* does not take -c */
+	bool no_config; /* does not take -c */
 };
 
-extern const struct cli_command command_run, command_check, command_queue, command_show, command_retry, command_remove,
-	command_bounce, command_hold, command_release, command_lanes, command_clusters, command_suspend, command_resume, command_classify,
-	command_stats, command_reload, command_version, command_check_queue;
+extern const struct cli_command command_run, command_check, command_queue, command_show,
+	command_retry, command_remove, command_bounce, command_hold, command_release, command_lanes,
+	command_clusters, command_suspend, command_resume, command_classify, command_stats,
+	command_reload, command_version, command_check_queue;
 
 #define CLI_VALUES_MAX 16
 struct cli_arguments {
-	const char *config;                  /* -c */
-	const char *values[CLI_VALUES_MAX];  /* by position in self->options: its argument, or "" when it was given without */
-	char **rest;                         /* what is not an option */
+	const char *config;		    /* -c */
+	const char *values[CLI_VALUES_MAX]; /* by position in self->options: its argument, or ""
+					       when it was given without */
+	char **rest;			    /* what is not an option */
 	int nrest;
 };
-/* Parses argv by self->options. Returns -1 to go on, else the exit code (after --help or an error, both said). */
+/* Parses argv by self->options. Returns -1 to go on, else the exit code (after --help or an error,
+ * both said). */
 int cli_parse(const struct cli_command *self, int argc, char **argv, struct cli_arguments *ret);
 /* The value of option name; NULL when it was not given. */
-const char *cli_value(const struct cli_command *self, const struct cli_arguments *a, const char *name);
+const char *cli_value(
+	const struct cli_command *self, const struct cli_arguments *a, const char *name);
 /* Loads a->config, or says all errors and returns NULL. quiet_warnings for read commands. */
 struct config *cli_config(const struct cli_arguments *a, bool quiet_warnings);
 void cli_usage(const struct cli_command *self, FILE *to);
 
-/* Asks the running relay. Sends the request (reference taken), calls each for each answer line; returns the exit code, after saying
- * the error if there was one. */
-int cli_ask(const struct config *c, json_t *request, void (*each)(void *arg, const json_t *line), void *arg);
+/* Asks the running relay. Sends the request (reference taken), calls each for each answer line;
+ * returns the exit code, after saying the error if there was one. */
+int cli_ask(const struct config *c, json_t *request, void (*each)(void *arg, const json_t *line),
+	void *arg);
 /* A whole command that only asks: json true prints the answers as they are. */
-int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json, void (*each)(void *arg, const json_t *line), void *arg);
+int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json,
+	void (*each)(void *arg, const json_t *line), void *arg);
 
 /* Text for people out of answer values: never NULL. */
 const char *text_of(const json_t *object, const char *key);

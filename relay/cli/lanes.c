@@ -7,12 +7,15 @@ static void print_lane(void *arg, const json_t *l)
 	bool *headed = arg;
 
 	if (!*headed)
-		printf("%-12s %-18s %-20s %-13s %-10s %-9s %6s %6s %5s %10s %10s  %s\n", "SOURCE", "SUBNET", "CLUSTER", "PROVIDER", "HEALTH", "CAUSE",
-			"WINDOW", "IN USE", "IDLE", "DELIVERED", "DEFERRED", "UNTIL");
+		printf("%-12s %-18s %-20s %-13s %-10s %-9s %6s %6s %5s %10s %10s  %s\n", "SOURCE",
+			"SUBNET", "CLUSTER", "PROVIDER", "HEALTH", "CAUSE", "WINDOW", "IN USE",
+			"IDLE", "DELIVERED", "DEFERRED", "UNTIL");
 	*headed = true;
-	printf("%-12s %-18s %-20s %-13s %-10s %-9s %6lld %6lld %5lld %10lld %10lld  %s\n", text_of(l, "source"), text_of(l, "subnet"),
-		text_of(l, "cluster"), text_of(l, "provider"), text_of(l, "health"), text_of(l, "cause"), number_of(l, "window"),
-		number_of(l, "in_use"), number_of(l, "idle"), number_of(l, "delivered"), number_of(l, "deferred"),
+	printf("%-12s %-18s %-20s %-13s %-10s %-9s %6lld %6lld %5lld %10lld %10lld  %s\n",
+		text_of(l, "source"), text_of(l, "subnet"), text_of(l, "cluster"),
+		text_of(l, "provider"), text_of(l, "health"), text_of(l, "cause"),
+		number_of(l, "window"), number_of(l, "in_use"), number_of(l, "idle"),
+		number_of(l, "delivered"), number_of(l, "deferred"),
 		human_until(until, text_of(l, "until")));
 }
 
@@ -21,14 +24,17 @@ static void print_cluster(void *arg, const json_t *c)
 	bool *headed = arg;
 
 	if (!*headed)
-		printf("%-40s %-20s %-13s %-10s %-12s %11s %5s  %s\n", "HOST", "CLUSTER", "PROVIDER", "GEOGRAPHY", "LEARNED BY", "CONNECTIONS", "CAP",
-			"WHEN");
+		printf("%-40s %-20s %-13s %-10s %-12s %11s %5s  %s\n", "HOST", "CLUSTER",
+			"PROVIDER", "GEOGRAPHY", "LEARNED BY", "CONNECTIONS", "CAP", "WHEN");
 	*headed = true;
-	printf("%-40s %-20s %-13s %-10s %-12s %11lld %5lld  %s\n", text_of(c, "host"), text_of(c, "cluster"), text_of(c, "provider"),
-		text_of(c, "geography"), text_of(c, "how"), number_of(c, "connections"), number_of(c, "cap"), text_of(c, "learned"));
+	printf("%-40s %-20s %-13s %-10s %-12s %11lld %5lld  %s\n", text_of(c, "host"),
+		text_of(c, "cluster"), text_of(c, "provider"), text_of(c, "geography"),
+		text_of(c, "how"), number_of(c, "connections"), number_of(c, "cap"),
+		text_of(c, "learned"));
 }
 
-static int run_list(const struct cli_command *self, int argc, char **argv, void (*print)(void *arg, const json_t *line))
+static int run_list(const struct cli_command *self, int argc, char **argv,
+	void (*print)(void *arg, const json_t *line))
 {
 	struct cli_arguments a;
 	bool headed = false;
@@ -36,7 +42,8 @@ static int run_list(const struct cli_command *self, int argc, char **argv, void 
 
 	if (r >= 0)
 		return r;
-	return cli_ask_and_print(&a, json_pack("{ss}", "command", self->name), cli_value(self, &a, "json") != NULL, print, &headed);
+	return cli_ask_and_print(&a, json_pack("{ss}", "command", self->name),
+		cli_value(self, &a, "json") != NULL, print, &headed);
 }
 
 static int run_lanes(const struct cli_command *self, int argc, char **argv)
@@ -49,7 +56,8 @@ static int run_clusters(const struct cli_command *self, int argc, char **argv)
 	return run_list(self, argc, argv, print_cluster);
 }
 
-static const struct cli_option list_options[] = { { "json", 'j', NULL, "one JSON object a line" }, { 0 } };
+static const struct cli_option list_options[] = { { "json", 'j', NULL, "one JSON object a line" },
+	{ 0 } };
 const struct cli_command command_lanes = {
 	.name = "lanes",
 	.arguments = "",
@@ -79,21 +87,24 @@ static int run_suspension(const struct cli_command *self, int argc, char **argv)
 	if (r >= 0)
 		return r;
 	return cli_ask_and_print(&a,
-		json_pack("{ss ss* ss* ss*}", "command", self->name, "source", cli_value(self, &a, "source"), "at", cli_value(self, &a, "at"),
-			"for", cli_value(self, &a, "for")),
+		json_pack("{ss ss* ss* ss*}", "command", self->name, "source",
+			cli_value(self, &a, "source"), "at", cli_value(self, &a, "at"), "for",
+			cli_value(self, &a, "for")),
 		false, print_result, NULL);
 }
 
 static const struct cli_option suspend_options[] = {
 	{ "source", 's', "NAME", "this source (default: all)" },
 	{ "at", 'a', "NAME", "at this cluster or provider (default: everywhere)" },
-	{ "for", 'f', "DURATION", "ends by itself after this time, as \"4h\" (default: stays until resume)" },
+	{ "for", 'f', "DURATION",
+		"ends by itself after this time, as \"4h\" (default: stays until resume)" },
 	{ 0 },
 };
 const struct cli_command command_suspend = {
 	.name = "suspend",
 	.arguments = "--source NAME | --at NAME",
-	.summary = "Send nothing from a source, to a cluster or provider, or from one to the other.",
+	.summary =
+		"Send nothing from a source, to a cluster or provider, or from one to the other.",
 	.options = suspend_options,
 	.run = run_suspension,
 };

@@ -4,14 +4,30 @@
 #include "cli.h"
 
 static const struct cli_command *const commands[] = {
-	&command_run, &command_check, &command_check_queue, &command_queue, &command_show, &command_retry, &command_hold,
-	&command_release, &command_remove, &command_bounce, &command_lanes, &command_clusters, &command_suspend, &command_resume,
-	&command_classify, &command_stats, &command_reload, &command_version,
+	&command_run,
+	&command_check,
+	&command_check_queue,
+	&command_queue,
+	&command_show,
+	&command_retry,
+	&command_hold,
+	&command_release,
+	&command_remove,
+	&command_bounce,
+	&command_lanes,
+	&command_clusters,
+	&command_suspend,
+	&command_resume,
+	&command_classify,
+	&command_stats,
+	&command_reload,
+	&command_version,
 };
 
 static void usage(FILE *to)
 {
-	fprintf(to, "usage: postern COMMAND [OPTION…]\n\nPostern relays mail of application servers to Microsoft 365 and elsewhere.\n\n");
+	fprintf(to, "usage: postern COMMAND [OPTION…]\n\nPostern relays mail of application "
+		    "servers to Microsoft 365 and elsewhere.\n\n");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
 		fprintf(to, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
 	fprintf(to, "\npostern COMMAND --help tells more. Manual page: postern(8).\n");

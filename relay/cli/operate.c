@@ -23,11 +23,13 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	all = cli_value(self, &a, "all") != NULL;
 	chosen = (domain != NULL) + all + (a.nrest > 0);
 	if (chosen != 1 || a.nrest > 1) {
-		fprintf(stderr, "postern %s: say which: one queue id, --domain NAME, or --all\n", self->name);
+		fprintf(stderr, "postern %s: say which: one queue id, --domain NAME, or --all\n",
+			self->name);
 		return EX_USAGE;
 	}
 	return cli_ask_and_print(&a,
-		json_pack("{ss ss* ss* sb}", "command", self->name, "id", a.nrest ? a.rest[0] : NULL, "domain", domain, "all", all),
+		json_pack("{ss ss* ss* sb}", "command", self->name, "id",
+			a.nrest ? a.rest[0] : NULL, "domain", domain, "all", all),
 		cli_value(self, &a, "json") != NULL, print_changed, NULL);
 }
 
@@ -38,17 +40,22 @@ static const struct cli_option options[] = {
 	{ 0 },
 };
 
-#define OPERATION(verb, says, more) \
-	const struct cli_command command_##verb = { .name = #verb, \
-		.arguments = "ID | --domain NAME | --all", \
-		.summary = says, \
-		.help = more, \
-		.options = options, \
+#define OPERATION(verb, says, more)                                                                \
+	const struct cli_command command_##verb = { .name = #verb,                                 \
+		.arguments = "ID | --domain NAME | --all",                                         \
+		.summary = says,                                                                   \
+		.help = more,                                                                      \
+		.options = options,                                                                \
 		.run = run }
 
-OPERATION(retry, "Try waiting mail again now.", "Clears back-off and waits of the chosen mail. Caps, rates and resting lanes still hold.");
-OPERATION(hold, "Keep mail from being delivered.", "Held mail stays until `postern release`, or until it expires. A running transaction is not interrupted.");
+OPERATION(retry, "Try waiting mail again now.",
+	"Clears back-off and waits of the chosen mail. Caps, rates and resting lanes still hold.");
+OPERATION(hold, "Keep mail from being delivered.",
+	"Held mail stays until `postern release`, or until it expires. A running transaction is "
+	"not interrupted.");
 OPERATION(release, "Let held mail go.", NULL);
 OPERATION(remove, "Take mail out of the queue without a notification.",
-	"What is being delivered at this moment may still arrive. The delivery log has an event `removed` for each recipient.");
-OPERATION(bounce, "Return mail to its sender now.", "As if it had failed for good; the notification follows the sender's NOTIFY wishes.");
+	"What is being delivered at this moment may still arrive. The delivery log has an event "
+	"`removed` for each recipient.");
+OPERATION(bounce, "Return mail to its sender now.",
+	"As if it had failed for good; the notification follows the sender's NOTIFY wishes.");

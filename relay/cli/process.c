@@ -40,14 +40,19 @@ int drop_privileges(const char *user, const char *group, char *error, size_t err
 
 	if (!user || getuid() != 0) {
 		if (user && (!(pw = getpwnam(user)) || pw->pw_uid != getuid())) {
-			snprintf(error, error_max, "user = \"%s\": only root can change its user: start as root or as that user, or leave the option out", user);
+			snprintf(error, error_max,
+				"user = \"%s\": only root can change its user: start as root or as "
+				"that user, or leave the option out",
+				user);
 			return -EPERM;
 		}
 		return 0;
 	}
 	pw = getpwnam(user);
 	if (!pw) {
-		snprintf(error, error_max, "user = \"%s\": there is no such user: adduser --system --group %s", user, user);
+		snprintf(error, error_max,
+			"user = \"%s\": there is no such user: adduser --system --group %s", user,
+			user);
 		return -ENOENT;
 	}
 	if (group && !(gr = getgrnam(group))) {
@@ -55,11 +60,13 @@ int drop_privileges(const char *user, const char *group, char *error, size_t err
 		return -ENOENT;
 	}
 	gid = gr ? gr->gr_gid : pw->pw_gid;
-	if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid)) {
+	if (setgroups(0, NULL) || setresgid(gid, gid, gid) ||
+		setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid)) {
 		snprintf(error, error_max, "cannot become user %s: %s", user, strerror(errno));
 		return -errno;
 	}
-	prctl(PR_SET_DUMPABLE, 1); /* lost by the change; core files are wanted where the administrator allows them */
+	prctl(PR_SET_DUMPABLE, 1); /* lost by the change; core files are wanted where the
+				      administrator allows them */
 	return 0;
 }
 

@@ -7,8 +7,10 @@ static void print_summary(const json_t *s)
 {
 	char bytes[24], used[24], max[24];
 
-	printf("%lld messages for %lld recipients wait, %s; file %s of %s%s\n", number_of(s, "messages"), number_of(s, "recipients"),
-		human_size(bytes, number_of(s, "bytes")), human_size(used, number_of(s, "used")), human_size(max, number_of(s, "max")),
+	printf("%lld messages for %lld recipients wait, %s; file %s of %s%s\n",
+		number_of(s, "messages"), number_of(s, "recipients"),
+		human_size(bytes, number_of(s, "bytes")), human_size(used, number_of(s, "used")),
+		human_size(max, number_of(s, "max")),
 		json_is_true(json_object_get(s, "full")) ? ", FULL" : "");
 }
 
@@ -19,8 +21,9 @@ static void print_domain(const json_t *d)
 
 	if (!*when)
 		when = text_of(d, "next_due");
-	printf("  %-40s %-14s %6lld ready %6lld in flight  %s%s%s\n", text_of(d, "domain"), text_of(d, "provider"), number_of(d, "ready"),
-		number_of(d, "in_flight"), text_of(d, "reason"), *when ? "  next in " : "", human_until(until, when));
+	printf("  %-40s %-14s %6lld ready %6lld in flight  %s%s%s\n", text_of(d, "domain"),
+		text_of(d, "provider"), number_of(d, "ready"), number_of(d, "in_flight"),
+		text_of(d, "reason"), *when ? "  next in " : "", human_until(until, when));
 }
 
 static void print_recipient(const json_t *r)
@@ -28,12 +31,14 @@ static void print_recipient(const json_t *r)
 	char until[32];
 	const char *when = text_of(r, "until");
 
-	printf("    to %s  %lld attempts  %s%s%s\n", text_of(r, "address"), number_of(r, "attempts"), text_of(r, "reason"),
-		*when ? "  until " : "", *when ? when : "");
+	printf("    to %s  %lld attempts  %s%s%s\n", text_of(r, "address"),
+		number_of(r, "attempts"), text_of(r, "reason"), *when ? "  until " : "",
+		*when ? when : "");
 	if (*when)
 		printf("       that is in %s\n", human_until(until, when));
 	if (*text_of(r, "reply"))
-		printf("       %s [%s] said: %s\n", text_of(r, "host"), text_of(r, "source"), text_of(r, "reply"));
+		printf("       %s [%s] said: %s\n", text_of(r, "host"), text_of(r, "source"),
+			text_of(r, "reply"));
 }
 
 static void print_message(const json_t *m)
@@ -42,8 +47,9 @@ static void print_message(const json_t *m)
 	char size[24];
 	size_t i;
 
-	printf("%s  %s  %s  from <%s>  pool %s%s\n", text_of(m, "id"), text_of(m, "arrived"), human_size(size, number_of(m, "size")),
-		text_of(m, "from"), text_of(m, "pool"), json_is_true(json_object_get(m, "held")) ? "  HELD" : "");
+	printf("%s  %s  %s  from <%s>  pool %s%s\n", text_of(m, "id"), text_of(m, "arrived"),
+		human_size(size, number_of(m, "size")), text_of(m, "from"), text_of(m, "pool"),
+		json_is_true(json_object_get(m, "held")) ? "  HELD" : "");
 	json_array_foreach(json_object_get(m, "recipients"), i, r) print_recipient(r);
 }
 
@@ -69,9 +75,11 @@ static int run_queue(const struct cli_command *self, int argc, char **argv)
 	list = cli_value(self, &a, "list") != NULL;
 	domains = cli_value(self, &a, "domains") != NULL;
 	return cli_ask_and_print(&a,
-		json_pack("{ss sb sb ss* sI}", "command", "queue", "messages", list, "domains", domains, "domain",
-			cli_value(self, &a, "domain"), "limit",
-			(json_int_t)(cli_value(self, &a, "limit") ? atoll(cli_value(self, &a, "limit")) : 0)),
+		json_pack("{ss sb sb ss* sI}", "command", "queue", "messages", list, "domains",
+			domains, "domain", cli_value(self, &a, "domain"), "limit",
+			(json_int_t)(cli_value(self, &a, "limit")
+					     ? atoll(cli_value(self, &a, "limit"))
+					     : 0)),
 		cli_value(self, &a, "json") != NULL, print_line, NULL);
 }
 
@@ -113,8 +121,9 @@ static void print_show(void *arg, const json_t *m)
 	if (*content)
 		return;
 	print_message(m);
-	printf("  expires %s\n  client %s  listener %s%s%s\n  Message-ID %s\n", text_of(m, "expires"), text_of(m, "client"),
-		text_of(m, "listener"), *text_of(m, "user") ? "  user " : "", text_of(m, "user"), text_of(m, "message_id"));
+	printf("  expires %s\n  client %s  listener %s%s%s\n  Message-ID %s\n",
+		text_of(m, "expires"), text_of(m, "client"), text_of(m, "listener"),
+		*text_of(m, "user") ? "  user " : "", text_of(m, "user"), text_of(m, "message_id"));
 }
 
 static int run_show(const struct cli_command *self, int argc, char **argv)
@@ -130,7 +139,8 @@ static int run_show(const struct cli_command *self, int argc, char **argv)
 		return EX_USAGE;
 	}
 	content = cli_value(self, &a, "content") != NULL;
-	return cli_ask_and_print(&a, json_pack("{ss ss sb}", "command", "show", "id", a.rest[0], "content", content),
+	return cli_ask_and_print(&a,
+		json_pack("{ss ss sb}", "command", "show", "id", a.rest[0], "content", content),
 		cli_value(self, &a, "json") != NULL, print_show, &content);
 }
 

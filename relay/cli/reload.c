@@ -13,13 +13,15 @@ static int run(const struct cli_command *self, int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	return cli_ask_and_print(&a, json_pack("{ss}", "command", "reload"), false, print_notes, NULL);
+	return cli_ask_and_print(
+		&a, json_pack("{ss}", "command", "reload"), false, print_notes, NULL);
 }
 
 const struct cli_command command_reload = {
 	.name = "reload",
 	.arguments = "",
 	.summary = "Make the running relay read its configuration again.",
-	.help = "As SIGHUP does, but says what came of it. On an error the old configuration stays in force (exit code 78).",
+	.help = "As SIGHUP does, but says what came of it. On an error the old configuration stays "
+		"in force (exit code 78).",
 	.run = run,
 };

@@ -57,11 +57,14 @@ static void serve(struct service *s, int signals)
 			break;
 		case SIGUSR1:
 			if (log_reopen(service_log(s)))
-				log_event(service_log(s), LOG_ERR, "log-reopen", "the log file cannot be opened again: the old one stays in use");
+				log_event(service_log(s), LOG_ERR, "log-reopen",
+					"the log file cannot be opened again: the old one stays in "
+					"use");
 			break;
 		default: /* SIGTERM, SIGINT */
 			notify_manager("STOPPING=1\nSTATUS=Finishing running transactions");
-			log_event(service_log(s), LOG_NOTICE, "stopping", "a second SIGTERM stops at once");
+			log_event(service_log(s), LOG_NOTICE, "stopping",
+				"a second SIGTERM stops at once");
 			service_drain(s, signals);
 			return;
 		}
@@ -122,7 +125,8 @@ const struct cli_command command_run = {
 	.name = "run",
 	.arguments = "",
 	.summary = "Run the relay in the foreground.",
-	.help = "SIGTERM drains: no new mail, running transactions finish; a second one stops at once. SIGHUP reads the configuration again,\n"
+	.help = "SIGTERM drains: no new mail, running transactions finish; a second one stops at "
+		"once. SIGHUP reads the configuration again,\n"
 		"SIGUSR1 opens the log file again.",
 	.run = run,
 };

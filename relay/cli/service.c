@@ -16,7 +16,7 @@
 #include "process.h"
 
 #define WORKERS_MAX  64
-#define BACKLOG      1024
+#define BACKLOG	     1024
 #define DRAIN_MARGIN 5000 /* ms beyond the deadline until we stop waiting */
 
 /* One listening address of one worker. */
@@ -30,8 +30,8 @@ struct bound {
 
 struct service {
 	struct config *config;
-	/* Configurations and rules replaced by a reload: parts of them may still be referred to by sessions, so they live until the
-	 * end. A reload is rare and costs kilobytes. */
+	/* Configurations and rules replaced by a reload: parts of them may still be referred to by
+	 * sessions, so they live until the end. A reload is rare and costs kilobytes. */
 	struct config **old;
 	struct classifier **old_rules;
 	unsigned nold;
@@ -67,9 +67,11 @@ static int load_rules(const struct config *c, struct classifier **ret, struct bu
 	buf_init(&text, 0);
 	r = config_rules(c, &text);
 	if (r)
-		buf_printf(errors, "%s: %s\n", c->rules_file ? c->rules_file : "reply rules", strerror(-r));
+		buf_printf(errors, "%s: %s\n", c->rules_file ? c->rules_file : "reply rules",
+			strerror(-r));
 	else
-		r = classifier_new(ret, buf_slice(&text), c->rules_file ? c->rules_file : "replies.rules", errors);
+		r = classifier_new(ret, buf_slice(&text),
+			c->rules_file ? c->rules_file : "replies.rules", errors);
 	buf_deinit(&text);
 	return r;
 }
@@ -82,7 +84,8 @@ static int load_rules_at_start(struct service *s)
 	buf_init(&errors, 1 << 16);
 	r = load_rules(s->config, &s->rules, &errors);
 	if (r)
-		snprintf(s->error, s->error_max, "%.*s", (int)buf_size(&errors), buf_slice(&errors).p);
+		snprintf(s->error, s->error_max, "%.*s", (int)buf_size(&errors),
+			buf_slice(&errors).p);
 	buf_deinit(&errors);
 	return r ? EX_CONFIG : EX_OK;
 }
@@ -96,9 +99,12 @@ static void bind_functions(struct config *c)
 		c->listeners[i].smtp.domain_to_ascii = domain_to_ascii;
 }
 
-static int load_credentials(struct service *s, const struct listener_params *p, struct tls_context **tls, struct users **users)
+static int load_credentials(struct service *s, const struct listener_params *p,
+	struct tls_context **tls, struct users **users)
 {
-	struct tls_server_params tp = { .certificate = p->certificate, .key = p->key, .min_version = p->min_tls };
+	struct tls_server_params tp = {
+		.certificate = p->certificate, .key = p->key, .min_version = p->min_tls
+	};
 
 	if (p->certificate && tls_server_new(tls, &tp, s->error, s->error_max))
 		return EX_CONFIG;
@@ -107,7 +113,8 @@ static int load_credentials(struct service *s, const struct listener_params *p, 
 	return EX_OK;
 }
 
-static int bind_address(struct service *s, const struct listener_params *p, unsigned a, struct tls_context *tls, struct users *users)
+static int bind_address(struct service *s, const struct listener_params *p, unsigned a,
+	struct tls_context *tls, struct users *users)
 {
 	uint16_t port = p->addresses[a].port;
 	char text[ADDR_TEXT_MAX];
@@ -121,9 +128,13 @@ static int bind_address(struct service *s, const struct listener_params *p, unsi
 		r = listen_open(&b->fd, &p->addresses[a].addr, port, BACKLOG, true, &port);
 		if (r) {
 			addr_format(text, &p->addresses[a].addr);
-			snprintf(s->error, s->error_max, "listener \"%s\": cannot listen on %s port %u: %s%s", p->name, text, port, strerror(-r),
-				r == -EACCES ? ": ports below 1024 need root or CAP_NET_BIND_SERVICE" :
-				r == -EADDRINUSE ? ": another program has it" : "");
+			snprintf(s->error, s->error_max,
+				"listener \"%s\": cannot listen on %s port %u: %s%s", p->name, text,
+				port, strerror(-r),
+				r == -EACCES
+					? ": ports below 1024 need root or CAP_NET_BIND_SERVICE"
+				: r == -EADDRINUSE ? ": another program has it"
+						   : "");
 			return r == -EACCES ? EX_NOPERM : EX_OSERR;
 		}
 		b->tls = tls ? tls_context_ref(tls) : NULL;
@@ -137,7 +148,8 @@ static int bind_address(struct service *s, const struct listener_params *p, unsi
 	log_line_begin(&ln, clock_wall_ms(), "listening");
 	log_line_cstr(&ln, "listener", p->name);
 	char full[ADDR_TEXT_MAX + 16];
-	snprintf(full, sizeof(full), p->addresses[a].addr.family == ADDR_V6 ? "[%s]:%u" : "%s:%u", text, port);
+	snprintf(full, sizeof(full), p->addresses[a].addr.family == ADDR_V6 ? "[%s]:%u" : "%s:%u",
+		text, port);
 	log_line_cstr(&ln, "address", full);
 	log_line_bool(&ln, "tls", p->certificate != NULL);
 	log_emit(s->log, &ln);
@@ -176,7 +188,8 @@ static int open_queue(struct service *s)
 	int r = queue_open(&s->queue, &s->config->queue, s->error, s->error_max);
 
 	if (r && !*s->error)
-		snprintf(s->error, s->error_max, "queue %s: %s", s->config->queue.path, strerror(-r));
+		snprintf(s->error, s->error_max, "queue %s: %s", s->config->queue.path,
+			strerror(-r));
 	return r ? EX_CANTCREAT : EX_OK;
 }
 
@@ -186,7 +199,9 @@ static int make_queue_directory(struct service *s)
 	const char *path = s->config->queue.path;
 
 	if (mkdir(path, 0700) && errno != EEXIST) {
-		snprintf(s->error, s->error_max, "queue path %s: %s: make it, owned by the relay's user", path, strerror(errno));
+		snprintf(s->error, s->error_max,
+			"queue path %s: %s: make it, owned by the relay's user", path,
+			strerror(errno));
 		return EX_CANTCREAT;
 	}
 	return EX_OK;
@@ -234,7 +249,8 @@ static int start_dispatch(struct service *s)
 	struct config *c = s->config;
 	int r;
 
-	r = dispatch_new(&s->dispatch, &c->dispatch, &c->policy, s->rules, s->queue, s->log, s->error, s->error_max);
+	r = dispatch_new(&s->dispatch, &c->dispatch, &c->policy, s->rules, s->queue, s->log,
+		s->error, s->error_max);
 	if (r && !*s->error)
 		snprintf(s->error, s->error_max, "cannot start the dispatcher: %s", strerror(-r));
 	return r ? EX_OSERR : EX_OK;
@@ -262,14 +278,17 @@ static int start_ops(struct service *s)
 		.reload = reload_for_ops,
 		.arg = s,
 	};
-	if (c->control_socket && control_start(&s->control, &s->ops, c->control_socket, c->control_mode, s->error, s->error_max))
+	if (c->control_socket && control_start(&s->control, &s->ops, c->control_socket,
+					 c->control_mode, s->error, s->error_max))
 		return EX_OSERR;
 	if (!c->http.enabled)
 		return EX_OK;
-	if (http_start(&s->http, &s->ops, &c->http.addr, c->http.port, &port, s->error, s->error_max))
+	if (http_start(
+		    &s->http, &s->ops, &c->http.addr, c->http.port, &port, s->error, s->error_max))
 		return EX_OSERR;
 	addr_format(text, &c->http.addr);
-	log_event(s->log, LOG_INFO, "http", c->http.addr.family == ADDR_V6 ? "http://[%s]:%u" : "http://%s:%u", text, port);
+	log_event(s->log, LOG_INFO, "http",
+		c->http.addr.family == ADDR_V6 ? "http://[%s]:%u" : "http://%s:%u", text, port);
 	return EX_OK;
 }
 
@@ -278,7 +297,8 @@ static int open_log(struct service *s)
 	int r = log_open(&s->log, &s->config->log);
 
 	if (r)
-		snprintf(s->error, s->error_max, "log file %s: %s", s->config->log.file, strerror(-r));
+		snprintf(s->error, s->error_max, "log file %s: %s", s->config->log.file,
+			strerror(-r));
 	return r ? EX_CANTCREAT : EX_OK;
 }
 
@@ -368,7 +388,9 @@ static int remember_old(struct service *s)
 
 static int apply(struct service *s, struct config *next, struct classifier *rules)
 {
-	struct reload r = { .call = { .fn = reload_on_dispatcher, .arg = &r }, .config = next, .rules = rules };
+	struct reload r = {
+		.call = { .fn = reload_on_dispatcher, .arg = &r }, .config = next, .rules = rules
+	};
 	uint64_t n;
 
 	r.done = eventfd(0, EFD_CLOEXEC);
@@ -392,7 +414,8 @@ int service_reload(struct service *s, struct buf *why)
 	if (!r)
 		r = load_rules(next, &rules, why);
 	if (!r)
-		config_reloadable(s->config, next, why); /* says what needs a restart; the rest is taken over */
+		config_reloadable(s->config, next,
+			why); /* says what needs a restart; the rest is taken over */
 	if (!r)
 		r = apply(s, next, rules);
 	if (!r)
@@ -403,7 +426,8 @@ int service_reload(struct service *s, struct buf *why)
 		log_set_level(s->log, next->log.level);
 		log_event(s->log, LOG_NOTICE, "reloaded", "%s", next->path);
 	} else {
-		log_event(s->log, LOG_ERR, "reload-failed", "the old configuration stays: %.*s", (int)buf_size(why), buf_slice(why).p);
+		log_event(s->log, LOG_ERR, "reload-failed", "the old configuration stays: %.*s",
+			(int)buf_size(why), buf_slice(why).p);
 		config_free(next);
 		classifier_free(rules);
 	}
@@ -423,7 +447,8 @@ static void tell_fd(void *arg)
 /* Waits for n signals on done; false when stop became readable or the time is over. */
 static bool wait_for(int done, unsigned n, int stop, ms_t deadline)
 {
-	struct pollfd fds[2] = { { .fd = done, .events = POLLIN }, { .fd = stop, .events = POLLIN } };
+	struct pollfd fds[2] = { { .fd = done, .events = POLLIN },
+		{ .fd = stop, .events = POLLIN } };
 	uint64_t got;
 	ms_t left;
 
@@ -455,7 +480,8 @@ void service_drain(struct service *s, int stop)
 		worker_drain(s->workers[i], limit, tell_fd, &done);
 	dispatch_drain(s->dispatch, tell_fd, &done);
 	ok = wait_for(done, s->nworkers + 1, stop, deadline);
-	log_event(s->log, LOG_NOTICE, "drained", ok ? "all sessions ended" : "stopped with sessions open");
+	log_event(s->log, LOG_NOTICE, "drained",
+		ok ? "all sessions ended" : "stopped with sessions open");
 }
 
 struct service *service_free(struct service *s)

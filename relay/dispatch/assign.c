@@ -190,26 +190,27 @@ void assign_connection(struct dispatch *d, struct connection *c)
 
 /* ---- a flow looks for connections ---- */
 
+/* Each that takes one leaves the list; those that refuse are bounded. */
+static void use_idle_at(struct dispatch *d, struct flow *f, struct host *h)
+{
+	struct list *l, *next;
+	unsigned refused = 0;
+
+	for (l = h->idle.next; l != &h->idle && refused < PICK_TRIES && f->linked; l = next) {
+		struct connection *c = container(l, struct connection, idle);
+
+		next = l->next;
+		if (!usable(d, c) || offer(d, c, f) != OFFER_TAKEN)
+			refused++;
+		connection_sort(d, c);
+	}
+}
+
 static void use_idle(struct dispatch *d, struct flow *f)
 {
-	for (unsigned i = 0; f->linked && i < f->domain->nhosts; i++) {
-		struct host *h = f->links[i].host;
-		struct list *l, *next;
-		unsigned n = 0;
-
-		if (!h)
-			continue;
-		for (l = h->idle.next; l != &h->idle && n < PICK_TRIES && f->linked;
-			l = next, n++) {
-			struct connection *c = container(l, struct connection, idle);
-
-			next = l->next;
-			if (!usable(d, c))
-				continue;
-			offer(d, c, f);
-			connection_sort(d, c);
-		}
-	}
+	for (unsigned i = 0; f->linked && i < f->domain->nhosts; i++)
+		if (f->links[i].host)
+			use_idle_at(d, f, f->links[i].host);
 }
 
 static void use_half(struct dispatch *d, struct flow *f)

@@ -387,6 +387,22 @@ void connection_tick(struct dispatch *d)
 	}
 }
 
+/* It would take this flow's work itself: nothing is won by ending it. */
+static bool serves(const struct flow *f, const struct connection *c)
+{
+	const struct work *w = container(f->ready.next, struct work, in_flow);
+
+	if (!f->linked || f->pool->index < 0 || !f->pool->has[c->source])
+		return false;
+	for (unsigned i = 0; i < w->tried.n; i++)
+		if (w->tried.source[i] == c->source)
+			return false;
+	for (unsigned i = 0; i < f->domain->nhosts; i++)
+		if (f->links[i].host == c->host)
+			return true;
+	return false;
+}
+
 /* Work is held by a cap while a connection that counts against it does nothing: that one goes. */
 bool connection_give_up_idle(
 	struct dispatch *d, const struct flow *f, const struct policy_choice *why)
@@ -398,7 +414,7 @@ bool connection_give_up_idle(
 		struct connection *c = container(l, struct connection, all_idle);
 		struct policy_slot_info info;
 
-		if (c->provider != f->domain->provider || c->wake.pos)
+		if (c->provider != f->domain->provider || c->wake.pos || serves(f, c))
 			continue;
 		policy_slot(d->policy, c->slot, &info);
 		if (!why->cluster[0] || !strcmp(info.cluster, why->cluster)) {

@@ -475,6 +475,7 @@ int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworker
 
 static void drain(struct dispatch *d, void *arg)
 {
+	d->drained = d->drain_asked;
 	d->draining = true;
 	d->drain_by = loop_mono(d->loop) + d->p.drain_deadline;
 	state_save(d);
@@ -485,7 +486,7 @@ static void drain(struct dispatch *d, void *arg)
 
 void dispatch_drain(struct dispatch *d, void (*done)(void *arg), void *arg)
 {
-	d->drained = done;
+	d->drain_asked = done;
 	d->drained_arg = arg;
 	d->drain_call = (struct dispatch_call){ .fn = drain };
 	dispatch_call(d, &d->drain_call);

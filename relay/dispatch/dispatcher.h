@@ -271,7 +271,8 @@ struct dispatch {
 	uint32_t work, in_flight, jobs_out, stalled;
 	bool started, draining, quiet, stopping,
 		more; /* quiet: no more orders. more: the turn's slice is used up */
-	void (*drained)(void *arg);
+	void (*drained)(void *arg),
+		(*drain_asked)(void *arg); /* the second: from the asking thread */
 	void *drained_arg;
 	ms_t drain_by;
 	struct queue_job fence;
@@ -328,6 +329,9 @@ int intake_start(struct dispatch *d);
 struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const struct recipient *r,
 	bool copy, ms_t due);
 struct item *item_find(struct dispatch *d, uint64_t id, uint32_t index);
+/* The text it points to goes away: it gets its own (the domain's name is the domain's). False: no
+ * memory. */
+bool item_keep_text(struct item *i);
 void item_state(struct item *i, const struct queue_rcpt_state *s);
 void item_drop(struct dispatch *d, struct item *i); /* out of memory; it stays in the queue */
 struct work *work_new(struct message *m);	    /* takes a reference */

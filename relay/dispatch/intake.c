@@ -24,11 +24,13 @@ struct item *item_find(struct dispatch *d, uint64_t id, uint32_t index)
 	return i;
 }
 
-/* copy: the text of r goes away; the item keeps its own. The domain's name is the domain's. */
-static bool keep_text(struct item *i, const struct recipient *r)
+bool item_keep_text(struct item *i)
 {
+	const struct recipient *r = i->recipient;
 	size_t a = strlen(r->address) + 1, o = r->orcpt ? strlen(r->orcpt) + 1 : 0;
 
+	if (r == &i->own)
+		return true;
 	i->stored = malloc(a + o);
 	if (!i->stored)
 		return false;
@@ -54,7 +56,7 @@ struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const s
 	i->domain = m;
 	i->recipient = r;
 	i->old_due = due;
-	if (copy && !keep_text(i, r)) {
+	if (copy && !item_keep_text(i)) {
 		free(i);
 		return NULL;
 	}
@@ -303,6 +305,8 @@ static void read_window(struct dispatch *d, struct domain *m)
 	struct grouping g = { .m = m };
 	int r;
 
+	if (m->in_memory >= d->p.window)
+		return; /* fresh mail took the room meanwhile; domain_touch comes back */
 	if (limit > d->p.work_max - d->work)
 		limit = d->p.work_max - d->work;
 	if (limit > WINDOW_READ)

@@ -123,11 +123,13 @@ static void flag_done(struct dispatch *d, const struct operation *o, const struc
 
 /* ---- ends ---- */
 
-static void take_out(struct dispatch *d, struct item *i)
+static bool take_out(struct dispatch *d, struct item *i)
 {
 	struct work *w = i->work;
 	struct item **p = &w->items;
 
+	if (!item_keep_text(i)) /* it lies in the message that goes with the work */
+		return false;
 	while (*p != i)
 		p = &(*p)->next;
 	*p = i->next;
@@ -137,6 +139,7 @@ static void take_out(struct dispatch *d, struct item *i)
 		flow_remove(d, w);
 		work_free(w);
 	}
+	return true;
 }
 
 static void end_item(
@@ -180,7 +183,10 @@ static void end_message(struct dispatch *d, struct operation *o, struct message 
 			continue;
 		}
 		if (i) {
-			take_out(d, i);
+			if (!take_out(d, i)) {
+				o->result = -ENOMEM;
+				continue;
+			}
 		} else {
 			dom = domain_get(d, r->domain);
 			i = dom ? item_new(d, dom, m->id, r, true, states[k].due) : NULL;

@@ -84,7 +84,8 @@ static void run_operation(struct dispatch *d, void *arg)
 		operation_done(o, r, 0);
 }
 
-int ask_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain, uint64_t *changed)
+int ask_operate(
+	struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain, uint64_t *changed)
 {
 	struct operation o = {
 		.call = { .fn = run_operation, .arg = &o }, .op = op, .id = id, .domain = domain

@@ -8,5 +8,7 @@
 /* Runs fn on the dispatcher's thread; returns when it has returned. Not on that thread. */
 void ask(struct dispatch *d, void (*fn)(struct dispatch *d, void *arg), void *arg);
 
-/* One operator's action on the queue, until it is committed: its result, and *changed recipients. */
-int ask_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain, uint64_t *changed);
+/* One operator's action on the queue, until it is committed: its result, and *changed recipients.
+ */
+int ask_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
+	uint64_t *changed);

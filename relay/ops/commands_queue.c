@@ -6,7 +6,8 @@
 #include "ask.h"
 #include "control.h"
 
-#define LIST_BATCH 64 /* messages read and explained together: one question to the dispatcher for all */
+#define LIST_BATCH                                                                                 \
+	64 /* messages read and explained together: one question to the dispatcher for all */
 
 struct listed {
 	struct message *message;
@@ -14,7 +15,7 @@ struct listed {
 	struct reason {
 		char text[200];
 		ms_t until;
-	} *reasons;
+	} * reasons;
 };
 
 static void listed_clear(struct listed *l, unsigned n)
@@ -38,8 +39,9 @@ static void explain_all(struct dispatch *d, void *arg)
 		struct listed *l = &e->list[i];
 
 		for (uint32_t k = 0; k < l->message->nrecipients; k++)
-			dispatch_reason(d, l->message->id, &l->message->recipients[k], &l->states[k], l->reasons[k].text,
-				sizeof(l->reasons[k].text), &l->reasons[k].until);
+			dispatch_reason(d, l->message->id, &l->message->recipients[k],
+				&l->states[k], l->reasons[k].text, sizeof(l->reasons[k].text),
+				&l->reasons[k].until);
 	}
 }
 
@@ -50,12 +52,15 @@ static json_t *json_text(const char *s)
 	return j ? j : json_string("(not valid UTF-8)");
 }
 
-static json_t *recipient_json(const struct recipient *r, const struct queue_rcpt_state *s, const struct reason *why)
+static json_t *recipient_json(
+	const struct recipient *r, const struct queue_rcpt_state *s, const struct reason *why)
 {
-	return json_pack("{so so si sI so so so si so so ss so}", "address", json_text(r->address), "domain", json_text(r->domain),
-		"attempts", (int)s->attempts, "index", (json_int_t)r->index, "due", json_time(s->due), "last_attempt",
-		json_time(s->last_attempt), "reply", json_text(s->reply), "code", (int)s->code, "host", json_text(s->host), "source",
-		json_text(s->source), "reason", why->text, "until", json_time(why->until));
+	return json_pack("{so so si sI so so so si so so ss so}", "address", json_text(r->address),
+		"domain", json_text(r->domain), "attempts", (int)s->attempts, "index",
+		(json_int_t)r->index, "due", json_time(s->due), "last_attempt",
+		json_time(s->last_attempt), "reply", json_text(s->reply), "code", (int)s->code,
+		"host", json_text(s->host), "source", json_text(s->source), "reason", why->text,
+		"until", json_time(why->until));
 }
 
 static json_t *message_json(const struct listed *l)
@@ -65,12 +70,15 @@ static json_t *message_json(const struct listed *l)
 	char id[QUEUE_ID_TEXT + 1];
 
 	for (uint32_t i = 0; recipients && i < m->nrecipients; i++)
-		json_array_append_new(recipients, recipient_json(&m->recipients[i], &l->states[i], &l->reasons[i]));
+		json_array_append_new(recipients,
+			recipient_json(&m->recipients[i], &l->states[i], &l->reasons[i]));
 	queue_id_format(id, m->id);
-	return json_pack("{ss so so so sI so so so so so sb so}", "id", id, "arrived", json_time(m->arrived), "expires",
-		json_time(m->expires), "from", json_text(m->sender), "size", (json_int_t)m->size, "pool", json_text(m->pool), "client",
-		json_text(m->client), "user", json_text(m->user), "listener", json_text(m->listener), "message_id",
-		json_text(m->message_id), "held", (m->flags & MESSAGE_HELD) != 0, "recipients", recipients);
+	return json_pack("{ss so so so sI so so so so so sb so}", "id", id, "arrived",
+		json_time(m->arrived), "expires", json_time(m->expires), "from",
+		json_text(m->sender), "size", (json_int_t)m->size, "pool", json_text(m->pool),
+		"client", json_text(m->client), "user", json_text(m->user), "listener",
+		json_text(m->listener), "message_id", json_text(m->message_id), "held",
+		(m->flags & MESSAGE_HELD) != 0, "recipients", recipients);
 }
 
 static bool matches(const struct message *m, const char *domain)
@@ -84,7 +92,8 @@ static bool matches(const struct message *m, const char *domain)
 }
 
 /* Fills at most max entries from *id on; 0 at the end of the queue. */
-static unsigned read_batch(struct queue *q, const char *domain, uint64_t *id, struct listed *list, unsigned max)
+static unsigned read_batch(
+	struct queue *q, const char *domain, uint64_t *id, struct listed *list, unsigned max)
 {
 	unsigned n = 0;
 
@@ -92,7 +101,10 @@ static unsigned read_batch(struct queue *q, const char *domain, uint64_t *id, st
 		struct listed *l = &list[n];
 
 		if (queue_load(q, *id, &l->message, &l->states) == 0) {
-			l->reasons = matches(l->message, domain) ? calloc(l->message->nrecipients + 1, sizeof(*l->reasons)) : NULL;
+			l->reasons =
+				matches(l->message, domain)
+					? calloc(l->message->nrecipients + 1, sizeof(*l->reasons))
+					: NULL;
 			if (l->reasons)
 				n++;
 			else
@@ -127,9 +139,9 @@ static json_t *queue_summary(struct queue *q)
 	struct queue_stats s;
 
 	queue_stats(q, &s);
-	return json_pack("{s{sI sI sI sI sI sb}}", "summary", "messages", (json_int_t)s.messages, "recipients",
-		(json_int_t)s.recipients, "bytes", (json_int_t)s.content_bytes, "used", (json_int_t)s.bytes_used, "max",
-		(json_int_t)s.bytes_max, "full", s.full);
+	return json_pack("{s{sI sI sI sI sI sb}}", "summary", "messages", (json_int_t)s.messages,
+		"recipients", (json_int_t)s.recipients, "bytes", (json_int_t)s.content_bytes,
+		"used", (json_int_t)s.bytes_used, "max", (json_int_t)s.bytes_max, "full", s.full);
 }
 
 struct domain_list {
@@ -144,9 +156,10 @@ static void add_domain(void *arg, const struct dispatch_domain_info *i)
 	if (l->domain && !slice_case_eq(slice_of(l->domain), slice_of(i->domain)))
 		return;
 	json_array_append_new(l->array,
-		json_pack("{so so si si so ss so}", "domain", json_text(i->domain), "provider", json_text(i->provider), "ready",
-			(int)i->ready, "in_flight", (int)i->in_flight, "next_due", json_time(i->next_due), "reason", i->reason, "until",
-			json_time(i->until)));
+		json_pack("{so so si si so ss so}", "domain", json_text(i->domain), "provider",
+			json_text(i->provider), "ready", (int)i->ready, "in_flight",
+			(int)i->in_flight, "next_due", json_time(i->next_due), "reason", i->reason,
+			"until", json_time(i->until)));
 }
 
 static void list_domains(struct dispatch *d, void *arg)
@@ -161,7 +174,8 @@ static void say_domains(struct control_client *c, const char *domain)
 	size_t i;
 
 	ask(c->ctx->dispatch, list_domains, &l);
-	json_array_foreach(l.array, i, entry) {
+	json_array_foreach(l.array, i, entry)
+	{
 		if (!control_say(c, json_pack("{sO}", "domain", entry)))
 			break;
 	}
@@ -190,13 +204,15 @@ static void say_content(struct control_client *c, uint64_t id, uint64_t max)
 	struct buf b64;
 
 	buf_init(&b64, 0);
-	while (data && offset < max && queue_body_read(c->ctx->queue, id, offset, data, piece, &n) == 0 && n) {
+	while (data && offset < max &&
+		queue_body_read(c->ctx->queue, id, offset, data, piece, &n) == 0 && n) {
 		if (n > max - offset)
 			n = (size_t)(max - offset);
 		buf_reset(&b64);
 		if (base64_encode(&b64, (struct slice){ data, n }))
 			break;
-		if (!control_say(c, json_pack("{ss%}", "content", buf_slice(&b64).p, buf_size(&b64))))
+		if (!control_say(
+			    c, json_pack("{ss%}", "content", buf_slice(&b64).p, buf_size(&b64))))
 			break;
 		offset += n;
 	}
@@ -211,11 +227,16 @@ static void run_show(struct control_client *c, const json_t *request)
 	uint64_t id;
 
 	if (request_id(request, "id", &id)) {
-		control_fail(c, EX_USAGE, "show needs a queue id: %d characters, as in the log and in `postern queue`", QUEUE_ID_TEXT);
+		control_fail(c, EX_USAGE,
+			"show needs a queue id: %d characters, as in the log and in `postern "
+			"queue`",
+			QUEUE_ID_TEXT);
 		return;
 	}
 	if (queue_load(c->ctx->queue, id, &l.message, &l.states)) {
-		control_fail(c, EX_DATAERR, "no message %s in the queue: delivered, bounced or removed? the delivery log knows",
+		control_fail(c, EX_DATAERR,
+			"no message %s in the queue: delivered, bounced or removed? the delivery "
+			"log knows",
 			request_str(request, "id"));
 		return;
 	}

@@ -22,10 +22,12 @@ static json_t *inbound_json(const struct ops_context *ctx)
 		sum.auth_failures += s.auth_failures;
 		sum.tls_sessions += s.tls_sessions;
 	}
-	return json_pack("{si sI sI sI sI sI sI sI sI}", "open", (int)sum.open, "sessions", (json_int_t)sum.sessions,
-		"sessions_refused", (json_int_t)sum.sessions_refused, "messages", (json_int_t)sum.messages, "recipients",
-		(json_int_t)sum.recipients, "bytes", (json_int_t)sum.bytes, "rejected_messages", (json_int_t)sum.rejected_messages,
-		"auth_failures", (json_int_t)sum.auth_failures, "tls_sessions", (json_int_t)sum.tls_sessions);
+	return json_pack("{si sI sI sI sI sI sI sI sI}", "open", (int)sum.open, "sessions",
+		(json_int_t)sum.sessions, "sessions_refused", (json_int_t)sum.sessions_refused,
+		"messages", (json_int_t)sum.messages, "recipients", (json_int_t)sum.recipients,
+		"bytes", (json_int_t)sum.bytes, "rejected_messages",
+		(json_int_t)sum.rejected_messages, "auth_failures", (json_int_t)sum.auth_failures,
+		"tls_sessions", (json_int_t)sum.tls_sessions);
 }
 
 static json_t *queue_json(const struct ops_context *ctx)
@@ -33,10 +35,12 @@ static json_t *queue_json(const struct ops_context *ctx)
 	struct queue_stats s;
 
 	queue_stats(ctx->queue, &s);
-	return json_pack("{sI sI sI sI sI sI sI sI sI sI sb}", "messages", (json_int_t)s.messages, "recipients",
-		(json_int_t)s.recipients, "bytes", (json_int_t)s.content_bytes, "accepted", (json_int_t)s.accepted, "settled",
-		(json_int_t)s.settled, "commits", (json_int_t)s.commits, "syncs", (json_int_t)s.syncs, "failed_commits",
-		(json_int_t)s.failed_commits, "used", (json_int_t)s.bytes_used, "max", (json_int_t)s.bytes_max, "full", s.full);
+	return json_pack("{sI sI sI sI sI sI sI sI sI sI sb}", "messages", (json_int_t)s.messages,
+		"recipients", (json_int_t)s.recipients, "bytes", (json_int_t)s.content_bytes,
+		"accepted", (json_int_t)s.accepted, "settled", (json_int_t)s.settled, "commits",
+		(json_int_t)s.commits, "syncs", (json_int_t)s.syncs, "failed_commits",
+		(json_int_t)s.failed_commits, "used", (json_int_t)s.bytes_used, "max",
+		(json_int_t)s.bytes_max, "full", s.full);
 }
 
 static json_t *outbound_json(const struct ops_context *ctx)
@@ -47,13 +51,16 @@ static json_t *outbound_json(const struct ops_context *ctx)
 
 	dispatch_stats(ctx->dispatch, &s);
 	for (int v = 0; v < VERDICT_COUNT; v++)
-		json_object_set_new(verdicts, verdict_name((enum verdict)v), json_integer((json_int_t)s.by_verdict[v]));
-	out = json_pack("{sI sI sI sI sI sI sI sI sI sI si si si si si}", "attempts", (json_int_t)s.attempts, "delivered",
-		(json_int_t)s.delivered, "deferred", (json_int_t)s.deferred, "bounced", (json_int_t)s.bounced, "expired",
-		(json_int_t)s.expired, "held", (json_int_t)s.held, "in_doubt", (json_int_t)s.in_doubt, "dsns", (json_int_t)s.dsns,
-		"connects", (json_int_t)s.connects, "connect_failures", (json_int_t)s.connect_failures, "domains", (int)s.domains,
-		"work", (int)s.work, "in_flight", (int)s.in_flight, "connections", (int)s.connections, "connections_idle",
-		(int)s.connections_idle);
+		json_object_set_new(verdicts, verdict_name((enum verdict)v),
+			json_integer((json_int_t)s.by_verdict[v]));
+	out = json_pack("{sI sI sI sI sI sI sI sI sI sI si si si si si}", "attempts",
+		(json_int_t)s.attempts, "delivered", (json_int_t)s.delivered, "deferred",
+		(json_int_t)s.deferred, "bounced", (json_int_t)s.bounced, "expired",
+		(json_int_t)s.expired, "held", (json_int_t)s.held, "in_doubt",
+		(json_int_t)s.in_doubt, "dsns", (json_int_t)s.dsns, "connects",
+		(json_int_t)s.connects, "connect_failures", (json_int_t)s.connect_failures,
+		"domains", (int)s.domains, "work", (int)s.work, "in_flight", (int)s.in_flight,
+		"connections", (int)s.connections, "connections_idle", (int)s.connections_idle);
 	json_object_set_new(out, "verdicts", verdicts);
 	return out;
 }
@@ -61,9 +68,12 @@ static json_t *outbound_json(const struct ops_context *ctx)
 static void run_stats(struct control_client *c, const json_t *request)
 {
 	(void)request;
-	control_say(c, json_pack("{ss ss so si sI so so so}", "hostname", c->ctx->hostname, "version", POSTERN_VERSION, "started",
-			       json_time(c->ctx->started), "pid", (int)getpid(), "log_dropped", (json_int_t)log_dropped(c->ctx->log),
-			       "inbound", inbound_json(c->ctx), "queue", queue_json(c->ctx), "outbound", outbound_json(c->ctx)));
+	control_say(
+		c, json_pack("{ss ss so si sI so so so}", "hostname", c->ctx->hostname, "version",
+			   POSTERN_VERSION, "started", json_time(c->ctx->started), "pid",
+			   (int)getpid(), "log_dropped", (json_int_t)log_dropped(c->ctx->log),
+			   "inbound", inbound_json(c->ctx), "queue", queue_json(c->ctx), "outbound",
+			   outbound_json(c->ctx)));
 }
 
 static void run_health(struct control_client *c, const json_t *request)
@@ -87,9 +97,11 @@ static void run_reload(struct control_client *c, const json_t *request)
 	buf_init(&why, 64 * 1024);
 	r = c->ctx->reload(c->ctx->arg, &why);
 	if (r)
-		control_fail(c, EX_CONFIG, "the old configuration stays:\n%.*s", (int)buf_size(&why), buf_slice(&why).p);
+		control_fail(c, EX_CONFIG, "the old configuration stays:\n%.*s",
+			(int)buf_size(&why), buf_slice(&why).p);
 	else
-		control_say(c, json_pack("{ss ss%}", "result", "reloaded", "notes", buf_size(&why) ? buf_slice(&why).p : "", buf_size(&why)));
+		control_say(c, json_pack("{ss ss%}", "result", "reloaded", "notes",
+				       buf_size(&why) ? buf_slice(&why).p : "", buf_size(&why)));
 	buf_deinit(&why);
 }
 

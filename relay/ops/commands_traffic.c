@@ -5,7 +5,8 @@
 #include "ask.h"
 #include "control.h"
 
-/* Answers are gathered on the dispatcher's thread and sent from here: a slow client never holds it up. */
+/* Answers are gathered on the dispatcher's thread and sent from here: a slow client never holds it
+ * up. */
 struct gather {
 	json_t *array;
 };
@@ -15,7 +16,8 @@ static void say_gathered(struct control_client *c, struct gather *g)
 	json_t *entry;
 	size_t i;
 
-	json_array_foreach(g->array, i, entry) {
+	json_array_foreach(g->array, i, entry)
+	{
 		if (!control_say(c, json_incref(entry)))
 			break;
 	}
@@ -33,10 +35,12 @@ static void add_lane(void *arg, const struct policy_lane_info *i)
 		snprintf(rate, sizeof(rate), "%u/%s", i->rate.count, per);
 	}
 	json_array_append_new(g->array,
-		json_pack("{ss ss ss ss ss ss si si si ss so so sI sI sI}", "source", i->source, "subnet", i->subnet, "cluster",
-			i->cluster, "provider", i->provider, "health", i->health, "cause", i->cause ? i->cause : "", "window",
-			(int)i->window, "in_use", (int)i->in_use, "idle", (int)i->idle, "rate", rate, "since", json_time(i->since),
-			"until", json_time(i->until), "delivered", (json_int_t)i->delivered, "deferred", (json_int_t)i->deferred,
+		json_pack("{ss ss ss ss ss ss si si si ss so so sI sI sI}", "source", i->source,
+			"subnet", i->subnet, "cluster", i->cluster, "provider", i->provider,
+			"health", i->health, "cause", i->cause ? i->cause : "", "window",
+			(int)i->window, "in_use", (int)i->in_use, "idle", (int)i->idle, "rate",
+			rate, "since", json_time(i->since), "until", json_time(i->until),
+			"delivered", (json_int_t)i->delivered, "deferred", (json_int_t)i->deferred,
 			"rejected", (json_int_t)i->rejected));
 }
 
@@ -61,8 +65,9 @@ static void add_cluster(void *arg, const struct policy_cluster_info *i)
 
 	addr_format(host, &i->host);
 	json_array_append_new(g->array,
-		json_pack("{ss ss ss ss ss so si si}", "host", host, "cluster", i->cluster, "provider", i->provider, "geography",
-			i->geography ? i->geography : "", "how", i->how, "learned", json_time(i->learned), "connections",
+		json_pack("{ss ss ss ss ss so si si}", "host", host, "cluster", i->cluster,
+			"provider", i->provider, "geography", i->geography ? i->geography : "",
+			"how", i->how, "learned", json_time(i->learned), "connections",
 			(int)i->connections, "cap", (int)i->cap));
 }
 
@@ -95,27 +100,31 @@ static void run_suspension(struct dispatch *d, void *arg)
 	if (s->resume)
 		s->result = policy_resume(dispatch_policy(d), now, s->source, s->where);
 	else
-		s->result = policy_suspend(dispatch_policy(d), now, s->source, s->where, s->expires_in ? now.wall + s->expires_in : 0);
+		s->result = policy_suspend(dispatch_policy(d), now, s->source, s->where,
+			s->expires_in ? now.wall + s->expires_in : 0);
 }
 
 static void suspend_or_resume(struct control_client *c, const json_t *request, bool resume)
 {
 	const char *expires = request_str(request, "for");
-	struct suspension s = {
-		.source = request_str(request, "source"), .where = request_str(request, "at"), .resume = resume
-	};
+	struct suspension s = { .source = request_str(request, "source"),
+		.where = request_str(request, "at"),
+		.resume = resume };
 
 	if (!s.source && !s.where) {
-		control_fail(c, EX_USAGE, "say what: --source NAME, --at CLUSTER-OR-PROVIDER, or both");
+		control_fail(
+			c, EX_USAGE, "say what: --source NAME, --at CLUSTER-OR-PROVIDER, or both");
 		return;
 	}
 	if (expires && (duration_parse(&s.expires_in, slice_of(expires)) || s.expires_in <= 0)) {
-		control_fail(c, EX_USAGE, "--for '%s' is not a duration such as \"90s\", \"4h\" or \"2d\"", expires);
+		control_fail(c, EX_USAGE,
+			"--for '%s' is not a duration such as \"90s\", \"4h\" or \"2d\"", expires);
 		return;
 	}
 	ask(c->ctx->dispatch, run_suspension, &s);
 	if (s.result == -ENOENT)
-		control_fail(c, EX_DATAERR, resume ? "nothing like that is suspended" : "no such source");
+		control_fail(c, EX_DATAERR,
+			resume ? "nothing like that is suspended" : "no such source");
 	else if (s.result)
 		control_fail(c, EX_SOFTWARE, "not done: %s", strerror(-s.result));
 	else

@@ -16,9 +16,9 @@
 
 #include "postern/must.h"
 
-#define CLIENTS_MAX     16
-#define REQUEST_MAX     (64 * 1024)
-#define GATHER          (32 * 1024)
+#define CLIENTS_MAX	 16
+#define REQUEST_MAX	 (64 * 1024)
+#define GATHER		 (32 * 1024)
 #define CLIENT_TIMEOUT_S 30
 
 struct control {
@@ -60,7 +60,8 @@ bool control_say(struct control_client *c, json_t *object)
 
 	json_decref(object);
 	if (!text || buf_add_str(&c->out, text) || buf_add(&c->out, "\n", 1))
-		c->broken = true; /* out of memory: the closing line will be missing, which the client reports */
+		c->broken = true; /* out of memory: the closing line will be missing, which the
+				     client reports */
 	free(text);
 	if (buf_size(&c->out) >= GATHER)
 		control_flush(c);
@@ -109,7 +110,8 @@ json_t *json_time(ms_t wall)
 
 static const struct control_command *find_command(const char *name)
 {
-	const struct control_command *tables[] = { commands_queue, commands_traffic, commands_service };
+	const struct control_command *tables[] = { commands_queue, commands_traffic,
+		commands_service };
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		for (const struct control_command *c = tables[i]; c->name; c++)
@@ -164,12 +166,15 @@ static void serve(struct control_client *c)
 		if (command)
 			command->run(c, request);
 		else
-			control_fail(c, EX_USAGE, "this relay does not know the command '%s': is it older than the tool?",
+			control_fail(c, EX_USAGE,
+				"this relay does not know the command '%s': is it older than the "
+				"tool?",
 				request_str(request, "command"));
 	}
 	json_decref(request);
 	if (c->error[0])
-		control_say(c, json_pack("{sbsiso}", "done", 1, "exit", c->exit, "error", json_string(c->error)));
+		control_say(c, json_pack("{sbsiso}", "done", 1, "exit", c->exit, "error",
+				       json_string(c->error)));
 	else
 		control_say(c, json_pack("{sbsi}", "done", 1, "exit", c->exit));
 	control_flush(c);
@@ -212,7 +217,8 @@ static void release_slot(struct control *c)
 
 static void start_client(struct control *c, int fd)
 {
-	static const char busy[] = "{\"done\":true,\"exit\":75,\"error\":\"too many control clients: try again\"}\n";
+	static const char busy[] =
+		"{\"done\":true,\"exit\":75,\"error\":\"too many control clients: try again\"}\n";
 	struct timeval limit = { .tv_sec = CLIENT_TIMEOUT_S };
 	struct client_thread *t;
 	pthread_attr_t attr;
@@ -245,7 +251,8 @@ static void start_client(struct control *c, int fd)
 static void *control_main(void *arg)
 {
 	struct control *c = arg;
-	struct pollfd fds[2] = { { .fd = c->fd, .events = POLLIN }, { .fd = c->stop, .events = POLLIN } };
+	struct pollfd fds[2] = { { .fd = c->fd, .events = POLLIN },
+		{ .fd = c->stop, .events = POLLIN } };
 	int fd;
 
 	for (;;) {
@@ -273,7 +280,9 @@ static int claim_path(const struct sockaddr_un *sun, char *error, size_t error_m
 	if (fd < 0)
 		return -errno;
 	if (connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0) {
-		snprintf(error, error_max, "%s: another relay answers there: stop it first, or give this one another control socket",
+		snprintf(error, error_max,
+			"%s: another relay answers there: stop it first, or give this one another "
+			"control socket",
 			sun->sun_path);
 		r = -EADDRINUSE;
 	} else if (errno == ECONNREFUSED) {
@@ -293,15 +302,19 @@ static int open_socket(struct control *c, uint32_t mode, char *error, size_t err
 	if (r)
 		return r;
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (c->fd < 0 || bind(c->fd, (struct sockaddr *)&sun, sizeof(sun)) || chmod(c->path, mode) || listen(c->fd, 16)) {
+	if (c->fd < 0 || bind(c->fd, (struct sockaddr *)&sun, sizeof(sun)) ||
+		chmod(c->path, mode) || listen(c->fd, 16)) {
 		r = -errno;
-		snprintf(error, error_max, "control socket %s: %s: does its directory exist, and may this user write there?", c->path,
-			strerror(errno));
+		snprintf(error, error_max,
+			"control socket %s: %s: does its directory exist, and may this user write "
+			"there?",
+			c->path, strerror(errno));
 	}
 	return r;
 }
 
-int control_start(struct control **ret, const struct ops_context *ctx, const char *path, uint32_t mode, char *error, size_t error_max)
+int control_start(struct control **ret, const struct ops_context *ctx, const char *path,
+	uint32_t mode, char *error, size_t error_max)
 {
 	struct control *c;
 	int r = -ENOMEM;
@@ -314,7 +327,8 @@ int control_start(struct control **ret, const struct ops_context *ctx, const cha
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->idle, NULL);
 	if (strlen(path) >= sizeof(c->path)) {
-		snprintf(error, error_max, "control socket %s: path over %zu bytes", path, sizeof(c->path) - 1);
+		snprintf(error, error_max, "control socket %s: path over %zu bytes", path,
+			sizeof(c->path) - 1);
 		r = -ENAMETOOLONG;
 		goto out;
 	}

@@ -8,16 +8,18 @@
 struct control_client {
 	const struct ops_context *ctx;
 	int fd;
-	struct buf out;  /* lines not yet sent */
-	bool broken;     /* the client is gone: stop producing */
-	int exit;        /* of sysexits.h */
+	struct buf out;	 /* lines not yet sent */
+	bool broken;	 /* the client is gone: stop producing */
+	int exit;	 /* of sysexits.h */
 	char error[512]; /* "" when all went well */
 };
 
-/* Sends one object as a line and drops the reference; gathers small ones. False when the client is gone. */
+/* Sends one object as a line and drops the reference; gathers small ones. False when the client is
+ * gone. */
 bool control_say(struct control_client *c, json_t *object);
 bool control_flush(struct control_client *c);
-void control_fail(struct control_client *c, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void control_fail(struct control_client *c, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 struct control_command {
 	const char *name;
@@ -29,5 +31,6 @@ extern const struct control_command commands_queue[], commands_traffic[], comman
 /* Small helpers for requests and answers. */
 const char *request_str(const json_t *request, const char *key); /* NULL when missing */
 bool request_bool(const json_t *request, const char *key);
-int request_id(const json_t *request, const char *key, uint64_t *id); /* 0, -ENOENT missing, -EINVAL */
-json_t *json_time(ms_t wall); /* RFC 3339 text, or null for 0 */
+int request_id(
+	const json_t *request, const char *key, uint64_t *id); /* 0, -ENOENT missing, -EINVAL */
+json_t *json_time(ms_t wall);				       /* RFC 3339 text, or null for 0 */

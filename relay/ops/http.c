@@ -9,14 +9,15 @@
 #include "postern/ops.h"
 
 #define HTTP_CLIENTS_MAX 64
-#define HTTP_TIMEOUT_S   15
+#define HTTP_TIMEOUT_S	 15
 
 struct http {
 	struct ops_context ctx;
 	struct MHD_Daemon *daemon;
 };
 
-static enum MHD_Result answer(struct MHD_Connection *c, unsigned code, const char *type, const char *text, size_t n)
+static enum MHD_Result answer(
+	struct MHD_Connection *c, unsigned code, const char *type, const char *text, size_t n)
 {
 	struct MHD_Response *response;
 	enum MHD_Result r;
@@ -51,7 +52,8 @@ static enum MHD_Result serve_metrics(struct MHD_Connection *c, const struct ops_
 
 	buf_init(&b, 1 << 20);
 	if (metrics_render(&b, ctx) == 0)
-		r = answer(c, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", buf_slice(&b).p, buf_size(&b));
+		r = answer(c, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
+			buf_slice(&b).p, buf_size(&b));
 	buf_deinit(&b);
 	return r;
 }
@@ -67,8 +69,9 @@ static enum MHD_Result serve_health(struct MHD_Connection *c, const struct ops_c
 	return answer_text(c, MHD_HTTP_OK, "ok\n");
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *url, const char *method, const char *version,
-	const char *upload, size_t *upload_size, void **state)
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *url,
+	const char *method, const char *version, const char *upload, size_t *upload_size,
+	void **state)
 {
 	const struct http *h = arg;
 	static int seen;
@@ -88,12 +91,14 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 	if (!strcmp(url, "/health"))
 		return serve_health(c, &h->ctx);
 	if (!strcmp(url, "/"))
-		return answer_text(c, MHD_HTTP_OK, "Postern " POSTERN_VERSION "\n/metrics  Prometheus metrics\n/health   200 while new mail is accepted\n");
+		return answer_text(c, MHD_HTTP_OK,
+			"Postern " POSTERN_VERSION "\n/metrics  Prometheus metrics\n/health   200 "
+						   "while new mail is accepted\n");
 	return answer_text(c, MHD_HTTP_NOT_FOUND, "not here: see /metrics and /health\n");
 }
 
-int http_start(struct http **ret, const struct ops_context *ctx, const struct addr *a, uint16_t port, uint16_t *bound, char *error,
-	size_t error_max)
+int http_start(struct http **ret, const struct ops_context *ctx, const struct addr *a,
+	uint16_t port, uint16_t *bound, char *error, size_t error_max)
 {
 	const union MHD_DaemonInfo *info;
 	struct sockaddr_storage sa;
@@ -108,12 +113,13 @@ int http_start(struct http **ret, const struct ops_context *ctx, const struct ad
 	addr_to_sockaddr(&sa, a, port);
 	if (a->family == ADDR_V6)
 		flags |= MHD_USE_IPv6;
-	h->daemon = MHD_start_daemon(flags, port, NULL, NULL, on_request, h, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&sa,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CLIENTS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S,
-		MHD_OPTION_END);
+	h->daemon = MHD_start_daemon(flags, port, NULL, NULL, on_request, h, MHD_OPTION_SOCK_ADDR,
+		(struct sockaddr *)&sa, MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CLIENTS_MAX,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S, MHD_OPTION_END);
 	if (!h->daemon) {
 		addr_format(text, a);
-		snprintf(error, error_max, "http: cannot listen on %s port %u: %s", text, port, strerror(errno));
+		snprintf(error, error_max, "http: cannot listen on %s port %u: %s", text, port,
+			strerror(errno));
 		free(h);
 		return errno ? -errno : -EIO;
 	}

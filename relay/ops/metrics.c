@@ -13,47 +13,59 @@ struct snapshot {
 };
 
 /* name, type, help, member of the snapshot */
-#define METRICS(X) \
-	X(inbound_sessions_total, counter, "Inbound SMTP sessions.", inbound.sessions) \
-	X(inbound_sessions_refused_total, counter, "Inbound sessions refused for a limit.", inbound.sessions_refused) \
-	X(inbound_sessions_open, gauge, "Inbound sessions open now.", inbound.open) \
-	X(inbound_tls_sessions_total, counter, "Inbound sessions that used TLS.", inbound.tls_sessions) \
-	X(inbound_auth_failures_total, counter, "Failed AUTH exchanges.", inbound.auth_failures) \
-	X(accepted_messages_total, counter, "Messages answered 250.", inbound.messages) \
-	X(accepted_recipients_total, counter, "Recipients of accepted messages.", inbound.recipients) \
-	X(accepted_bytes_total, counter, "Content bytes accepted.", inbound.bytes) \
-	X(rejected_messages_total, counter, "Messages refused at the end of content.", inbound.rejected_messages) \
-	X(queue_messages, gauge, "Messages waiting.", queue.messages) \
-	X(queue_recipients, gauge, "Recipients waiting.", queue.recipients) \
-	X(queue_content_bytes, gauge, "Content of waiting messages.", queue.content_bytes) \
-	X(queue_used_bytes, gauge, "Part of the queue file in use.", queue.bytes_used) \
-	X(queue_max_bytes, gauge, "Size that the queue file may reach.", queue.bytes_max) \
-	X(queue_full, gauge, "1 while new mail is refused for lack of space.", queue.full) \
-	X(queue_commits_total, counter, "Transactions on disk.", queue.commits) \
-	X(queue_syncs_total, counter, "Syncs of the queue file.", queue.syncs) \
-	X(queue_failed_commits_total, counter, "Transactions that failed; nothing of them was acknowledged.", queue.failed_commits) \
-	X(queue_jobs_waiting, gauge, "Jobs in the writer's mailbox.", queue.waiting_jobs) \
-	X(attempts_total, counter, "Delivery attempts, one a recipient.", dispatch.attempts) \
-	X(delivered_total, counter, "Recipients delivered.", dispatch.delivered) \
-	X(deferred_total, counter, "Recipients put off by the receiver.", dispatch.deferred) \
-	X(held_total, counter, "Recipients put off by ourselves.", dispatch.held) \
-	X(bounced_total, counter, "Recipients returned as undeliverable.", dispatch.bounced) \
-	X(expired_total, counter, "Recipients given up for age.", dispatch.expired) \
-	X(in_doubt_total, counter, "Recipients whose final reply was not seen: possible duplicates.", dispatch.in_doubt) \
-	X(dsns_total, counter, "Delivery status notifications made.", dispatch.dsns) \
-	X(connects_total, counter, "Outbound connections opened.", dispatch.connects) \
-	X(connect_failures_total, counter, "Outbound connections that failed.", dispatch.connect_failures) \
-	X(connections, gauge, "Outbound connections open now.", dispatch.connections) \
-	X(connections_idle, gauge, "Outbound connections without a transaction.", dispatch.connections_idle) \
-	X(domains, gauge, "Recipient domains known to the dispatcher.", dispatch.domains) \
-	X(work, gauge, "Recipients in the dispatcher's memory.", dispatch.work) \
-	X(in_flight, gauge, "Recipients in running transactions.", dispatch.in_flight) \
-	X(dns_queries_total, counter, "DNS queries sent.", dispatch.dns.queries) \
-	X(dns_cached_total, counter, "DNS look-ups answered from the cache.", dispatch.dns.answers_cached) \
-	X(dns_failures_total, counter, "DNS look-ups that failed.", dispatch.dns.failures) \
-	X(dns_running, gauge, "DNS look-ups running.", dispatch.dns.running) \
-	X(log_dropped_total, counter, "Log lines dropped because the log could not keep up.", log_dropped) \
-	X(body_memory_bytes, gauge, "Message content held in memory.", body_memory) \
+#define METRICS(X)                                                                                 \
+	X(inbound_sessions_total, counter, "Inbound SMTP sessions.", inbound.sessions)             \
+	X(inbound_sessions_refused_total, counter, "Inbound sessions refused for a limit.",        \
+		inbound.sessions_refused)                                                          \
+	X(inbound_sessions_open, gauge, "Inbound sessions open now.", inbound.open)                \
+	X(inbound_tls_sessions_total, counter, "Inbound sessions that used TLS.",                  \
+		inbound.tls_sessions)                                                              \
+	X(inbound_auth_failures_total, counter, "Failed AUTH exchanges.", inbound.auth_failures)   \
+	X(accepted_messages_total, counter, "Messages answered 250.", inbound.messages)            \
+	X(accepted_recipients_total, counter, "Recipients of accepted messages.",                  \
+		inbound.recipients)                                                                \
+	X(accepted_bytes_total, counter, "Content bytes accepted.", inbound.bytes)                 \
+	X(rejected_messages_total, counter, "Messages refused at the end of content.",             \
+		inbound.rejected_messages)                                                         \
+	X(queue_messages, gauge, "Messages waiting.", queue.messages)                              \
+	X(queue_recipients, gauge, "Recipients waiting.", queue.recipients)                        \
+	X(queue_content_bytes, gauge, "Content of waiting messages.", queue.content_bytes)         \
+	X(queue_used_bytes, gauge, "Part of the queue file in use.", queue.bytes_used)             \
+	X(queue_max_bytes, gauge, "Size that the queue file may reach.", queue.bytes_max)          \
+	X(queue_full, gauge, "1 while new mail is refused for lack of space.", queue.full)         \
+	X(queue_commits_total, counter, "Transactions on disk.", queue.commits)                    \
+	X(queue_syncs_total, counter, "Syncs of the queue file.", queue.syncs)                     \
+	X(queue_failed_commits_total, counter,                                                     \
+		"Transactions that failed; nothing of them was acknowledged.",                     \
+		queue.failed_commits)                                                              \
+	X(queue_jobs_waiting, gauge, "Jobs in the writer's mailbox.", queue.waiting_jobs)          \
+	X(attempts_total, counter, "Delivery attempts, one a recipient.", dispatch.attempts)       \
+	X(delivered_total, counter, "Recipients delivered.", dispatch.delivered)                   \
+	X(deferred_total, counter, "Recipients put off by the receiver.", dispatch.deferred)       \
+	X(held_total, counter, "Recipients put off by ourselves.", dispatch.held)                  \
+	X(bounced_total, counter, "Recipients returned as undeliverable.", dispatch.bounced)       \
+	X(expired_total, counter, "Recipients given up for age.", dispatch.expired)                \
+	X(in_doubt_total, counter,                                                                 \
+		"Recipients whose final reply was not seen: possible duplicates.",                 \
+		dispatch.in_doubt)                                                                 \
+	X(dsns_total, counter, "Delivery status notifications made.", dispatch.dsns)               \
+	X(connects_total, counter, "Outbound connections opened.", dispatch.connects)              \
+	X(connect_failures_total, counter, "Outbound connections that failed.",                    \
+		dispatch.connect_failures)                                                         \
+	X(connections, gauge, "Outbound connections open now.", dispatch.connections)              \
+	X(connections_idle, gauge, "Outbound connections without a transaction.",                  \
+		dispatch.connections_idle)                                                         \
+	X(domains, gauge, "Recipient domains known to the dispatcher.", dispatch.domains)          \
+	X(work, gauge, "Recipients in the dispatcher's memory.", dispatch.work)                    \
+	X(in_flight, gauge, "Recipients in running transactions.", dispatch.in_flight)             \
+	X(dns_queries_total, counter, "DNS queries sent.", dispatch.dns.queries)                   \
+	X(dns_cached_total, counter, "DNS look-ups answered from the cache.",                      \
+		dispatch.dns.answers_cached)                                                       \
+	X(dns_failures_total, counter, "DNS look-ups that failed.", dispatch.dns.failures)         \
+	X(dns_running, gauge, "DNS look-ups running.", dispatch.dns.running)                       \
+	X(log_dropped_total, counter, "Log lines dropped because the log could not keep up.",      \
+		log_dropped)                                                                       \
+	X(body_memory_bytes, gauge, "Message content held in memory.", body_memory)                \
 	X(uptime_seconds, gauge, "Seconds since start.", uptime)
 
 static void take_snapshot(struct snapshot *s, const struct ops_context *ctx)
@@ -82,7 +94,8 @@ static void take_snapshot(struct snapshot *s, const struct ops_context *ctx)
 
 static int head(struct buf *out, const char *name, const char *type, const char *help)
 {
-	return buf_printf(out, "# HELP postern_%s %s\n# TYPE postern_%s %s\n", name, help, name, type);
+	return buf_printf(
+		out, "# HELP postern_%s %s\n# TYPE postern_%s %s\n", name, help, name, type);
 }
 
 static int render_verdicts(struct buf *out, const struct dispatch_stats *s)
@@ -90,8 +103,8 @@ static int render_verdicts(struct buf *out, const struct dispatch_stats *s)
 	int r = head(out, "verdicts_total", "counter", "Attempts by the class of their verdict.");
 
 	for (int v = 0; !r && v < VERDICT_COUNT; v++)
-		r = buf_printf(out, "postern_verdicts_total{verdict=\"%s\"} %llu\n", verdict_name((enum verdict)v),
-			(unsigned long long)s->by_verdict[v]);
+		r = buf_printf(out, "postern_verdicts_total{verdict=\"%s\"} %llu\n",
+			verdict_name((enum verdict)v), (unsigned long long)s->by_verdict[v]);
 	return r;
 }
 
@@ -105,12 +118,14 @@ static int render_latency(struct buf *out, const struct dispatch_stats *s)
 	/* the last bucket has no bound: +Inf */
 	for (size_t i = 0; !r && i < n; i++) {
 		sum += s->latency_bucket[i];
-		r = i + 1 < n ? buf_printf(out, "postern_%s_bucket{le=\"%g\"} %llu\n", name, dispatch_latency_bounds[i], (unsigned long long)sum) :
-				buf_printf(out, "postern_%s_bucket{le=\"+Inf\"} %llu\n", name, (unsigned long long)sum);
+		r = i + 1 < n ? buf_printf(out, "postern_%s_bucket{le=\"%g\"} %llu\n", name,
+					dispatch_latency_bounds[i], (unsigned long long)sum)
+			      : buf_printf(out, "postern_%s_bucket{le=\"+Inf\"} %llu\n", name,
+					(unsigned long long)sum);
 	}
 	if (!r)
-		r = buf_printf(out, "postern_%s_sum %.3f\npostern_%s_count %llu\n", name, (double)s->latency_sum_ms / 1000, name,
-			(unsigned long long)sum);
+		r = buf_printf(out, "postern_%s_sum %.3f\npostern_%s_count %llu\n", name,
+			(double)s->latency_sum_ms / 1000, name, (unsigned long long)sum);
 	return r;
 }
 
@@ -120,10 +135,10 @@ int metrics_render(struct buf *out, const struct ops_context *ctx)
 	int r = 0;
 
 	take_snapshot(&s, ctx);
-#define X(name, type, help, member) \
-	if (!r) \
-		r = head(out, #name, #type, help); \
-	if (!r) \
+#define X(name, type, help, member)                                                                \
+	if (!r)                                                                                    \
+		r = head(out, #name, #type, help);                                                 \
+	if (!r)                                                                                    \
 		r = buf_printf(out, "postern_" #name " %.17g\n", (double)s.member);
 	METRICS(X)
 #undef X
@@ -144,7 +159,9 @@ int health_check(const struct ops_context *ctx, char *why, size_t why_max)
 
 	queue_stats(ctx->queue, &s);
 	if (s.full) {
-		snprintf(why, why_max, "the queue is full (%llu of %llu bytes): new mail is refused with 452; free disk space or raise queue max_size",
+		snprintf(why, why_max,
+			"the queue is full (%llu of %llu bytes): new mail is refused with 452; "
+			"free disk space or raise queue max_size",
 			(unsigned long long)s.bytes_used, (unsigned long long)s.bytes_max);
 		return 1;
 	}

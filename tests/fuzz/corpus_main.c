@@ -1,4 +1,5 @@
-/* Runs a fuzz target once over each file of a corpus directory: yesterday's finds are today's tests. */
+/* Runs a fuzz target once over each file of a corpus directory: yesterday's finds are today's
+ * tests. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

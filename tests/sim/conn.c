@@ -12,7 +12,8 @@
 
 #include "postern/must.h"
 
-#define LINGER_US 2000000
+#define LINGER_US  2000000
+#define OUT_MAX	   (4 << 20)
 #define IDLE_CONNS 256
 
 static void conn_arm(struct conn *c);
@@ -106,7 +107,7 @@ static void conn_push(struct conn *c)
 			c->abort = true;
 		buf_reset(&c->reply);
 	}
-	if (c->closing && c->ssl && !c->abort && SSL_is_init_finished(c->ssl))
+	if (c->closing && c->ssl && !c->abort && !c->no_goodbye && SSL_is_init_finished(c->ssl))
 		SSL_shutdown(c->ssl);
 	seal_segment(c);
 	c->started = true;
@@ -250,7 +251,7 @@ static void sent(struct conn *c, size_t n)
 static void conn_flush(struct conn *c)
 {
 	ssize_t n = write_due(c);
-	bool blocked = false;
+	bool blocked = false, listens;
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		conn_free(c);
@@ -280,8 +281,10 @@ static void conn_flush(struct conn *c)
 		conn_reset(c);
 		return;
 	}
-	want_events(c, EPOLLRDHUP | (blocked ? EPOLLOUT : 0U) |
-			       (c->hold_until || c->stalled || c->trickle_us || c->closing ? 0U : EPOLLIN));
+	/* who asks without reading the replies is not read either */
+	listens = !c->hold_until && !c->stalled && !c->trickle_us && !c->closing &&
+		  buf_size(&c->out) < OUT_MAX;
+	want_events(c, EPOLLRDHUP | (blocked ? EPOLLOUT : 0U) | (listens ? EPOLLIN : 0U));
 	conn_arm(c);
 }
 
@@ -305,11 +308,13 @@ static void conn_arm(struct conn *c)
 		arm_at(&due, c->seg[0].due > now ? c->seg[0].due : now + 1000);
 	if (c->hold_until)
 		arm_at(&due, c->hold_until);
-	if (!c->stalled && !c->closing) {
+	if (!c->stalled && !c->closing && !c->hold_until) {
 		uint64_t age = sim_time(c->loop) - c->opened_sim;
 
-		if (c->cluster->session_us)
-			arm_at(&due, now + (age < c->cluster->session_us ? c->cluster->session_us - age : 0));
+		if (c->cluster->session_us && !c->tls_broken)
+			arm_at(&due,
+				now + (age < c->cluster->session_us ? c->cluster->session_us - age
+								    : 0));
 		if (c->cluster->idle_us)
 			arm_at(&due, c->last_input + c->cluster->idle_us);
 	}
@@ -492,8 +497,14 @@ static struct conn *conn_new(struct loop *lp)
 	}
 	lp->idle = c->next;
 	lp->nidle--;
-	old = (struct conn){ .out = c->out, .reply = c->reply, .held = c->held, .body = c->body,
-		.rcpt_text = c->rcpt_text, .rcpts = c->rcpts, .rcpts_cap = c->rcpts_cap, .md = c->md };
+	old = (struct conn){ .out = c->out,
+		.reply = c->reply,
+		.held = c->held,
+		.body = c->body,
+		.rcpt_text = c->rcpt_text,
+		.rcpts = c->rcpts,
+		.rcpts_cap = c->rcpts_cap,
+		.md = c->md };
 	*c = old;
 	buf_reset(&c->out);
 	buf_reset(&c->reply);
@@ -510,7 +521,8 @@ void conn_accept(struct loop *lp, struct io *io, uint32_t events)
 	struct sim *s = lp->sim;
 	struct sockaddr_in sin;
 	socklen_t len = sizeof(sin);
-	int one = 1, fd = accept4(io->fd, (struct sockaddr *)&sin, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int one = 1,
+	    fd = accept4(io->fd, (struct sockaddr *)&sin, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	struct conn *c;
 	struct loop *to;
 
@@ -541,7 +553,8 @@ void conn_accept(struct loop *lp, struct io *io, uint32_t events)
 		c->next->prev = &c->next;
 	to->conns = c;
 	c->epoll_events = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
-	io_add(to, &c->io, c->epoll_events); /* writable at once: that starts it, in its own thread */
+	io_add(to, &c->io,
+		c->epoll_events); /* writable at once: that starts it, in its own thread */
 	sim_unlock(s);
 }
 

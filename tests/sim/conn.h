@@ -1,15 +1,24 @@
-/* One SMTP connection: transport (conn.c) and session (smtp*.c) in one struct. Owned by its loop. */
+/* One SMTP connection: transport (conn.c) and session (smtp*.c) in one struct. Owned by its loop.
+ */
 #pragma once
 
 #include "sim.h"
 
-enum smtp_state { ST_CONNECT, ST_COMMAND, ST_DATA, ST_BDAT, ST_AUTH_LOGIN, ST_AUTH_PASS, ST_AUTH_PLAIN };
+enum smtp_state {
+	ST_CONNECT,
+	ST_COMMAND,
+	ST_DATA,
+	ST_BDAT,
+	ST_AUTH_LOGIN,
+	ST_AUTH_PASS,
+	ST_AUTH_PLAIN
+};
 enum data_state { DS_BOL, DS_DOT, DS_DOTCR, DS_LINE };
 enum resume { RESUME_NONE, RESUME_CONNECT, RESUME_LINE, RESUME_EOD };
 
 #define LINE_MAX_BYTES 8192
-#define SEGMENTS 16
-#define ID_MAX 160
+#define SEGMENTS       16
+#define ID_MAX	       160
 
 struct rcpt {
 	uint32_t at, params; /* offsets in rcpt_text */
@@ -42,7 +51,8 @@ struct conn {
 	struct buf held; /* input that waits for the end of a delay */
 	uint64_t hold_until, trickle_us, trickle_next, linger_until;
 	uint32_t epoll_events;
-	bool started, counted, peer_gone, closing, abort, stalled, dead, linger, flushed, tls_broken;
+	bool started, counted, peer_gone, closing, abort, stalled, dead, linger, flushed,
+		no_goodbye, tls_broken;
 	enum tls_mode tls_next; /* mode after the 220 to STARTTLS */
 	bool tls_begin, tls_drop;
 
@@ -91,7 +101,8 @@ BIO_METHOD *conn_bio_method(void);
 
 /* smtp.c: both under the lock. */
 void smtp_connect(struct conn *c);
-size_t smtp_input(struct conn *c, const char *p, size_t n); /* consumed; less only when held or closing */
+size_t smtp_input(
+	struct conn *c, const char *p, size_t n); /* consumed; less only when held or closing */
 void smtp_resume(struct conn *c);
 void smtp_end(struct conn *c); /* the connection is gone */
 void smtp_tls_started(struct conn *c);
@@ -110,7 +121,7 @@ size_t bdat_feed(struct conn *c, const char *p, size_t n);
 void smtp_eod(struct conn *c);
 
 /* reply.c */
-void reply(struct conn *c, const char *text);      /* whole lines with CRLF, as they are */
+void reply(struct conn *c, const char *text);	   /* whole lines with CRLF, as they are */
 void reply_tail(struct conn *c, const char *text); /* without CRLF; the cluster's tail is added */
 /* A template: placeholders, lines split at \n, codes filled in. */
 void reply_template(struct conn *c, const char *tmpl, const char *rcpt);
@@ -120,7 +131,8 @@ void reply_queued(struct conn *c);
 const char *host_domain(const struct conn *c);
 
 /* rules.c */
-/* Is there a rule or limit for this moment? true: it has been carried out and the normal course is off. */
+/* Is there a rule or limit for this moment? true: it has been carried out and the normal course is
+ * off. */
 bool rules_apply(struct conn *c, enum phase ph, const char *rcpt);
 void limits_opened(struct conn *c);
 void limits_closed(struct conn *c);

@@ -12,10 +12,10 @@
 #include "postern/text.h"
 #include "report.h"
 
-#define CLIENTS_MAX 256
-#define COMMAND_MAX (64 * 1024)
-#define PAYLOAD_MAX (16 * 1024 * 1024)
-#define OUT_CHUNK (256 * 1024)
+#define CLIENTS_MAX    256
+#define COMMAND_MAX    (64 * 1024)
+#define PAYLOAD_MAX    (16 * 1024 * 1024)
+#define OUT_CHUNK      (256 * 1024)
 #define CONDITIONS_MAX 8
 
 struct condition {
@@ -118,8 +118,9 @@ static void wait_end(struct client *k, bool ok)
 	k->ctl->nwaiting--;
 	put_fmt(&k->out, "{\"ok\":%s", ok ? "true" : "false");
 	for (unsigned i = 0; i < k->nconds; i++) {
-		uint64_t v = strcmp(k->cond[i].key, "open") == 0 ? s->ledger.connections - s->ledger.closed :
-								  counter_of(s, k->cond[i].key);
+		uint64_t v = strcmp(k->cond[i].key, "open") == 0
+				     ? s->ledger.connections - s->ledger.closed
+				     : counter_of(s, k->cond[i].key);
 
 		PUT_LIT(&k->out, ",");
 		put_json(&k->out, k->cond[i].key);
@@ -148,7 +149,8 @@ static void do_wait(struct client *k, char *args)
 			continue;
 		}
 		if (k->nconds == CONDITIONS_MAX ||
-			(strcmp(word, "open") != 0 && counter_of(k->ctl->sim, word) == UINT64_MAX)) {
+			(strcmp(word, "open") != 0 &&
+				counter_of(k->ctl->sim, word) == UINT64_MAX)) {
 			say_error(k, "wait: unknown counter, or too many of them");
 			return;
 		}
@@ -209,7 +211,8 @@ static void do_rule(struct client *k, char *args, const char *payload)
 
 		if (first)
 			name += name[5] ? 6 : 5;
-		say_result(k, scenario_add_rules(s->sc, payload ? payload : name, first, &errors), &errors);
+		say_result(k, scenario_add_rules(s->sc, payload ? payload : name, first, &errors),
+			&errors);
 	} else if (!(r = scenario_rule(s->sc, name))) {
 		say_error(k, "no such rule, or not rule add|remove|enable|disable NAME");
 	} else if (strcmp(args, "remove") == 0) {
@@ -259,8 +262,8 @@ static void do_delivered(struct client *k, char *args)
 	if (rcpt)
 		*rcpt++ = '\0';
 	put_fmt(&k->out, "{\"count\":%u}\n",
-		rcpt ? tally_get(&l->deliveries, delivery_key(args, rcpt)) :
-		       tally_get(&l->messages, hash_str(args)));
+		rcpt ? tally_get(&l->deliveries, delivery_key(args, rcpt))
+		     : tally_get(&l->messages, hash_str(args)));
 }
 
 static void do_peaks(struct client *k, const char *args)

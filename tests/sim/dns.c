@@ -9,10 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define QUERY_MAX 4096
-#define TCP_MAX 1024
+#define QUERY_MAX   4096
+#define TCP_MAX	    1024
 #define TCP_IDLE_US 10000000
-#define LATE_MAX 65536
+#define LATE_MAX    65536
 
 struct tcp_conn {
 	struct io io;
@@ -59,7 +59,8 @@ static void on_late(struct loop *lp, struct timer *timer)
 	struct late *l = (struct late *)(void *)timer;
 
 	if (!l->conn) {
-		sendto(l->dns->udp.fd, l->bytes, l->n, MSG_NOSIGNAL, (struct sockaddr *)&l->to, sizeof(l->to));
+		sendto(l->dns->udp.fd, l->bytes, l->n, MSG_NOSIGNAL, (struct sockaddr *)&l->to,
+			sizeof(l->to));
 	} else if (!l->conn->dead) {
 		put(&l->conn->out, l->bytes, l->n);
 		l->conn->late--;
@@ -68,8 +69,8 @@ static void on_late(struct loop *lp, struct timer *timer)
 	late_free(l);
 }
 
-static void send_late(struct dns_server *d, const struct sockaddr_in *to, struct tcp_conn *conn, const void *p,
-	size_t n, uint64_t delay)
+static void send_late(struct dns_server *d, const struct sockaddr_in *to, struct tcp_conn *conn,
+	const void *p, size_t n, uint64_t delay)
 {
 	struct late *l;
 
@@ -127,7 +128,8 @@ static void on_udp(struct loop *lp, struct io *io, uint32_t events)
 
 	for (int i = 0; i < 64; i++) {
 		socklen_t len = sizeof(from);
-		ssize_t n = recvfrom(io->fd, query, sizeof(query), 0, (struct sockaddr *)&from, &len);
+		ssize_t n =
+			recvfrom(io->fd, query, sizeof(query), 0, (struct sockaddr *)&from, &len);
 
 		if (n < 0)
 			break;
@@ -228,7 +230,8 @@ static void on_tcp(struct loop *lp, struct io *io, uint32_t events)
 
 static void on_tcp_idle(struct loop *lp, struct timer *timer)
 {
-	struct tcp_conn *t = (struct tcp_conn *)(void *)((char *)timer - offsetof(struct tcp_conn, timer));
+	struct tcp_conn *t =
+		(struct tcp_conn *)(void *)((char *)timer - offsetof(struct tcp_conn, timer));
 
 	if (t->late)
 		timer_set(lp, timer, lp->now + TCP_IDLE_US);
@@ -270,7 +273,8 @@ int dns_start(struct sim *s, const char *address, char **text)
 	char *again = NULL;
 	int udp = -1, tcp = -1, size = 4 << 20;
 
-	/* UDP and TCP on the same port: with a port of the kernel's choice, until one is free for both */
+	/* UDP and TCP on the same port: with a port of the kernel's choice, until one is free for
+	 * both */
 	for (int i = 0; i < 50 && tcp < 0; i++) {
 		udp = socket_listen(address, SOCK_DGRAM, text);
 		if (udp < 0)

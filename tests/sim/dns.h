@@ -3,13 +3,23 @@
 
 #include "sim.h"
 
-enum { TYPE_A = 1, TYPE_NS = 2, TYPE_CNAME = 5, TYPE_SOA = 6, TYPE_PTR = 12, TYPE_MX = 15, TYPE_TXT = 16,
-	TYPE_AAAA = 28, TYPE_OPT = 41, TYPE_TLSA = 52 };
+enum {
+	TYPE_A = 1,
+	TYPE_NS = 2,
+	TYPE_CNAME = 5,
+	TYPE_SOA = 6,
+	TYPE_PTR = 12,
+	TYPE_MX = 15,
+	TYPE_TXT = 16,
+	TYPE_AAAA = 28,
+	TYPE_OPT = 41,
+	TYPE_TLSA = 52
+};
 enum { RC_OK = 0, RC_FORMERR = 1, RC_SERVFAIL = 2, RC_NXDOMAIN = 3, RC_NOTIMP = 4, RC_REFUSED = 5 };
 
 struct question {
 	char name[NAME_MAX_TEXT]; /* lower case, without the last dot */
-	size_t n, wire_end;       /* of the question section in the query */
+	size_t n, wire_end;	  /* of the question section in the query */
 	uint16_t id, flags, type, klass, udp_size;
 	bool edns;
 };
@@ -24,14 +34,16 @@ struct answer {
 /* 0; -1: not even a reply is possible; else an rcode to answer with. */
 int dns_parse(const uint8_t *p, size_t n, struct question *q);
 /* owner NULL: the name asked for. */
-void dns_put_rr(struct answer *a, const char *owner, uint16_t type, uint32_t ttl, const void *rdata, size_t n);
+void dns_put_rr(struct answer *a, const char *owner, uint16_t type, uint32_t ttl, const void *rdata,
+	size_t n);
 size_t dns_put_name(uint8_t *out, const char *name); /* at most 256 bytes */
-void dns_put_host(struct answer *a, const char *owner, uint16_t type, uint32_t ttl, int preference, const char *target);
+void dns_put_host(struct answer *a, const char *owner, uint16_t type, uint32_t ttl, int preference,
+	const char *target);
 /* The whole message; truncated where it does not fit into max. */
-void dns_message(const struct sim *s, const struct question *q, const uint8_t *query, const struct answer *a,
-	size_t max, bool truncate, struct buf *out);
+void dns_message(const struct sim *s, const struct question *q, const uint8_t *query,
+	const struct answer *a, size_t max, bool truncate, struct buf *out);
 
 /* Under the lock. false: no reply at all. */
-bool dns_answer(struct sim *s, const struct question *q, bool tcp, const uint8_t *query, struct buf *out,
-	uint64_t *delay_us);
+bool dns_answer(struct sim *s, const struct question *q, bool tcp, const uint8_t *query,
+	struct buf *out, uint64_t *delay_us);
 const char *dns_type_name(uint16_t type, char out[12]);

@@ -11,7 +11,8 @@
 
 static void put_a(struct answer *a, const char *owner, uint32_t ip, uint32_t ttl)
 {
-	uint8_t rdata[4] = { (uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8), (uint8_t)ip };
+	uint8_t rdata[4] = { (uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8),
+		(uint8_t)ip };
 
 	dns_put_rr(a, owner, TYPE_A, ttl, rdata, 4);
 }
@@ -24,9 +25,10 @@ static void put_aaaa(struct answer *a, const char *owner, const char *text, uint
 		dns_put_rr(a, owner, TYPE_AAAA, ttl, rdata, 16);
 }
 
-/* A few of the domain's addresses at the cluster, others each time, as Microsoft's do within seconds. */
-static void put_addresses(struct sim *s, struct answer *a, const struct tenant *t, const struct cluster *c,
-	const char *domain, const char *owner, uint16_t type)
+/* A few of the domain's addresses at the cluster, others each time, as Microsoft's do within
+ * seconds. */
+static void put_addresses(struct sim *s, struct answer *a, const struct tenant *t,
+	const struct cluster *c, const char *domain, const char *owner, uint16_t type)
 {
 	uint32_t ttl = t->ttl ? t->ttl : c->ttl, answers = t->answers ? t->answers : c->answers;
 	size_t start, k = tenant_hosts(t, c, domain, &start), turn;
@@ -59,8 +61,8 @@ static void mx_text(const struct mx_name *mx, const char *domain, char out[2 * N
 	snprintf(out, 2 * NAME_MAX_TEXT, "%s%s%s", mx->prefix, middle, mx->suffix);
 }
 
-static void answer_domain(struct sim *s, const struct question *q, struct answer *a, const struct tenant *t,
-	uint32_t index, const char *domain, const char *owner)
+static void answer_domain(struct sim *s, const struct question *q, struct answer *a,
+	const struct tenant *t, uint32_t index, const char *domain, const char *owner)
 {
 	const struct cluster *c = tenant_cluster(t, index);
 	char name[2 * NAME_MAX_TEXT];
@@ -86,8 +88,8 @@ static void answer_domain(struct sim *s, const struct question *q, struct answer
 }
 
 /* The tenant's own name, or what its name is an alias of. */
-static bool answer_tenant(struct sim *s, const struct question *q, struct answer *a, enum dns_mode *mode,
-	uint64_t *delay)
+static bool answer_tenant(struct sim *s, const struct question *q, struct answer *a,
+	enum dns_mode *mode, uint64_t *delay)
 {
 	char domain[NAME_MAX_TEXT];
 	const char *name = q->name;
@@ -118,12 +120,13 @@ static bool answer_tenant(struct sim *s, const struct question *q, struct answer
 }
 
 /* Is q an MX host of this tenant? Which domain's, then. */
-static bool mx_host_of(const struct tenant *t, const struct mx_name *mx, const char *q, size_t n, uint32_t *index,
-	char domain[NAME_MAX_TEXT])
+static bool mx_host_of(const struct tenant *t, const struct mx_name *mx, const char *q, size_t n,
+	uint32_t *index, char domain[NAME_MAX_TEXT])
 {
 	size_t np = strlen(mx->prefix), ns = strlen(mx->suffix), fixed;
 
-	if (n < np + ns || memcmp(q, mx->prefix, np) != 0 || memcmp(q + n - ns, mx->suffix, ns) != 0)
+	if (n < np + ns || memcmp(q, mx->prefix, np) != 0 ||
+		memcmp(q + n - ns, mx->suffix, ns) != 0)
 		return false;
 	if (mx->kind == MX_FIXED) {
 		*index = 0;
@@ -139,8 +142,8 @@ static bool mx_host_of(const struct tenant *t, const struct mx_name *mx, const c
 	return true;
 }
 
-static void answer_mx_host(struct sim *s, const struct question *q, struct answer *a, const struct tenant *t,
-	const struct mx_name *mx, uint32_t index, const char *domain)
+static void answer_mx_host(struct sim *s, const struct question *q, struct answer *a,
+	const struct tenant *t, const struct mx_name *mx, uint32_t index, const char *domain)
 {
 	const struct cluster *c = mx->cluster ? mx->cluster : tenant_cluster(t, index);
 	char alias[NAME_MAX_TEXT + sizeof(ALIAS)];
@@ -210,18 +213,23 @@ static bool answer_ptr(struct sim *s, const struct question *q, struct answer *a
 	char name[256];
 	int at = 0;
 
-	if (sscanf(q->name, "%3u.%3u.%3u.%3u.in-addr.arpa%n", &b[3], &b[2], &b[1], &b[0], &at) != 4 ||
+	if (sscanf(q->name, "%3u.%3u.%3u.%3u.in-addr.arpa%n", &b[3], &b[2], &b[1], &b[0], &at) !=
+			4 ||
 		!at || q->name[at])
 		return false;
-	h = scenario_host(s->sc, b[0] << 24 | (b[1] & 255) << 16 | (b[2] & 255) << 8 | (b[3] & 255));
+	h = scenario_host(
+		s->sc, b[0] << 24 | (b[1] & 255) << 16 | (b[2] & 255) << 8 | (b[3] & 255));
 	if (!h || q->type != TYPE_PTR)
 		return h != NULL;
 	if (h->cluster->form == FORM_OLD)
-		snprintf(name, sizeof(name), "mail-%s%s%05u.inbound.protection.outlook.com", h->cluster->site,
-			h->cluster->name, h->ip & 255);
+		snprintf(name, sizeof(name), "mail-%s%s%05u.inbound.protection.outlook.com",
+			h->cluster->site, h->cluster->name, h->ip & 255);
 	else if (h->cluster->form == FORM_NEW)
-		snprintf(name, sizeof(name), "mail-%s%scu%03u%02u.inbound.protection.outlook.com", h->cluster->site,
-			strlen(h->cluster->forest) > 4 ? h->cluster->forest + strlen(h->cluster->forest) - 4 : "pr01",
+		snprintf(name, sizeof(name), "mail-%s%scu%03u%02u.inbound.protection.outlook.com",
+			h->cluster->site,
+			strlen(h->cluster->forest) > 4
+				? h->cluster->forest + strlen(h->cluster->forest) - 4
+				: "pr01",
 			h->ip >> 8 & 255, h->ip & 255);
 	else
 		snprintf(name, sizeof(name), "%s.example.net", h->name);
@@ -252,7 +260,8 @@ static void put_record(struct answer *a, const struct record *r)
 		long pref = strtol(r->data, &end, 10);
 
 		end += strspn(end, " ");
-		dns_put_host(a, NULL, TYPE_MX, r->ttl, (int)(pref & 0xffff), strcmp(end, ".") ? end : "");
+		dns_put_host(a, NULL, TYPE_MX, r->ttl, (int)(pref & 0xffff),
+			strcmp(end, ".") ? end : "");
 		break;
 	}
 	case TYPE_TXT:
@@ -277,7 +286,8 @@ static void put_record(struct answer *a, const struct record *r)
 		rdata[n++] = (uint8_t)u;
 		rdata[n++] = (uint8_t)s;
 		rdata[n++] = (uint8_t)m;
-		for (const char *p = r->data + at; sscanf(p, "%2x", &byte) == 1 && p[1] && n < sizeof(rdata); p += 2)
+		for (const char *p = r->data + at;
+			sscanf(p, "%2x", &byte) == 1 && p[1] && n < sizeof(rdata); p += 2)
 			rdata[n++] = (uint8_t)byte;
 		dns_put_rr(a, NULL, TYPE_TLSA, r->ttl, rdata, n);
 		break;
@@ -349,8 +359,8 @@ static int rcode_of(enum dns_mode m, int normal)
 	return m == DNS_FORMERR ? RC_FORMERR : normal;
 }
 
-bool dns_answer(struct sim *s, const struct question *q, bool tcp, const uint8_t *query, struct buf *out,
-	uint64_t *delay)
+bool dns_answer(struct sim *s, const struct question *q, bool tcp, const uint8_t *query,
+	struct buf *out, uint64_t *delay)
 {
 	struct dns_rule *d = incident(s, q);
 	struct answer a = { .ttl = 60 };
@@ -377,7 +387,8 @@ bool dns_answer(struct sim *s, const struct question *q, bool tcp, const uint8_t
 	} else if (mode == DNS_GARBAGE) {
 		put_garbage(s, q, out);
 	} else {
-		dns_message(s, q, query, &a, tcp ? 65535 : q->udp_size, !tcp && mode == DNS_TRUNCATED, out);
+		dns_message(s, q, query, &a, tcp ? 65535 : q->udp_size,
+			!tcp && mode == DNS_TRUNCATED, out);
 	}
 	buf_deinit(&a.b);
 	return send;

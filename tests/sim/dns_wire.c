@@ -20,9 +20,9 @@ const char *dns_type_name(uint16_t type, char out[12])
 	static const struct {
 		uint16_t type;
 		const char *name;
-	} names[] = { { TYPE_A, "A" }, { TYPE_NS, "NS" }, { TYPE_CNAME, "CNAME" }, { TYPE_SOA, "SOA" },
-		{ TYPE_PTR, "PTR" }, { TYPE_MX, "MX" }, { TYPE_TXT, "TXT" }, { TYPE_AAAA, "AAAA" },
-		{ TYPE_TLSA, "TLSA" } };
+	} names[] = { { TYPE_A, "A" }, { TYPE_NS, "NS" }, { TYPE_CNAME, "CNAME" },
+		{ TYPE_SOA, "SOA" }, { TYPE_PTR, "PTR" }, { TYPE_MX, "MX" }, { TYPE_TXT, "TXT" },
+		{ TYPE_AAAA, "AAAA" }, { TYPE_TLSA, "TLSA" } };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (names[i].type == type)
@@ -76,7 +76,8 @@ int dns_parse(const uint8_t *p, size_t n, struct question *q)
 	q->klass = get16(p + 14 + k);
 	q->wire_end = 16 + k;
 	/* OPT with the root as its owner, first of the additional section */
-	if (get16(p + 10) && n >= q->wire_end + 11 && !p[q->wire_end] && get16(p + q->wire_end + 1) == TYPE_OPT) {
+	if (get16(p + 10) && n >= q->wire_end + 11 && !p[q->wire_end] &&
+		get16(p + q->wire_end + 1) == TYPE_OPT) {
 		q->edns = true;
 		q->udp_size = get16(p + q->wire_end + 3);
 		if (q->udp_size < 512)
@@ -104,7 +105,8 @@ size_t dns_put_name(uint8_t *out, const char *name)
 	return n;
 }
 
-void dns_put_rr(struct answer *a, const char *owner, uint16_t type, uint32_t ttl, const void *rdata, size_t n)
+void dns_put_rr(struct answer *a, const char *owner, uint16_t type, uint32_t ttl, const void *rdata,
+	size_t n)
 {
 	uint8_t head[10], name[256];
 
@@ -123,7 +125,8 @@ void dns_put_rr(struct answer *a, const char *owner, uint16_t type, uint32_t ttl
 	a->count++;
 }
 
-void dns_put_host(struct answer *a, const char *owner, uint16_t type, uint32_t ttl, int preference, const char *target)
+void dns_put_host(struct answer *a, const char *owner, uint16_t type, uint32_t ttl, int preference,
+	const char *target)
 {
 	uint8_t rdata[2 + 256];
 	size_t n = 0;
@@ -149,20 +152,21 @@ static void put_soa(struct answer *a, uint32_t ttl)
 	dns_put_rr(a, NULL, TYPE_SOA, ttl, rdata, n + 20);
 }
 
-void dns_message(const struct sim *s, const struct question *q, const uint8_t *query, const struct answer *a,
-	size_t max, bool truncate, struct buf *out)
+void dns_message(const struct sim *s, const struct question *q, const uint8_t *query,
+	const struct answer *a, size_t max, bool truncate, struct buf *out)
 {
 	static const uint8_t opt[11] = { 0, 0, TYPE_OPT, 0x10, 0, 0, 0, 0, 0, 0, 0 };
 	struct answer soa = { 0 };
 	uint8_t head[12] = { 0 };
-	bool edns = q->edns && s->sc->edns, negative = !a->count && q->wire_end &&
-		(a->rcode == RC_OK || a->rcode == RC_NXDOMAIN);
+	bool edns = q->edns && s->sc->edns,
+	     negative = !a->count && q->wire_end && (a->rcode == RC_OK || a->rcode == RC_NXDOMAIN);
 	size_t n;
 
 	buf_init(&soa.b, 0);
 	if (negative)
 		put_soa(&soa, a->ttl);
-	n = 12 + (q->wire_end ? q->wire_end - 12 : 0) + a->b.len + soa.b.len + (edns ? sizeof(opt) : 0);
+	n = 12 + (q->wire_end ? q->wire_end - 12 : 0) + a->b.len + soa.b.len +
+	    (edns ? sizeof(opt) : 0);
 	truncate |= n > max;
 	put16(head, q->id);
 	put16(head + 2, 0x8480U | (q->flags & 0x0100U) | (truncate ? 0x0200U : 0) |

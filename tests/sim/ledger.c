@@ -106,8 +106,13 @@ static void forget(struct ledger *l)
 
 void ledger_reset(struct ledger *l)
 {
-	struct ledger kept = { .detail = l->detail, .detail_max = l->detail_max, .names = l->names,
-		.name = l->name, .nnames = l->nnames, .gauge_at = l->gauge_at, .gauges = l->gauges,
+	struct ledger kept = { .detail = l->detail,
+		.detail_max = l->detail_max,
+		.names = l->names,
+		.name = l->name,
+		.nnames = l->nnames,
+		.gauge_at = l->gauge_at,
+		.gauges = l->gauges,
 		.ngauges = l->ngauges };
 
 	forget(l);
@@ -159,7 +164,8 @@ struct gauge *ledger_gauge(struct ledger *l, enum gauge_kind kind, uint32_t sour
 	g->kind = kind;
 	g->cluster = name >= 0 ? l->name[name] : NULL;
 	if (source)
-		snprintf(g->source, sizeof(g->source), kind == G_SUBNET ? "%s/24" : "%s", ip_text(ip, source));
+		snprintf(g->source, sizeof(g->source), kind == G_SUBNET ? "%s/24" : "%s",
+			ip_text(ip, source));
 	l->gauges = xrealloc(l->gauges, (l->ngauges + 1) * sizeof(struct gauge *));
 	l->gauges[l->ngauges++] = g;
 	*at = l->ngauges;
@@ -190,8 +196,10 @@ void ledger_opened(struct ledger *l, struct conn *c)
 /* An event's line, begun with what all have in common. */
 static bool event_begin(struct ledger *l, struct conn *c, enum event_kind kind, struct buf *b)
 {
-	static const char *const names[] = { [EV_DELIVERED] = "delivered", [EV_REFUSED] = "refused",
-		[EV_VIOLATION] = "violation", [EV_CLOSED] = "closed" };
+	static const char *const names[] = { [EV_DELIVERED] = "delivered",
+		[EV_REFUSED] = "refused",
+		[EV_VIOLATION] = "violation",
+		[EV_CLOSED] = "closed" };
 	char ip[IP_TEXT];
 
 	if (!l->detail)
@@ -201,11 +209,13 @@ static bool event_begin(struct ledger *l, struct conn *c, enum event_kind kind, 
 		return false;
 	}
 	buf_init(b, 0);
-	put_fmt(b, "{\"n\":%zu,\"kind\":\"%s\",\"time\":%.6f,\"session\":%llu,\"source\":\"%s\",\"port\":%u,", l->nevents,
-		names[kind], (double)sim_time(c->loop) / 1e6, (unsigned long long)c->session,
-		ip_text(ip, c->peer_ip), c->peer_port);
-	put_fmt(b, "\"host\":\"%s\",\"front_end\":\"%s%s\",\"cluster\":", ip_text(ip, c->host->ip), c->host->name,
-		host_domain(c));
+	put_fmt(b,
+		"{\"n\":%zu,\"kind\":\"%s\",\"time\":%.6f,\"session\":%llu,\"source\":\"%s\","
+		"\"port\":%u,",
+		l->nevents, names[kind], (double)sim_time(c->loop) / 1e6,
+		(unsigned long long)c->session, ip_text(ip, c->peer_ip), c->peer_port);
+	put_fmt(b, "\"host\":\"%s\",\"front_end\":\"%s%s\",\"cluster\":", ip_text(ip, c->host->ip),
+		c->host->name, host_domain(c));
 	put_json(b, c->cluster->name);
 	PUT_LIT(b, ",\"forest\":");
 	put_json(b, c->cluster->forest);
@@ -245,8 +255,8 @@ void ledger_closed(struct ledger *l, struct conn *c)
 			g->messages_max = c->messages;
 	}
 	if (event_begin(l, c, EV_CLOSED, &b)) {
-		put_fmt(&b, ",\"messages\":%u,\"flights\":%u,\"life\":%.6f", c->messages, c->flights,
-			(double)(sim_time(c->loop) - c->opened_sim) / 1e6);
+		put_fmt(&b, ",\"messages\":%u,\"flights\":%u,\"life\":%.6f", c->messages,
+			c->flights, (double)(sim_time(c->loop) - c->opened_sim) / 1e6);
 		event_end(l, EV_CLOSED, &b);
 	}
 }
@@ -311,7 +321,8 @@ void ledger_accept(struct ledger *l, struct conn *c)
 		unsigned count = 1;
 
 		if (*id) {
-			count = tally_add(&l->deliveries, delivery_key(id, c->rcpt_text.p + c->rcpts[i].at));
+			count = tally_add(
+				&l->deliveries, delivery_key(id, c->rcpt_text.p + c->rcpts[i].at));
 			if (count > 1)
 				l->duplicates++;
 		}
@@ -332,7 +343,8 @@ static struct refusal *refusal_of(struct ledger *l, const char *by, enum phase p
 	return &l->refusals[l->nrefusals++];
 }
 
-void ledger_refuse(struct ledger *l, struct conn *c, const char *by, enum phase ph, const char *text, size_t n)
+void ledger_refuse(
+	struct ledger *l, struct conn *c, const char *by, enum phase ph, const char *text, size_t n)
 {
 	struct buf b;
 	char line[512];
@@ -372,7 +384,8 @@ static void violation_count(struct ledger *l, const char *kind)
 		}
 	}
 	l->violations = xrealloc(l->violations, (l->nviolations + 1) * sizeof(*l->violations));
-	l->violations[l->nviolations++] = (struct violation_kind){ .kind = xstrdup(kind), .count = 1 };
+	l->violations[l->nviolations++] =
+		(struct violation_kind){ .kind = xstrdup(kind), .count = 1 };
 }
 
 static void put_violation(struct buf *b, struct conn *c, const char *kind, const char *text)
@@ -383,18 +396,21 @@ static void put_violation(struct buf *b, struct conn *c, const char *kind, const
 	put_json(b, text);
 }
 
-void ledger_violation(struct ledger *l, struct conn *c, const char *kind, const char *text, size_t n)
+void ledger_violation(
+	struct ledger *l, struct conn *c, const char *kind, const char *text, size_t n)
 {
 	char line[200], ip[IP_TEXT];
 	struct buf b;
 
 	violation_count(l, kind);
-	snprintf(line, sizeof(line), "%.*s", n < sizeof(line) ? (int)n : (int)sizeof(line) - 1, text);
+	snprintf(line, sizeof(line), "%.*s", n < sizeof(line) ? (int)n : (int)sizeof(line) - 1,
+		text);
 	if (l->nsamples < SAMPLES_MAX) {
 		buf_init(&b, 0);
 		PUT_LIT(&b, "{");
 		put_violation(&b, c, kind, line);
-		put_fmt(&b, ",\"source\":\"%s\",\"session\":%llu,\"cluster\":", ip_text(ip, c->peer_ip),
+		put_fmt(&b,
+			",\"source\":\"%s\",\"session\":%llu,\"cluster\":", ip_text(ip, c->peer_ip),
 			(unsigned long long)c->session);
 		put_json(&b, c->cluster->name);
 		PUT_LIT(&b, "}");

@@ -1,5 +1,5 @@
-/* What the simulated receiver saw: deliveries, refusals, connections as it counts them, violations of
- * the protocol. Guarded by the simulator's lock. */
+/* What the simulated receiver saw: deliveries, refusals, connections as it counts them, violations
+ * of the protocol. Guarded by the simulator's lock. */
 #pragma once
 
 #include "scenario.h"
@@ -13,7 +13,8 @@ struct gauge {
 	char source[24];     /* address or subnet; empty: all */
 	const char *cluster; /* or forest; NULL: all */
 	uint32_t now, peak;
-	uint64_t opened, mails, messages, recipients, refused, echoes, bytes, wrong_region, flights, tls, resumed;
+	uint64_t opened, mails, messages, recipients, refused, echoes, bytes, wrong_region, flights,
+		tls, resumed;
 	uint32_t messages_max; /* on one connection */
 };
 
@@ -41,7 +42,7 @@ struct event {
 };
 
 #define SAMPLES_MAX 200
-#define NAMES_MAX 4096
+#define NAMES_MAX   4096
 
 struct ledger {
 	bool detail;
@@ -53,8 +54,9 @@ struct ledger {
 	struct gauge **gauges;
 	size_t ngauges;
 	struct tally deliveries, messages;
-	uint64_t accepted, recipients, duplicates, bytes; /* messages, recipients, second and further copies */
-	uint64_t refused, echoes, anonymous;               /* anonymous: messages without any id */
+	uint64_t accepted, recipients, duplicates,
+		bytes;			     /* messages, recipients, second and further copies */
+	uint64_t refused, echoes, anonymous; /* anonymous: messages without any id */
 	struct refusal *refusals;
 	size_t nrefusals;
 	struct violation_kind *violations;
@@ -81,8 +83,10 @@ void ledger_opened(struct ledger *l, struct conn *c);
 void ledger_closed(struct ledger *l, struct conn *c);
 /* One accepted message, with all its recipients. */
 void ledger_accept(struct ledger *l, struct conn *c);
-void ledger_refuse(struct ledger *l, struct conn *c, const char *by, enum phase ph, const char *reply, size_t n);
+void ledger_refuse(struct ledger *l, struct conn *c, const char *by, enum phase ph,
+	const char *reply, size_t n);
 void ledger_echo(struct ledger *l, struct conn *c);
-void ledger_violation(struct ledger *l, struct conn *c, const char *kind, const char *text, size_t n);
+void ledger_violation(
+	struct ledger *l, struct conn *c, const char *kind, const char *text, size_t n);
 uint32_t tally_get(const struct tally *t, uint64_t key);
 uint64_t delivery_key(const char *id, const char *rcpt);

@@ -15,7 +15,8 @@
 
 static struct sockaddr_in sin_of(uint32_t ip, int port)
 {
-	return (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(ip),
+	return (struct sockaddr_in){ .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(ip),
 		.sin_port = htons((uint16_t)port) };
 }
 
@@ -52,7 +53,8 @@ static void fill_backlog(struct listener *li, int port)
 
 	for (size_t i = 0; i < sizeof(li->fillers) / sizeof(li->fillers[0]); i++) {
 		li->fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		if (li->fillers[i] >= 0 && connect(li->fillers[i], (struct sockaddr *)&sin, sizeof(sin)) &&
+		if (li->fillers[i] >= 0 &&
+			connect(li->fillers[i], (struct sockaddr *)&sin, sizeof(sin)) &&
 			errno != EINPROGRESS)
 			die("cannot fill the backlog: %s", strerror(errno));
 	}

@@ -34,8 +34,21 @@ static const char usage[] =
 	"SIGTERM or SIGINT ends it; the summary goes to standard output.\n"
 	"Scenario syntax and control commands: tests/sim/README.md.\n";
 
-enum { OPT_PORT = 256, OPT_DNS, OPT_CONTROL, OPT_CA, OPT_DETAIL, OPT_DETAIL_MAX, OPT_HASH, OPT_STORE, OPT_EXPECT,
-	OPT_THREADS, OPT_SEED, OPT_QUIET, OPT_HELP };
+enum {
+	OPT_PORT = 256,
+	OPT_DNS,
+	OPT_CONTROL,
+	OPT_CA,
+	OPT_DETAIL,
+	OPT_DETAIL_MAX,
+	OPT_HASH,
+	OPT_STORE,
+	OPT_EXPECT,
+	OPT_THREADS,
+	OPT_SEED,
+	OPT_QUIET,
+	OPT_HELP
+};
 
 static const struct option options[] = {
 	{ "port", required_argument, NULL, OPT_PORT },
@@ -68,8 +81,9 @@ static void parse_options(struct sim_options *o, int argc, char **argv)
 {
 	int c;
 
-	*o = (struct sim_options){ .dns = "127.0.0.1:0", .control = "127.0.0.1:0", .threads = 1,
-		.detail_max = 200000 };
+	*o = (struct sim_options){
+		.dns = "127.0.0.1:0", .control = "127.0.0.1:0", .threads = 1, .detail_max = 200000
+	};
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case OPT_PORT:
@@ -144,8 +158,8 @@ static int check(const char *path)
 {
 	struct scenario *sc = load(path);
 
-	printf("%s: %zu clusters, %zu front ends, %zu tenant patterns\n", path, sc->nclusters, sc->nby_ip,
-		sc->ntenants);
+	printf("%s: %zu clusters, %zu front ends, %zu tenant patterns\n", path, sc->nclusters,
+		sc->nby_ip, sc->ntenants);
 	scenario_unref(sc);
 	return 0;
 }
@@ -173,7 +187,8 @@ static void signals_start(struct sim *s, struct signals *sig)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	sig->sim = s;
-	sig->io = (struct io){ .fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), .fn = on_signal };
+	sig->io = (struct io){ .fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC),
+		.fn = on_signal };
 	if (sig->io.fd < 0)
 		die("signalfd: %s", strerror(errno));
 	io_add(&s->loops[0], &sig->io, EPOLLIN);
@@ -225,7 +240,8 @@ static void say_ready(struct sim *s, const char *dns, const char *control)
 	struct buf b;
 
 	buf_init(&b, 0);
-	put_fmt(&b, "{\"ready\":true,\"dns\":\"%s\",\"smtp_port\":%d,\"control\":", dns, s->smtp_port);
+	put_fmt(&b, "{\"ready\":true,\"dns\":\"%s\",\"smtp_port\":%d,\"control\":", dns,
+		s->smtp_port);
 	put_json(&b, control);
 	PUT_LIT(&b, ",\"ca_file\":");
 	put_json(&b, s->opt.ca_file);

@@ -7,7 +7,8 @@
 
 #include "util.h"
 
-bool range_find(const char *s, uint32_t *lo, uint32_t *hi, int *width, const char **begin, const char **end)
+bool range_find(
+	const char *s, uint32_t *lo, uint32_t *hi, int *width, const char **begin, const char **end)
 {
 	const char *open = strchr(s, '{'), *dots;
 	char *stop;
@@ -86,7 +87,8 @@ static bool range_value(const struct pattern *p, const char *s, size_t n, uint32
 
 	if (!n || n > 9)
 		return false;
-	if (p->width ? n < (size_t)p->width || (n > (size_t)p->width && s[0] == '0') : n > 1 && s[0] == '0')
+	if (p->width ? n < (size_t)p->width || (n > (size_t)p->width && s[0] == '0')
+		     : n > 1 && s[0] == '0')
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		if (!isdigit((unsigned char)s[i]))
@@ -99,7 +101,8 @@ static bool range_value(const struct pattern *p, const char *s, size_t n, uint32
 	return true;
 }
 
-bool pattern_match(const struct pattern *p, const char *name, size_t n, bool dashed, uint32_t *index)
+bool pattern_match(
+	const struct pattern *p, const char *name, size_t n, bool dashed, uint32_t *index)
 {
 	const char *pre = dashed ? p->dprefix : p->prefix, *suf = dashed ? p->dsuffix : p->suffix;
 	size_t np = strlen(pre), ns = strlen(suf);

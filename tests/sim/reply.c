@@ -21,7 +21,8 @@ const char *host_domain(const struct conn *c)
 {
 	if (c->cluster->form == FORM_PLAIN)
 		return ".example.net";
-	return c->cluster->consumer ? ".olc.protection.outlook.com" : ".mail.protection.outlook.com";
+	return c->cluster->consumer ? ".olc.protection.outlook.com"
+				    : ".mail.protection.outlook.com";
 }
 
 static void put_session(struct buf *b, const struct conn *c)
@@ -66,10 +67,12 @@ static void put_age(struct buf *b, struct conn *c)
 {
 	uint64_t s = (sim_time(c->loop) - c->opened_sim) / 1000000;
 
-	put_fmt(b, "%02u:%02u:%02u", (unsigned)(s / 3600), (unsigned)(s / 60 % 60), (unsigned)(s % 60));
+	put_fmt(b, "%02u:%02u:%02u", (unsigned)(s / 3600), (unsigned)(s / 60 % 60),
+		(unsigned)(s % 60));
 }
 
-static bool put_placeholder(struct buf *b, struct conn *c, const char *name, size_t n, const char *rcpt)
+static bool put_placeholder(
+	struct buf *b, struct conn *c, const char *name, size_t n, const char *rcpt)
 {
 	char ip[IP_TEXT];
 	struct slice s = { name, n };
@@ -171,8 +174,8 @@ void reply_banner(struct conn *c)
 		put_fmt(&c->reply, "220 %s%s ESMTP\r\n", c->host->name, host_domain(c));
 		return;
 	}
-	put_fmt(&c->reply, "220 %s%s Microsoft ESMTP MAIL Service ready at %s", c->host->name, host_domain(c),
-		c->loop->sim->date);
+	put_fmt(&c->reply, "220 %s%s Microsoft ESMTP MAIL Service ready at %s", c->host->name,
+		host_domain(c), c->loop->sim->date);
 	if (c->cluster->form == FORM_NEW) {
 		PUT_LIT(&c->reply, " [");
 		put_session(&c->reply, c);
@@ -223,16 +226,19 @@ void reply_ehlo(struct conn *c, bool ehlo)
 void reply_queued(struct conn *c)
 {
 	uint64_t h = hash_mix(c->session ^ (uint64_t)c->messages << 40);
-	double took = (double)(c->loop->now - c->last_input + 100000) / 1e6;
+	double took = (double)(h % 900 + 100) / 1000;
 
 	if (c->cluster->form == FORM_PLAIN) {
-		put_fmt(&c->reply, "250 2.0.0 Ok: queued as %010llX\r\n", (unsigned long long)(h & 0xffffffffffULL));
+		put_fmt(&c->reply, "250 2.0.0 Ok: queued as %010llX\r\n",
+			(unsigned long long)(h & 0xffffffffffULL));
 		return;
 	}
 	put_fmt(&c->reply,
-		"250 2.6.0 %s [InternalId=%llu, Hostname=%.3sPR0%uMB%04u.%s.prod.outlook.com] %llu bytes in "
+		"250 2.6.0 %s [InternalId=%llu, Hostname=%.3sPR0%uMB%04u.%s.prod.outlook.com] %llu "
+		"bytes in "
 		"%.3f, %.3f KB/sec Queued mail for delivery\r\n",
-		c->message_id[0] ? c->message_id : "<no-id>", (unsigned long long)(h >> 20), c->cluster->site,
-		(unsigned)(h & 7) + 1, (unsigned)(h >> 8 & 8191), c->cluster->forest, (unsigned long long)c->size,
-		took, (double)c->size / 1024 / took);
+		c->message_id[0] ? c->message_id : "<no-id>", (unsigned long long)(h >> 20),
+		c->cluster->site, (unsigned)(h & 7) + 1, (unsigned)(h >> 8 & 8191),
+		c->cluster->forest, (unsigned long long)c->size, took,
+		(double)c->size / 1024 / took);
 }

@@ -11,14 +11,17 @@ void report_gauge(struct buf *b, const struct gauge *g)
 	put_fmt(b, ",\"%s\":", g->kind == G_FOREST ? "forest" : "cluster");
 	put_json(b, g->cluster);
 	put_fmt(b,
-		",\"now\":%u,\"peak\":%u,\"opened\":%llu,\"mails\":%llu,\"messages\":%llu,\"recipients\":%llu,"
-		"\"refused\":%llu,\"echoes\":%llu,\"wrong_region\":%llu,\"bytes\":%llu,\"flights\":%llu,"
+		",\"now\":%u,\"peak\":%u,\"opened\":%llu,\"mails\":%llu,\"messages\":%llu,"
+		"\"recipients\":%llu,"
+		"\"refused\":%llu,\"echoes\":%llu,\"wrong_region\":%llu,\"bytes\":%llu,\"flights\":"
+		"%llu,"
 		"\"tls\":%llu,\"tls_resumed\":%llu,\"messages_per_connection_max\":%u}",
 		g->now, g->peak, (unsigned long long)g->opened, (unsigned long long)g->mails,
-		(unsigned long long)g->messages, (unsigned long long)g->recipients, (unsigned long long)g->refused,
-		(unsigned long long)g->echoes, (unsigned long long)g->wrong_region, (unsigned long long)g->bytes,
-		(unsigned long long)g->flights, (unsigned long long)g->tls, (unsigned long long)g->resumed,
-		g->messages_max);
+		(unsigned long long)g->messages, (unsigned long long)g->recipients,
+		(unsigned long long)g->refused, (unsigned long long)g->echoes,
+		(unsigned long long)g->wrong_region, (unsigned long long)g->bytes,
+		(unsigned long long)g->flights, (unsigned long long)g->tls,
+		(unsigned long long)g->resumed, g->messages_max);
 }
 
 void report_gauges(struct buf *b, const struct ledger *l, int kind)
@@ -62,8 +65,8 @@ static void put_dns(struct buf *b, const struct ledger *l)
 {
 	char text[12];
 
-	put_fmt(b, "{\"queries\":%llu,\"dropped\":%llu,\"types\":{", (unsigned long long)l->dns_queries,
-		(unsigned long long)l->dns_dropped);
+	put_fmt(b, "{\"queries\":%llu,\"dropped\":%llu,\"types\":{",
+		(unsigned long long)l->dns_queries, (unsigned long long)l->dns_dropped);
 	for (uint16_t i = 0, n = 0; i < 64; i++) {
 		if (l->dns_by_type[i])
 			put_fmt(b, "%s\"%s\":%llu", n++ ? "," : "", dns_type_name(i, text),
@@ -91,8 +94,9 @@ void report_rules(struct buf *b, const struct scenario *sc)
 	for (const struct rule *r = sc->rules; r; r = r->next) {
 		put_str(b, r == sc->rules ? "{\"name\":" : ",{\"name\":");
 		put_json(b, r->name);
-		put_fmt(b, ",\"phase\":\"%s\",\"enabled\":%s,\"seen\":%llu,\"hits\":%llu}", phase_names[r->phase],
-			r->enabled ? "true" : "false", (unsigned long long)r->seen, (unsigned long long)r->hits);
+		put_fmt(b, ",\"phase\":\"%s\",\"enabled\":%s,\"seen\":%llu,\"hits\":%llu}",
+			phase_names[r->phase], r->enabled ? "true" : "false",
+			(unsigned long long)r->seen, (unsigned long long)r->hits);
 	}
 	PUT_LIT(b, "],\"limits\":[");
 	for (size_t i = 0; i < sc->nlimits; i++) {
@@ -122,23 +126,27 @@ void summary_json(struct sim *s, struct buf *b)
 		"\"unique_deliveries\":%zu,\"duplicates\":%llu,\"anonymous\":%llu,\"bytes\":%llu,",
 		(double)sim_time(&s->loops[0]) / 1e6, (unsigned long long)l->accepted,
 		(unsigned long long)l->recipients, l->messages.n, l->deliveries.n,
-		(unsigned long long)l->duplicates, (unsigned long long)l->anonymous, (unsigned long long)l->bytes);
+		(unsigned long long)l->duplicates, (unsigned long long)l->anonymous,
+		(unsigned long long)l->bytes);
 	put_fmt(b,
 		"\"refused\":%llu,\"echoes\":%llu,\"violations\":%llu,\"half_messages\":%llu,"
-		"\"connections\":{\"opened\":%llu,\"closed\":%llu,\"open\":%llu,\"peak\":%u,\"tls\":%llu,"
+		"\"connections\":{\"opened\":%llu,\"closed\":%llu,\"open\":%llu,\"peak\":%u,"
+		"\"tls\":%llu,"
 		"\"tls_resumed\":%llu,\"messages_max\":%u,\"flights\":%llu},",
 		(unsigned long long)l->refused, (unsigned long long)l->echoes,
 		(unsigned long long)l->violation_total, (unsigned long long)l->half_messages,
 		(unsigned long long)l->connections, (unsigned long long)l->closed,
-		(unsigned long long)(t ? t->now : 0), t ? t->peak : 0, (unsigned long long)(t ? t->tls : 0),
-		(unsigned long long)(t ? t->resumed : 0), t ? t->messages_max : 0,
-		(unsigned long long)(t ? t->flights : 0));
-	put_fmt(b, "\"mails\":%llu,\"wrong_region\":%llu,\"refusals\":", (unsigned long long)(t ? t->mails : 0),
+		(unsigned long long)(t ? t->now : 0), t ? t->peak : 0,
+		(unsigned long long)(t ? t->tls : 0), (unsigned long long)(t ? t->resumed : 0),
+		t ? t->messages_max : 0, (unsigned long long)(t ? t->flights : 0));
+	put_fmt(b, "\"mails\":%llu,\"wrong_region\":%llu,\"refusals\":",
+		(unsigned long long)(t ? t->mails : 0),
 		(unsigned long long)(t ? t->wrong_region : 0));
 	put_refusals(b, l);
 	PUT_LIT(b, ",\"violation_kinds\":");
 	put_violation_counts(b, l);
 	PUT_LIT(b, ",\"dns\":");
 	put_dns(b, l);
-	put_fmt(b, ",\"events\":%zu,\"events_lost\":%llu}\n", l->nevents, (unsigned long long)l->events_lost);
+	put_fmt(b, ",\"events\":%zu,\"events_lost\":%llu}\n", l->nevents,
+		(unsigned long long)l->events_lost);
 }

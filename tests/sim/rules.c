@@ -30,14 +30,16 @@ static bool filter_match(const struct filter *f, const struct conn *c, const cha
 {
 	return sources_match(f, c) && strings_match(&f->clusters, c->cluster->name) &&
 	       (!f->tenants.n || strings_match(&f->tenants, c->domain)) &&
-	       (!f->senders.n || strings_match(&f->senders, c->from)) && recipients_match(f, c, rcpt);
+	       (!f->senders.n || strings_match(&f->senders, c->from)) &&
+	       recipients_match(f, c, rcpt);
 }
 
 static bool fires(struct rule *r, struct conn *c, const char *rcpt)
 {
 	uint64_t now = sim_time(c->loop);
 
-	if (!r->enabled || now < r->from_us || now >= r->until_us || !filter_match(&r->filter, c, rcpt))
+	if (!r->enabled || now < r->from_us || now >= r->until_us ||
+		!filter_match(&r->filter, c, rcpt))
 		return false;
 	r->seen++;
 	if (r->seen <= r->after || (r->limit && r->hits >= r->limit))
@@ -73,7 +75,8 @@ static void note(struct conn *c, const struct rule *r, enum phase ph, const char
 	ledger_refuse(&c->loop->sim->ledger, c, r->name, ph, what, strlen(what));
 }
 
-/* The normal course goes on after a delay: the command is looked at again then, without this rule. */
+/* The normal course goes on after a delay: the command is looked at again then, without this rule.
+ */
 static bool delayed(struct conn *c, const struct rule *r)
 {
 	c->skip_rules = true;
@@ -83,7 +86,8 @@ static bool delayed(struct conn *c, const struct rule *r)
 
 static bool carry_out(struct conn *c, const struct rule *r, enum phase ph, const char *rcpt)
 {
-	static const char junk[] = "\x80\xff garbage without a code\r\n\r\n0x250 not a reply at all\r\n";
+	static const char junk[] =
+		"\x80\xff garbage without a code\r\n\r\n0x250 not a reply at all\r\n";
 
 	switch (r->action) {
 	case ACT_REPLY:
@@ -103,7 +107,7 @@ static bool carry_out(struct conn *c, const struct rule *r, enum phase ph, const
 		return true;
 	case ACT_DROP:
 		note(c, r, ph, "dropped");
-		c->closing = true;
+		c->closing = c->no_goodbye = true;
 		return true;
 	case ACT_RESET:
 		note(c, r, ph, "reset");
@@ -127,8 +131,10 @@ static bool carry_out(struct conn *c, const struct rule *r, enum phase ph, const
 	case ACT_ACCEPT_STALL:
 		ledger_accept(&c->loop->sim->ledger, c);
 		c->messages++;
-		note(c, r, ph, r->action == ACT_ACCEPT_DROP ? "accepted, then dropped" : "accepted, then stalled");
-		c->closing = r->action == ACT_ACCEPT_DROP;
+		note(c, r, ph,
+			r->action == ACT_ACCEPT_DROP ? "accepted, then dropped"
+						     : "accepted, then stalled");
+		c->closing = c->no_goodbye = r->action == ACT_ACCEPT_DROP;
 		c->stalled = r->action == ACT_ACCEPT_STALL;
 		return true;
 	case ACT_N:

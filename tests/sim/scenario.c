@@ -4,17 +4,51 @@
 #include <string.h>
 
 const char *const phase_names[PH_N] = {
-	"connect", "ehlo", "starttls", "tls", "auth", "mail", "rcpt", "data", "eod", "rset", "quit",
+	"connect",
+	"ehlo",
+	"starttls",
+	"tls",
+	"auth",
+	"mail",
+	"rcpt",
+	"data",
+	"eod",
+	"rset",
+	"quit",
 };
 
 const char *const feature_names[] = {
-	"PIPELINING", "SIZE", "DSN", "ENHANCEDSTATUSCODES", "STARTTLS", "8BITMIME", "BINARYMIME", "CHUNKING",
-	"SMTPUTF8", "AUTH", NULL,
+	"PIPELINING",
+	"SIZE",
+	"DSN",
+	"ENHANCEDSTATUSCODES",
+	"STARTTLS",
+	"8BITMIME",
+	"BINARYMIME",
+	"CHUNKING",
+	"SMTPUTF8",
+	"AUTH",
+	NULL,
 };
 
 const char *const dns_mode_names[DNS_MODE_N] = {
-	"ok", "nxdomain", "servfail", "refused", "drop", "garbage", "truncated", "null-mx", "no-mx", "empty",
-	"only-aaaa", "no-address", "mx-nxdomain", "mx-servfail", "cname", "mx-cname", "formerr",
+	"ok",
+	"nxdomain",
+	"servfail",
+	"refused",
+	"drop",
+	"garbage",
+	"truncated",
+	"null-mx",
+	"no-mx",
+	"empty",
+	"only-aaaa",
+	"no-address",
+	"mx-nxdomain",
+	"mx-servfail",
+	"cname",
+	"mx-cname",
+	"formerr",
 };
 
 static void filter_deinit(struct filter *f)
@@ -162,7 +196,8 @@ const struct host *scenario_host(const struct scenario *s, uint32_t ip)
 	return NULL;
 }
 
-struct tenant *scenario_tenant(const struct scenario *s, const char *domain, size_t n, uint32_t *index)
+struct tenant *scenario_tenant(
+	const struct scenario *s, const char *domain, size_t n, uint32_t *index)
 {
 	for (size_t i = 0; i < s->ntenants; i++) {
 		if (pattern_match(&s->tenants[i].domain, domain, n, false, index))
@@ -176,7 +211,8 @@ struct cluster *tenant_cluster(const struct tenant *t, uint32_t index)
 	return t->nclusters ? t->clusters[index % t->nclusters] : NULL;
 }
 
-size_t tenant_hosts(const struct tenant *t, const struct cluster *c, const char *domain, size_t *start)
+size_t tenant_hosts(
+	const struct tenant *t, const struct cluster *c, const char *domain, size_t *start)
 {
 	size_t k = t->addresses ? t->addresses : c->addresses_per_tenant;
 
@@ -184,11 +220,12 @@ size_t tenant_hosts(const struct tenant *t, const struct cluster *c, const char 
 	return k && k < c->nhosts ? k : c->nhosts;
 }
 
-bool tenant_lives_at(const struct tenant *t, uint32_t index, const char *domain, const struct host *h)
+bool tenant_lives_at(
+	const struct tenant *t, uint32_t index, const char *domain, const struct host *h)
 {
 	for (size_t i = 0; i <= t->nmx; i++) {
-		const struct cluster *c = i < t->nmx && t->mx[i].cluster ? t->mx[i].cluster :
-									   tenant_cluster(t, index);
+		const struct cluster *c = i < t->nmx && t->mx[i].cluster ? t->mx[i].cluster
+									 : tenant_cluster(t, index);
 		size_t start, k;
 
 		if (c != h->cluster)

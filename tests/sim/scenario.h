@@ -95,14 +95,14 @@ enum dns_mode {
 	DNS_GARBAGE,
 	DNS_TRUNCATED, /* over UDP */
 	DNS_NULL_MX,
-	DNS_NO_MX,       /* implicit MX: addresses at the domain itself */
-	DNS_EMPTY,       /* the domain is there, with nothing in it */
-	DNS_ONLY_AAAA,   /* MX hosts have IPv6 addresses only */
-	DNS_NO_ADDRESS,  /* MX hosts have none at all */
+	DNS_NO_MX,	 /* implicit MX: addresses at the domain itself */
+	DNS_EMPTY,	 /* the domain is there, with nothing in it */
+	DNS_ONLY_AAAA,	 /* MX hosts have IPv6 addresses only */
+	DNS_NO_ADDRESS,	 /* MX hosts have none at all */
 	DNS_MX_NXDOMAIN, /* MX hosts do not exist */
 	DNS_MX_SERVFAIL, /* look-up of MX hosts fails */
-	DNS_CNAME,       /* the domain is an alias */
-	DNS_MX_CNAME,    /* the MX host is an alias */
+	DNS_CNAME,	 /* the domain is an alias */
+	DNS_MX_CNAME,	 /* the MX host is an alias */
 	DNS_FORMERR,
 	DNS_MODE_N,
 };
@@ -149,7 +149,17 @@ struct rule {
 	struct rule *next;
 };
 
-enum per { PER_ALL, PER_SOURCE, PER_SUBNET, PER_CLUSTER, PER_FOREST, PER_LANE, PER_SUBNET_CLUSTER, PER_TENANT, PER_N };
+enum per {
+	PER_ALL,
+	PER_SOURCE,
+	PER_SUBNET,
+	PER_CLUSTER,
+	PER_FOREST,
+	PER_LANE,
+	PER_SUBNET_CLUSTER,
+	PER_TENANT,
+	PER_N
+};
 enum limit_kind { LIMIT_CONNECTIONS, LIMIT_CONNECTS, LIMIT_MESSAGES, LIMIT_RECIPIENTS };
 
 struct limit {
@@ -209,7 +219,8 @@ struct scenario {
 /* Reads a file, or text when text is not NULL (path then only names it in errors).
  * 0, or -1 with one or more lines "file:line: message" in errors. */
 int scenario_load(struct scenario **ret, const char *path, const char *text, struct buf *errors);
-/* Adds the rules of a text to the end, or to the front when first. A rule of the same name is replaced. */
+/* Adds the rules of a text to the end, or to the front when first. A rule of the same name is
+ * replaced. */
 int scenario_add_rules(struct scenario *s, const char *text, bool first, struct buf *errors);
 struct rule *scenario_rule(const struct scenario *s, const char *name);
 bool scenario_remove_rule(struct scenario *s, const char *name);
@@ -218,9 +229,13 @@ struct scenario *scenario_unref(struct scenario *s);
 
 const struct host *scenario_host(const struct scenario *s, uint32_t ip);
 /* The tenant of a domain (lower case), and which one of its pattern. */
-struct tenant *scenario_tenant(const struct scenario *s, const char *domain, size_t n, uint32_t *index);
+struct tenant *scenario_tenant(
+	const struct scenario *s, const char *domain, size_t n, uint32_t *index);
 struct cluster *tenant_cluster(const struct tenant *t, uint32_t index);
-/* Addresses that belong to the domain at that cluster: count of hosts, from a start that its name gives. */
-size_t tenant_hosts(const struct tenant *t, const struct cluster *c, const char *domain, size_t *start);
+/* Addresses that belong to the domain at that cluster: count of hosts, from a start that its name
+ * gives. */
+size_t tenant_hosts(
+	const struct tenant *t, const struct cluster *c, const char *domain, size_t *start);
 /* May mail for the domain come to that host? */
-bool tenant_lives_at(const struct tenant *t, uint32_t index, const char *domain, const struct host *h);
+bool tenant_lives_at(
+	const struct tenant *t, uint32_t index, const char *domain, const struct host *h);

@@ -13,14 +13,39 @@ const char *const tls_words[4] = { "works", "refused", "garbage", "stall" };
 const char *const cert_words[4] = { "trusted", "self", "expired", "wrong-name" };
 const char *const listen_words[3] = { "yes", "no", "blackhole" };
 const char *const action_words[ACT_N] = {
-	"reply", "close-after-reply", "raw", "garbage", "drop", "reset", "stall", "slow", "delay", "accept-drop",
+	"reply",
+	"close-after-reply",
+	"raw",
+	"garbage",
+	"drop",
+	"reset",
+	"stall",
+	"slow",
+	"delay",
+	"accept-drop",
 	"accept-stall",
 };
 const char *const per_words[PER_N] = {
-	"all", "source", "subnet", "cluster", "forest", "source-cluster", "subnet-cluster", "tenant",
+	"all",
+	"source",
+	"subnet",
+	"cluster",
+	"forest",
+	"source-cluster",
+	"subnet-cluster",
+	"tenant",
 };
 const char *const dns_action_words[DNS_ACTIONS] = {
-	"ok", "nxdomain", "servfail", "refused", "drop", "garbage", "truncated", "empty", "formerr", "slow",
+	"ok",
+	"nxdomain",
+	"servfail",
+	"refused",
+	"drop",
+	"garbage",
+	"truncated",
+	"empty",
+	"formerr",
+	"slow",
 };
 
 static cfg_opt_t cluster_opts[] = {
@@ -72,9 +97,9 @@ static cfg_opt_t tenant_opts[] = {
 	CFG_END(),
 };
 
-#define FILTER_OPTS                                                                                    \
-	CFG_STR_LIST("source", 0, CFGF_NONE), CFG_STR_LIST("cluster", 0, CFGF_NONE),                   \
-		CFG_STR_LIST("tenant", 0, CFGF_NONE), CFG_STR_LIST("recipient", 0, CFGF_NONE),         \
+#define FILTER_OPTS                                                                                \
+	CFG_STR_LIST("source", 0, CFGF_NONE), CFG_STR_LIST("cluster", 0, CFGF_NONE),               \
+		CFG_STR_LIST("tenant", 0, CFGF_NONE), CFG_STR_LIST("recipient", 0, CFGF_NONE),     \
 		CFG_STR_LIST("sender", 0, CFGF_NONE)
 
 static cfg_opt_t rule_opts[] = {
@@ -158,8 +183,8 @@ int record_parse(struct record *ret, const char *text)
 	static const struct {
 		const char *name;
 		uint16_t type;
-	} types[] = { { "A", 1 }, { "NS", 2 }, { "CNAME", 5 }, { "PTR", 12 }, { "MX", 15 }, { "TXT", 16 },
-		{ "AAAA", 28 }, { "TLSA", 52 } };
+	} types[] = { { "A", 1 }, { "NS", 2 }, { "CNAME", 5 }, { "PTR", 12 }, { "MX", 15 },
+		{ "TXT", 16 }, { "AAAA", 28 }, { "TLSA", 52 } };
 	struct record r = { .ttl = 60 };
 	char name[NAME_MAX_TEXT], type[16];
 	int at = 0;
@@ -202,10 +227,10 @@ static int check_words(cfg_t *cfg, cfg_opt_t *opt, const char *const *words, siz
 	return -1;
 }
 
-#define WORDS_CHECK(fn, words)                                        \
-	static int fn(cfg_t *cfg, cfg_opt_t *opt)                     \
-	{                                                             \
-		return check_words(cfg, opt, words, sizeof(words) / sizeof((words)[0])); \
+#define WORDS_CHECK(fn, words)                                                                     \
+	static int fn(cfg_t *cfg, cfg_opt_t *opt)                                                  \
+	{                                                                                          \
+		return check_words(cfg, opt, words, sizeof(words) / sizeof((words)[0]));           \
 	}
 
 static const char *const yes_no[2] = { "yes", "no" };
@@ -261,7 +286,8 @@ static int check_sources(cfg_t *cfg, cfg_opt_t *opt)
 	for (unsigned i = 0; i < opt->nvalues; i++) {
 		if (net_parse(&net, slice_of(opt->values[i]->string)) == 0)
 			continue;
-		cfg_error(cfg, "%s: '%s' is no address or network", opt->name, opt->values[i]->string);
+		cfg_error(cfg, "%s: '%s' is no address or network", opt->name,
+			opt->values[i]->string);
 		return -1;
 	}
 	return 0;
@@ -383,7 +409,8 @@ static void set_checks(cfg_t *cfg)
 		const char *sec = i ? "dns" : "rule";
 
 		for (size_t j = 0; j < 3; j++) {
-			snprintf(path, sizeof(path), "%s|%s", sec, (const char *[]){ "from", "until", "delay" }[j]);
+			snprintf(path, sizeof(path), "%s|%s", sec,
+				(const char *[]){ "from", "until", "delay" }[j]);
 			cfg_set_validate_func(cfg, path, check_duration);
 		}
 	}
@@ -404,7 +431,8 @@ static void __attribute__((format(printf, 2, 0))) on_error(cfg_t *cfg, const cha
 		put_fmt(reading.errors, "%s:%d: %s\n", reading.name, cfg ? cfg->line : 0, text);
 }
 
-void scenario_conf_error(struct buf *errors, const char *name, const cfg_t *sec, const char *fmt, ...)
+void scenario_conf_error(
+	struct buf *errors, const char *name, const cfg_t *sec, const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;

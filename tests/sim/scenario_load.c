@@ -1,5 +1,5 @@
-/* From option values to the scenario. Everything that refers to something else is checked here, with
- * the line at which its section ends. */
+/* From option values to the scenario. Everything that refers to something else is checked here,
+ * with the line at which its section ends. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -7,17 +7,7 @@
 #include <string.h>
 
 #include "postern/text.h"
-#include "scenario.h"
-#include "scenario_conf.h"
-
-struct loader {
-	struct scenario *s;
-	cfg_t *cfg, *defaults;
-	const char *name;
-	struct buf *errors;
-};
-
-#define fail(ld, sec, ...) scenario_conf_error((ld)->errors, (ld)->name, sec, __VA_ARGS__)
+#include "scenario_loader.h"
 
 static const char *str_of(struct loader *ld, cfg_t *sec, const char *key, const char *builtin)
 {
@@ -42,24 +32,11 @@ static bool yes_of(struct loader *ld, cfg_t *sec, const char *key, bool builtin)
 	return strcmp(str_of(ld, sec, key, builtin ? "yes" : "no"), "yes") == 0;
 }
 
-static void strings_from(struct strings *l, cfg_t *sec, const char *key)
-{
-	for (unsigned i = 0; i < cfg_size(sec, key); i++)
-		strings_add(l, cfg_getnstr(sec, key, i));
-}
-
-/* A reply begins with a code; further lines may leave it out. */
-static bool reply_valid(const char *s)
-{
-	return s[0] >= '2' && s[0] <= '5' && isdigit((unsigned char)s[1]) && isdigit((unsigned char)s[2]);
-}
-
-static unsigned features_of(struct loader *ld, cfg_t *sec, bool consumer)
+static unsigned features_of(struct loader *ld, cfg_t *sec)
 {
 	unsigned f = 0x1ff; /* all but AUTH */
 	cfg_t *from = cfg_size(sec, "features") ? sec : ld->defaults;
 
-	(void)consumer;
 	if (from && cfg_size(from, "features")) {
 		f = 0;
 		for (unsigned i = 0; i < cfg_size(from, "features"); i++)
@@ -101,12 +78,14 @@ static void cluster_limits(struct loader *ld, cfg_t *sec, struct cluster *c)
 	c->cap_subnet = int_of(ld, sec, "connections_per_subnet", 0);
 	c->cap_forest = int_of(ld, sec, "connections_per_forest", 0);
 	c->cap_reply = xstrdup(str_of(ld, sec, "cap_reply",
-		"421 4.3.2 The maximum number of concurrent connections per resource forest has exceeded "
+		"421 4.3.2 The maximum number of concurrent connections per resource forest has "
+		"exceeded "
 		"a limit, closing transmission channel. {host}. PRX8"));
 	c->source_cap_reply = xstrdup(str_of(ld, sec, "source_cap_reply",
-		"451 4.7.652 The mail server [{ip}] has exceeded the maximum number of connections. (S3115) "
+		"451 4.7.652 The mail server [{ip}] has exceeded the maximum number of "
+		"connections. (S3115) "
 		"{tail}"));
-	if (!reply_valid(c->cap_reply) || !reply_valid(c->source_cap_reply))
+	if (!scenario_reply_valid(c->cap_reply) || !scenario_reply_valid(c->source_cap_reply))
 		fail(ld, sec, "cluster \"%s\": a reply begins with a three-digit code", c->name);
 	c->answers = int_of(ld, sec, "answers", 4);
 	c->addresses_per_tenant = int_of(ld, sec, "addresses_per_tenant", 0);
@@ -123,7 +102,8 @@ static void cluster_hosts(struct loader *ld, cfg_t *sec, struct cluster *c, uint
 		const char *text = cfg_getnstr(sec, "addresses", i);
 
 		if (addresses_expand(&ips, &n, text, number))
-			fail(ld, sec, "cluster \"%s\": '%s' is no address or range within 127.0.0.0/8",
+			fail(ld, sec,
+				"cluster \"%s\": '%s' is no address or range within 127.0.0.0/8",
 				c->name, text);
 	}
 	if (!n && cfg_size(sec, "addresses") == 0)
@@ -147,11 +127,13 @@ static void load_cluster(struct loader *ld, cfg_t *sec, uint32_t number)
 	c->consumer = strcmp(str_of(ld, sec, "kind", "tenant"), "consumer") == 0;
 	c->forest = number_expand(str_of(ld, sec, "forest", c->name), number);
 	c->site = xstrdup(str_of(ld, sec, "site", c->form == FORM_OLD ? "DB5" : "AM2"));
-	c->features = features_of(ld, sec, c->consumer);
+	c->features = features_of(ld, sec);
 	c->tls = (enum tls_mode)word_index(tls_words, 4, str_of(ld, sec, "tls", "works"));
-	c->certificate = (enum certificate)word_index(cert_words, 4, str_of(ld, sec, "certificate", "trusted"));
+	c->certificate = (enum certificate)word_index(
+		cert_words, 4, str_of(ld, sec, "certificate", "trusted"));
 	c->listen = (enum listen_mode)word_index(listen_words, 3, str_of(ld, sec, "listen", "yes"));
-	size_parse(&c->size, slice_of(str_of(ld, sec, "size", c->consumer ? "49283072" : "157286400")));
+	size_parse(&c->size,
+		slice_of(str_of(ld, sec, "size", c->consumer ? "49283072" : "157286400")));
 	c->latency_us = duration_us(str_of(ld, sec, "latency", "0"));
 	c->session_us = duration_us(str_of(ld, sec, "session_life", "20m"));
 	c->idle_us = duration_us(str_of(ld, sec, "idle_timeout", "5m"));
@@ -205,14 +187,16 @@ static void index_hosts(struct loader *ld)
 	for (size_t i = 0, at = 0; i < s->nclusters; i++) {
 		if (!s->clusters[i]->nhosts)
 			continue;
-		memcpy(&s->by_ip[at], s->clusters[i]->hosts, s->clusters[i]->nhosts * sizeof(*s->by_ip));
+		memcpy(&s->by_ip[at], s->clusters[i]->hosts,
+			s->clusters[i]->nhosts * sizeof(*s->by_ip));
 		at += s->clusters[i]->nhosts;
 	}
 	qsort(s->by_ip, s->nby_ip, sizeof(*s->by_ip), host_order);
 	for (size_t i = 1; i < s->nby_ip; i++) {
 		if (s->by_ip[i].ip == s->by_ip[i - 1].ip)
-			fail(ld, NULL, "address %s is in clusters \"%s\" and \"%s\"", ip_text(text, s->by_ip[i].ip),
-				s->by_ip[i - 1].cluster->name, s->by_ip[i].cluster->name);
+			fail(ld, NULL, "address %s is in clusters \"%s\" and \"%s\"",
+				ip_text(text, s->by_ip[i].ip), s->by_ip[i - 1].cluster->name,
+				s->by_ip[i].cluster->name);
 	}
 }
 
@@ -262,7 +246,8 @@ static bool load_mx(struct loader *ld, cfg_t *sec, struct mx_name *mx, const cha
 			goto out;
 		mx->cluster = cluster_named(ld->s, at + 1);
 		if (!mx->cluster) {
-			fail(ld, sec, "tenant \"%s\": mx '%s': no cluster \"%s\"", cfg_title(sec), text, at + 1);
+			fail(ld, sec, "tenant \"%s\": mx '%s': no cluster \"%s\"", cfg_title(sec),
+				text, at + 1);
 			return false;
 		}
 	}
@@ -282,7 +267,8 @@ static bool load_mx(struct loader *ld, cfg_t *sec, struct mx_name *mx, const cha
 out:
 	if (!ok)
 		fail(ld, sec,
-			"tenant \"%s\": mx '%s' is neither a known style nor 'PREFERENCE NAME [@CLUSTER]' with "
+			"tenant \"%s\": mx '%s' is neither a known style nor 'PREFERENCE NAME "
+			"[@CLUSTER]' with "
 			"{dash} or {domain}",
 			cfg_title(sec), text);
 	return ok;
@@ -306,7 +292,7 @@ static void load_tenant(struct loader *ld, cfg_t *sec)
 	t.addresses = (uint32_t)cfg_getint(sec, "addresses");
 	t.ttl = (uint32_t)cfg_getint(sec, "ttl");
 	t.mx_ttl = (uint32_t)cfg_getint(sec, "mx_ttl");
-	strings_from(&t.aaaa, sec, "aaaa");
+	scenario_strings(&t.aaaa, sec, "aaaa");
 	for (unsigned i = 0; i < cfg_size(sec, "cluster"); i++) {
 		const char *glob = cfg_getnstr(sec, "cluster", i);
 		size_t before = t.nclusters;
@@ -328,168 +314,12 @@ static void load_tenant(struct loader *ld, cfg_t *sec)
 		bool consumer = t.nclusters && t.clusters[0]->consumer;
 
 		load_mx(ld, sec, &t.mx[i],
-			cfg_size(sec, "mx") ? cfg_getnstr(sec, "mx", (unsigned)i) : consumer ? "olc" : "eop");
+			cfg_size(sec, "mx") ? cfg_getnstr(sec, "mx", (unsigned)i)
+			: consumer	    ? "olc"
+					    : "eop");
 	}
 	s->tenants = xrealloc(s->tenants, (s->ntenants + 1) * sizeof(*s->tenants));
 	s->tenants[s->ntenants++] = t;
-}
-
-static void load_filter(struct filter *f, cfg_t *sec)
-{
-	f->nsources = cfg_size(sec, "source");
-	f->sources = xcalloc(f->nsources, sizeof(*f->sources));
-	for (size_t i = 0; i < f->nsources; i++)
-		net_parse(&f->sources[i], slice_of(cfg_getnstr(sec, "source", (unsigned)i)));
-	strings_from(&f->clusters, sec, "cluster");
-	strings_from(&f->tenants, sec, "tenant");
-	strings_from(&f->recipients, sec, "recipient");
-	strings_from(&f->senders, sec, "sender");
-}
-
-/* What a filter names must be known in its phase, or it would silently never match. */
-static void check_filter(struct loader *ld, cfg_t *sec, const struct filter *f, enum phase ph, const char *what)
-{
-	for (size_t i = 0; i < f->clusters.n; i++) {
-		bool found = false;
-
-		for (size_t j = 0; j < ld->s->nclusters; j++)
-			found |= glob_match(slice_of(f->clusters.v[i]), slice_of(ld->s->clusters[j]->name));
-		if (!found)
-			fail(ld, sec, "%s \"%s\": no cluster \"%s\"", what, cfg_title(sec), f->clusters.v[i]);
-	}
-	if ((f->tenants.n || f->recipients.n) && ph != PH_RCPT && ph != PH_DATA && ph != PH_EOD)
-		fail(ld, sec, "%s \"%s\": tenant and recipient are not known yet in phase %s", what,
-			cfg_title(sec), phase_names[ph]);
-	if (f->senders.n && ph < PH_MAIL)
-		fail(ld, sec, "%s \"%s\": the sender is not known yet in phase %s", what, cfg_title(sec),
-			phase_names[ph]);
-}
-
-static void check_rule(struct loader *ld, cfg_t *sec, const struct rule *r)
-{
-	bool replies = r->action == ACT_REPLY || r->action == ACT_CLOSE;
-
-	if (replies && !r->reply)
-		fail(ld, sec, "rule \"%s\" has no reply", r->name);
-	if (replies && r->reply && !reply_valid(r->reply))
-		fail(ld, sec, "rule \"%s\": a reply begins with a three-digit code", r->name);
-	if (r->action == ACT_RAW && !r->reply)
-		fail(ld, sec, "rule \"%s\": action raw needs a reply", r->name);
-	if ((r->action == ACT_ACCEPT_DROP || r->action == ACT_ACCEPT_STALL) && r->phase != PH_EOD)
-		fail(ld, sec, "rule \"%s\": action %s belongs to phase eod", r->name, action_words[r->action]);
-	if (r->phase == PH_TLS && r->action != ACT_GARBAGE && r->action != ACT_STALL && r->action != ACT_DROP &&
-		r->action != ACT_RESET)
-		fail(ld, sec, "rule \"%s\": phase tls knows garbage, stall, drop and reset only", r->name);
-	if (r->until_us <= r->from_us)
-		fail(ld, sec, "rule \"%s\" ends before it begins", r->name);
-	check_filter(ld, sec, &r->filter, r->phase, "rule");
-}
-
-static struct rule *load_rule(struct loader *ld, cfg_t *sec)
-{
-	struct rule *r = xcalloc(1, sizeof(*r));
-	const char *phase = cfg_getstr(sec, "phase");
-
-	r->name = xstrdup(cfg_title(sec));
-	load_filter(&r->filter, sec);
-	if (!phase)
-		fail(ld, sec, "rule \"%s\" has no phase", r->name);
-	r->phase = phase ? (enum phase)word_index(phase_names, PH_N, phase) : PH_MAIL;
-	r->action = (enum action)word_index(action_words, ACT_N, cfg_getstr(sec, "action"));
-	r->reply = cfg_getstr(sec, "reply") ? xstrdup(cfg_getstr(sec, "reply")) : NULL;
-	r->from_us = duration_us(cfg_getstr(sec, "from"));
-	r->until_us = cfg_getstr(sec, "until") ? duration_us(cfg_getstr(sec, "until")) : UINT64_MAX;
-	if (cfg_getstr(sec, "delay"))
-		r->delay_us = duration_us(cfg_getstr(sec, "delay"));
-	else if (r->action == ACT_SLOW)
-		r->delay_us = 100000;
-	else if (r->action == ACT_DELAY)
-		r->delay_us = 1000000;
-	r->share = cfg_getfloat(sec, "share");
-	r->every = cfg_getint(sec, "every") > 0 ? (uint64_t)cfg_getint(sec, "every") : 1;
-	r->limit = (uint64_t)cfg_getint(sec, "limit");
-	r->after = (uint64_t)cfg_getint(sec, "after");
-	r->enabled = cfg_getbool(sec, "enabled");
-	check_rule(ld, sec, r);
-	return r;
-}
-
-static void load_limit_rate(struct limit *l, const char *rate)
-{
-	struct rate r = { 0 };
-
-	rate_parse(&r, slice_of(rate));
-	l->max = r.count;
-	l->window_us = (uint64_t)r.per * 1000;
-}
-
-static void load_limit(struct loader *ld, cfg_t *sec)
-{
-	struct scenario *s = ld->s;
-	struct limit l = { .grow = cfg_getfloat(sec, "grow"), .grow_at = cfg_getfloat(sec, "grow_at") };
-	const char *phase = cfg_getstr(sec, "phase"), *reply = cfg_getstr(sec, "reply");
-	const char *connects = cfg_getstr(sec, "connects"), *messages = cfg_getstr(sec, "messages");
-	const char *recipients = cfg_getstr(sec, "recipients");
-	bool connections = cfg_getint(sec, "connections") > 0;
-
-	if (connections + !!connects + !!messages + !!recipients != 1)
-		fail(ld, sec, "limit \"%s\" needs one of connections, connects, messages, recipients",
-			cfg_title(sec));
-	l.name = xstrdup(cfg_title(sec));
-	load_filter(&l.filter, sec);
-	l.per = (enum per)word_index(per_words, PER_N, cfg_getstr(sec, "per"));
-	l.ceiling = (uint64_t)cfg_getint(sec, "ceiling");
-	if (connections) {
-		l.kind = LIMIT_CONNECTIONS;
-		l.max = (uint64_t)cfg_getint(sec, "connections");
-	} else if (connects) {
-		l.kind = LIMIT_CONNECTS;
-		load_limit_rate(&l, connects);
-	} else if (messages) {
-		l.kind = LIMIT_MESSAGES;
-		l.phase = PH_MAIL;
-		load_limit_rate(&l, messages);
-	} else if (recipients) {
-		l.kind = LIMIT_RECIPIENTS;
-		l.phase = PH_RCPT;
-		load_limit_rate(&l, recipients);
-	}
-	if (phase)
-		l.phase = (enum phase)word_index(phase_names, PH_N, phase);
-	else if (l.kind == LIMIT_MESSAGES && (l.per == PER_TENANT || l.filter.tenants.n || l.filter.recipients.n))
-		l.phase = PH_DATA;
-	if (l.per == PER_TENANT && l.phase != PH_RCPT && l.phase != PH_DATA && l.phase != PH_EOD)
-		fail(ld, sec, "limit \"%s\": the tenant is not known yet in phase %s", l.name, phase_names[l.phase]);
-	check_filter(ld, sec, &l.filter, l.phase, "limit");
-	l.reply = xstrdup(reply ? reply :
-				  "451 4.7.650 The mail server [{ip}] has been temporarily rate limited due to IP "
-				  "reputation. For e-mail delivery information, see https://aka.ms/postmaster (S775) "
-				  "{tail}");
-	if (!reply_valid(l.reply))
-		fail(ld, sec, "limit \"%s\": a reply begins with a three-digit code", l.name);
-	s->limits = xrealloc(s->limits, (s->nlimits + 1) * sizeof(*s->limits));
-	s->limits[s->nlimits++] = l;
-}
-
-static void load_dns(struct loader *ld, cfg_t *sec)
-{
-	struct scenario *s = ld->s;
-	struct dns_rule d = { .share = cfg_getfloat(sec, "share"), .until_us = UINT64_MAX };
-	const char *action = cfg_getstr(sec, "action");
-
-	d.name = xstrdup(cfg_title(sec));
-	strings_from(&d.names, sec, "name");
-	strings_from(&d.types, sec, "type");
-	d.slow = strcmp(action, "slow") == 0;
-	d.action = d.slow ? DNS_OK : (enum dns_mode)word_index(dns_mode_names, DNS_MODE_N, action);
-	d.from_us = duration_us(cfg_getstr(sec, "from"));
-	if (cfg_getstr(sec, "until"))
-		d.until_us = duration_us(cfg_getstr(sec, "until"));
-	d.delay_us = cfg_getstr(sec, "delay") ? duration_us(cfg_getstr(sec, "delay")) : d.slow ? 2000000 : 0;
-	d.every = cfg_getint(sec, "every") > 0 ? (uint64_t)cfg_getint(sec, "every") : 1;
-	d.limit = (uint64_t)cfg_getint(sec, "limit");
-	s->dns = xrealloc(s->dns, (s->ndns + 1) * sizeof(*s->dns));
-	s->dns[s->ndns++] = d;
 }
 
 static void load_records(struct loader *ld)
@@ -521,13 +351,13 @@ static void load_all(struct loader *ld)
 	for (unsigned i = 0; i < cfg_size(ld->cfg, "tenant"); i++)
 		load_tenant(ld, cfg_getnsec(ld->cfg, "tenant", i));
 	for (unsigned i = 0; i < cfg_size(ld->cfg, "rule"); i++) {
-		*tail = load_rule(ld, cfg_getnsec(ld->cfg, "rule", i));
+		*tail = scenario_load_rule(ld, cfg_getnsec(ld->cfg, "rule", i));
 		tail = &(*tail)->next;
 	}
 	for (unsigned i = 0; i < cfg_size(ld->cfg, "limit"); i++)
-		load_limit(ld, cfg_getnsec(ld->cfg, "limit", i));
+		scenario_load_limit(ld, cfg_getnsec(ld->cfg, "limit", i));
 	for (unsigned i = 0; i < cfg_size(ld->cfg, "dns"); i++)
-		load_dns(ld, cfg_getnsec(ld->cfg, "dns", i));
+		scenario_load_dns(ld, cfg_getnsec(ld->cfg, "dns", i));
 	load_records(ld);
 	if (!s->nclusters)
 		fail(ld, NULL, "no cluster");
@@ -580,36 +410,4 @@ out:
 	scenario_unref(ld.s);
 	free(owned);
 	return r;
-}
-
-int scenario_add_rules(struct scenario *s, const char *text, bool first, struct buf *errors)
-{
-	struct loader ld = { .name = "rule", .errors = errors, .s = s, .cfg = scenario_conf_new() };
-	struct rule *head = NULL, **tail = &head;
-
-	if (scenario_conf_parse(ld.cfg, ld.name, text, errors) == 0) {
-		for (unsigned i = 0; i < cfg_size(ld.cfg, "rule"); i++) {
-			*tail = load_rule(&ld, cfg_getnsec(ld.cfg, "rule", i));
-			tail = &(*tail)->next;
-		}
-		if (!head)
-			fail(&ld, NULL, "no rule in it");
-	}
-	cfg_free(ld.cfg);
-	for (struct rule *r = head, *next; r; r = next) {
-		struct rule **at = &s->rules;
-
-		next = r->next;
-		if (buf_size(errors)) { /* all or none */
-			r->next = s->graveyard;
-			s->graveyard = r;
-			continue;
-		}
-		scenario_remove_rule(s, r->name);
-		while (!first && *at)
-			at = &(*at)->next;
-		r->next = *at;
-		*at = r;
-	}
-	return buf_size(errors) ? -1 : 0;
 }

@@ -115,7 +115,8 @@ void sim_unlisten(struct sim *s);
 int sim_replace(struct sim *s, const char *text, struct buf *errors);
 /* Gives clusters and so on of the scenario their places in the ledger. */
 void sim_bind_names(struct sim *s, struct scenario *sc);
-/* A socket bound to "127.0.0.1:0", or a Unix socket's path. fd or -errno; *text (caller frees): as bound. */
+/* A socket bound to "127.0.0.1:0", or a Unix socket's path. fd or -errno; *text (caller frees): as
+ * bound. */
 int socket_listen(const char *address, int type, char **text);
 
 /* tls.c */

@@ -1,5 +1,5 @@
-/* The session: greeting, lines, commands. Strict: what RFC 5321 and the extensions forbid is noted in
- * the ledger as a violation, and answered as a real server would. */
+/* The session: greeting, lines, commands. Strict: what RFC 5321 and the extensions forbid is noted
+ * in the ledger as a violation, and answered as a real server would. */
 #include "smtp.h"
 
 #include <string.h>
@@ -56,7 +56,8 @@ void smtp_connect(struct conn *c)
 		refuse(c, PH_CONNECT, "#forest-cap", cl->cap_reply, NULL);
 		return;
 	}
-	c->over_cap = over(cl->cap_source, c->gauges[G_LANE]) || over(cl->cap_subnet, c->gauges[G_SUBNET]);
+	c->over_cap = over(cl->cap_source, c->gauges[G_LANE]) ||
+		      over(cl->cap_subnet, c->gauges[G_SUBNET]);
 	reply_banner(c);
 	smtp_sync_point(c);
 }
@@ -98,7 +99,8 @@ static bool ehlo_valid(const char *s)
 	for (size_t i = 0; i < n; i++) {
 		unsigned char b = (unsigned char)s[i];
 
-		if (!(b >= 0x80 || strchr("-._", b) || (b >= '0' && b <= '9') || ((b | 32) >= 'a' && (b | 32) <= 'z')))
+		if (!(b >= 0x80 || strchr("-._", b) || (b >= '0' && b <= '9') ||
+			    ((b | 32) >= 'a' && (b | 32) <= 'z')))
 			return false;
 	}
 	return true;
@@ -158,7 +160,8 @@ static void do_starttls(struct conn *c, char *args)
 	smtp_sync_point(c);
 	if (c->ssl || !c->esmtp || !(c->cluster->features & F_STARTTLS)) {
 		violation(c, "starttls-not-offered", args, 0);
-		reply_tail(c, c->ssl ? "503 5.5.2 Only one STARTTLS allowed" : "502 5.5.1 Command not implemented");
+		reply_tail(c, c->ssl ? "503 5.5.2 Only one STARTTLS allowed"
+				     : "502 5.5.1 Command not implemented");
 		return;
 	}
 	if (*args) {
@@ -169,7 +172,8 @@ static void do_starttls(struct conn *c, char *args)
 	if (rules_apply(c, PH_STARTTLS, NULL))
 		return;
 	if (c->cluster->tls == TLS_REFUSED) {
-		refuse(c, PH_STARTTLS, "#tls-refused", "454 4.7.0 TLS not available due to local problem {tail}", NULL);
+		refuse(c, PH_STARTTLS, "#tls-refused",
+			"454 4.7.0 TLS not available due to local problem {tail}", NULL);
 		return;
 	}
 	REPLY_LIT(c, "220 2.0.0 SMTP server ready\r\n");
@@ -182,8 +186,8 @@ static bool auth_check(struct conn *c, const char *user, const char *password)
 {
 	const char *want = c->cluster->auth ? c->cluster->auth : "", *colon = strchr(want, ':');
 
-	return colon && strlen(user) == (size_t)(colon - want) && strncmp(user, want, strlen(user)) == 0 &&
-	       strcmp(password, colon + 1) == 0;
+	return colon && strlen(user) == (size_t)(colon - want) &&
+	       strncmp(user, want, strlen(user)) == 0 && strcmp(password, colon + 1) == 0;
 }
 
 static void auth_done(struct conn *c, bool ok)
@@ -206,8 +210,9 @@ static void auth_plain(struct conn *c, const char *text)
 	if (base64_decode(&b, slice_of(text)) == 0 && buf_add(&b, "", 1) == 0) {
 		/* authzid NUL authcid NUL password NUL(ours) */
 		user = memchr(b.p, '\0', b.len);
-		password = user && user + 1 < b.p + b.len ?
-				   memchr(user + 1, '\0', (size_t)(b.p + b.len - user - 1)) : NULL;
+		password = user && user + 1 < b.p + b.len
+				   ? memchr(user + 1, '\0', (size_t)(b.p + b.len - user - 1))
+				   : NULL;
 		if (password && password + 1 < b.p + b.len)
 			ok = auth_check(c, user + 1, password + 1);
 	}
@@ -335,7 +340,8 @@ static void bad_command(struct conn *c, const char *line)
 	reply_tail(c, "500 5.3.3 Unrecognized command");
 	c->errors++;
 	if (c->sc->violations_close && c->errors >= c->sc->violations_close) {
-		reply_tail(c, "421 4.7.0 Too many errors on this connection, closing transmission channel");
+		reply_tail(c, "421 4.7.0 Too many errors on this connection, closing transmission "
+			      "channel");
 		c->closing = true;
 	}
 }
@@ -419,7 +425,8 @@ size_t smtp_input(struct conn *c, const char *p, size_t n)
 {
 	size_t used = 0;
 
-	while (used < n && !c->hold_until && !c->stalled && !c->closing && !c->abort && !c->tls_begin) {
+	while (used < n && !c->hold_until && !c->stalled && !c->closing && !c->abort &&
+		!c->tls_begin) {
 		if (c->state == ST_DATA)
 			used += data_feed(c, p + used, n - used);
 		else if (c->state == ST_BDAT)

@@ -1,4 +1,5 @@
-/* Message content: DATA with its dots, BDAT with its chunks; what the headers say about identity. */
+/* Message content: DATA with its dots, BDAT with its chunks; what the headers say about identity.
+ */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,7 +140,8 @@ static void check_lines(struct conn *c, const char *p, size_t n)
 		c->text_line = 0;
 	}
 	c->text_line += (size_t)(end - at);
-	for (at = p; at < end && (hit = memchr(at, '\r', (size_t)(end - at))) != NULL; at = hit + 1) {
+	for (at = p; at < end && (hit = memchr(at, '\r', (size_t)(end - at))) != NULL;
+		at = hit + 1) {
 		if (hit + 1 < end && hit[1] != '\n')
 			note_bare(c, "bare-cr");
 	}
@@ -383,7 +385,8 @@ void smtp_eod(struct conn *c)
 			return;
 		}
 	} else if (c->size > c->cluster->size) {
-		refuse(c, PH_EOD, "#size", "552 5.3.4 Message size exceeds fixed maximum message size {tail}", NULL);
+		refuse(c, PH_EOD, "#size",
+			"552 5.3.4 Message size exceeds fixed maximum message size {tail}", NULL);
 	} else {
 		c->messages++;
 		ledger_accept(&c->loop->sim->ledger, c);

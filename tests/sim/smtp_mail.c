@@ -109,8 +109,8 @@ static bool xtext_valid(const char *s)
 {
 	for (; *s; s++) {
 		if (*s == '+') {
-			if (!isxdigit((unsigned char)s[1]) || !isxdigit((unsigned char)s[2]) || islower((unsigned char)s[1]) ||
-				islower((unsigned char)s[2]))
+			if (!isxdigit((unsigned char)s[1]) || !isxdigit((unsigned char)s[2]) ||
+				islower((unsigned char)s[1]) || islower((unsigned char)s[2]))
 				return false;
 			s += 2;
 		} else if (*s < 33 || *s > 126 || *s == '=') {
@@ -134,14 +134,18 @@ static bool mail_param(struct conn *c, char *param)
 			return not_offered(c, param);
 		errno = 0;
 		c->declared = strtoull(value, &end, 10);
-		return !*value || *end || errno || !isdigit((unsigned char)*value) ? bad_param(c, param) : true;
+		return !*value || *end || errno || !isdigit((unsigned char)*value)
+			       ? bad_param(c, param)
+			       : true;
 	}
 	if (strncasecmp(param, "BODY=", 5) == 0) {
 		c->eightbit = strcasecmp(value, "8BITMIME") == 0;
 		c->binary = strcasecmp(value, "BINARYMIME") == 0;
 		if (c->binary ? !(f & F_BINARYMIME && f & F_CHUNKING) : !(f & F_8BITMIME))
 			return not_offered(c, param);
-		return c->eightbit || c->binary || strcasecmp(value, "7BIT") == 0 ? true : bad_param(c, param);
+		return c->eightbit || c->binary || strcasecmp(value, "7BIT") == 0
+			       ? true
+			       : bad_param(c, param);
 	}
 	if (strcasecmp(param, "SMTPUTF8") == 0) {
 		c->utf8 = true;
@@ -150,7 +154,9 @@ static bool mail_param(struct conn *c, char *param)
 	if (strncasecmp(param, "RET=", 4) == 0) {
 		if (!(f & F_DSN))
 			return not_offered(c, param);
-		return strcasecmp(value, "FULL") == 0 || strcasecmp(value, "HDRS") == 0 ? true : bad_param(c, param);
+		return strcasecmp(value, "FULL") == 0 || strcasecmp(value, "HDRS") == 0
+			       ? true
+			       : bad_param(c, param);
 	}
 	if (strncasecmp(param, "ENVID=", 6) == 0) {
 		if (!(f & F_DSN))
@@ -198,7 +204,9 @@ static bool rcpt_param(struct conn *c, char *param)
 			return not_offered(c, param);
 		if (!semi || semi == param + 6 || !semi[1] || strlen(param) > 500)
 			return bad_param(c, param);
-		return strncasecmp(param + 6, "utf-8;", 6) == 0 || xtext_valid(semi + 1) ? true : bad_param(c, param);
+		return strncasecmp(param + 6, "utf-8;", 6) == 0 || xtext_valid(semi + 1)
+			       ? true
+			       : bad_param(c, param);
 	}
 	return not_offered(c, param);
 }
@@ -235,7 +243,8 @@ static bool mail_allowed(struct conn *c, const char *args)
 		return false;
 	}
 	if (c->cluster->auth && !c->authenticated) {
-		refuse(c, PH_MAIL, "#auth-required", "530 5.7.57 Client not authenticated to send mail. {tail}", NULL);
+		refuse(c, PH_MAIL, "#auth-required",
+			"530 5.7.57 Client not authenticated to send mail. {tail}", NULL);
 		return false;
 	}
 	return true;
@@ -287,7 +296,9 @@ void smtp_mail(struct conn *c, char *args)
 	c->over_cap = false;
 	if (cl->messages_per_connection && c->messages >= cl->messages_per_connection) {
 		refuse(c, PH_MAIL, "#messages-per-connection",
-			"421 4.4.2 Message limit of this connection reached, closing transmission channel {tail}", NULL);
+			"421 4.4.2 Message limit of this connection reached, closing transmission "
+			"channel {tail}",
+			NULL);
 		mail_refused(c);
 		return;
 	}
@@ -296,7 +307,8 @@ void smtp_mail(struct conn *c, char *args)
 		return;
 	}
 	if (c->declared > cl->size && cl->features & F_SIZE) {
-		refuse(c, PH_MAIL, "#size", "552 5.3.4 Message size exceeds fixed maximum message size {tail}", NULL);
+		refuse(c, PH_MAIL, "#size",
+			"552 5.3.4 Message size exceeds fixed maximum message size {tail}", NULL);
 		mail_refused(c);
 		return;
 	}
@@ -323,20 +335,24 @@ static void add_rcpt(struct conn *c, const char *path, const char *params)
 static bool rcpt_tenant(struct conn *c, const char *path)
 {
 	if (!c->tenant) {
-		refuse(c, PH_RCPT, "#no-tenant", "550 5.7.64 TenantAttribution; Relay Access Denied {tail}", path);
+		refuse(c, PH_RCPT, "#no-tenant",
+			"550 5.7.64 TenantAttribution; Relay Access Denied {tail}", path);
 		return false;
 	}
-	if (c->cluster->region_check && !tenant_lives_at(c->tenant, c->tenant_index, c->domain, c->host)) {
+	if (c->cluster->region_check &&
+		!tenant_lives_at(c->tenant, c->tenant_index, c->domain, c->host)) {
 		for (int i = 0; i < G_N; i++)
 			c->gauges[i]->wrong_region++;
 		refuse(c, PH_RCPT, "#wrong-region",
-			"451 4.4.62 Mail sent to the wrong Office 365 region. ATTR35. For more information please go "
+			"451 4.4.62 Mail sent to the wrong Office 365 region. ATTR35. For more "
+			"information please go "
 			"to https://go.microsoft.com/fwlink/?linkid=865268 {tail}",
 			path);
 		return false;
 	}
 	if (c->tenant->require_tls && !c->ssl) {
-		refuse(c, PH_RCPT, "#tls-required", "451 5.7.3 STARTTLS is required to send mail {tail}", path);
+		refuse(c, PH_RCPT, "#tls-required",
+			"451 5.7.3 STARTTLS is required to send mail {tail}", path);
 		return false;
 	}
 	return true;
@@ -349,11 +365,13 @@ static bool rcpt_accepted(struct conn *c, const char *path, bool other)
 	if (rules_apply(c, PH_RCPT, path))
 		return false;
 	if (other && !c->cluster->multi_tenant) {
-		refuse(c, PH_RCPT, "#regions", "452 4.5.3 Recipients belong to multiple regions ATTR38 {tail}", path);
+		refuse(c, PH_RCPT, "#regions",
+			"452 4.5.3 Recipients belong to multiple regions ATTR38 {tail}", path);
 		return false;
 	}
 	if (c->cluster->recipients && c->nrcpts >= c->cluster->recipients) {
-		refuse(c, PH_RCPT, "#recipients", "452 4.5.3 Too many recipients (AS780090) {tail}", path);
+		refuse(c, PH_RCPT, "#recipients", "452 4.5.3 Too many recipients (AS780090) {tail}",
+			path);
 		return false;
 	}
 	return true;

@@ -28,8 +28,8 @@ static void add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
 }
 
 /* issuer NULL: signed by itself. days: valid from 30 days ago until then. */
-static struct identity make_identity(const char *name, const struct identity *issuer, const char *names,
-	long days, bool authority)
+static struct identity make_identity(const char *name, const struct identity *issuer,
+	const char *names, long days, bool authority)
 {
 	struct identity id = { .key = EVP_EC_gen("P-256"), .cert = X509_new() };
 	const struct identity *by = issuer ? issuer : &id;
@@ -44,9 +44,11 @@ static struct identity make_identity(const char *name, const struct identity *is
 	X509_gmtime_adj(X509_getm_notAfter(id.cert), days * 86400);
 	X509_set_pubkey(id.cert, id.key);
 	subject = X509_get_subject_name(id.cert);
-	X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
+	X509_NAME_add_entry_by_txt(
+		subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
 	X509_set_issuer_name(id.cert, X509_get_subject_name(by->cert));
-	add_extension(id.cert, by->cert, NID_basic_constraints, authority ? "critical,CA:TRUE" : "CA:FALSE");
+	add_extension(id.cert, by->cert, NID_basic_constraints,
+		authority ? "critical,CA:TRUE" : "CA:FALSE");
 	if (authority)
 		add_extension(id.cert, by->cert, NID_key_usage, "critical,keyCertSign,cRLSign");
 	if (names)
@@ -65,7 +67,8 @@ static void free_identity(struct identity *id)
 /* The names of Microsoft's MX hosts, and the suffixes that the scenario's own MX names have. */
 static void put_names(struct buf *b, const struct scenario *sc)
 {
-	PUT_LIT(b, "DNS:mail.protection.outlook.com,DNS:*.mail.protection.outlook.com,DNS:*.mail.eo.outlook.com,"
+	PUT_LIT(b, "DNS:mail.protection.outlook.com,DNS:*.mail.protection.outlook.com,DNS:*.mail."
+		   "eo.outlook.com,"
 		   "DNS:*.olc.protection.outlook.com,DNS:*.pamx1.hotmail.com,DNS:*.mx.microsoft");
 	for (const char *p = "dhlmop"; *p; p++)
 		put_fmt(b, ",DNS:*.%c-v1.mx.microsoft", *p);
@@ -88,12 +91,14 @@ static void put_names(struct buf *b, const struct scenario *sc)
 	put(b, "", 1);
 }
 
-static SSL_CTX *make_ctx(const struct identity *id, const struct identity *ca, enum certificate kind)
+static SSL_CTX *make_ctx(
+	const struct identity *id, const struct identity *ca, enum certificate kind)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 	unsigned char sid = (unsigned char)kind;
 
-	if (!ctx || SSL_CTX_use_certificate(ctx, id->cert) != 1 || SSL_CTX_use_PrivateKey(ctx, id->key) != 1)
+	if (!ctx || SSL_CTX_use_certificate(ctx, id->cert) != 1 ||
+		SSL_CTX_use_PrivateKey(ctx, id->key) != 1)
 		die("cannot set up TLS");
 	if (kind != CERT_SELF)
 		SSL_CTX_add1_chain_cert(ctx, ca->cert);
@@ -119,7 +124,8 @@ static void spki_hash(X509 *cert, unsigned char out[32])
 
 int tls_init(struct sim *s)
 {
-	struct identity ca = make_identity("m365sim authority", NULL, NULL, 3650, true), id[CERT_KINDS];
+	struct identity ca = make_identity("m365sim authority", NULL, NULL, 3650, true),
+			id[CERT_KINDS];
 	struct buf names;
 	int r = 0;
 

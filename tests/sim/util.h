@@ -40,7 +40,8 @@ struct map64 {
 	uint64_t *key, *val;
 	size_t cap, n;
 };
-uint64_t *map64_at(struct map64 *m, uint64_t key); /* made with 0 when missing; until the next map64_at */
+uint64_t *map64_at(
+	struct map64 *m, uint64_t key); /* made with 0 when missing; until the next map64_at */
 uint64_t map64_get(const struct map64 *m, uint64_t key);
 void map64_clear(struct map64 *m);
 

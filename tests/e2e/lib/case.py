@@ -1,10 +1,14 @@
 """What tests of the whole have in common: a simulator and relays that end with the test, and what must hold of every relay's end."""
 import json
+import time
 import unittest
 
-from .process import Failed
+from .process import Deadline, Failed
 from .relay import Relay
 from .sim import Simulator
+
+
+FINAL = ("delivered", "bounced", "expired", "removed")
 
 
 class RelayCase(unittest.TestCase):
@@ -34,10 +38,28 @@ class RelayCase(unittest.TestCase):
         sim = self.simulator(scenario, **(sim_options or {}))
         return sim, self.relay(sim, **relay_options)
 
-    def wait_empty(self, relay, timeout=None):
-        """Until nothing waits any more: each accepted recipient has its last event."""
-        accepted = sum(1 for e in relay.find("accepted"))
-        relay.wait_event(("delivered", "bounced", "expired", "removed"), count=accepted, timeout=timeout)
+    def wait_metric(self, relay, name, value, timeout=None):
+        """Until a metric has a value (or a function of it is true): the relay renews some of them once a second only."""
+        deadline = Deadline(timeout)
+        while True:
+            got = relay.metrics()[name]
+            if value(got) if callable(value) else got == value:
+                return got
+            if deadline.passed:
+                raise Failed(f"{name} is {got}, not {value}")
+            time.sleep(0.05)
+
+    def wait_accepted(self, relay):
+        """The `accepted` events of all that this process has taken so far: the log comes a little behind the replies."""
+        count = int(relay.metrics()["postern_accepted_messages_total"])
+        since = max(i for i, e in enumerate(relay.events) if e["event"] == "started")
+        relay.wait_event("accepted", count=count, since=since)
+        return relay.find("accepted", since=since)
+
+    def wait_settled(self, relay, timeout=None):
+        """Until every recipient that was accepted so far has its last event."""
+        accepted = {e["id"]: e["recipients"] for e in self.wait_accepted(relay)}
+        relay.wait_event(FINAL, count=sum(accepted.values()), timeout=timeout, id=lambda id: id in accepted)
 
     def lines(self, relay, *args, **options):
         """The objects that a command prints, one a line."""

@@ -328,3 +328,24 @@ unsigned mx_dsns(struct mx *m)
 	pthread_mutex_unlock(&m->lock);
 	return n;
 }
+
+struct mx_mail mx_first(struct mx *m)
+{
+	struct mx_mail x;
+
+	pthread_mutex_lock(&m->lock);
+	must(m->nmails > 0);
+	x = m->mails[0];
+	pthread_mutex_unlock(&m->lock);
+	return x;
+}
+
+unsigned mx_rule_used(struct mx *m, unsigned rule)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&m->lock);
+	n = m->rules[rule].used;
+	pthread_mutex_unlock(&m->lock);
+	return n;
+}

@@ -46,3 +46,5 @@ void mx_start(struct mx *m, struct mx_rule *rules, unsigned nrules);
 void mx_stop(struct mx *m);
 unsigned mx_count(struct mx *m, const char *recipient, const char *source); /* NULL: any */
 unsigned mx_dsns(struct mx *m);
+struct mx_mail mx_first(struct mx *m);
+unsigned mx_rule_used(struct mx *m, unsigned rule);

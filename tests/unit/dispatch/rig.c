@@ -207,7 +207,7 @@ char *rig_log(struct rig *r)
 
 	assert_non_null(f);
 	assert_non_null(p);
-	fread(p, 1, (1u << 20) - 1, f);
+	assert_true(fread(p, 1, (1u << 20) - 1, f) > 0);
 	fclose(f);
 	return p;
 }

@@ -53,7 +53,7 @@ static void hop_tls(struct hop *h)
 static void hop_bdat(struct hop *h)
 {
 	char line[256];
-	unsigned long n;
+	unsigned long n = 0;
 
 	if (!peer_line(&h->p, line, sizeof(line)) || sscanf(line, "BDAT %lu LAST", &n) != 1)
 		fail_msg("expected BDAT, got %s", line);

@@ -1,0 +1,45 @@
+"""Postfix, Exim and message samples, unpacked from Debian's packages by tests/peers.sh: in PEERS, or in a cache that test modules share."""
+import fcntl
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "peers.sh"
+
+
+def unpacked():
+    """The directory with postfix/, exim/ and samples/; the test is skipped when the packages cannot be had."""
+    path = os.environ.get("PEERS") or os.environ.get("E2E_CACHE")
+    directory = pathlib.Path(path or f"{tempfile.gettempdir()}/postern-peers-{os.getuid()}").absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(f"{directory}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(["sh", SCRIPT, directory], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise unittest.SkipTest(f"packages cannot be downloaded (no network?): {done.stderr.strip()[-300:]}")
+    return directory
+
+
+def as_root():
+    """Postfix and Exim change users: without root they cannot run."""
+    if os.getuid() != 0:
+        raise unittest.SkipTest("needs root, as Postfix and Exim do")
+    return unpacked()
+
+
+def smtp_source(peers):
+    """Postfix's load generator: command line prefix and environment. Needs no root."""
+    root = peers / "postfix"
+    return str(root / "usr/sbin/smtp-source"), {**os.environ, "LD_LIBRARY_PATH": str(root / "usr/lib/postfix")}
+
+
+def samples(peers):
+    """Message files that others wrote, by name: of Python's email tests and of enmime, as they are on disk."""
+    found = {}
+    for pattern in ("usr/lib/python3*/test/test_email/data/msg_*.txt", "usr/share/gocode/src/github.com/jhillyerd/enmime/testdata/**/*"):
+        for path in sorted((peers / "samples").glob(pattern)):
+            if path.is_file():
+                found["/".join(path.parts[-2:])] = path.read_bytes()
+    return found
