@@ -27,7 +27,7 @@ static struct {
 	struct sockaddr_in to;
 	uint64_t messages, sessions, size, per_connection, domains;
 	const char *pattern, *prefix;
-	bool json;
+	bool json, until_gone;
 } opt = { .messages = 1000,
 	.sessions = 20,
 	.size = 4096,
@@ -38,6 +38,8 @@ static struct {
 static uint64_t started, done, refused;
 static uint32_t *latency_us;
 static char *text;
+static FILE *acked;
+static bool gone;
 static int epoll;
 
 /* Lines of 70 letters, made once: content must not cost the generator anything. */
@@ -59,9 +61,14 @@ static void open_session(struct session *s)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = s };
 	int one = 1;
+	bool up;
 
 	s->peer.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (s->peer.fd < 0 || connect(s->peer.fd, (struct sockaddr *)&opt.to, sizeof(opt.to)))
+	up = s->peer.fd >= 0 && !connect(s->peer.fd, (struct sockaddr *)&opt.to, sizeof(opt.to));
+	gone |= !up && opt.until_gone;
+	if (gone)
+		return;
+	if (!up)
 		die("connect to %s port %u: %s", inet_ntoa(opt.to.sin_addr), ntohs(opt.to.sin_port),
 			strerror(errno));
 	setsockopt(s->peer.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -125,12 +132,14 @@ static void close_session(struct session *s)
 {
 	close(s->peer.fd);
 	s->open = false;
-	if (started < opt.messages)
+	if (!gone && started < opt.messages)
 		open_session(s);
 }
 
 static void finish_message(struct session *s, bool accepted)
 {
+	if (accepted && acked)
+		fprintf(acked, "%s-%llu\n", opt.prefix, (unsigned long long)s->id);
 	if (!accepted)
 		refused++;
 	else if (done < opt.messages)
@@ -190,7 +199,9 @@ static void on_event(struct session *s)
 
 	while ((line = peer_line(&s->peer, &n)))
 		on_reply(s, line, n);
-	if (!alive && s->step != QUIT)
+	if (!alive && s->step != QUIT && opt.until_gone)
+		gone = true;
+	else if (!alive && s->step != QUIT)
 		die("connection closed by the relay in step %d", (int)s->step);
 	if (!alive || !peer_flush(&s->peer, epoll, s))
 		close_session(s);
@@ -239,8 +250,11 @@ static _Noreturn void usage(void)
 	     "[--per-connection N]\n"
 	     "                [--rcpt ADDRESS | --rcpt %.SUFFIX --domains N] [--prefix TEXT] "
 	     "[--json]\n"
+	     "                [--acked FILE] [--until-gone]\n"
 	     "--rcpt %.example --domains 1000: recipients user@t0.example … user@t999.example in "
-	     "turn");
+	     "turn\n"
+	     "--acked: the identities of the messages that were answered 250, a line each\n"
+	     "--until-gone: a relay that goes away is the end, not an error");
 	exit(0);
 }
 
@@ -249,7 +263,8 @@ static void parse(int argc, char **argv)
 	static const struct option longs[] = { { "to", 1, 0, 't' }, { "messages", 1, 0, 'm' },
 		{ "sessions", 1, 0, 's' }, { "size", 1, 0, 'z' }, { "per-connection", 1, 0, 'p' },
 		{ "rcpt", 1, 0, 'r' }, { "domains", 1, 0, 'd' }, { "prefix", 1, 0, 'x' },
-		{ "json", 0, 0, 'j' }, { "help", 0, 0, 'h' }, { 0 } };
+		{ "acked", 1, 0, 'a' }, { "until-gone", 0, 0, 'g' }, { "json", 0, 0, 'j' },
+		{ "help", 0, 0, 'h' }, { 0 } };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -278,6 +293,14 @@ static void parse(int argc, char **argv)
 		case 'x':
 			opt.prefix = optarg;
 			break;
+		case 'a':
+			acked = fopen(optarg, "we");
+			if (!acked)
+				die("--acked: cannot write %s: %s", optarg, strerror(errno));
+			break;
+		case 'g':
+			opt.until_gone = true;
+			break;
 		case 'j':
 			opt.json = true;
 			break;
@@ -289,6 +312,15 @@ static void parse(int argc, char **argv)
 	}
 	if (!opt.to.sin_port)
 		die("--to is missing");
+}
+
+static uint64_t count_open(const struct session *sessions)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < opt.sessions; i++)
+		n += sessions[i].open;
+	return n;
 }
 
 int main(int argc, char **argv)
@@ -307,18 +339,23 @@ int main(int argc, char **argv)
 	start = now_us();
 	for (uint64_t i = 0; i < opt.sessions; i++)
 		open_session(&sessions[i]);
-	do {
-		int n = epoll_wait(epoll, events, 256, 60000);
+	/* a relay that went away may have left answers behind: they are read before the end */
+	while (started < opt.messages || (open && done + refused < opt.messages)) {
+		int n;
+
+		if (gone && !count_open(sessions))
+			break;
+		n = epoll_wait(epoll, events, 256, 60000);
 
 		if (n == 0)
 			die("no reply for 60 s; %llu of %llu accepted", (unsigned long long)done,
 				(unsigned long long)opt.messages);
 		for (int i = 0; i < n; i++)
 			on_event(events[i].data.ptr);
-		open = 0;
-		for (uint64_t i = 0; started == opt.messages && i < opt.sessions; i++)
-			open += sessions[i].open;
-	} while (started < opt.messages || (open && done + refused < opt.messages));
+		open = started == opt.messages ? count_open(sessions) : 0;
+	}
+	if (acked && fclose(acked))
+		die("--acked: cannot write: %s", strerror(errno));
 	report((double)(now_us() - start) / 1e6);
 	return refused ? 1 : 0;
 }

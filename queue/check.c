@@ -7,6 +7,7 @@
 #include "postern/must.h"
 #include "postern/text.h"
 #include "queue_impl.h"
+#include "rawfile.h"
 
 /* Lines said at most: a queue that is damaged all over needs no more. */
 #define LINES_MAX 1000u
@@ -371,15 +372,55 @@ static int repair(struct check *c)
 	return r ? r : wait_fence(c->q);
 }
 
+static void say_page(void *arg, const char *line)
+{
+	say_line(arg, line);
+}
+
+/* The pages first: while they are not sound, what LMDB makes of them is no use, and may crash. The snapshot
+ * stays as it is as long as our read transaction lasts. */
+static int check_pages(struct check *c)
+{
+	struct raw_meta m;
+	int fd, r = lmdb_errno(mdb_env_get_fd(c->q->store.env, &fd));
+
+	if (!r)
+		r = raw_meta_of(fd, mdb_txn_id(c->txn), &m);
+	return r ? r : raw_walk(fd, &m, 0, say_page, c);
+}
+
+/* A snapshot whose meta page is still there: the writer has two of them to write to. */
+static int begin_check(struct check *c)
+{
+	int r;
+
+	for (unsigned i = 0; i < 100; i++) {
+		r = store_read(&c->q->store, &c->txn);
+		if (r)
+			return r;
+		r = check_pages(c);
+		if (r >= 0)
+			return r;
+		store_read_end(&c->q->store, c->txn);
+		if (r != -ENOENT)
+			return r;
+	}
+	return r;
+}
+
 int queue_check(struct queue *q, bool repairing, void (*say)(void *arg, const char *line), void *arg)
 {
 	struct check c = { .q = q, .repair = repairing, .say = say, .arg = arg };
 
 	if (repairing && q->params.read_only)
 		return -EROFS;
-	c.r = store_read(&q->store, &c.txn);
-	if (c.r)
+	c.r = begin_check(&c);
+	if (c.r < 0)
 		return c.r;
+	if (c.r > 0) {
+		store_read_end(&q->store, c.txn);
+		return 1;
+	}
 	c.r = lmdb_errno(mdb_cursor_open(c.txn, q->store.mail, &c.mail));
 	if (!c.r) {
 		check_mail(&c);

@@ -19,6 +19,7 @@
 /* Blocks kept allocated behind the file's end: what a few transactions of settling alone may need. */
 #define DISK_AHEAD (16u << 20)
 #define MAP_MIN	   (1u << 20)
+#define WALK_US	   150000u
 
 int complain(const struct complaint *c, int r, const char *fmt, ...)
 {
@@ -115,6 +116,31 @@ out:
 
 /* ---- the file, before LMDB sees it ---- */
 
+static void first_find(void *arg, const char *line)
+{
+	char *first = arg;
+
+	if (!*first)
+		snprintf(first, 256, "%s", line);
+}
+
+/* LMDB trusts the pages it maps: bad ones are found before it sees them, as far as a short time allows
+ * (queue_check looks at all of them). */
+static int judge_pages(struct store *s, const struct complaint *c, int fd, const struct raw_meta *m)
+{
+	char first[256] = "";
+	int r = raw_walk(fd, m, clock_mono_us() + WALK_US, first_find, first);
+
+	if (r < 0)
+		return complain(c, r, "%s: cannot read: %s", s->file, strerror(-r));
+	if (r > 0)
+		return complain(c, -EBADMSG,
+			"%s: is damaged: %s; restore it from a copy, or move it away and start with an empty "
+			"queue",
+			s->file, first);
+	return 0;
+}
+
 static int judge_file(struct store *s, const struct complaint *c, int fd)
 {
 	struct raw_meta m = { 0 };
@@ -154,7 +180,8 @@ static int judge_file(struct store *s, const struct complaint *c, int fd)
 			"%s: has %" PRIu64 " bytes in use, more than the configured size of %" PRIu64
 			"; raise the queue's max_size",
 			s->file, (m.last_page + 1) * m.page_size, s->map_size);
-	return 0;
+	/* while another process may write, the snapshot would change under the walk */
+	return s->read_only ? 0 : judge_pages(s, c, fd, &m);
 }
 
 static int look_at_file(struct store *s, const struct complaint *c)

@@ -82,21 +82,11 @@ static enum raw_state meta_parse(struct raw_meta *m, const unsigned char *page)
 	return RAW_OK;
 }
 
-int raw_meta_read(int fd, struct raw_meta *ret, enum raw_state *state)
+static int read_both(int fd, struct raw_meta m[2], enum raw_state st[2])
 {
 	unsigned char page[PAGE_HEADER + META_LEN];
-	struct raw_meta m[2] = { 0 };
-	enum raw_state st[2] = { RAW_DAMAGED, RAW_DAMAGED };
 	uint64_t size = PAGE_SIZE_FIRST;
-	struct stat sb;
-	int best;
 
-	if (fstat(fd, &sb) < 0)
-		return -errno;
-	if (sb.st_size == 0) {
-		*state = RAW_EMPTY;
-		return 0;
-	}
 	for (int i = 0; i < 2; i++) {
 		ssize_t n = pread(fd, page, sizeof(page), (off_t)(i * size));
 
@@ -109,6 +99,40 @@ int raw_meta_read(int fd, struct raw_meta *ret, enum raw_state *state)
 		if (i == 0 && st[0] == RAW_OK)
 			size = m[0].page_size;
 	}
+	return 0;
+}
+
+int raw_meta_of(int fd, uint64_t txnid, struct raw_meta *ret)
+{
+	struct raw_meta m[2] = { 0 };
+	enum raw_state st[2] = { RAW_DAMAGED, RAW_DAMAGED };
+	int r = read_both(fd, m, st);
+
+	for (int i = 0; i < 2 && !r; i++) {
+		if (st[i] == RAW_OK && m[i].txnid == txnid) {
+			*ret = m[i];
+			return 0;
+		}
+	}
+	return r ? r : -ENOENT;
+}
+
+int raw_meta_read(int fd, struct raw_meta *ret, enum raw_state *state)
+{
+	struct raw_meta m[2] = { 0 };
+	enum raw_state st[2] = { RAW_DAMAGED, RAW_DAMAGED };
+	struct stat sb;
+	int best, r;
+
+	if (fstat(fd, &sb) < 0)
+		return -errno;
+	if (sb.st_size == 0) {
+		*state = RAW_EMPTY;
+		return 0;
+	}
+	r = read_both(fd, m, st);
+	if (r)
+		return r;
 	/* LMDB wants both to be its own and takes the one with the larger number, so do we */
 	best = st[0] != RAW_OK ? 0 : 1;
 	if (st[0] != RAW_OK || st[1] != RAW_OK) {

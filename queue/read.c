@@ -147,14 +147,14 @@ static int find_entries(struct window_read *wr)
 	return !rc || rc == MDB_NOTFOUND ? 0 : lmdb_errno(rc);
 }
 
-static int slots_new(struct window_read *wr)
+static int slots_new(struct window_read *wr, uint32_t items)
 {
-	uint32_t size = 4;
+	uint64_t size = 4;
 
-	while (size < 2 * wr->w->n)
+	while (size < 2ull * items)
 		size *= 2;
 	wr->slots = arena_alloc(&wr->w->arena, size * sizeof(*wr->slots));
-	wr->mask = size - 1;
+	wr->mask = (uint32_t)(size - 1);
 	return wr->slots ? 0 : -ENOMEM;
 }
 
@@ -229,7 +229,7 @@ static int load_items(struct window_read *wr)
 	int r;
 
 	w->n = 0;
-	r = found ? slots_new(wr) : 0;
+	r = found ? slots_new(wr, found) : 0;
 	for (uint32_t i = 0; i < found && !r; i++) {
 		struct queue_due it = w->items[i];
 

@@ -383,6 +383,10 @@ int work_reap(struct work *w, uint32_t max)
 			return 0;
 		}
 		r = reap_one(w, id, &max, &gone);
+		if (!r && !gone) {
+			w->more_loose = true;
+			return 0;
+		}
 	}
 	return r;
 }

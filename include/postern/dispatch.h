@@ -28,7 +28,9 @@ struct mpsc *dispatch_events(struct dispatch *d); /* for worker_params.events */
 int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworkers);
 /* Starts no more transactions; done (on the dispatcher's thread) when none runs and all is settled, or at the deadline. */
 void dispatch_drain(struct dispatch *d, void (*done)(void *arg), void *arg);
-struct dispatch *dispatch_free(struct dispatch *d); /* stops its thread */
+/* Stops its thread. Before it: inbound sessions have ended (nothing comes by the fresh mailbox any more), and the workers are
+ * freed; after drain's done no orders are posted to them. The queue must still be open. */
+struct dispatch *dispatch_free(struct dispatch *d);
 
 /* Runs fn on the dispatcher's thread. Any thread; the call struct is the caller's until fn ran. */
 struct dispatch_call {

@@ -197,6 +197,7 @@ struct policy_cluster_info {
 };
 void policy_clusters(const struct policy *p, void (*fn)(void *arg, const struct policy_cluster_info *i), void *arg);
 
-/* Learned state, to be kept over restarts: entries changed since the last call. Values are versioned by policy. */
+/* Learned state, to be kept over restarts: entries changed since the last call (value.p NULL: to be deleted). Keys begin with
+ * "policy/": the dispatcher loads that prefix. Values are versioned by policy. */
 void policy_save(struct policy *p, void (*put)(void *arg, struct slice key, struct slice value), void *arg);
 int policy_load(struct policy *p, struct slice key, struct slice value);

@@ -354,6 +354,8 @@ static void on_tick(uv_timer_t *t)
 		d->swept_at = now;
 		domain_sweep(d);
 		hosts_sweep(d);
+		if (d->missed)
+			d->missed = intake_start(d) != 0;
 	}
 	if (now - d->saved_at >= SAVE_EVERY)
 		state_save(d);

@@ -277,8 +277,8 @@ struct dispatch {
 	ms_t drain_by;
 	struct queue_job fence;
 	struct dispatch_call drain_call, stop_call;
-	bool stop_told;
-	ms_t timer_at; /* mono; 0: not armed */
+	bool stop_told, missed; /* missed: a domain of the index is not known for lack of memory */
+	ms_t timer_at;		/* mono; 0: not armed */
 	uv_sem_t stopped;
 
 	struct dispatch_stats stats; /* the thread's own */

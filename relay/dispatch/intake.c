@@ -221,8 +221,10 @@ static void fresh(struct dispatch *d, struct message *msg)
 		if (k && seen_before(msg, k))
 			continue;
 		m = domain_get(d, msg->recipients[k].domain);
-		if (!m)
-			continue; /* domain_sweep's re-reading of the index finds it */
+		if (!m) {
+			d->missed = true; /* the index is gone through again */
+			continue;
+		}
 		if (later || msg->first_due > loop_wall(d->loop) + 1000)
 			domain_due(d, m, msg->first_due);
 		else
@@ -301,12 +303,15 @@ static void read_window(struct dispatch *d, struct domain *m)
 {
 	struct queue_window *w = &d->window;
 	ms_t wall = loop_wall(d->loop);
-	uint32_t limit = d->p.window - m->in_memory;
+	uint32_t limit;
 	struct grouping g = { .m = m };
 	int r;
 
 	if (m->in_memory >= d->p.window)
 		return; /* fresh mail took the room meanwhile; domain_touch comes back */
+	if (m->in_memory >= d->p.window)
+		return; /* fresh mail was faster; domain_touch comes back */
+	limit = d->p.window - m->in_memory;
 	if (limit > d->p.work_max - d->work)
 		limit = d->p.work_max - d->work;
 	if (limit > WINDOW_READ)

@@ -28,8 +28,8 @@ CLEAR = {"tls": "none"}
 
 
 def providers(**options):
-    """The same options for tenants and for hosts that are nobody's."""
-    return {name: dict(options) for name in ("microsoft365", "default")}
+    """The same options for tenants and for hosts that are nobody's; no rates, so that what a test counts is not held up."""
+    return {name: {"lane_connect_rate": "none", "lane_message_rate": "none", **options} for name in ("microsoft365", "default")}
 
 
 class ManyTenants(RelayCase):
@@ -212,7 +212,7 @@ class Connections(RelayCase):
         sim.check_once(pairs)
 
     def test_old_connections_are_ended(self):
-        sim, relay = self.start(ONE % "", providers=providers(connection_age_max="1s", connections_per_lane=1))
+        sim, relay = self.start(ONE % "", providers=providers(connection_age_max="1s", connections_per_lane=1, messages_per_connection=100000))
         deadline = time.monotonic() + 30
         n = 0
         while sim.summary()["connections"]["opened"] < 2:
@@ -391,11 +391,11 @@ class Faults(RelayCase):
         self.run_faults(["421"])
 
     def test_loss_with_many_in_line_loses_none(self):
-        """Every seventh transaction dies in some phase: each message still comes, and none twice but where it was in doubt."""
+        """Every seventh transaction dies in some phase: each message still comes, and none twice."""
         sim, relay = self.start(ONE % "" + "".join(
             f'rule "{p}-{f}" {{ phase = "{p}"  every = {k}  limit = 6  {FAULTS[f]} }}\n'
             for k, (p, f) in enumerate([("mail", "drop"), ("rcpt", "reset"), ("data", "421"), ("connect", "drop"), ("mail", "garbage")], 7)),
-            providers=providers(**SHORT, **CLEAR), queue={"retry": ["1s"]})
+            providers=providers(chunking=False, **SHORT, **CLEAR), queue={"retry": ["1s"]})
         pairs = [(f"m{i}", f"u@t{i % 20}.example") for i in range(200)]
         relay.send_many(pairs)
         self.wait_settled(relay)
@@ -473,7 +473,7 @@ class NextHost(RelayCase):
             """, queue={"retry": ["10m"]})
         relay.send("m", "u@t.example")
         e = relay.wait_event("deferred")
-        self.assertEqual(e["dsn"], "4.4.1")
+        self.assertTrue(e["reason"].startswith("4.4.1 "), e)
         self.assertIn("127.1.1.1", e["reason"])
         self.assertIn("127.1.1.2", e["reason"])
         row, = self.waiting(relay)

@@ -38,6 +38,12 @@ class Program(unittest.TestCase):
             with self.subTest(sample.name):
                 self.assertEqual(self.run_sim("check", str(sample)).returncode, 0)
 
+    def test_example_of_the_readme_is_valid(self):
+        readme = pathlib.Path(__file__).resolve().parent.parent / "sim/README.md"
+        examples = [e for e in readme.read_text().split("```")[1::2] if "cluster " in e]
+        self.assertEqual(len(examples), 1)
+        self.assertEqual(self.check(examples[0]), (0, ""))
+
     def test_errors_name_file_and_line(self):
         ok = 'cluster "C" { addresses = {"127.1.1.1"} }\n'
         rows = [

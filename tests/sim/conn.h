@@ -63,7 +63,7 @@ struct conn {
 	bool greeted, esmtp, sync_wait, early_noted;
 	bool over_cap, authenticated;
 	char auth_user[256];
-	uint32_t errors, messages, flights;
+	uint32_t errors, messages, flights, flights_told;
 	char ehlo[128];
 	char line[LINE_MAX_BYTES];
 	size_t line_n;

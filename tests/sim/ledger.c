@@ -241,18 +241,24 @@ static void event_end(struct ledger *l, enum event_kind kind, struct buf *b)
 	l->events[l->nevents++] = (struct event){ .kind = kind, .json = b->p };
 }
 
+/* Flights that came since the last call: the transport counts them outside the lock. */
+void ledger_flights(struct conn *c)
+{
+	for (int i = 0; i < G_N && c->flights != c->flights_told; i++)
+		c->gauges[i]->flights += c->flights - c->flights_told;
+	c->flights_told = c->flights;
+}
+
 void ledger_closed(struct ledger *l, struct conn *c)
 {
 	struct buf b;
 
+	ledger_flights(c);
 	l->closed++;
 	for (int i = 0; i < G_N; i++) {
 		struct gauge *g = c->gauges[i];
 
 		g->now--;
-		g->flights += c->flights;
-		if (c->messages > g->messages_max)
-			g->messages_max = c->messages;
 	}
 	if (event_begin(l, c, EV_CLOSED, &b)) {
 		put_fmt(&b, ",\"messages\":%u,\"flights\":%u,\"life\":%.6f", c->messages,
@@ -316,6 +322,8 @@ void ledger_accept(struct ledger *l, struct conn *c)
 		c->gauges[i]->messages++;
 		c->gauges[i]->recipients += c->nrcpts;
 		c->gauges[i]->bytes += c->size;
+		if (c->messages > c->gauges[i]->messages_max)
+			c->gauges[i]->messages_max = c->messages;
 	}
 	for (uint32_t i = 0; i < c->nrcpts; i++) {
 		unsigned count = 1;

@@ -80,6 +80,7 @@ struct gauge *ledger_gauge(struct ledger *l, enum gauge_kind kind, uint32_t sour
 
 struct conn;
 void ledger_opened(struct ledger *l, struct conn *c);
+void ledger_flights(struct conn *c);
 void ledger_closed(struct ledger *l, struct conn *c);
 /* One accepted message, with all its recipients. */
 void ledger_accept(struct ledger *l, struct conn *c);

@@ -129,8 +129,8 @@ static bool carry_out(struct conn *c, const struct rule *r, enum phase ph, const
 		return delayed(c, r);
 	case ACT_ACCEPT_DROP:
 	case ACT_ACCEPT_STALL:
-		ledger_accept(&c->loop->sim->ledger, c);
 		c->messages++;
+		ledger_accept(&c->loop->sim->ledger, c);
 		note(c, r, ph,
 			r->action == ACT_ACCEPT_DROP ? "accepted, then dropped"
 						     : "accepted, then stalled");

@@ -425,6 +425,7 @@ size_t smtp_input(struct conn *c, const char *p, size_t n)
 {
 	size_t used = 0;
 
+	ledger_flights(c);
 	while (used < n && !c->hold_until && !c->stalled && !c->closing && !c->abort &&
 		!c->tls_begin) {
 		if (c->state == ST_DATA)

@@ -85,6 +85,7 @@ static void test_overflow(void **state)
 {
 	const char *const to[] = { "p@a.test", "q@a.test", "r@b.test", NULL };
 	struct rig r;
+	char *log;
 
 	rig_init(&r, NULL, 0);
 	r.dp.window = 4;
@@ -94,6 +95,10 @@ static void test_overflow(void **state)
 		rig_send(&r, "me@sender.test", to);
 	WAIT_UNTIL(rig_waiting(&r) == 0);
 	assert_int_equal(mx_count(&r.mx, NULL, NULL), 300);
+	rig_stop_dispatch(&r);
+	log = rig_log(&r);
+	assert_null(strstr(log, "queue-read-failed"));
+	free(log);
 	rig_stop(&r);
 }
 

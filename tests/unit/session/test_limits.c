@@ -131,7 +131,7 @@ static void replies_not_read(void **state)
 	for (size_t i = 0; i < sent / 6; i++)
 		peer_expect(&p, "250 2.0.0");
 	if (more) {
-		assert_true(peer_send(&p, "NOOP\r\n" + (6 - more), more));
+		assert_true(peer_send(&p, &"NOOP\r\n"[6 - more], more));
 		peer_expect(&p, "250 2.0.0");
 	}
 	peer_talk(&p, "QUIT\r\n", "221");

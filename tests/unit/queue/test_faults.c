@@ -1,0 +1,418 @@
+/* What the system does to a queue: no space, failing writes and syncs, sudden death. */
+#include "fixture.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <lmdb.h>
+
+#define NOW 1700000000000
+
+/* ---- calls of LMDB and ours that can be made to fail: these stand in front of libc's ---- */
+
+static _Atomic int fail_from = -1; /* the n-th call from now on, and all after it up to fail_until */
+static _Atomic int fail_until;
+static _Atomic int fail_errno;
+static _Atomic int calls;
+
+static bool must_fail(void)
+{
+	int n = calls++;
+
+	if (fail_from < 0 || n < fail_from || n >= fail_until)
+		return false;
+	errno = fail_errno;
+	return true;
+}
+
+static void fail_calls(int from, int until, int error)
+{
+	calls = 0;
+	fail_errno = error;
+	fail_until = until;
+	fail_from = from;
+}
+
+#define EXPORT __attribute__((visibility("default")))
+EXPORT int fdatasync(int fd);
+/* by these names: with 64-bit offsets the headers make one of the two mean the other */
+EXPORT ssize_t our_pwrite64(int fd, const void *p, size_t n, off64_t off) __asm__("pwrite64");
+EXPORT ssize_t our_pwrite(int fd, const void *p, size_t n, off64_t off) __asm__("pwrite");
+EXPORT ssize_t writev(int fd, const struct iovec *v, int n);
+
+EXPORT int fdatasync(int fd)
+{
+	return must_fail() ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+EXPORT ssize_t our_pwrite64(int fd, const void *p, size_t n, off64_t off)
+{
+	return must_fail() ? -1 : (ssize_t)syscall(SYS_pwrite64, fd, p, n, off);
+}
+
+EXPORT ssize_t our_pwrite(int fd, const void *p, size_t n, off64_t off)
+{
+	return our_pwrite64(fd, p, n, off);
+}
+
+EXPORT ssize_t writev(int fd, const struct iovec *v, int n)
+{
+	return must_fail() ? -1 : (ssize_t)syscall(SYS_writev, fd, v, n);
+}
+
+static void test_calls_are_ours(void **state)
+{
+	struct fixture *f = *state;
+
+	calls = 0;
+	put_message(f, "a@x.example", 100, NOW);
+	/* two pages at least, a sync, a meta page: or the tests below test nothing */
+	assert_in_range(calls, 3, 100);
+}
+
+/* ---- space ---- */
+
+static uint64_t fill(struct fixture *f, uint64_t *ids, unsigned max, uint64_t size, unsigned *n)
+{
+	struct message *m;
+	int r = 0;
+
+	for (*n = 0; *n < max; ++*n) {
+		m = make_message(f, "a@x.example b@y.example", size);
+		ids[*n] = m->id;
+		r = accept_message(f, m, NOW);
+		message_unref(m);
+		fixture_drop_fresh(f);
+		if (r)
+			break;
+	}
+	assert_int_equal(r, -ENOSPC);
+	return *n;
+}
+
+static void test_map_full(void **state)
+{
+	enum { MAX = 4096 };
+	struct fixture *f = *state;
+	static uint64_t ids[MAX];
+	struct queue_rcpt_state later = { .due = NOW + 1000, .reply = "451 4.7.500 Server busy. Please try again later" };
+	struct queue_stats st;
+	unsigned n;
+
+	f->q = queue_close(f->q);
+	f->params.max_size = 8 * MIB;
+	fixture_reopen(f);
+	fill(f, ids, MAX, 6000, &n);
+	assert_in_range(n, 300, MAX - 1);
+	queue_stats(f->q, &st);
+	assert_true(st.full);
+	/* a streamed one is refused as well */
+	struct queue_append a = { .job.kind = QUEUE_APPEND, .id = queue_new_id(f->q) };
+	struct message *m = make_message(f, "a@x.example", 64 * BODY_CHUNK);
+
+	m->body->sealed = false;
+	a.blocks = body_take_full(m->body);
+	assert_int_equal(run_job(f, &a.job), -ENOSPC);
+	message_unref(m);
+
+	/* every recipient there is can be put off and then delivered, all without room for new mail */
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(settle_defer(f, ids[i], 0, "x.example", NOW, &later), 0);
+	check_clean(f, n, 2ull * n);
+	fixture_reopen(f);
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(settle_gone(f, ids[i], 1, "y.example", NOW), 0);
+		assert_int_equal(settle_gone(f, ids[i], 0, "x.example", NOW), 0);
+	}
+	check_clean(f, 0, 0);
+	/* and the space is used again, all of it */
+	queue_stats(f->q, &st);
+	assert_false(st.full);
+	uint64_t again = fill(f, ids, MAX, 6000, &n);
+	assert_true(again > 300);
+	check_clean(f, n, 2ull * n);
+}
+
+/* A batch in which only new mail does not fit: the rest of it goes through. */
+static void test_full_batch(void **state)
+{
+	enum { MAX = 4096, K = 40 };
+	struct fixture *f = *state;
+	static uint64_t ids[MAX];
+	struct queue_accept a[K] = { 0 };
+	struct queue_settle s[K] = { 0 };
+	struct queue_settle_rcpt o[K] = { 0 };
+	struct mpsc_batch b = { 0 };
+	unsigned n, refused = 0;
+
+	f->q = queue_close(f->q);
+	f->params.max_size = 8 * MIB;
+	fixture_reopen(f);
+	fill(f, ids, MAX, 6000, &n);
+	for (unsigned i = 0; i < K; i++) {
+		a[i] = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT, .reply_to = &f->box.mpsc },
+			.message = make_message(f, "a@x.example", 60000), .due = NOW };
+		o[i] = (struct queue_settle_rcpt){ .outcome = OUTCOME_GONE, .domain = "x.example", .old_due = NOW };
+		s[i] = (struct queue_settle){ .job = { .kind = QUEUE_SETTLE, .reply_to = &f->box.mpsc },
+			.id = ids[i], .n = 1, .rcpts = &o[i] };
+		mpsc_batch_add(&b, &a[i].job.node);
+		mpsc_batch_add(&b, &s[i].job.node);
+	}
+	queue_post_batch(f->q, &b);
+	for (unsigned i = 0; i < 2 * K; i++)
+		box_wait(&f->box);
+	for (unsigned i = 0; i < K; i++) {
+		assert_int_equal(s[i].job.result, 0);
+		refused += a[i].job.result == -ENOSPC;
+		message_unref(a[i].message);
+	}
+	assert_int_equal(refused, K);
+	check_clean(f, n, 2ull * n - K);
+}
+
+/* The disk is full, as far as this process is concerned: the file may not grow. */
+static void test_disk_full(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit old, tight;
+	uint64_t first = put_message(f, "a@x.example", 1000, NOW);
+	struct message *m;
+	unsigned n = 0;
+	int r = 0;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	tight = old;
+	tight.rlim_cur = 20 * MIB;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+	for (n = 0; n < 1000 && !r; n++) {
+		m = make_message(f, "a@x.example", 100000);
+		r = accept_message(f, m, NOW);
+		message_unref(m);
+		fixture_drop_fresh(f);
+	}
+	assert_int_equal(r, -ENOSPC);
+	assert_in_range(n, 10, 250);
+	/* settling goes on with what was kept back */
+	assert_int_equal(settle_gone(f, first, 0, "x.example", NOW), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	/* it recovers by itself */
+	put_message(f, "b@x.example", 100000, NOW);
+	check_clean(f, n, n);
+	fixture_reopen(f);
+	check_clean(f, n, n);
+}
+
+/* ---- failing writes and syncs ---- */
+
+/* Each call of a commit fails in turn, for a short and for a long while. Who was told 0 is there afterwards. */
+static void one_fault(struct fixture *f, int from, int count, int error, uint64_t *known, uint64_t *stored)
+{
+	uint64_t old = put_message(f, "s@x.example", 5000, NOW), id;
+	struct queue_settle_rcpt o = { .outcome = OUTCOME_GONE, .domain = "x.example", .old_due = NOW };
+	struct queue_settle s = { .job = { .kind = QUEUE_SETTLE, .reply_to = &f->box.mpsc }, .id = old, .n = 1,
+		.rcpts = &o };
+	struct queue_accept a = { .job = { .kind = QUEUE_ACCEPT, .reply_to = &f->box.mpsc }, .due = NOW };
+	struct mpsc_batch b = { 0 };
+	struct queue_rcpt_state *st;
+	struct message *m;
+	int r;
+
+	fixture_drop_fresh(f);
+	a.message = make_message(f, "a@x.example", 9000);
+	id = a.message->id;
+	mpsc_batch_add(&b, &a.job.node);
+	mpsc_batch_add(&b, &s.job.node);
+	fail_calls(from, from + count, error);
+	queue_post_batch(f->q, &b);
+	box_wait(&f->box);
+	box_wait(&f->box);
+	fail_calls(-1, 0, 0);
+	message_unref(a.message);
+	if (a.job.result == 0) {
+		assert_int_equal(fixture_drop_fresh(f), 1);
+		check_body(f, id, 9000);
+		++*stored;
+	} else {
+		assert_int_equal(a.job.result, error == ENOSPC ? -ENOSPC : -error);
+		assert_int_equal(fixture_drop_fresh(f), 0);
+	}
+	/* it works again at once, or as soon as it has looked again */
+	for (r = -1; r;) {
+		m = make_message(f, "c@x.example", 10);
+		r = accept_message(f, m, NOW);
+		message_unref(m);
+	}
+	++*stored;
+	r = queue_load(f->q, old, &m, &st);
+	if (r == 0) {
+		message_unref(m);
+		assert_int_not_equal(s.job.result, 0);
+		assert_int_equal(settle_gone(f, old, 0, "x.example", NOW), 0);
+	} else {
+		assert_int_equal(r, -ENOENT);
+	}
+	r = queue_load(f->q, id, &m, &st);
+	if (r == 0)
+		message_unref(m);
+	*known += r == 0;
+	*known += 1;
+	fixture_drop_fresh(f);
+}
+
+static void test_failing_calls(void **state)
+{
+	static const int errors[] = { EIO, ENOSPC };
+	static const int lengths[] = { 1, 2, 40 };
+	struct fixture *f = *state;
+	uint64_t known = 0, stored = 0;
+	struct queue_stats st;
+
+	for (size_t e = 0; e < COUNT(errors); e++) {
+		for (size_t l = 0; l < COUNT(lengths); l++) {
+			for (int from = 0; from < 14; from++)
+				one_fault(f, from, lengths[l], errors[e], &known, &stored);
+		}
+	}
+	/* none that was promised is missing, none that was refused is there */
+	assert_int_equal(known, stored);
+	queue_stats(f->q, &st);
+	assert_in_range(st.failed_commits, 20, 10000);
+	check_clean(f, stored, stored);
+	fixture_reopen(f);
+	check_clean(f, stored, stored);
+}
+
+/* ---- kill -9 ---- */
+
+/* Accepts and settles for ever, telling the pipe after each answer. */
+static _Noreturn void child(struct fixture *f, int fd)
+{
+	char error[256];
+
+	if (queue_open(&f->q, &f->params, error, sizeof(error)))
+		_exit(1);
+	queue_set_fresh(f->q, &f->fresh.mpsc);
+	for (unsigned i = 0;; i++) {
+		uint64_t id = put_message(f, "a@x.example b@y.example", 3000 + i % 20000, NOW);
+
+		/* every third is left, every third loses one recipient, every third is done */
+		if (i % 3 > 0 && settle_gone(f, id, 0, "x.example", NOW))
+			_exit(2);
+		if (i % 3 == 2 && settle_gone(f, id, 1, "y.example", NOW))
+			_exit(3);
+		id = i % 3 < 2 ? id : id | 1ull << 63;
+		if (write(fd, &id, sizeof(id)) != sizeof(id))
+			_exit(4);
+		fixture_drop_fresh(f);
+	}
+}
+
+static void kill_one(struct fixture *f, unsigned round, uint64_t *last)
+{
+	uint64_t ids[4096], max = 0;
+	unsigned n = 0, want = 20 + 37 * round;
+	int fds[2], status;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		child(f, fds[1]);
+	close(fds[1]);
+	while (n < want && read(fds[0], &ids[n], sizeof(ids[0])) == sizeof(ids[0]))
+		n++;
+	kill(pid, SIGKILL);
+	while (read(fds[0], &ids[n], sizeof(ids[0])) == sizeof(ids[0]))
+		n++;
+	close(fds[0]);
+	waitpid(pid, &status, 0);
+	assert_true(WIFSIGNALED(status));
+	fixture_reopen(f);
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t id = ids[i] & ~(1ull << 63);
+		struct queue_rcpt_state *st;
+		struct message *m;
+		int r = queue_load(f->q, id, &m, &st);
+
+		if (id > max)
+			max = id;
+		assert_true(id > *last);
+		assert_int_equal(r, ids[i] >> 63 ? -ENOENT : 0);
+		if (!r)
+			message_unref(m);
+	}
+	assert_true(queue_new_id(f->q) > max);
+	assert_int_equal(queue_check(f->q, false, NULL, NULL), 0);
+	*last = max;
+	f->q = queue_close(f->q);
+}
+
+static void test_kill(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t last = 0;
+
+	f->q = queue_close(f->q);
+	for (unsigned round = 0; round < 8; round++)
+		kill_one(f, round, &last);
+	fixture_reopen(f);
+}
+
+/* ---- clock ---- */
+
+/* What was reserved on disk counts more than the clock. */
+static void test_clock_back(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t far = ((uint64_t)clock_wall_ms() + 86400000) << 20, w[4], id;
+	MDB_val key = { 6, (char[]){ "totals" } }, v;
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+
+	f->q = queue_close(f->q);
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
+	assert_int_equal(mdb_env_set_mapsize(env, 256 * MIB), 0);
+	assert_int_equal(mdb_env_open(env, f->dir, 0, 0600), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_dbi_open(txn, NULL, 0, &dbi), 0);
+	assert_int_equal(mdb_get(txn, dbi, &key, &v), 0);
+	memcpy(w, v.mv_data, sizeof(w));
+	w[3] = far;
+	v.mv_data = w;
+	assert_int_equal(mdb_put(txn, dbi, &key, &v, 0), 0);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+	fixture_reopen(f);
+	id = queue_new_id(f->q);
+	assert_true(id >= far);
+	fixture_reopen(f);
+	assert_true(queue_new_id(f->q) > id);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+		T(test_calls_are_ours),
+		T(test_map_full),
+		T(test_full_batch),
+		T(test_disk_full),
+		T(test_failing_calls),
+		T(test_kill),
+		T(test_clock_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
