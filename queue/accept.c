@@ -16,8 +16,8 @@ static int put_blocks(struct work *w, uint64_t id, const struct body_block *b, u
 {
 	for (; b; b = b->next) {
 		for (uint32_t off = 0; off < b->len; off += BODY_CHUNK) {
-			struct mail_key k = mail_key(id, MAIL_BODY + *chunk);
 			uint32_t n = b->len - off < BODY_CHUNK ? b->len - off : BODY_CHUNK;
+			struct chunk_key k = chunk_key(id, *chunk, crc32c(0, b->data + off, n));
 			int r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(b->data + off, n), 0);
 
 			if (r)

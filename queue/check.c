@@ -1,6 +1,7 @@
 /* check-queue: every record is read, every reference followed in both directions, all sums done again. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,7 +33,7 @@ struct check {
 	bool any, envelope, bad, held, has_loose;
 	uint64_t size, content;
 	uint32_t recipients, chunks;
-	bool hole, ended;
+	bool hole, ended, flipped;
 };
 
 static void say_line(struct check *c, const char *line)
@@ -121,6 +122,8 @@ static void end_message(struct check *c)
 		wrong(c, FIX_MESSAGE, key, c->id, "the envelope is damaged");
 	} else if (c->recipients == 0) {
 		wrong(c, FIX_MESSAGE, key, c->id, "has no recipients left and was not removed");
+	} else if (c->flipped) {
+		wrong(c, FIX_MESSAGE, key, c->id, "the body is damaged");
 	} else if (c->hole || c->content != c->size) {
 		wrong(c, FIX_MESSAGE, key, c->id,
 			"the body is not complete: %" PRIu64 " of %" PRIu64 " bytes%s", c->content, c->size,
@@ -139,7 +142,7 @@ static void begin_message(struct check *c, uint64_t id)
 	put_be64(k, id);
 	c->id = id;
 	c->any = true;
-	c->envelope = c->bad = c->held = c->hole = c->ended = false;
+	c->envelope = c->bad = c->held = c->hole = c->ended = c->flipped = false;
 	c->size = c->content = 0;
 	c->recipients = c->chunks = 0;
 	c->has_loose = get(c, c->q->store.loose, k, sizeof(k), &v) == 0;
@@ -201,14 +204,16 @@ out:
 	arena_deinit(&a);
 }
 
-static void check_chunk(struct check *c, uint32_t n, size_t size)
+static void check_chunk(struct check *c, MDB_val key, uint32_t n, struct slice v)
 {
 	/* only the last may be short, and none empty */
-	if (n != c->chunks || c->ended || size == 0 || size > BODY_CHUNK)
+	if (n != c->chunks || c->ended || v.n == 0 || v.n > BODY_CHUNK)
 		c->hole = true;
-	c->ended = size < BODY_CHUNK;
+	if (crc32c(0, v.p, v.n) != get_be32((char *)key.mv_data + MAIL_KEY_LEN))
+		c->flipped = true;
+	c->ended = v.n < BODY_CHUNK;
 	c->chunks = n + 1;
-	c->content += size;
+	c->content += v.n;
 }
 
 static void check_mail(struct check *c)
@@ -221,12 +226,10 @@ static void check_mail(struct check *c)
 		uint64_t id;
 		uint32_t sub;
 
-		if (key.mv_size != MAIL_KEY_LEN) {
-			say_line(c, "mail: a key has the wrong length");
+		if (!mail_key_parse(key.mv_data, key.mv_size, &id, &sub)) {
+			say_line(c, "mail: a key makes no sense");
 			continue;
 		}
-		id = get_be64(key.mv_data);
-		sub = get_be32((char *)key.mv_data + 8);
 		if (!c->any || id != c->id)
 			begin_message(c, id);
 		if (sub == 0)
@@ -234,7 +237,7 @@ static void check_mail(struct check *c)
 		else if (sub < MAIL_BODY)
 			check_recipient(c, sub - 1, slice_of_val(v));
 		else
-			check_chunk(c, sub - MAIL_BODY, v.mv_size);
+			check_chunk(c, key, sub - MAIL_BODY, slice_of_val(v));
 	}
 	end_message(c);
 	if (rc && rc != MDB_NOTFOUND)

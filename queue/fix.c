@@ -108,10 +108,7 @@ static int fix_message(struct work *w, uint64_t id)
 		rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
 		if (rc && rc != MDB_NOTFOUND)
 			return work_fail(w, rc);
-		if (rc || key.mv_size != MAIL_KEY_LEN || get_be64(key.mv_data) != id)
-			break;
-		sub = get_be32((char *)key.mv_data + 8);
-		if (sub >= MAIL_BODY)
+		if (rc || !work_key_of(key, id, &sub) || sub >= MAIL_BODY)
 			break;
 		r = move_recipient(w, id, sub - 1);
 	}
@@ -147,12 +144,10 @@ static int fix_count(struct work *w)
 	for (rc = mdb_cursor_get(w->mail, &key, &v, MDB_FIRST); !rc;
 		rc = mdb_cursor_get(w->mail, &key, &v, MDB_NEXT)) {
 		struct envelope_brief e;
+		uint64_t id;
 		uint32_t sub;
 
-		if (key.mv_size != MAIL_KEY_LEN)
-			continue;
-		sub = get_be32((char *)key.mv_data + 8);
-		if (sub >= MAIL_BODY)
+		if (!mail_key_parse(key.mv_data, key.mv_size, &id, &sub) || sub >= MAIL_BODY)
 			continue;
 		if (sub > 0) {
 			t.recipients++;

@@ -1,7 +1,8 @@
 /* Keys of the queue's trees. Numbers are big-endian, so that byte order is number order.
  *
  *   mail   id(8) sub(4)                        sub 0: envelope; 1 + index: recipient;
- *                                              MAIL_BODY + n: body chunk n
+ *   mail   id(8) MAIL_BODY + n(4) crc(4)       body chunk n; CRC-32C of its content. In the key, because the
+ *                                              chunk fills its page to the last byte
  *   due    domain NUL due(8) id(8) index(4)    one for each recipient that waits for its time
  *   young  id(8) index(4)                      recipients accepted lately, not yet in `due` (young.h)
  *   loose  id(8)                               body chunks in `mail` without an envelope: a message
@@ -68,6 +69,31 @@ static inline struct mail_key mail_key(uint64_t id, uint32_t sub)
 	put_be64(k.b, id);
 	put_be32(k.b + 8, sub);
 	return k;
+}
+
+#define CHUNK_KEY_LEN 16u
+struct chunk_key {
+	char b[CHUNK_KEY_LEN];
+};
+
+static inline struct chunk_key chunk_key(uint64_t id, uint32_t chunk, uint32_t crc)
+{
+	struct chunk_key k;
+
+	put_be64(k.b, id);
+	put_be32(k.b + 8, MAIL_BODY + chunk);
+	put_be32(k.b + 12, crc);
+	return k;
+}
+
+/* Of any key of `mail`; false: it is none. */
+static inline bool mail_key_parse(const void *p, size_t n, uint64_t *id, uint32_t *sub)
+{
+	if (n != MAIL_KEY_LEN && n != CHUNK_KEY_LEN)
+		return false;
+	*id = get_be64(p);
+	*sub = get_be32((const char *)p + 8);
+	return (*sub >= MAIL_BODY) == (n == CHUNK_KEY_LEN);
 }
 
 struct due_key {

@@ -1,6 +1,7 @@
 /* The page structure of the data file, verified without LMDB. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,9 +116,9 @@ static bool over_time(struct walk *w)
 
 static void check_free_list(const struct tree *t, uint64_t page, const unsigned char *v, size_t n)
 {
-	uint64_t count = n >= 8 ? get64(v) : UINT64_MAX;
+	uint64_t count = n >= 8 ? get64(v) : 0;
 
-	if (n % 8 != 0 || count > n / 8 - 1) {
+	if (n < 8 || n % 8 != 0 || count > n / 8 - 1) {
 		wrong(t, page, "a list of free pages makes no sense");
 		return;
 	}

@@ -415,6 +415,8 @@ int queue_next_message(struct queue *q, uint64_t *id)
 	MDB_val key = val_of(k.b, sizeof(k.b)), v;
 	MDB_cursor *c = NULL;
 	MDB_txn *txn;
+	uint64_t got;
+	uint32_t sub;
 	int r, rc;
 
 	r = store_read(&q->store, &txn);
@@ -424,13 +426,13 @@ int queue_next_message(struct queue *q, uint64_t *id)
 	if (!rc)
 		rc = mdb_cursor_get(c, &key, &v, MDB_SET_RANGE);
 	/* bodies without an envelope are not messages: straight on to the next id */
-	while (!rc && key.mv_size == MAIL_KEY_LEN && get_be32((char *)key.mv_data + 8) >= MAIL_BODY) {
-		k = mail_key(get_be64(key.mv_data) + 1, 0);
+	while (!rc && mail_key_parse(key.mv_data, key.mv_size, &got, &sub) && sub >= MAIL_BODY) {
+		k = mail_key(got + 1, 0);
 		key = val_of(k.b, sizeof(k.b));
 		rc = mdb_cursor_get(c, &key, &v, MDB_SET_RANGE);
 	}
-	if (!rc && key.mv_size == MAIL_KEY_LEN)
-		*id = get_be64(key.mv_data);
+	if (!rc && mail_key_parse(key.mv_data, key.mv_size, &got, &sub))
+		*id = got;
 	else if (!rc)
 		rc = MDB_CORRUPTED;
 	if (c)
@@ -442,24 +444,30 @@ int queue_next_message(struct queue *q, uint64_t *id)
 
 /* ---- one message ---- */
 
+/* One chunk, or -EBADMSG: another one is here, or its content is not what was stored. */
+static int judge_chunk(MDB_val key, MDB_val v, uint32_t want)
+{
+	if (get_be32((char *)key.mv_data + 8) != MAIL_BODY + want || v.mv_size > BODY_CHUNK || v.mv_size == 0)
+		return -EBADMSG;
+	if (crc32c(0, v.mv_data, v.mv_size) != get_be32((char *)key.mv_data + MAIL_KEY_LEN))
+		return -EBADMSG;
+	return 0;
+}
+
 static int copy_chunks(MDB_cursor *c, uint64_t id, uint64_t offset, char *out, size_t max, size_t *n)
 {
-	uint32_t chunk = (uint32_t)(offset / BODY_CHUNK);
+	uint32_t chunk = (uint32_t)(offset / BODY_CHUNK), sub;
 	size_t skip = offset % BODY_CHUNK;
 	struct mail_key k = mail_key(id, MAIL_BODY + chunk);
 	MDB_val key = val_of(k.b, sizeof(k.b)), v;
 	int rc = mdb_cursor_get(c, &key, &v, MDB_SET_RANGE);
 
-	*n = 0;
-	for (; !rc && *n < max; rc = mdb_cursor_get(c, &key, &v, MDB_NEXT)) {
+	for (*n = 0; !rc && *n < max && work_key_of(key, id, &sub); rc = mdb_cursor_get(c, &key, &v, MDB_NEXT)) {
 		size_t len;
+		int r = judge_chunk(key, v, chunk);
 
-		k = mail_key(id, MAIL_BODY + chunk);
-		if (key.mv_size != MAIL_KEY_LEN || get_be64(key.mv_data) != id)
-			break;
-		/* a hole, or a chunk that is not as long as all but the last must be */
-		if (memcmp(key.mv_data, k.b, MAIL_KEY_LEN) != 0 || v.mv_size > BODY_CHUNK || v.mv_size == 0)
-			return -EBADMSG;
+		if (r)
+			return r;
 		if (skip >= v.mv_size)
 			break;
 		len = v.mv_size - skip < max - *n ? v.mv_size - skip : max - *n;
@@ -508,9 +516,8 @@ static bool key_is_recipient(MDB_val key, uint64_t id, uint32_t *index)
 {
 	uint32_t sub;
 
-	if (key.mv_size != MAIL_KEY_LEN || get_be64(key.mv_data) != id)
+	if (!work_key_of(key, id, &sub))
 		return false;
-	sub = get_be32((char *)key.mv_data + 8);
 	*index = sub - 1;
 	return sub > 0 && sub < MAIL_BODY;
 }

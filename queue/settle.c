@@ -39,11 +39,11 @@ static int any_left(struct work *w, uint64_t id, bool *ret)
 	struct mail_key k = mail_key(id, 1);
 	MDB_val key = val_of(k.b, sizeof(k.b)), v;
 	int rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
+	uint32_t sub;
 
 	if (rc && rc != MDB_NOTFOUND)
 		return work_fail(w, rc);
-	*ret = !rc && key.mv_size == MAIL_KEY_LEN && get_be64(key.mv_data) == id &&
-		get_be32((char *)key.mv_data + 8) < MAIL_BODY;
+	*ret = !rc && work_key_of(key, id, &sub) && sub < MAIL_BODY;
 	return 0;
 }
 
@@ -52,14 +52,14 @@ static int remove_message(struct work *w, uint64_t id)
 	struct envelope_brief e = { 0 };
 	struct mail_key k = mail_key(id, 0);
 	MDB_val key = val_of(k.b, sizeof(k.b)), v;
-	uint32_t removed = 0;
+	uint32_t removed = 0, sub;
 	int rc;
 
 	/* a damaged envelope ends with its last recipient like any other; its size is then unknown */
 	if (get_envelope(w, id, &e))
 		e.size = 0;
 	rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
-	while (!rc && key.mv_size == MAIL_KEY_LEN && get_be64(key.mv_data) == id) {
+	while (!rc && work_key_of(key, id, &sub)) {
 		if (++removed > CHUNKS_AT_ONCE) {
 			int r = work_loose_set(w, id, e.size, true);
 
@@ -241,10 +241,7 @@ int work_flag(struct work *w, const struct queue_flag *j, uint32_t *changed)
 		rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
 		if (rc && rc != MDB_NOTFOUND)
 			return work_fail(w, rc);
-		if (rc || key.mv_size != MAIL_KEY_LEN || get_be64(key.mv_data) != j->id)
-			break;
-		sub = get_be32((char *)key.mv_data + 8);
-		if (sub >= MAIL_BODY)
+		if (rc || !work_key_of(key, j->id, &sub) || sub >= MAIL_BODY)
 			break;
 		r = flag_recipient(w, j, sub, v);
 		++*changed;

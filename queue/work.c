@@ -312,12 +312,11 @@ static int remove_chunks(struct work *w, uint64_t id, uint32_t *max, bool *gone)
 	struct mail_key from = mail_key(id, MAIL_BODY);
 	MDB_val key = val_of(from.b, sizeof(from.b)), v;
 	int rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
+	uint32_t sub;
 
 	*gone = false;
-	while (!rc && *max > 0) {
-		/* chunks are the last of a message: no upper bound to look at within it */
-		if (key.mv_size != MAIL_KEY_LEN || get_be64(key.mv_data) != id)
-			break;
+	/* chunks are the last of a message: no upper bound to look at within it */
+	while (!rc && *max > 0 && work_key_of(key, id, &sub)) {
 		rc = mdb_cursor_del(w->mail, 0);
 		if (rc)
 			return work_fail(w, rc);
@@ -327,7 +326,7 @@ static int remove_chunks(struct work *w, uint64_t id, uint32_t *max, bool *gone)
 	}
 	if (rc && rc != MDB_NOTFOUND)
 		return work_fail(w, rc);
-	*gone = rc || key.mv_size != MAIL_KEY_LEN || get_be64(key.mv_data) != id;
+	*gone = rc || !work_key_of(key, id, &sub);
 	return 0;
 }
 

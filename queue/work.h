@@ -80,6 +80,12 @@ struct fix {
 int work_fix(struct work *w, const struct fix *f);
 
 /* shared by the parts of it */
+static inline bool work_key_of(MDB_val key, uint64_t id, uint32_t *sub)
+{
+	uint64_t got;
+
+	return mail_key_parse(key.mv_data, key.mv_size, &got, sub) && got == id;
+}
 int work_put(struct work *w, MDB_cursor *c, MDB_dbi dbi, MDB_val key, MDB_val v, unsigned flags);
 int work_fail(struct work *w, int rc); /* LMDB's result; anything but 0 breaks the transaction */
 int work_loose_set(struct work *w, uint64_t id, uint64_t bytes, bool dead);

@@ -22,6 +22,7 @@
 /* A batch gathers only when the last one was just now. */
 #define GATHER_FRESH_US 10000u
 #define GATHER_STEP_US	50u
+#define PEAK_DECAY	16u
 #define REOPEN_EVERY_US 100000u
 /* Chores that failed (no space, damage) are left alone for so long: jobs must not wait for them. */
 #define CHORES_AGAIN_US 1000000u
@@ -119,24 +120,24 @@ static void collect(struct queue *q)
 	}
 }
 
-/* Lets a small batch grow to what the last one was, as long as gather_us allows. Looks at times instead of
- * being woken for each job: the producers post into a box that is not empty, which costs them nothing. */
+/* Lets a batch grow, as long as gather_us allows, to the size of the largest lately: then nobody is
+ * missing. Looks at times instead of being woken for each job: the producers post into a box that is not
+ * empty, which costs them nothing. */
 static void gather(struct queue *q)
 {
 	const struct timespec step = { .tv_nsec = GATHER_STEP_US * 1000 };
-	uint64_t now, until;
+	uint64_t now = clock_mono_us(), until = now + q->params.gather_us;
+	bool busy = q->last_batch >= 2 && now - q->last_commit_us <= GATHER_FRESH_US;
 
-	if (q->params.gather_us == 0 || q->last_batch < 2 || q->todo.n >= q->last_batch)
-		return;
-	now = clock_mono_us();
-	if (now - q->last_commit_us > GATHER_FRESH_US)
-		return;
-	until = now + q->params.gather_us;
-	while (q->todo.n < q->last_batch && now < until) {
+	while (busy && q->todo.n < q->peak_batch && now < until) {
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
 		collect(q);
 		now = clock_mono_us();
 	}
+	q->last_batch = q->todo.n;
+	q->peak_batch -= q->peak_batch / PEAK_DECAY;
+	if (q->peak_batch < q->todo.n)
+		q->peak_batch = q->todo.n;
 }
 
 /* ---- answers ---- */
@@ -546,7 +547,6 @@ void *queue_writer(void *arg)
 		collect(q);
 		if (q->todo.n > 0) {
 			gather(q);
-			q->last_batch = q->todo.n;
 			run_batch(q, fill_batch(q));
 		} else if (lazy_due(q, closing)) {
 			run_batch(q, fill_batch(q));

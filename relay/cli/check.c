@@ -10,11 +10,25 @@ static int print_text(struct buf *b, int r)
 	return r ? EX_SOFTWARE : EX_OK;
 }
 
+static const char page_head[] =
+	".TH POSTERN.CONF 5 \"\" \"Postern " POSTERN_VERSION "\" \"File Formats\"\n"
+	".SH NAME\npostern.conf \\- configuration of the Postern relay\n"
+	".SH DESCRIPTION\n"
+	"Options are written \\fIname = value\\fR, lists \\fI{\"a\", \"b\"}\\fR, sections\n"
+	"\\fIname {\\fR \\&...\\& \\fI}\\fR or \\fIname \"title\" {\\fR \\&...\\& \\fI}\\fR.\n"
+	"A comment begins with \\fB#\\fR. Durations are written \"90s\", \"5m\", \"4h\", \"2d\";\n"
+	"sizes \"64MiB\"; rates \"30/1m\".\n.PP\n"
+	"\\fBpostern check\\fR names every error with file and line;\n"
+	"\\fBpostern reload\\fR takes changes over and says what needs a restart.\n"
+	".SH OPTIONS\n";
+
 static int describe(bool roff)
 {
 	struct buf b;
 
 	buf_init(&b, 0);
+	if (roff)
+		fputs(page_head, stdout);
 	return print_text(&b, config_describe(&b, roff));
 }
 

@@ -3,59 +3,44 @@
 
 #include "cli.h"
 
-/* Text as people store it: "\n" between the lines of a reply, a code at its start. */
-static void feed_text(struct reply_parser *p, const char *text)
+/* In the input "\\n" stands between the lines of a reply. */
+static void unfold(char *text)
 {
-	size_t used;
-	char *copy = strdup(text), *line = copy, *next;
-	char code[4] = "", wire[REPLY_LINE_MAX];
+	char *to = text;
 
-	if (!copy)
-		return;
-	for (; line; line = next) {
-		next = strstr(line, "\\n");
-		if (next) {
-			*next = 0;
-			next += 2;
+	for (const char *p = text; *p; p++) {
+		if (p[0] == '\\' && p[1] == 'n') {
+			*to++ = '\n';
+			p++;
+		} else {
+			*to++ = *p;
 		}
-		if (!code[0])
-			snprintf(code, sizeof(code), "%.3s", line);
-		if (!strncmp(line, code, 3))
-			line += strlen(line) >= 3 ? 3 : strlen(line);
-		while (*line == ' ' || *line == '-' || *line == ';')
-			line++;
-		snprintf(wire, sizeof(wire), "%s%c%.*s\r\n", code, next ? '-' : ' ',
-			REPLY_LINE_MAX - 8, line);
-		reply_feed(p, slice_of(wire), &used);
 	}
-	free(copy);
+	*to = 0;
 }
 
 static void classify_line(const struct classifier *rules, char *line, bool json)
 {
 	char *phase = strchr(line, '\t'), *text = phase ? strchr(phase + 1, '\t') : NULL;
-	struct reply_parser *p = calloc(1, sizeof(*p));
 	struct classification v;
+	struct reply reply;
 
-	if (!p)
-		return;
 	if (!text) {
-		printf(json ? "{\"error\":\"expected provider<TAB>phase<TAB>response\"}\n" : "?\n");
-		free(p);
+		puts(json ? "{\"error\":\"expected provider<TAB>phase<TAB>response\"}" : "?");
 		return;
 	}
 	*phase++ = 0;
 	*text++ = 0;
-	reply_parser_init(p);
-	feed_text(p, text);
-	classify(rules, slice_of(line), slice_of(phase), &p->reply, &v);
+	unfold(text);
+	if (reply_from_text(&reply, slice_of(text)))
+		reply_make(&reply, 450, text); /* no code: the wording still says something */
+	classify(rules, slice_of(line), slice_of(phase), &reply, &v);
 	if (json)
 		printf("{\"verdict\":\"%s\",\"token\":\"%s\",\"rule_line\":%u,\"cooldown_ms\":%lld}"
 		       "\n",
 			verdict_name(v.verdict), v.token, v.rule_line, (long long)v.cooldown);
 	else
 		puts(verdict_name(v.verdict));
-	free(p);
 }
 
 static int load_rules(

@@ -211,9 +211,10 @@ static bool seen_before(const struct message *msg, uint32_t k)
 
 static void fresh(struct dispatch *d, struct message *msg)
 {
-	/* no memory for the body, or work stopped: it is in the index, and comes with its turn */
+	/* No memory for the body, or work stopped: it is in the index, and comes with its turn. Half of
+	 * the memory is left to what comes in: waiting mail must not stop it. */
 	bool later = (msg->flags & MESSAGE_HELD) || d->draining ||
-		     (msg->body && body_memory() > d->p.body_memory_max);
+		     (msg->body && body_memory() > d->p.body_memory_max / 2);
 
 	for (uint32_t k = 0; k < msg->nrecipients; k++) {
 		struct domain *m;

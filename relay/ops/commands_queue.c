@@ -1,6 +1,7 @@
 /* Control commands about waiting messages. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 
 #include "ask.h"
@@ -38,10 +39,17 @@ static void explain_all(struct dispatch *d, void *arg)
 	for (unsigned i = 0; i < e->n; i++) {
 		struct listed *l = &e->list[i];
 
-		for (uint32_t k = 0; k < l->message->nrecipients; k++)
+		for (uint32_t k = 0; k < l->message->nrecipients; k++) {
+			struct reason *why = &l->reasons[k];
+
 			dispatch_reason(d, l->message->id, &l->message->recipients[k],
-				&l->states[k], l->reasons[k].text, sizeof(l->reasons[k].text),
-				&l->reasons[k].until);
+				&l->states[k], why->text, sizeof(why->text), &why->until);
+			/* what ran when it was held goes on: "being delivered" is the truth then */
+			if ((l->message->flags & MESSAGE_HELD) && strncmp(why->text, "being ", 6))
+				*why = (struct reason){
+					.text = "held by the operator until it is released"
+				};
+		}
 	}
 }
 

@@ -376,7 +376,7 @@ class Faults(RelayCase):
         self.assertEqual({n: h for n, h in sim.rules().items() if h != 1}, {})
         sim.check_once(pairs)
         self.assertEqual(relay.find(("bounced", "expired")), [])
-        self.assertEqual(self.queue_summary(relay)["messages"], 0)
+        self.wait_queue(relay, messages=0)
 
     def test_connection_dropped(self):
         self.run_faults(["drop", "reset"])

@@ -214,7 +214,7 @@ class Questions(RelayCase):
         relay.send_many((f"m{i}", f"u@t{i}.example") for i in range(50))
         relay.wait_event("delivered", count=50)
         self.assertEqual(relay.find("deferred"), [])
-        self.assertEqual(self.queue_summary(relay)["messages"], 50)
+        self.wait_queue(relay, messages=50)
         reasons = {r["reason"] for r in self.waiting(relay)}
         self.assertEqual(len(reasons), 1)
         self.assertIn("DNS", reasons.pop())

@@ -1,8 +1,8 @@
 """Who may send, how much and for how long: networks, PROXY protocol, TLS and AUTH on offer, limits of sessions and time, memory."""
+import contextlib
 import os
 import pathlib
 import socket
-import ssl
 import struct
 import sys
 import tempfile
@@ -119,18 +119,16 @@ class Access(InboundCase):
     def test_no_open_relay(self):
         """A client outside the networks, without a password: also for strange spellings of where the mail shall go."""
         for preface in (proxy_v1("203.0.113.5"), proxy_v2("203.0.113.5"), proxy_v2("2001:db8:2::1"), proxy_v1("192.0.3.1")):
-            c = self.connect("proxy", preface)
             for sender in ("<s@sender.example>", "<>", "<postmaster@relay.test.example>", "<a@127.0.0.1.example>"):
+                c = self.connect("proxy", preface)
                 for to in ("<u@full.example>", "<u%full.example@relay.test.example>", "<@relay.test.example:u@full.example>",
                            '<"u@full.example"@relay.test.example>', "<full.example!u@relay.test.example>", "<u@[127.0.0.1]>", "<postmaster>"):
-                    with self.subTest(sender=sender, to=to):
+                    with self.subTest(preface=preface, sender=sender, to=to):
                         self.check_reply(c.command(f"MAIL FROM:{sender}"), "250")
-                        self.check_reply(c.command(f"RCPT TO:{to}"), "550 5.7.1 Relaying denied" if True else "")
-                        c = c if c.command("RSET").code == 250 else None
-                if c.command("NOOP").code != 250:
-                    break
+                        self.check_reply(c.command(f"RCPT TO:{to}"), "550 5.7.1 Relaying denied")
+                        self.check_reply(c.command("DATA"), "554 5.5.1")
+                        self.check_reply(c.command("RSET"), "250")
                 c.quit()
-                c = self.connect("proxy", preface)
 
     def test_bad_prefaces(self):
         """No reply is due to who does not speak the protocol that was agreed on."""
@@ -177,11 +175,8 @@ class Access(InboundCase):
     def test_only_named_proxies_are_believed(self):
         c = Smtp(*self.relay.address("unproxied"), greet=False)
         self.addCleanup(c.close)
-        with socket.socket():
-            try:
-                c.send(proxy_v1("10.0.0.1"))
-            except OSError:
-                pass
+        with contextlib.suppress(OSError):  # closed already, perhaps
+            c.send(proxy_v1("10.0.0.1"))
         self.assertEqual(self.rest(c), b"")
 
     def test_auth_is_not_offered_in_clear(self):
@@ -321,7 +316,7 @@ class Time(InboundCase):
     def test_content_has_its_own_time(self):
         c = self.connect("command")
         c.flight(MAIL, RCPT, "DATA", replies=3)
-        silent = Smtp(*self.relay.address("command"))
+        silent = self.connect("command")
         self.ended(silent, "421 4.4.2")  # a second passes
         self.check_reply(c.flight(b"X-Test-Id: patient\r\n\r\n.\r\n", replies=1)[0], "250")
 
@@ -423,9 +418,11 @@ class Memory(InboundCase):
                 c.send(block.replace(b".0", b"..0"))
         reply = c.flight("BDAT 0 LAST" if chunks else b".\r\n", replies=1)[0]
         self.check_reply(reply, "250")
+        return sent
+
+    def arrived(self, id, to):
         for t in to:
             self.sim.wait_delivered(id, t, timeout=2 * DEADLINE)
-        return sent
 
     def test_large_messages_in_little_memory(self):
         """100 MB in by DATA, out to a receiver by BDAT and to one by DATA; then in by BDAT; then six at once. Nothing is held whole."""
@@ -434,15 +431,18 @@ class Memory(InboundCase):
         sampler.start()
         try:
             sent = self.transfer("data", ("u@full.example", "u@data.example"), 100_000_000, False)
+            self.arrived("data", ("u@full.example", "u@data.example"))
             self.check_whole("data", ("u@full.example", "u@data.example"), sent)
             sent = self.transfer("bdat", ("u@data.example",), 30_000_000, True)
+            self.arrived("bdat", ("u@data.example",))
             self.check_whole("bdat", ("u@data.example",), sent)
             several = [threading.Thread(target=self.transfer, args=(f"several-{i}", ("u@full.example",), 10_000_000, False)) for i in range(6)]
             for t in several:
                 t.start()
             for t in several:
                 t.join()
-            self.assertEqual([self.sim.delivered(f"several-{i}", "u@full.example") for i in range(6)], [1] * 6)
+            for i in range(6):
+                self.arrived(f"several-{i}", ("u@full.example",))
         finally:
             stop.set()
             sampler.join()

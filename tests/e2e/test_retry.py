@@ -111,7 +111,7 @@ class Expiry(RelayCase):
                     self.assertIn("Will-Retry-Until:" if action == "delayed" else "Status: 4.4.7", text)
         self.assertEqual(told, {to: t for to, (_, t) in rows.items()})
         # whatever else there was would have been told by now: the queue is empty, and no null sender was written to
-        self.assertEqual(self.queue_summary(relay)["messages"], 0)
+        self.wait_queue(relay, messages=0)
         self.assertEqual(relay.find("bounced"), [])
         self.assertEqual(self.wait_metric(relay, "postern_expired_total", 7), 7)
 
@@ -201,7 +201,6 @@ class Restart(RelayCase):
             for t in at[:-1]:
                 self.assertTrue(any(k - 1 <= t <= k + 1 for k in kills), f"{pair} came at {at}, kills at {kills}")
         self.assertEqual(relay.find(("bounced", "expired", "queue-damaged")), [])
-        self.assertEqual(relay.cli("version").returncode, 0)
         relay.stop()
         self.assertEqual(relay.cli("check-queue").returncode, 0)
 

@@ -68,6 +68,17 @@ class RelayCase(unittest.TestCase):
     def queue_summary(self, relay):
         return self.lines(relay, "queue")[0]["summary"]
 
+    def wait_queue(self, relay, timeout=None, **fields):
+        """Until the queue's summary is so: what was delivered is settled a little after it was logged."""
+        deadline = Deadline(timeout)
+        while True:
+            got = self.queue_summary(relay)
+            if all(got[k] == v for k, v in fields.items()):
+                return got
+            if deadline.passed:
+                raise Failed(f"the queue is {got}, not {fields}")
+            time.sleep(0.05)
+
     def waiting(self, relay, **fields):
         """Recipients that wait, as `queue --list` tells: dicts with the message's id."""
         found = []
