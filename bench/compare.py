@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Compares Postern with Postfix on this machine, in one run, in turn: messages a second from the first send until the sink has the
-last, CPU seconds per 1,000 messages of everything the relay started, memory, bytes written; and prints the ratios of the medians.
+last, CPU seconds per 1,000 messages of everything the relay started, memory, syncs; and prints the ratios of the medians.
 
 Usage: bench/compare.py --build DIRECTORY [--messages N] [--sessions N] [--size BYTES] [--rounds N] [--chunking] [--json]
 
@@ -116,8 +116,7 @@ class PosternRelay:
 
     def extra(self):
         out = json.loads(subprocess.run([self.binary, "stats", "--json", "-c", self.conf], check=True, capture_output=True).stdout)
-        io = dict(line.split(": ") for line in pathlib.Path(f"/proc/{self.process.pid}/io").read_text().splitlines())
-        return {"syncs": out["queue"]["syncs"], "written_kib": int(io["write_bytes"]) / 1024}
+        return {"commits": out["queue"]["commits"], "syncs": out["queue"]["syncs"]}
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

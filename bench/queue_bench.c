@@ -1,5 +1,5 @@
-/* The store alone: messages a second, commits, CPU and bytes written a message, by number of jobs in
- * flight, size and depth; and beside it a spool with one synced file a message. */
+/* The store alone: messages a second, commits, CPU and bytes written a message, by number of jobs
+ * in flight, size and depth; and beside it a spool with one synced file a message. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -71,9 +71,9 @@ static struct mpsc_node *wait_answers(struct bench *b)
 	return n;
 }
 
-/* What the write calls were given; all of it is new pages, each synced once. (write_bytes of the same file counts
- * more where the page cache has pages larger than 4 KiB: one write makes all of such a page dirty in the books, though
- * not on its way to the disk.) */
+/* What the write calls were given; all of it is new pages, each synced once. (write_bytes of the
+ * same file counts more where the page cache has pages larger than 4 KiB: one write makes all of
+ * such a page dirty in the books, though not on its way to the disk.) */
 static uint64_t bytes_written(void)
 {
 	FILE *f = fopen("/proc/self/io", "re");
@@ -96,7 +96,7 @@ static double cpu_seconds(void)
 
 	getrusage(RUSAGE_SELF, &u);
 	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-		(double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 static long resident_kib(const char *field)
@@ -117,7 +117,9 @@ static long resident_kib(const char *field)
 
 static struct sample take_sample(struct bench *b)
 {
-	struct sample s = { .us = clock_mono_us(), .written = bytes_written(), .cpu = cpu_seconds() };
+	struct sample s = {
+		.us = clock_mono_us(), .written = bytes_written(), .cpu = cpu_seconds()
+	};
 
 	if (b->q)
 		queue_stats(b->q, &s.stats);
@@ -158,8 +160,10 @@ static struct message *make_message(struct bench *b, struct slot *s)
 
 static struct queue_job *start_accept(struct bench *b, struct slot *s)
 {
-	s->accept = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT, .reply_to = &b->inbox, .owner = s },
-		.message = make_message(b, s) };
+	s->accept = (struct queue_accept){
+		.job = { .kind = QUEUE_ACCEPT, .reply_to = &b->inbox, .owner = s },
+		.message = make_message(b, s)
+	};
 	s->accept.due = s->accept.message->arrived;
 	b->started++;
 	return &s->accept.job;
@@ -167,18 +171,21 @@ static struct queue_job *start_accept(struct bench *b, struct slot *s)
 
 static struct queue_job *start_settle(struct bench *b, struct slot *s)
 {
-	s->outcome = (struct queue_settle_rcpt){ .outcome = OUTCOME_GONE,
-		.domain = s->domain,
-		.old_due = s->accept.due };
-	s->settle = (struct queue_settle){ .job = { .kind = QUEUE_SETTLE, .reply_to = &b->inbox, .owner = s },
+	s->outcome = (struct queue_settle_rcpt){
+		.outcome = OUTCOME_GONE, .domain = s->domain, .old_due = s->accept.due
+	};
+	s->settle = (struct queue_settle){
+		.job = { .kind = QUEUE_SETTLE, .reply_to = &b->inbox, .owner = s },
 		.id = s->accept.message->id,
 		.n = 1,
-		.rcpts = &s->outcome };
+		.rcpts = &s->outcome
+	};
 	return &s->settle.job;
 }
 
 /* The job that follows an answered one; NULL when the slot has nothing more to do. */
-static struct queue_job *next_job(struct bench *b, struct queue_job *job, uint64_t total, bool settle)
+static struct queue_job *next_job(
+	struct bench *b, struct queue_job *job, uint64_t total, bool settle)
 {
 	struct slot *s = job->owner;
 
@@ -217,10 +224,12 @@ static uint64_t drain(struct bench *b, uint32_t sessions)
 			if (!more)
 				break;
 			s->outcome = (struct queue_settle_rcpt){ .outcome = OUTCOME_GONE };
-			s->settle = (struct queue_settle){ .job = { .kind = QUEUE_SETTLE, .reply_to = &b->inbox, .owner = s },
+			s->settle = (struct queue_settle){
+				.job = { .kind = QUEUE_SETTLE, .reply_to = &b->inbox, .owner = s },
 				.id = id++,
 				.n = 1,
-				.rcpts = &s->outcome };
+				.rcpts = &s->outcome
+			};
 			mpsc_batch_add(&batch, &s->settle.job.node);
 			flying++;
 		}
@@ -259,8 +268,8 @@ static void run(struct bench *b, uint64_t total, uint32_t sessions, bool settle)
 	free(slots);
 }
 
-/* One file a message: written, synced, and its directory entry with it; renamed when it is complete, removed
- * when it is delivered. */
+/* One file a message: written, synced, and its directory entry with it; renamed when it is
+ * complete, removed when it is delivered. */
 static void run_spool(struct bench *b, uint64_t total)
 {
 	char tmp[512], file[512];
@@ -280,30 +289,37 @@ static void run_spool(struct bench *b, uint64_t total)
 	}
 }
 
-static void print(const struct bench *b, const char *what, const struct sample *from, const struct sample *to,
-	uint64_t n)
+static void print(const struct bench *b, const char *what, const struct sample *from,
+	const struct sample *to, uint64_t n)
 {
 	const double s = (double)(to->us - from->us) / 1e6, d = (double)n;
 	const uint64_t commits = to->stats.commits - from->stats.commits;
 	const uint64_t jobs = to->stats.jobs - from->stats.jobs;
-	const char *format = b->o.json ?
-		"{\"run\":\"%s\",\"messages\":%" PRIu64 ",\"size\":%" PRIu64 ",\"sessions\":%u,\"depth\":%" PRIu64
-		",\"domains\":%u,\"seconds\":%.3f,\"messages_per_second\":%.0f,\"cpu_us_per_message\":%.2f,"
-		"\"bytes_written_per_message\":%.0f,\"commits_per_message\":%.4f,\"syncs_per_message\":%.4f,"
-		"\"jobs_per_commit\":%.1f,\"commit_us\":%.0f,\"resident_kib\":%ld,\"peak_kib\":%ld,"
-		"\"used_bytes\":%" PRIu64 "}\n" :
-		"%-8s %8" PRIu64 " messages of %" PRIu64 " bytes, %u in flight, depth %" PRIu64
-		", %u domains: %.3f s, %.0f/s, %.2f us CPU, %.0f bytes written, %.4f commits, %.4f syncs a "
-		"message; %.1f jobs a commit of %.0f us; resident %ld KiB, peak %ld KiB; %" PRIu64
-		" bytes used\n";
+	const char *format = b->o.json ? "{\"run\":\"%s\",\"messages\":%" PRIu64
+					 ",\"size\":%" PRIu64 ",\"sessions\":%u,\"depth\":%" PRIu64
+					 ",\"domains\":%u,\"seconds\":%.3f,\"messages_per_second\":"
+					 "%.0f,\"cpu_us_per_message\":%.2f,"
+					 "\"bytes_written_per_message\":%.0f,\"commits_per_"
+					 "message\":%.4f,\"syncs_per_message\":%.4f,"
+					 "\"jobs_per_commit\":%.1f,\"commit_us\":%.0f,\"resident_"
+					 "kib\":%ld,\"peak_kib\":%ld,"
+					 "\"used_bytes\":%" PRIu64 "}\n"
+				       : "%-8s %8" PRIu64 " messages of %" PRIu64
+					 " bytes, %u in flight, depth %" PRIu64
+					 ", %u domains: %.3f s, %.0f/s, %.2f us CPU, %.0f bytes "
+					 "written, %.4f commits, %.4f syncs a "
+					 "message; %.1f jobs a commit of %.0f us; resident %ld "
+					 "KiB, peak %ld KiB; %" PRIu64 " bytes used\n";
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	printf(format, what, n, b->o.size, b->o.sessions, to->stats.messages, b->o.domains, s, d / s,
-		(to->cpu - from->cpu) / d * 1e6, (double)(to->written - from->written) / d,
+	printf(format, what, n, b->o.size, b->o.sessions, to->stats.messages, b->o.domains, s,
+		d / s, (to->cpu - from->cpu) / d * 1e6, (double)(to->written - from->written) / d,
 		(double)commits / d, (double)(to->stats.syncs - from->stats.syncs) / d,
 		commits ? (double)jobs / (double)commits : 0,
-		commits ? (double)(to->stats.commit_us_total - from->stats.commit_us_total) / (double)commits : 0,
+		commits ? (double)(to->stats.commit_us_total - from->stats.commit_us_total) /
+				  (double)commits
+			: 0,
 		resident_kib("VmRSS:"), resident_kib("VmHWM:"), to->stats.bytes_used);
 #pragma GCC diagnostic pop
 	fflush(stdout);
@@ -320,7 +336,9 @@ static void measure(struct bench *b, const char *what, uint64_t n, uint32_t sess
 
 static int open_queue(struct bench *b)
 {
-	const struct queue_params p = { .path = b->o.path, .max_size = 64ull << 30, .gather_us = b->o.gather_us };
+	const struct queue_params p = {
+		.path = b->o.path, .max_size = 64ull << 30, .gather_us = b->o.gather_us
+	};
 	char error[512] = "";
 
 	if (queue_open(&b->q, &p, error, sizeof(error)) == 0)
@@ -332,9 +350,11 @@ static int open_queue(struct bench *b)
 static void usage(const char *name)
 {
 	fprintf(stderr,
-		"usage: %s -d DIRECTORY [-m relay|accept|drain|spool] [-n MESSAGES] [-s SIZE] [-c IN-FLIGHT]\n"
+		"usage: %s -d DIRECTORY [-m relay|accept|drain|spool] [-n MESSAGES] [-s SIZE] [-c "
+		"IN-FLIGHT]\n"
 		"       [-q DEPTH] [-t DOMAINS] [-g GATHER-US] [--json]\n"
-		"relay: each message accepted, then settled. accept: accepted only. drain: all that is\n"
+		"relay: each message accepted, then settled. accept: accepted only. drain: all "
+		"that is\n"
 		"there settled. spool: one synced file each.\n"
 		"DEPTH messages are put in first. DIRECTORY is made when missing.\n",
 		name);
@@ -345,7 +365,9 @@ static int parse(struct options *o, int argc, char **argv)
 	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
 	int c;
 
-	*o = (struct options){ .mode = "relay", .messages = 100000, .size = 4096, .sessions = 20, .domains = 1 };
+	*o = (struct options){
+		.mode = "relay", .messages = 100000, .size = 4096, .sessions = 20, .domains = 1
+	};
 	while ((c = getopt_long(argc, argv, "d:m:n:s:c:q:t:g:j", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'd':

@@ -104,8 +104,11 @@ static const struct option queue_options[] = {
 		"4 MiB."),
 	NUMBER("batch_max", struct config, queue.batch_max, "4096", 1, 65536, 0,
 		"Jobs in one transaction, so behind one sync, at most."),
-	NUMBER("gather_us", struct config, queue.gather_us, "0", 0, 100000, 0,
-		"Microseconds for which a small batch waits for company before it is committed."),
+	NUMBER("gather_us", struct config, queue.gather_us, "2500", 0, 100000, 0,
+		"Microseconds for which a batch waits for company before it is committed, when "
+		"others were "
+		"there just before: fewer syncs, for a little latency. One sender alone never waits. "
+		"0: off."),
 	LIST("retry", struct config, policy.retry.schedule, policy.retry.nschedule, DURATIONS,
 		ms_t *, "5m,10m,20m,40m,1h,2h", 100, LIVE,
 		"Delays before the second attempt, the third, and so on. The last one repeats."),

@@ -18,7 +18,8 @@ static int put_blocks(struct work *w, uint64_t id, const struct body_block *b, u
 		for (uint32_t off = 0; off < b->len; off += BODY_CHUNK) {
 			uint32_t n = b->len - off < BODY_CHUNK ? b->len - off : BODY_CHUNK;
 			struct chunk_key k = chunk_key(id, *chunk, crc32c(0, b->data + off, n));
-			int r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(b->data + off, n), 0);
+			int r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)),
+				val_of(b->data + off, n), 0);
 
 			if (r)
 				return r;
@@ -105,7 +106,8 @@ static int put_recipients(struct work *w, const struct queue_accept *a)
 			return r;
 		}
 		rec = buf_slice(&w->record);
-		r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(rec.p, rec.n), MDB_NOOVERWRITE);
+		r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(rec.p, rec.n),
+			MDB_NOOVERWRITE);
 		if (!r && !(m->flags & MESSAGE_HELD))
 			r = work_due_new(w, slice_of(rc->domain), a->due, m->id, rc->index);
 		if (r)
@@ -199,7 +201,8 @@ int work_append(struct work *w, const struct queue_append *a)
 	r = work_loose_get(w, a->id, &have, &dead);
 	if (r && r != -ENOENT)
 		return r;
-	/* out of order means that an earlier piece failed; what is there is thrown away by DISCARD */
+	/* out of order means that an earlier piece failed; what is there is thrown away by DISCARD
+	 */
 	if (dead || have != a->offset)
 		return -ENOENT;
 	if (!take_room(w, chunks_of(bytes) + 2, false))

@@ -1,4 +1,5 @@
-/* check-queue: every record is read, every reference followed in both directions, all sums done again. */
+/* check-queue: every record is read, every reference followed in both directions, all sums done
+ * again. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -69,8 +70,8 @@ static void want_fix(struct check *c, enum fix_kind kind, struct slice key)
 	c->nfixes++;
 }
 
-__attribute__((format(printf, 5, 6))) static void wrong(struct check *c, enum fix_kind kind, struct slice key,
-	uint64_t id, const char *fmt, ...)
+__attribute__((format(printf, 5, 6))) static void wrong(
+	struct check *c, enum fix_kind kind, struct slice key, uint64_t id, const char *fmt, ...)
 {
 	char line[1024], text[QUEUE_ID_TEXT + 1];
 	va_list ap;
@@ -115,9 +116,10 @@ static void end_message(struct check *c)
 	if (!c->envelope) {
 		if (c->recipients > 0)
 			wrong(c, FIX_MESSAGE, key, c->id, "has recipients and no envelope");
-		else if (!c->has_loose && !is_set_aside(c, 'm', c->id) && !is_set_aside(c, 'b', c->id))
-			wrong(c, FIX_BODY, key, c->id, "a body of %" PRIu64 " bytes belongs to nothing",
-				c->content);
+		else if (!c->has_loose && !is_set_aside(c, 'm', c->id) &&
+			 !is_set_aside(c, 'b', c->id))
+			wrong(c, FIX_BODY, key, c->id,
+				"a body of %" PRIu64 " bytes belongs to nothing", c->content);
 	} else if (c->bad) {
 		wrong(c, FIX_MESSAGE, key, c->id, "the envelope is damaged");
 	} else if (c->recipients == 0) {
@@ -126,10 +128,12 @@ static void end_message(struct check *c)
 		wrong(c, FIX_MESSAGE, key, c->id, "the body is damaged");
 	} else if (c->hole || c->content != c->size) {
 		wrong(c, FIX_MESSAGE, key, c->id,
-			"the body is not complete: %" PRIu64 " of %" PRIu64 " bytes%s", c->content, c->size,
-			c->hole ? ", with gaps" : "");
+			"the body is not complete: %" PRIu64 " of %" PRIu64 " bytes%s", c->content,
+			c->size, c->hole ? ", with gaps" : "");
 	} else if (c->has_loose) {
-		wrong(c, FIX_LOOSE, key, c->id, "is marked as a body without an envelope, which the next start would remove");
+		wrong(c, FIX_LOOSE, key, c->id,
+			"is marked as a body without an envelope, which the next start would "
+			"remove");
 	}
 }
 
@@ -195,8 +199,8 @@ static void check_recipient(struct check *c, uint32_t index, struct slice rec)
 	young = get(c, c->q->store.young, yk.b, sizeof(yk.b), &v) == 0;
 	due = get(c, c->q->store.due, dk.b, dk.n, &v) == 0;
 	if (young && due)
-		wrong(c, FIX_YOUNG, (struct slice){ yk.b, sizeof(yk.b) }, c->id, "recipient %u is in both indexes",
-			index);
+		wrong(c, FIX_YOUNG, (struct slice){ yk.b, sizeof(yk.b) }, c->id,
+			"recipient %u is in both indexes", index);
 	else if (!young && !due && !c->held && !c->bad)
 		wrong(c, FIX_INDEX, (struct slice){ k.b, sizeof(k.b) }, c->id,
 			"recipient %u is in no index: it would never be tried", index);
@@ -246,7 +250,8 @@ static void check_mail(struct check *c)
 
 /* ---- the indexes, back to mail ---- */
 
-static bool get_brief(struct check *c, uint64_t id, uint32_t index, struct recipient_brief *b, bool *bad)
+static bool get_brief(
+	struct check *c, uint64_t id, uint32_t index, struct recipient_brief *b, bool *bad)
 {
 	struct mail_key k = mail_key(id, index + 1);
 	MDB_val v;
@@ -266,11 +271,13 @@ static void check_due_entry(struct check *c, struct slice key)
 		say_line(c, "due: an entry makes no sense");
 		want_fix(c, FIX_DUE, key);
 	} else if (!get_brief(c, d.id, d.index, &b, &bad)) {
-		wrong(c, FIX_DUE, key, d.id, "recipient %u is in the due index and not in the mail", d.index);
+		wrong(c, FIX_DUE, key, d.id, "recipient %u is in the due index and not in the mail",
+			d.index);
 	} else if (bad) {
 		want_fix(c, FIX_DUE, key); /* said already */
 	} else if (b.due != d.due || !slice_eq(b.domain, d.domain)) {
-		wrong(c, FIX_DUE, key, d.id, "recipient %u has an index entry that is not its own", d.index);
+		wrong(c, FIX_DUE, key, d.id, "recipient %u has an index entry that is not its own",
+			d.index);
 	}
 }
 
@@ -282,7 +289,8 @@ static void check_young_entry(struct check *c, struct slice key)
 	if (key.n != MAIL_KEY_LEN)
 		say_line(c, "young: an entry makes no sense");
 	else if (!get_brief(c, get_be64(key.p), get_be32(key.p + 8), &b, &bad))
-		wrong(c, FIX_YOUNG, key, get_be64(key.p), "recipient %u is in the index of new ones and not in the mail",
+		wrong(c, FIX_YOUNG, key, get_be64(key.p),
+			"recipient %u is in the index of new ones and not in the mail",
 			get_be32(key.p + 8));
 }
 
@@ -308,15 +316,16 @@ static void check_totals(struct check *c)
 	char line[256];
 	int r = store_totals(&c->q->store, c->txn, &t);
 
-	if (!r && t.messages == n->messages && t.recipients == n->recipients && t.bytes == n->bytes) {
+	if (!r && t.messages == n->messages && t.recipients == n->recipients &&
+		t.bytes == n->bytes) {
 		/* what repairs take away, they also count */
 		return;
 	}
 	if (r)
 		t = (struct totals){ 0 };
 	snprintf(line, sizeof(line),
-		"totals: %" PRIu64 " messages, %" PRIu64 " recipients, %" PRIu64 " bytes noted; %" PRIu64 ", %" PRIu64
-		", %" PRIu64 " counted",
+		"totals: %" PRIu64 " messages, %" PRIu64 " recipients, %" PRIu64
+		" bytes noted; %" PRIu64 ", %" PRIu64 ", %" PRIu64 " counted",
 		t.messages, t.recipients, t.bytes, n->messages, n->recipients, n->bytes);
 	say_line(c, line);
 	want_fix(c, FIX_COUNT, (struct slice){ NULL, 0 });
@@ -380,8 +389,8 @@ static void say_page(void *arg, const char *line)
 	say_line(arg, line);
 }
 
-/* The pages first: while they are not sound, what LMDB makes of them is no use, and may crash. The snapshot
- * stays as it is as long as our read transaction lasts. */
+/* The pages first: while they are not sound, what LMDB makes of them is no use, and may crash. The
+ * snapshot stays as it is as long as our read transaction lasts. */
 static int check_pages(struct check *c)
 {
 	struct raw_meta m;
@@ -411,7 +420,8 @@ static int begin_check(struct check *c)
 	return r;
 }
 
-int queue_check(struct queue *q, bool repairing, void (*say)(void *arg, const char *line), void *arg)
+int queue_check(
+	struct queue *q, bool repairing, void (*say)(void *arg, const char *line), void *arg)
 {
 	struct check c = { .q = q, .repair = repairing, .say = say, .arg = arg };
 

@@ -271,7 +271,8 @@ int envelope_decode(struct message *m, struct slice in, struct arena *a)
 	r = reader_close(&rd);
 	if (r)
 		return r;
-	if (!sender.p || !pool.p || !client.p || m->body_type > BODY_BINARYMIME || m->ret > RET_HDRS)
+	if (!sender.p || !pool.p || !client.p || m->body_type > BODY_BINARYMIME ||
+		m->ret > RET_HDRS)
 		return -EBADMSG;
 	m->sender = keep(a, sender, &r);
 	m->envid = keep(a, envid, &r);
@@ -379,7 +380,8 @@ int recipient_brief(struct recipient_brief *ret, struct slice in)
 	return 0;
 }
 
-int recipient_decode(struct recipient *rcpt, struct queue_rcpt_state *s, struct slice in, struct arena *a)
+int recipient_decode(
+	struct recipient *rcpt, struct queue_rcpt_state *s, struct slice in, struct arena *a)
 {
 	struct slice reply, host, source;
 	struct fixed_part f;

@@ -15,7 +15,7 @@
 
 #define REPLY_TEXT_MAX 512u
 
-uint32_t crc32c(uint32_t crc, const void *p, size_t n); /* start with 0 */
+uint32_t crc32c(uint32_t crc, const void *p, size_t n);		 /* start with 0 */
 uint32_t crc32c_software(uint32_t crc, const void *p, size_t n); /* the same, for any processor */
 
 /* Each appends one record to b. 0, -ENOMEM. */
@@ -25,7 +25,8 @@ int recipient_encode(struct buf *b, const struct recipient *r, const struct queu
 /* All text goes into a. Leaves id, recipients and body alone. 0, -EBADMSG, -EPROTO, -ENOMEM. */
 int envelope_decode(struct message *m, struct slice in, struct arena *a);
 /* Leaves r->index alone. */
-int recipient_decode(struct recipient *r, struct queue_rcpt_state *s, struct slice in, struct arena *a);
+int recipient_decode(
+	struct recipient *r, struct queue_rcpt_state *s, struct slice in, struct arena *a);
 
 /* What changing a record needs, without allocation; slices are borrowed from the record. */
 struct recipient_brief {

@@ -5,7 +5,8 @@
 #include "codec.h"
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc_hardware(uint32_t crc, const char *p, size_t n)
+__attribute__((target("sse4.2"))) static uint32_t crc_hardware(
+	uint32_t crc, const char *p, size_t n)
 {
 	uint64_t c = crc;
 

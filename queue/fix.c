@@ -14,7 +14,8 @@ static int put_damaged(struct work *w, char tree, struct slice key, struct slice
 	return work_put(w, NULL, w->s->damaged, val_of(k, key.n + 1), val_of(value.p, value.n), 0);
 }
 
-/* The copy first, then the original. Values are copied out: LMDB moves pages under them as it writes. */
+/* The copy first, then the original. Values are copied out: LMDB moves pages under them as it
+ * writes. */
 static int move_record(struct work *w, MDB_cursor *c, char tree, struct slice key)
 {
 	MDB_val k = val_of(key.p, key.n), v;
@@ -43,8 +44,8 @@ static int get_mail(struct work *w, const struct mail_key *k, MDB_val *v)
 	return rc && rc != MDB_NOTFOUND ? work_fail(w, rc) : lmdb_errno(rc);
 }
 
-/* With its entry in whichever index. An entry that cannot be named (the record is unreadable) is found by
- * whoever follows it, and set aside then. */
+/* With its entry in whichever index. An entry that cannot be named (the record is unreadable) is
+ * found by whoever follows it, and set aside then. */
 static int move_recipient(struct work *w, uint64_t id, uint32_t index)
 {
 	struct mail_key k = mail_key(id, index + 1);

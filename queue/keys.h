@@ -1,19 +1,18 @@
 /* Keys of the queue's trees. Numbers are big-endian, so that byte order is number order.
  *
  *   mail   id(8) sub(4)                        sub 0: envelope; 1 + index: recipient;
- *   mail   id(8) MAIL_BODY + n(4) crc(4)       body chunk n; CRC-32C of its content. In the key, because the
- *                                              chunk fills its page to the last byte
- *   due    domain NUL due(8) id(8) index(4)    one for each recipient that waits for its time
- *   young  id(8) index(4)                      recipients accepted lately, not yet in `due` (young.h)
- *   loose  id(8)                               body chunks in `mail` without an envelope: a message
- *                                              still streaming in, or the rest of a deleted one
+ *   mail   id(8) MAIL_BODY + n(4) crc(4)       body chunk n; CRC-32C of its content. In the key,
+ * because the chunk fills its page to the last byte due    domain NUL due(8) id(8) index(4)    one
+ * for each recipient that waits for its time young  id(8) index(4)                      recipients
+ * accepted lately, not yet in `due` (young.h) loose  id(8)                               body
+ * chunks in `mail` without an envelope: a message still streaming in, or the rest of a deleted one
  *   state  whatever its user chose             learned state
  *   damaged  tree letter, old key              records set aside
  *
  * All that belongs to one message lies in one tree, side by side: a settled message touches one or
- * two leaf pages, and the leaf pages of messages that come and go together are shared. Measured
- * against a tree for each kind (4 KiB messages, 15 accepted and 15 settled a commit): 8.2 instead
- * of 10.4 KiB written a message. */
+ * two leaf pages, and messages that come and go together share them. Measured in a bare LMDB loop
+ * (4 KiB messages, 10 accepted and 10 settled a commit): 7.5 KB written a message; with envelopes,
+ * recipients and bodies in trees of their own 9.0. */
 #pragma once
 
 #include <stdbool.h>
@@ -109,7 +108,8 @@ struct due_ref {
 };
 
 /* The sign bit is flipped, so that times before 1970 sort first. n must be at most DOMAIN_MAX. */
-static inline void due_key_make(struct due_key *k, struct slice domain, ms_t due, uint64_t id, uint32_t index)
+static inline void due_key_make(
+	struct due_key *k, struct slice domain, ms_t due, uint64_t id, uint32_t index)
 {
 	char *p = k->b;
 

@@ -16,7 +16,8 @@
 #define SCHEMA_KEY "schema"
 #define DATA_FILE  "data.mdb"
 #define LOCK_FILE  "postern.lock"
-/* Blocks kept allocated behind the file's end: what a few transactions of settling alone may need. */
+/* Blocks kept allocated behind the file's end: what a few transactions of settling alone may need.
+ */
 #define DISK_AHEAD (16u << 20)
 #define MAP_MIN	   (1u << 20)
 #define WALK_US	   150000u
@@ -50,14 +51,17 @@ static int prepare_directory(struct store *s, const struct complaint *c)
 		e = errno;
 		if (e == ENOENT)
 			return complain(c, -e,
-				"%s: cannot make the queue directory: the directory above it does not "
+				"%s: cannot make the queue directory: the directory above it does "
+				"not "
 				"exist; make it first",
 				s->dir);
-		return complain(c, -e, "%s: cannot make the queue directory: %s", s->dir, strerror(e));
+		return complain(
+			c, -e, "%s: cannot make the queue directory: %s", s->dir, strerror(e));
 	}
 	if (stat(s->dir, &st) < 0) {
 		e = errno;
-		return complain(c, -e, "%s: cannot open the queue directory: %s", s->dir, strerror(e));
+		return complain(
+			c, -e, "%s: cannot open the queue directory: %s", s->dir, strerror(e));
 	}
 	if (!S_ISDIR(st.st_mode))
 		return complain(c, -ENOTDIR,
@@ -73,11 +77,13 @@ static int lock_taken(const struct complaint *c, const char *file, int fd)
 
 	if (pid > 0)
 		return complain(c, -EBUSY,
-			"%s: the queue is in use by process %ld; stop that one first, or give this one a "
+			"%s: the queue is in use by process %ld; stop that one first, or give this "
+			"one a "
 			"queue directory of its own",
 			file, pid);
 	return complain(c, -EBUSY,
-		"%s: the queue is in use by another process; stop that one first, or give this one a queue "
+		"%s: the queue is in use by another process; stop that one first, or give this one "
+		"a queue "
 		"directory of its own",
 		file);
 }
@@ -95,20 +101,25 @@ static int take_lock(struct store *s, const struct complaint *c)
 	s->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (s->lock_fd < 0) {
 		r = -errno;
-		complain(c, r, "%s: cannot open the lock file: %s; the relay's user must own the queue directory "
-			       "and its files",
+		complain(c, r,
+			"%s: cannot open the lock file: %s; the relay's user must own the queue "
+			"directory "
+			"and its files",
 			file, strerror(-r));
 		goto out;
 	}
 	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		r = errno == EWOULDBLOCK ? lock_taken(c, file, s->lock_fd) :
-					   complain(c, -errno, "%s: cannot lock: %s", file, strerror(errno));
+		r = errno == EWOULDBLOCK
+			    ? lock_taken(c, file, s->lock_fd)
+			    : complain(c, -errno, "%s: cannot lock: %s", file, strerror(errno));
 		goto out;
 	}
 	/* for people and for the sentence above; the lock itself does not need it */
 	n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 	if (ftruncate(s->lock_fd, 0) < 0 || pwrite(s->lock_fd, text, (size_t)n, 0) < 0)
-		r = errno == ENOSPC ? 0 : complain(c, -errno, "%s: cannot write: %s", file, strerror(errno));
+		r = errno == ENOSPC
+			    ? 0
+			    : complain(c, -errno, "%s: cannot write: %s", file, strerror(errno));
 out:
 	free(file);
 	return r;
@@ -124,8 +135,8 @@ static void first_find(void *arg, const char *line)
 		snprintf(first, 256, "%s", line);
 }
 
-/* LMDB trusts the pages it maps: bad ones are found before it sees them, as far as a short time allows
- * (queue_check looks at all of them). */
+/* LMDB trusts the pages it maps: bad ones are found before it sees them, as far as a short time
+ * allows (queue_check looks at all of them). */
 static int judge_pages(struct store *s, const struct complaint *c, int fd, const struct raw_meta *m)
 {
 	char first[256] = "";
@@ -135,7 +146,8 @@ static int judge_pages(struct store *s, const struct complaint *c, int fd, const
 		return complain(c, r, "%s: cannot read: %s", s->file, strerror(-r));
 	if (r > 0)
 		return complain(c, -EBADMSG,
-			"%s: is damaged: %s; restore it from a copy, or move it away and start with an empty "
+			"%s: is damaged: %s; restore it from a copy, or move it away and start "
+			"with an empty "
 			"queue",
 			s->file, first);
 	return 0;
@@ -156,28 +168,33 @@ static int judge_file(struct store *s, const struct complaint *c, int fd)
 		return 0;
 	case RAW_FOREIGN:
 		return complain(c, -EINVAL,
-			"%s: is not a queue of this relay, or its first pages are destroyed; move it away, "
+			"%s: is not a queue of this relay, or its first pages are destroyed; move "
+			"it away, "
 			"or give the relay another queue directory",
 			s->file);
 	case RAW_OTHER_VERSION:
 		return complain(c, -EPROTO,
-			"%s: was written by another version of LMDB (this one is %s); open it with the "
+			"%s: was written by another version of LMDB (this one is %s); open it with "
+			"the "
 			"version that wrote it",
 			s->file, MDB_VERSION_STRING);
 	case RAW_DAMAGED:
 		return complain(c, -EBADMSG,
-			"%s: is damaged: its first pages make no sense; restore it from a copy, or move it "
+			"%s: is damaged: its first pages make no sense; restore it from a copy, or "
+			"move it "
 			"away and start with an empty queue",
 			s->file);
 	case RAW_TRUNCATED:
 		return complain(c, -EBADMSG,
-			"%s: is damaged: it was cut to %" PRIu64 " bytes and needs at least %" PRIu64
+			"%s: is damaged: it was cut to %" PRIu64
+			" bytes and needs at least %" PRIu64
 			"; restore it from a copy, or move it away and start with an empty queue",
 			s->file, m.file_size, (m.last_page + 1) * m.page_size);
 	}
 	if (s->map_size < (m.last_page + 1) * m.page_size)
 		return complain(c, -EFBIG,
-			"%s: has %" PRIu64 " bytes in use, more than the configured size of %" PRIu64
+			"%s: has %" PRIu64
+			" bytes in use, more than the configured size of %" PRIu64
 			"; raise the queue's max_size",
 			s->file, (m.last_page + 1) * m.page_size, s->map_size);
 	/* while another process may write, the snapshot would change under the walk */
@@ -193,9 +210,12 @@ static int look_at_file(struct store *s, const struct complaint *c)
 		if (r == -ENOENT && !s->read_only)
 			return 0;
 		if (r == -ENOENT)
-			return complain(c, r, "%s: does not exist: there is no queue in %s", s->file, s->dir);
-		return complain(c, r, "%s: cannot open: %s; the relay's user must own the queue directory and its "
-				      "files",
+			return complain(c, r, "%s: does not exist: there is no queue in %s",
+				s->file, s->dir);
+		return complain(c, r,
+			"%s: cannot open: %s; the relay's user must own the queue directory and "
+			"its "
+			"files",
 			s->file, strerror(-r));
 	}
 	r = judge_file(s, c, fd);
@@ -205,8 +225,8 @@ static int look_at_file(struct store *s, const struct complaint *c)
 
 /* ---- schema ---- */
 
-/* One row for each older schema that can still be brought up to date: run changes the trees of `from` to
- * those of from + 1, in the transaction that also writes the new number. */
+/* One row for each older schema that can still be brought up to date: run changes the trees of
+ * `from` to those of from + 1, in the transaction that also writes the new number. */
 static const struct upgrade {
 	uint32_t from;
 	int (*run)(struct store *s, MDB_txn *txn);
@@ -249,30 +269,36 @@ static int judge_schema(struct store *s, MDB_txn *txn, const struct complaint *c
 		rc = mdb_stat(txn, s->main, &st);
 		if (!rc && st.ms_entries == 0) {
 			*have = 0;
-			return s->read_only ? complain(c, -ENOENT, "%s: is empty: no queue was made here yet",
-						      s->file) :
-					      0;
+			return s->read_only ? complain(c, -ENOENT,
+						      "%s: is empty: no queue was made here yet",
+						      s->file)
+					    : 0;
 		}
 		return complain(c, -EINVAL,
-			"%s: is an LMDB file, but not a queue of this relay; give the relay another queue "
+			"%s: is an LMDB file, but not a queue of this relay; give the relay "
+			"another queue "
 			"directory",
 			s->file);
 	}
 	if (rc)
-		return complain(c, lmdb_errno(rc), "%s: cannot read: %s", s->file, mdb_strerror(rc));
+		return complain(
+			c, lmdb_errno(rc), "%s: cannot read: %s", s->file, mdb_strerror(rc));
 	if (v.mv_size != sizeof(n))
 		return complain(c, -EBADMSG,
-			"%s: is damaged: its schema number makes no sense; restore it from a copy", s->file);
+			"%s: is damaged: its schema number makes no sense; restore it from a copy",
+			s->file);
 	memcpy(&n, v.mv_data, sizeof(n));
 	n = le32toh(n);
 	if (n > STORE_SCHEMA)
 		return complain(c, -EPROTO,
-			"%s: was written by a newer version (schema %u; this one knows %u); run the newer "
+			"%s: was written by a newer version (schema %u; this one knows %u); run "
+			"the newer "
 			"version, or give this one another queue directory",
 			s->file, n, STORE_SCHEMA);
 	if (n < STORE_SCHEMA && s->read_only)
-		return complain(c, -EPROTO, "%s: has the older schema %u; start the relay once to upgrade it",
-			s->file, n);
+		return complain(c, -EPROTO,
+			"%s: has the older schema %u; start the relay once to upgrade it", s->file,
+			n);
 	*have = n;
 	return 0;
 }
@@ -288,7 +314,8 @@ static int settle_schema(struct store *s, const struct complaint *c)
 	if (!rc)
 		rc = mdb_dbi_open(txn, NULL, 0, &s->main);
 	if (rc) {
-		r = complain(c, lmdb_errno(rc), "%s: cannot begin to read: %s", s->file, mdb_strerror(rc));
+		r = complain(c, lmdb_errno(rc), "%s: cannot begin to read: %s", s->file,
+			mdb_strerror(rc));
 		goto out;
 	}
 	r = judge_schema(s, txn, c, &have);
@@ -347,8 +374,9 @@ int store_open(struct store *s, const struct queue_params *p, const struct compl
 	r = store_env_open(s);
 	if (r) {
 		complain(c, r, "%s: cannot open: %s%s", s->file, strerror(-r),
-			r == -ENOMEM ? "; the queue's max_size may be more than the address space allows" :
-				       "; the relay's user must own the queue directory and its files");
+			r == -ENOMEM
+				? "; the queue's max_size may be more than the address space allows"
+				: "; the relay's user must own the queue directory and its files");
 		goto out;
 	}
 	r = settle_schema(s, c);
@@ -356,7 +384,8 @@ int store_open(struct store *s, const struct queue_params *p, const struct compl
 		goto out;
 	r = store_env_ready(s);
 	if (r)
-		complain(c, r, "%s: cannot open its trees: %s; run check-queue", s->file, strerror(-r));
+		complain(c, r, "%s: cannot open its trees: %s; run check-queue", s->file,
+			strerror(-r));
 out:
 	if (r)
 		store_close(s);

@@ -11,9 +11,10 @@
 #define RESERVE_MIN   (4u << 20)
 
 /* ---- ids ----
- * wall milliseconds * 2^20 at the start, then counted up: longer than 2^20 a millisecond nobody asks. What
- * was given out is covered by a limit on disk, written ahead in large steps, so that neither kill -9 nor
- * a clock set back leads to the same id again; a queue rebuilt from nothing has the clock. */
+ * wall milliseconds * 2^20 at the start, then counted up: longer than 2^20 a millisecond nobody
+ * asks. What was given out is covered by a limit on disk, written ahead in large steps, so that
+ * neither kill -9 nor a clock set back leads to the same id again; a queue rebuilt from nothing has
+ * the clock. */
 
 uint64_t queue_new_id(struct queue *q)
 {

@@ -42,12 +42,13 @@ struct queue {
 	struct queue_job **batch;
 	uint32_t batch_max, last_batch, peak_batch;
 	uint64_t last_commit_us, reopen_at_us;
+	int reopen_error; /* why the store has no environment */
 	/* moving young entries into the due index, domain by domain */
 	struct young_domain *sweep;
 	uint32_t nsweep, sweep_pos;
-	uint64_t chores_at_us; /* not before, after they failed */
-	bool loose_waits;  /* bodies to remove are left */
-	bool suspect;	   /* a commit failed for a reason other than space: reopen first */
+	uint64_t chores_at_us;	/* not before, after they failed */
+	bool loose_waits;	/* bodies to remove are left */
+	bool suspect;		/* a commit failed for a reason other than space: reopen first */
 	struct queue_stats now; /* copied to stats after each transaction */
 };
 

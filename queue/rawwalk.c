@@ -30,7 +30,7 @@ struct walk {
 	bool late; /* leaf pages are left out from now on */
 	void (*say)(void *arg, const char *line);
 	void *arg;
-	uint64_t *seen;		 /* a bit a page: used, or listed as free */
+	uint64_t *seen;			/* a bit a page: used, or listed as free */
 	unsigned char *page[DEPTH_MAX]; /* one a level */
 	unsigned found;
 	int r;
@@ -43,7 +43,8 @@ struct tree {
 	uint16_t depth;
 };
 
-__attribute__((format(printf, 3, 4))) static void wrong(const struct tree *t, uint64_t page, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void wrong(
+	const struct tree *t, uint64_t page, const char *fmt, ...)
 {
 	struct walk *w = t->w;
 	char line[256];
@@ -128,14 +129,17 @@ static void check_free_list(const struct tree *t, uint64_t page, const unsigned 
 	}
 }
 
-/* A value on pages of its own. Its content is read only where it steers LMDB: lists of free pages. */
+/* A value on pages of its own. Its content is read only where it steers LMDB: lists of free pages.
+ */
 static void check_big(const struct tree *t, uint64_t page, const unsigned char *ref, uint64_t size)
 {
-	const uint64_t psize = t->w->m->page_size, first = get64(ref), n = (size + HEADER + psize - 1) / psize;
+	const uint64_t psize = t->w->m->page_size, first = get64(ref),
+		       n = (size + HEADER + psize - 1) / psize;
 	unsigned char head[HEADER], *all;
 	uint32_t pages;
 
-	if (!claim(t, first, n, page) || over_time(t->w) || !read_page(t, first, head, sizeof(head)))
+	if (!claim(t, first, n, page) || over_time(t->w) ||
+		!read_page(t, first, head, sizeof(head)))
 		return;
 	memcpy(&pages, head + 12, sizeof(pages));
 	if (get64(head) != first || get16(head + 10) != PAGE_OVERFLOW || pages != n) {
@@ -184,7 +188,8 @@ static bool key_before(const unsigned char *a, size_t na, const unsigned char *b
 }
 
 /* The free list's keys are numbers of the machine's own byte order. */
-static bool in_order(const struct tree *t, const unsigned char *a, size_t na, const unsigned char *b, size_t nb)
+static bool in_order(
+	const struct tree *t, const unsigned char *a, size_t na, const unsigned char *b, size_t nb)
 {
 	if (t->kind != TREE_FREE)
 		return key_before(a, na, b, nb);
@@ -197,7 +202,8 @@ struct node {
 	uint16_t nkey, flags;
 };
 
-static bool get_node(const struct walk *w, const unsigned char *p, unsigned i, bool leaf, struct node *n)
+static bool get_node(
+	const struct walk *w, const unsigned char *p, unsigned i, bool leaf, struct node *n)
 {
 	const uint64_t psize = w->m->page_size;
 	uint64_t off = get16(p + HEADER + 2 * i), stored;
@@ -220,7 +226,8 @@ static bool get_node(const struct walk *w, const unsigned char *p, unsigned i, b
 	return n->nkey <= KEY_MAX && off + NODE_HEADER + n->nkey + stored <= psize;
 }
 
-static void walk_node(const struct tree *t, uint64_t page, const struct node *n, bool leaf, unsigned level)
+static void walk_node(
+	const struct tree *t, uint64_t page, const struct node *n, bool leaf, unsigned level)
 {
 	if (!leaf)
 		walk_page(t, n->number, page, level + 1);
@@ -232,7 +239,8 @@ static void walk_node(const struct tree *t, uint64_t page, const struct node *n,
 		check_free_list(t, page, n->data, n->number);
 }
 
-static void walk_nodes(const struct tree *t, uint64_t page, const unsigned char *p, bool leaf, unsigned level)
+static void walk_nodes(
+	const struct tree *t, uint64_t page, const unsigned char *p, bool leaf, unsigned level)
 {
 	const unsigned count = (get16(p + 12) - HEADER) / 2u;
 	struct node n, last = { 0 };
@@ -242,7 +250,8 @@ static void walk_nodes(const struct tree *t, uint64_t page, const unsigned char 
 			wrong(t, page, "entry %u reaches out of the page", i);
 			return;
 		}
-		/* the first key of a branch page stands for all that is less, and is empty or stale */
+		/* the first key of a branch page stands for all that is less, and is empty or stale
+		 */
 		if (i > (leaf ? 0u : 1u) && !in_order(t, last.key, last.nkey, n.key, n.nkey)) {
 			wrong(t, page, "entry %u is out of order", i);
 			return;
@@ -269,14 +278,15 @@ static void walk_page(const struct tree *t, uint64_t page, uint64_t from, unsign
 		wrong(t, page, "is another page, or none");
 	else if (get16(p + 10) != (leaf ? PAGE_LEAF : PAGE_BRANCH))
 		wrong(t, page, "is of another kind than its place");
-	else if (lower < HEADER || lower % 2 || lower > upper || upper > w->m->page_size || lower == HEADER ||
-		(!leaf && lower < HEADER + 4))
+	else if (lower < HEADER || lower % 2 || lower > upper || upper > w->m->page_size ||
+		 lower == HEADER || (!leaf && lower < HEADER + 4))
 		wrong(t, page, "its free space makes no sense");
 	else
 		walk_nodes(t, page, p, leaf, level);
 }
 
-static void walk_tree(struct walk *w, const struct raw_tree *raw, enum tree_kind kind, const char *name)
+static void walk_tree(
+	struct walk *w, const struct raw_tree *raw, enum tree_kind kind, const char *name)
 {
 	const struct tree t = { .w = w, .kind = kind, .name = name, .depth = raw->depth };
 
@@ -288,8 +298,8 @@ static void walk_tree(struct walk *w, const struct raw_tree *raw, enum tree_kind
 		walk_page(&t, raw->root, 0, 0);
 }
 
-int raw_walk(int fd, const struct raw_meta *m, uint64_t deadline_us, void (*say)(void *arg, const char *line),
-	void *arg)
+int raw_walk(int fd, const struct raw_meta *m, uint64_t deadline_us,
+	void (*say)(void *arg, const char *line), void *arg)
 {
 	struct walk w = { .fd = fd, .m = m, .deadline_us = deadline_us, .say = say, .arg = arg };
 

@@ -74,12 +74,14 @@ struct window_read {
 	struct queue_window *w;
 	struct young_window young;
 	bool *from_young; /* for each item */
-	/* open-addressed: message id → first item of it, so that its recipients share one envelope */
+	/* open-addressed: message id → first item of it, so that its recipients share one envelope
+	 */
 	uint32_t *slots, mask;
 };
 
 /* The next entry of the due index; false when the domain has no more, or *rc tells why. */
-static bool next_stored(struct window_read *wr, MDB_cursor_op op, MDB_val *key, struct young_entry *ret, int *rc)
+static bool next_stored(
+	struct window_read *wr, MDB_cursor_op op, MDB_val *key, struct young_entry *ret, int *rc)
 {
 	struct due_ref d;
 
@@ -100,7 +102,8 @@ static int entry_order(const struct young_entry *a, const struct young_entry *b)
 }
 
 /* false: the window ends here, with next_due and more set. */
-static bool take_entry(struct window_read *wr, const struct young_entry *e, bool young, uint32_t *skipped)
+static bool take_entry(
+	struct window_read *wr, const struct young_entry *e, bool young, uint32_t *skipped)
 {
 	struct queue_window *w = wr->w;
 
@@ -120,7 +123,8 @@ static bool take_entry(struct window_read *wr, const struct young_entry *e, bool
 	return true;
 }
 
-/* Merges both, each in order; what has just moved from one to the other is in both, and taken once. */
+/* Merges both, each in order; what has just moved from one to the other is in both, and taken once.
+ */
 static int find_entries(struct window_read *wr)
 {
 	struct young_window *y = &wr->young;
@@ -221,7 +225,8 @@ static void report(struct window_read *wr, const struct queue_due *it)
 	queue_ask_fix(wr->q, &f);
 }
 
-/* Fills the items in. What cannot be read is left out and set aside: it must not block the domain. */
+/* Fills the items in. What cannot be read is left out and set aside: it must not block the domain.
+ */
 static int load_items(struct window_read *wr)
 {
 	struct queue_window *w = wr->w;
@@ -261,8 +266,9 @@ static int look_at_young(struct window_read *wr)
 	return 0;
 }
 
-int queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit, uint32_t skipped_max,
-	bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg, struct queue_window *w)
+int queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit,
+	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
+	struct queue_window *w)
 {
 	struct window_read wr = { .q = q,
 		.domain = slice_of(domain),
@@ -447,14 +453,16 @@ int queue_next_message(struct queue *q, uint64_t *id)
 /* One chunk, or -EBADMSG: another one is here, or its content is not what was stored. */
 static int judge_chunk(MDB_val key, MDB_val v, uint32_t want)
 {
-	if (get_be32((char *)key.mv_data + 8) != MAIL_BODY + want || v.mv_size > BODY_CHUNK || v.mv_size == 0)
+	if (get_be32((char *)key.mv_data + 8) != MAIL_BODY + want || v.mv_size > BODY_CHUNK ||
+		v.mv_size == 0)
 		return -EBADMSG;
 	if (crc32c(0, v.mv_data, v.mv_size) != get_be32((char *)key.mv_data + MAIL_KEY_LEN))
 		return -EBADMSG;
 	return 0;
 }
 
-static int copy_chunks(MDB_cursor *c, uint64_t id, uint64_t offset, char *out, size_t max, size_t *n)
+static int copy_chunks(
+	MDB_cursor *c, uint64_t id, uint64_t offset, char *out, size_t max, size_t *n)
 {
 	uint32_t chunk = (uint32_t)(offset / BODY_CHUNK), sub;
 	size_t skip = offset % BODY_CHUNK;
@@ -462,7 +470,8 @@ static int copy_chunks(MDB_cursor *c, uint64_t id, uint64_t offset, char *out, s
 	MDB_val key = val_of(k.b, sizeof(k.b)), v;
 	int rc = mdb_cursor_get(c, &key, &v, MDB_SET_RANGE);
 
-	for (*n = 0; !rc && *n < max && work_key_of(key, id, &sub); rc = mdb_cursor_get(c, &key, &v, MDB_NEXT)) {
+	for (*n = 0; !rc && *n < max && work_key_of(key, id, &sub);
+		rc = mdb_cursor_get(c, &key, &v, MDB_NEXT)) {
 		size_t len;
 		int r = judge_chunk(key, v, chunk);
 
@@ -502,7 +511,8 @@ int queue_body_read(struct queue *q, uint64_t id, uint64_t offset, char *out, si
 		r = lmdb_errno(mdb_cursor_open(txn, q->store.mail, &c));
 	if (!r)
 		r = copy_chunks(c, id, offset, out, max, n);
-	/* the content ends where the envelope says: a tail that is missing must not pass for the end */
+	/* the content ends where the envelope says: a tail that is missing must not pass for the
+	 * end */
 	if (!r && *n < max && offset + *n < e.size)
 		r = -EBADMSG;
 	if (c)
@@ -530,7 +540,8 @@ static int load_recipients(MDB_cursor *c, struct message *m, struct queue_rcpt_s
 	uint32_t n = 0, index;
 	int rc, r;
 
-	for (rc = mdb_cursor_get(c, &key, &v, MDB_SET_RANGE); !rc && key_is_recipient(key, m->id, &index);
+	for (rc = mdb_cursor_get(c, &key, &v, MDB_SET_RANGE);
+		!rc && key_is_recipient(key, m->id, &index);
 		rc = mdb_cursor_get(c, &key, &v, MDB_NEXT))
 		n++;
 	if (rc && rc != MDB_NOTFOUND)

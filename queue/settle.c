@@ -3,8 +3,8 @@
 
 #include "work.h"
 
-/* Chunks removed with the message itself; the rest of a large body goes in transactions of its own, so that
- * no transaction, and no one who waits for it, grows with the size of a message. */
+/* Chunks removed with the message itself; the rest of a large body goes in transactions of its own,
+ * so that no transaction, and no one who waits for it, grows with the size of a message. */
 #define CHUNKS_AT_ONCE 64u
 
 static int get_record(struct work *w, uint64_t id, uint32_t sub, MDB_val *v)
@@ -55,7 +55,8 @@ static int remove_message(struct work *w, uint64_t id)
 	uint32_t removed = 0, sub;
 	int rc;
 
-	/* a damaged envelope ends with its last recipient like any other; its size is then unknown */
+	/* a damaged envelope ends with its last recipient like any other; its size is then unknown
+	 */
 	if (get_envelope(w, id, &e))
 		e.size = 0;
 	rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
@@ -74,25 +75,27 @@ static int remove_message(struct work *w, uint64_t id)
 	}
 	if (rc && rc != MDB_NOTFOUND)
 		return work_fail(w, rc);
-	w->pages += removed / 8;
+	w->pages += removed / 2; /* a page for each chunk but the tail, and those are freed */
 	w->totals.messages -= w->totals.messages > 0;
 	w->totals.bytes -= e.size < w->totals.bytes ? e.size : w->totals.bytes;
 	return 0;
 }
 
-static int rcpt_gone(struct work *w, const struct queue_settle *j, const struct queue_settle_rcpt *o, MDB_val v)
+static int rcpt_gone(
+	struct work *w, const struct queue_settle *j, const struct queue_settle_rcpt *o, MDB_val v)
 {
 	struct recipient_brief b;
 	bool was;
 	int r = recipient_brief(&b, slice_of_val(v));
 
-	/* The record's own idea of its index entry is right, whatever happened since it was read. If
-	 * it cannot be read, the settler's will do: a recipient that is done is done. */
+	/* The record's own idea of its index entry is right, whatever happened since it was read.
+	 * If it cannot be read, the settler's will do: a recipient that is done is done. */
 	if (r && o->domain && strlen(o->domain) <= DOMAIN_MAX)
 		b = (struct recipient_brief){ .domain = slice_of(o->domain), .due = o->old_due };
 	else if (r)
 		return r;
-	/* the mail cursor stands on the record; due is another tree: v stays where it is until mail changes */
+	/* the mail cursor stands on the record; due is another tree: v stays where it is until mail
+	 * changes */
 	r = work_due_remove(w, b.domain, b.due, j->id, o->index, &was);
 	if (r)
 		return r;
@@ -103,7 +106,8 @@ static int rcpt_gone(struct work *w, const struct queue_settle *j, const struct 
 	return r;
 }
 
-static int rcpt_defer(struct work *w, const struct queue_settle *j, const struct queue_settle_rcpt *o, MDB_val v)
+static int rcpt_defer(
+	struct work *w, const struct queue_settle *j, const struct queue_settle_rcpt *o, MDB_val v)
 {
 	struct mail_key k = mail_key(j->id, o->index + 1);
 	struct recipient_brief b;
@@ -124,7 +128,8 @@ static int rcpt_defer(struct work *w, const struct queue_settle *j, const struct
 		return r;
 	r = work_due_remove(w, d, b.due, j->id, o->index, &was);
 	if (!r)
-		r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(w->record.p, w->record.len), 0);
+		r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)),
+			val_of(w->record.p, w->record.len), 0);
 	/* Who had no entry is held, and gets one when released. Looked up only then: it is rare. */
 	if (!r && (was || !is_held(w, j->id)))
 		r = work_due_add(w, d, o->state.due, j->id, o->index);
@@ -139,7 +144,8 @@ int work_settle(struct work *w, const struct queue_settle *j)
 	for (uint32_t i = 0; i < j->n && !r; i++) {
 		const struct queue_settle_rcpt *o = &j->rcpts[i];
 		MDB_val v;
-		int rc = o->index < MAIL_BODY - 2 ? get_record(w, j->id, o->index + 1, &v) : MDB_NOTFOUND;
+		int rc = o->index < MAIL_BODY - 2 ? get_record(w, j->id, o->index + 1, &v)
+						  : MDB_NOTFOUND;
 
 		if (rc == MDB_NOTFOUND)
 			continue; /* removed by the operator meanwhile */
@@ -195,7 +201,8 @@ static int flag_recipient(struct work *w, const struct queue_flag *j, uint32_t s
 	buf_reset(&w->record);
 	r = recipient_restate(&w->record, &b, &st);
 	if (!r)
-		r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(w->record.p, w->record.len), 0);
+		r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)),
+			val_of(w->record.p, w->record.len), 0);
 	if (!r)
 		r = work_due_add(w, d, j->now, j->id, sub - 1);
 out:
@@ -207,7 +214,8 @@ out:
 static int flag_envelope(struct work *w, const struct queue_flag *j, const struct envelope_brief *e)
 {
 	struct mail_key k = mail_key(j->id, 0);
-	uint32_t flags = j->op == FLAG_HOLD ? e->flags | MESSAGE_HELD : e->flags & ~(uint32_t)MESSAGE_HELD;
+	uint32_t flags =
+		j->op == FLAG_HOLD ? e->flags | MESSAGE_HELD : e->flags & ~(uint32_t)MESSAGE_HELD;
 	int r;
 
 	if (flags == e->flags)
@@ -216,7 +224,8 @@ static int flag_envelope(struct work *w, const struct queue_flag *j, const struc
 	r = envelope_reflag(&w->record, e, flags);
 	if (r)
 		return r;
-	return work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(w->record.p, w->record.len), 0);
+	return work_put(
+		w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(w->record.p, w->record.len), 0);
 }
 
 int work_flag(struct work *w, const struct queue_flag *j, uint32_t *changed)

@@ -13,9 +13,10 @@
 #include "rawfile.h"
 
 #define READERS_MAX 512u
-/* What the map may hold resident: less than a tenth of what the relay is allowed in all. */
-#define RESIDENT_MAX	   (12u << 20)
-#define RESIDENT_LOOK_STEP (2u << 20)
+/* What the map may hold resident, about. One page read brings up to sixteen into the map, so it is
+ * looked at after a sixteenth of that. */
+#define RESIDENT_MAX	   (6u << 20)
+#define RESIDENT_LOOK_STEP (RESIDENT_MAX / 16)
 
 int lmdb_errno(int rc)
 {
@@ -45,8 +46,8 @@ int lmdb_errno(int rc)
 
 uint64_t store_pages_used(const struct store *s, MDB_txn *txn)
 {
-	const MDB_dbi all[] = { 0 /* LMDB's own list of free pages */, s->main, s->mail, s->due, s->young, s->loose,
-		s->state, s->damaged };
+	const MDB_dbi all[] = { 0 /* LMDB's own list of free pages */, s->main, s->mail, s->due,
+		s->young, s->loose, s->state, s->damaged };
 	uint64_t pages = 2;
 	MDB_stat st;
 
@@ -57,9 +58,9 @@ uint64_t store_pages_used(const struct store *s, MDB_txn *txn)
 	return pages;
 }
 
-/* The file is made longer before a transaction may need it. Besides keeping blocks for settling this keeps
- * the file's length ahead of the last page, also of pages that were taken and not written: so that a
- * file that is too short was cut. */
+/* The file is made longer before a transaction may need it. Besides keeping blocks for settling
+ * this keeps the file's length ahead of the last page, also of pages that were taken and not
+ * written: so that a file that is too short was cut. */
 void store_allocate_ahead(struct store *s)
 {
 	MDB_envinfo info;
@@ -86,25 +87,52 @@ void store_allocate_ahead(struct store *s)
 		s->allocated_end = want;
 }
 
-/* LMDB reads through a map of the file. Every page read counts as resident in this process until the
- * kernel needs the memory, so that reading a deep queue would look like a leak, and under a memory
- * limit be one. The pages stay in the page cache when the map gives them up: reading one again is a
- * minor fault. */
+static bool shared_pages(unsigned long *ret)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long size, resident;
+	bool ok;
+
+	if (!f)
+		return false;
+	ok = fscanf(f, "%lu %lu %lu", &size, &resident, ret) == 3;
+	fclose(f);
+	return ok;
+}
+
+static void trim_map(struct store *s)
+{
+	unsigned long now;
+
+	if (!shared_pages(&now))
+		return;
+	if (now < atomic_load_explicit(&s->shared_before, memory_order_relaxed) +
+			  RESIDENT_MAX / s->page_size)
+		return;
+	madvise(s->map, s->map_len, MADV_DONTNEED);
+	/* what is left is not the map's: libraries, for the most part */
+	if (shared_pages(&now))
+		atomic_store_explicit(&s->shared_before, now, memory_order_relaxed);
+}
+
+/* LMDB reads through a map of the file. Every page read, and its neighbours, count as resident in
+ * this process until the kernel needs the memory, so that reading a deep queue would look like a
+ * leak, and under a memory limit be one. The pages stay in the page cache when the map gives them
+ * up: reading one again is a minor fault. So they are given up when there are many, which a small
+ * queue never has. */
 void store_touched(struct store *s, uint64_t bytes)
 {
 	uint64_t n = atomic_fetch_add_explicit(&s->touched, bytes, memory_order_relaxed) + bytes;
-	unsigned long size, resident, shared = 0;
-	FILE *f;
 
-	if (n < RESIDENT_LOOK_STEP || !s->map)
+	if (n < RESIDENT_LOOK_STEP)
+		return;
+	/* reopening moves the map; and whoever cannot have the lock leaves it to the next */
+	if (pthread_rwlock_tryrdlock(&s->guard))
 		return;
 	atomic_store_explicit(&s->touched, 0, memory_order_relaxed);
-	f = fopen("/proc/self/statm", "re");
-	if (!f)
-		return;
-	if (fscanf(f, "%lu %lu %lu", &size, &resident, &shared) == 3 && shared * s->page_size > RESIDENT_MAX)
-		madvise(s->map, s->map_len, MADV_DONTNEED);
-	fclose(f);
+	if (s->map)
+		trim_map(s);
+	pthread_rwlock_unlock(&s->guard);
 }
 
 static void find_map(struct store *s)
@@ -112,8 +140,10 @@ static void find_map(struct store *s)
 	FILE *f = fopen("/proc/self/maps", "re");
 	char line[4600];
 	size_t len = strlen(s->file);
+	unsigned long shared;
 
 	s->map = NULL;
+	atomic_store(&s->shared_before, shared_pages(&shared) ? shared : 0);
 	if (!f)
 		return;
 	while (fgets(line, sizeof(line), f)) {
@@ -140,8 +170,8 @@ static int open_trees(struct store *s)
 	const struct {
 		const char *name;
 		MDB_dbi *dbi;
-	} trees[] = { { "mail", &s->mail }, { "due", &s->due }, { "young", &s->young }, { "loose", &s->loose }, { "state", &s->state },
-		{ "damaged", &s->damaged } };
+	} trees[] = { { "mail", &s->mail }, { "due", &s->due }, { "young", &s->young },
+		{ "loose", &s->loose }, { "state", &s->state }, { "damaged", &s->damaged } };
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(s->env, NULL, s->read_only ? MDB_RDONLY : 0, &txn);
 
@@ -221,11 +251,11 @@ int store_env_ready(struct store *s)
 	return 0;
 }
 
-/* A failed sync leaves two questions: which pages reached the disk, and which meta page. Pages of the
- * failed transaction are free ones to the state we keep, so the first does not matter; the second does:
- * a newer meta page on the disk than in the cache would, after a power cut, point to pages
- * that were used again since. Hence both meta pages are written and synced again before anything else,
- * and only then does the environment, read afresh, go on. */
+/* A failed sync leaves two questions: which pages reached the disk, and which meta page. Pages of
+ * the failed transaction are free ones to the state we keep, so the first does not matter; the
+ * second does: a newer meta page on the disk than in the cache would, after a power cut, point to
+ * pages that were used again since. Hence both meta pages are written and synced again before
+ * anything else, and only then does the environment, read afresh, go on. */
 int store_reopen(struct store *s)
 {
 	int r;

@@ -1,5 +1,6 @@
 /* The LMDB environment and what surrounds it: opening with sentences for people, the lock against a
- * second process, space, reopening after a failed commit. Knows trees, not what is in their records. */
+ * second process, space, reopening after a failed commit. Knows trees, not what is in their
+ * records. */
 #pragma once
 
 #include <lmdb.h>
@@ -11,7 +12,8 @@
 #define STORE_SCHEMA	   1u
 #define STORE_READERS_KEPT 64u
 
-/* Sums over the whole queue, kept up to date in each transaction, so that they cost nothing to read. */
+/* Sums over the whole queue, kept up to date in each transaction, so that they cost nothing to
+ * read. */
 struct totals {
 	uint64_t messages, recipients, bytes;
 	uint64_t id_limit; /* ids below it may have been given out */
@@ -31,15 +33,15 @@ struct store {
 	MDB_txn *pool[STORE_READERS_KEPT]; /* reset, ready for renewal */
 	unsigned npool;
 
-	/* writer's own: disk blocks are allocated ahead of the file's end, so that settling has them
-	 * when others have filled the disk */
+	/* writer's own: disk blocks are allocated ahead of the file's end, so that settling has
+	 * them when others have filled the disk */
 	uint64_t disk_ahead, allocated_end;
 	bool disk_tight;
 
 	/* the map's pages that this process holds resident, see store_touched */
 	char *map;
 	size_t map_len;
-	atomic_uint_least64_t touched;
+	atomic_uint_least64_t touched, shared_before;
 };
 
 struct complaint {
@@ -47,12 +49,13 @@ struct complaint {
 	size_t max;
 };
 /* Says why, and gives r back. */
-int complain(const struct complaint *c, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int complain(const struct complaint *c, int r, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 int store_open(struct store *s, const struct queue_params *p, const struct complaint *c);
 void store_close(struct store *s); /* a zeroed or half opened store is fine */
-/* Closes and opens the environment again. Until it returns 0 the store has no environment: reads and
- * writes give -EIO. Writer's thread only. */
+/* Closes and opens the environment again. Until it returns 0 the store has no environment: reads
+ * and writes give -EIO. Writer's thread only. */
 int store_reopen(struct store *s);
 
 /* Parts of opening: environment, then (schema known) trees and space. */

@@ -5,8 +5,8 @@
 
 /* A sweep begins here; what comes meanwhile has the rest. */
 #define SWEEP_AT (YOUNG_MAX / 4 * 3)
-/* Entries moved in one transaction: enough that neighbours share leaf pages on both sides, few enough that
- * those who wait for the commit do not notice. */
+/* Entries moved in one transaction: enough that neighbours share leaf pages on both sides, few
+ * enough that those who wait for the commit do not notice. */
 #define SWEEP_STEP 1024u
 
 static int load_one(struct queue *q, MDB_txn *txn, struct slice key)
@@ -43,8 +43,11 @@ int sweep_load(struct queue *q)
 	if (r)
 		return r;
 	rc = mdb_cursor_open(txn, q->store.young, &c);
-	for (rc = rc ? rc : mdb_cursor_get(c, &key, NULL, MDB_FIRST); !rc; rc = mdb_cursor_get(c, &key, NULL, MDB_NEXT))
+	for (rc = rc ? rc : mdb_cursor_get(c, &key, NULL, MDB_FIRST); !rc;
+		rc = mdb_cursor_get(c, &key, NULL, MDB_NEXT)) {
 		q->work.young_strays |= load_one(q, txn, slice_of_val(key)) != 0;
+		store_touched(&q->store, q->store.page_size / 8);
+	}
 	if (c)
 		mdb_cursor_close(c);
 	store_read_end(&q->store, txn);

@@ -50,8 +50,14 @@ int work_begin(struct work *w, uint64_t reserve)
 	}
 	used = store_pages_used(w->s, w->txn);
 	w->emergency = max > used ? max - used : 0;
-	reserve /= w->s->page_size;
-	w->room = w->emergency > reserve && !w->s->disk_tight ? w->emergency - reserve : 0;
+	if (w->s->disk_tight) {
+		/* the file cannot grow: what is free inside it is for new mail, what was allocated
+		 * ahead is not */
+		max = w->s->allocated_end / w->s->page_size;
+		reserve = w->s->disk_ahead / 2;
+	}
+	used += reserve / w->s->page_size;
+	w->room = max > used ? max - used : 0;
 	return 0;
 }
 
@@ -221,7 +227,8 @@ int work_young_strays(struct work *w)
 			return work_fail(w, rc);
 		rc = mdb_cursor_get(c, &key, NULL, MDB_SET_RANGE);
 		while (!rc && key.mv_size == MAIL_KEY_LEN &&
-			young_has(w->young, get_be64(key.mv_data), get_be32((char *)key.mv_data + 8)))
+			young_has(
+				w->young, get_be64(key.mv_data), get_be32((char *)key.mv_data + 8)))
 			rc = mdb_cursor_get(c, &key, NULL, MDB_NEXT);
 		mdb_cursor_close(c);
 		if (rc || key.mv_size != MAIL_KEY_LEN)
@@ -254,7 +261,8 @@ bool work_young_apply(struct work *w)
 }
 
 /* was: whether there was an entry. None is no error: held messages have none. */
-int work_due_remove(struct work *w, struct slice domain, ms_t due, uint64_t id, uint32_t index, bool *was)
+int work_due_remove(
+	struct work *w, struct slice domain, ms_t due, uint64_t id, uint32_t index, bool *was)
 {
 	struct due_key k;
 	MDB_val key;
@@ -321,6 +329,7 @@ static int remove_chunks(struct work *w, uint64_t id, uint32_t *max, bool *gone)
 		if (rc)
 			return work_fail(w, rc);
 		w->dirty = true;
+		w->pages++; /* its page was touched to free it */
 		--*max;
 		rc = mdb_cursor_get(w->mail, &key, &v, MDB_NEXT);
 	}
@@ -406,7 +415,8 @@ int work_state(struct work *w, const struct queue_state_put *j)
 		int rc;
 
 		if (e->value.p) {
-			int r = work_put(w, NULL, w->s->state, key, val_of(e->value.p, e->value.n), 0);
+			int r = work_put(
+				w, NULL, w->s->state, key, val_of(e->value.p, e->value.n), 0);
 
 			if (r)
 				return r;

@@ -26,12 +26,13 @@ struct work {
 	/* what the commit will change in young, in order */
 	struct young_op *ops;
 	uint32_t nops, ops_cap, young_adds;
-	uint64_t young_floor; /* no id below is in the young tree */
-	bool young_strays;    /* some in the tree are not in the index */
+	uint64_t young_floor;	    /* no id below is in the young tree */
+	bool young_strays;	    /* some in the tree are not in the index */
 	struct young_entry *moving; /* scratch, YOUNG_MOVE_MAX of them */
-	struct buf record;  /* scratch, kept between transactions */
-	uint64_t first_id;  /* of this run: loose bodies below it have no one who still writes them */
-	uint64_t room;	    /* pages that new mail may still take */
+	struct buf record;	    /* scratch, kept between transactions */
+	uint64_t
+		first_id; /* of this run: loose bodies below it have no one who still writes them */
+	uint64_t room;	  /* pages that new mail may still take */
 	uint64_t emergency; /* pages that settling may still take */
 	uint64_t pages;	    /* written so far, about */
 	bool broken, dirty, more_loose;
@@ -54,8 +55,8 @@ int work_state(struct work *w, const struct queue_state_put *j);
 int work_flag(struct work *w, const struct queue_flag *j, uint32_t *changed);
 /* Removes up to max chunks of loose bodies; more_loose says whether some are left. */
 int work_reap(struct work *w, uint32_t max);
-/* Moves up to *max entries of a domain from the young tree into the due index, counted down. finished: it
- * had no more. To be called once a transaction and domain. */
+/* Moves up to *max entries of a domain from the young tree into the due index, counted down.
+ * finished: it had no more. To be called once a transaction and domain. */
 int work_young_move(struct work *w, struct slice domain, uint32_t *max, bool *finished);
 /* Moves what is in the young tree and not in the index in memory. */
 int work_young_strays(struct work *w);
@@ -66,12 +67,13 @@ bool work_young_apply(struct work *w);
 enum fix_kind {
 	FIX_DUE,       /* key of `due`: an entry without a (readable) recipient, which goes too */
 	FIX_RECIPIENT, /* mail key: a record that cannot be read */
-	FIX_MESSAGE,   /* mail key: envelope and recipients of a message that cannot be sent; its body stays */
-	FIX_INDEX,     /* mail key: a recipient that no index knows gets its entry */
-	FIX_YOUNG,     /* mail key: an entry of `young` without a recipient */
-	FIX_BODY,      /* mail key: a body that belongs to nothing is marked as known */
-	FIX_LOOSE,     /* mail key: the body has an envelope and is not loose */
-	FIX_COUNT,     /* the totals are counted again */
+	FIX_MESSAGE, /* mail key: envelope and recipients of a message that cannot be sent; its body
+			stays */
+	FIX_INDEX,   /* mail key: a recipient that no index knows gets its entry */
+	FIX_YOUNG,   /* mail key: an entry of `young` without a recipient */
+	FIX_BODY,    /* mail key: a body that belongs to nothing is marked as known */
+	FIX_LOOSE,   /* mail key: the body has an envelope and is not loose */
+	FIX_COUNT,   /* the totals are counted again */
 };
 struct fix {
 	enum fix_kind kind;
@@ -94,4 +96,5 @@ int work_loose_get(struct work *w, uint64_t id, uint64_t *bytes, bool *dead); /*
 int work_due_new(struct work *w, struct slice domain, ms_t due, uint64_t id, uint32_t index);
 int work_young_del(struct work *w, uint64_t id, uint32_t index, bool *was);
 int work_due_add(struct work *w, struct slice domain, ms_t due, uint64_t id, uint32_t index);
-int work_due_remove(struct work *w, struct slice domain, ms_t due, uint64_t id, uint32_t index, bool *was);
+int work_due_remove(
+	struct work *w, struct slice domain, ms_t due, uint64_t id, uint32_t index, bool *was);

@@ -8,10 +8,11 @@
 #include "postern/must.h"
 #include "queue_impl.h"
 
-/* Pages a transaction writes at most, about: its dirty pages are memory of ours until the commit. */
+/* Pages a transaction writes at most, about: its dirty pages are memory of ours until the commit.
+ */
 #define PAGES_MAX 1024u
-/* After a failure for lack of space the rest goes in transactions of this many jobs, which need few new
- * pages each and give some back to the next but one. */
+/* After a failure for lack of space the rest goes in transactions of this many jobs, which need few
+ * new pages each and give some back to the next but one. */
 #define GROUP_AFTER_FULL 64u
 /* Bodies without message removed along with other work, and in a transaction of their own. */
 #define REAP_ALONG 256u
@@ -22,7 +23,8 @@
 /* A batch gathers only when the last one was just now. */
 #define GATHER_FRESH_US 10000u
 #define GATHER_STEP_US	50u
-#define PEAK_DECAY	16u
+#define GATHER_MANY	128u
+#define PEAK_DECAY	4u
 #define REOPEN_EVERY_US 100000u
 /* Chores that failed (no space, damage) are left alone for so long: jobs must not wait for them. */
 #define CHORES_AGAIN_US 1000000u
@@ -120,13 +122,22 @@ static void collect(struct queue *q)
 	}
 }
 
+/* Half of gather_us for a few, and up to one and a half for many: there is more to gain, and more
+ * who lag. */
+static uint64_t gather_time(const struct queue *q)
+{
+	uint64_t many = q->peak_batch < GATHER_MANY ? q->peak_batch : GATHER_MANY;
+
+	return q->params.gather_us / 2 + q->params.gather_us * many / GATHER_MANY;
+}
+
 /* Lets a batch grow, as long as gather_us allows, to the size of the largest lately: then nobody is
- * missing. Looks at times instead of being woken for each job: the producers post into a box that is not
- * empty, which costs them nothing. */
+ * missing. Looks at times instead of being woken for each job: the producers post into a box that
+ * is not empty, which costs them nothing. */
 static void gather(struct queue *q)
 {
 	const struct timespec step = { .tv_nsec = GATHER_STEP_US * 1000 };
-	uint64_t now = clock_mono_us(), until = now + q->params.gather_us;
+	uint64_t now = clock_mono_us(), until = now + gather_time(q);
 	bool busy = q->last_batch >= 2 && now - q->last_commit_us <= GATHER_FRESH_US;
 
 	while (busy && q->todo.n < q->peak_batch && now < until) {
@@ -303,7 +314,8 @@ static int commit(struct queue *q)
 	r = work_commit(w);
 	q->last_commit_us = clock_mono_us();
 	if (dirty && !r) {
-		/* LMDB syncs the data, then writes its meta page through a synchronous descriptor */
+		/* LMDB syncs the data, then writes its meta page through a synchronous descriptor
+		 */
 		q->now.syncs += 2;
 		q->now.commits++;
 		q->now.commit_us_total += q->last_commit_us - from;
@@ -315,15 +327,16 @@ static int commit(struct queue *q)
 
 enum step { STEP_DONE, STEP_CULPRIT, STEP_COMMIT_FAILED };
 
-/* Runs jobs[0..n) or, when they write much, a first part of them; *done says how many. Results are in the jobs,
- * not yet answered. STEP_CULPRIT: jobs[*done] broke the transaction with *error. */
-static enum step transact(struct queue *q, struct queue_job **jobs, uint32_t n, uint32_t *done, int *error)
+/* Runs jobs[0..n) or, when they write much, a first part of them; *done says how many. Results are
+ * in the jobs, not yet answered. STEP_CULPRIT: jobs[*done] broke the transaction with *error. */
+static enum step transact(
+	struct queue *q, struct queue_job **jobs, uint32_t n, uint32_t *done, int *error)
 {
 	struct work *w = &q->work;
 	uint32_t i;
 
 	*done = 0;
-	*error = -EIO;
+	*error = q->reopen_error;
 	if (!q->store.env)
 		return STEP_COMMIT_FAILED;
 	store_allocate_ahead(&q->store);
@@ -395,7 +408,8 @@ static void reopen(struct queue *q)
 
 	if (now < q->reopen_at_us)
 		return;
-	if (store_reopen(&q->store)) {
+	q->reopen_error = store_reopen(&q->store);
+	if (q->reopen_error) {
 		q->reopen_at_us = now + REOPEN_EVERY_US;
 		return;
 	}
@@ -407,7 +421,8 @@ static bool is_space(int r)
 	return r == -ENOSPC || r == -ENOBUFS || r == -EDQUOT || r == -EFBIG;
 }
 
-/* One job made the transaction impossible. For lack of space, new mail gives way; else that job alone. */
+/* One job made the transaction impossible. For lack of space, new mail gives way; else that job
+ * alone. */
 static void after_culprit(struct queue *q, struct batch *b, uint32_t done, int error)
 {
 	uint32_t before = b->n;
@@ -426,10 +441,11 @@ static void after_culprit(struct queue *q, struct batch *b, uint32_t done, int e
 	}
 }
 
-/* Nothing of it is on disk, or nobody knows: no one is told that it is. Settling is tried once more. */
+/* Nothing of it is on disk, or nobody knows: no one is told that it is. Settling is tried once
+ * more. */
 static void after_failed_commit(struct queue *q, struct batch *b, int error)
 {
-	if (is_space(error)) {
+	if (is_space(error) && q->store.env) {
 		q->store.disk_tight = true;
 	} else {
 		q->suspect = true;

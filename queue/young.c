@@ -216,7 +216,8 @@ static void node_put(struct young *y, uint32_t i)
 }
 
 /* The entry after which e belongs; false when that is too far back. */
-static bool find_place(const struct young *y, const struct domain *d, const struct young_entry *e, uint32_t *after)
+static bool find_place(
+	const struct young *y, const struct domain *d, const struct young_entry *e, uint32_t *after)
 {
 	uint32_t at = d->last;
 
@@ -365,7 +366,8 @@ uint32_t young_peek(struct young *y, struct slice domain, struct young_entry *ou
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct young_domain *)a)->name, ((const struct young_domain *)b)->name);
+	return strcmp(
+		((const struct young_domain *)a)->name, ((const struct young_domain *)b)->name);
 }
 
 int young_domains(struct young *y, struct young_domain **ret, uint32_t *n)

@@ -16,6 +16,7 @@ struct dispatch_params {
 	struct dns_params dns;
 	uint32_t window;           /* recipients in memory of one domain at most; 0: 200 */
 	uint32_t work_max;         /* recipients in memory in all; 0: 20000 */
+	uint32_t outbound_max;     /* connections in all; 0: no limit */
 	uint64_t body_memory_max;  /* over it fresh bodies are dropped from memory and read back */
 	ms_t drain_deadline;       /* SIGTERM: running transactions get this long; 0: 30 s */
 };
@@ -30,6 +31,9 @@ int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworker
 void dispatch_drain(struct dispatch *d, void (*done)(void *arg), void *arg);
 /* Stops its thread. Before it: inbound sessions have ended (nothing comes by the fresh mailbox any more), and the workers are
  * freed; after drain's done no orders are posted to them. The queue must still be open. */
+/* When this returns the workers have its last orders: they may be freed, and before it they must not. NULL-safe; any
+ * thread but its own. */
+void dispatch_quiet(struct dispatch *d);
 struct dispatch *dispatch_free(struct dispatch *d);
 
 /* Runs fn on the dispatcher's thread. Any thread; the call struct is the caller's until fn ran. */

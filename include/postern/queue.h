@@ -6,6 +6,8 @@
  * - QUEUE_ACCEPT answers 0 only after its transaction is on disk.
  * - A job's failure is its own where that is possible (-ENOSPC for new mail while deletes still commit: space
  *   is kept back for settling); a failed commit fails all jobs of that transaction, and none of it is visible.
+ * - After a failed sync the environment is closed and opened again; meanwhile reads and jobs give -EIO,
+ *   until it works (looked at ten times a second).
  * - Ids are never used again, also after a crash or a rebuilt queue.
  * - Reads (window, body, list, show) use short read transactions on the calling thread; none is open across
  *   calls, and body reads last one chunk copy. */
@@ -39,7 +41,7 @@ enum queue_job_kind {
 	QUEUE_APPEND,  /* struct queue_append: store body blocks of a message not yet accepted (streaming) */
 	QUEUE_DISCARD, /* struct queue_append without blocks: forget what was appended for that id */
 	QUEUE_SETTLE,  /* struct queue_settle: outcomes of recipients of one message */
-	QUEUE_STATE,   /* struct queue_state_put: learned state */
+	QUEUE_STATE,   /* struct queue_state_put: learned state; waits up to a second for other jobs, or a fence */
 	QUEUE_FLAG,    /* struct queue_flag: hold, release, make due now */
 	QUEUE_FENCE,   /* nothing; answered when all jobs before it are committed */
 };
@@ -57,7 +59,8 @@ struct queue_accept {
 	struct queue_job job;
 	struct message *message; /* sealed; a reference is held while the job is with the writer */
 	ms_t due;                /* wall; first attempt */
-	bool appended;           /* earlier blocks came by QUEUE_APPEND; body->taken bytes of them */
+	bool appended;           /* earlier blocks came by QUEUE_APPEND; body->taken bytes of them. -ENOENT: not
+	                          * all of them are stored (one was refused): answer 4xx and DISCARD */
 };
 struct queue_append {
 	struct queue_job job;
@@ -85,7 +88,8 @@ struct queue_settle_rcpt {
 	enum queue_outcome outcome;
 	struct queue_rcpt_state state; /* for OUTCOME_DEFER */
 	const char *domain;            /* of the recipient */
-	ms_t old_due;                  /* the due time it was read or accepted with: names its index entry */
+	ms_t old_due;                  /* the due time it was read or accepted with. The stored record's own wins;
+	                                * this one serves when the record is damaged */
 };
 struct queue_settle {
 	struct queue_job job;
@@ -150,11 +154,12 @@ void queue_window_init(struct queue_window *w);
 void queue_window_deinit(struct queue_window *w); /* drops message references */
 
 /* Each domain that has waiting recipients, with its earliest due time, by skip-scan: cost grows with the
- * number of domains, not of messages. after: NULL, or the last name seen. fn is called inside a read
- * transaction and must not call the queue. Stops when fn returns nonzero. */
+ * number of domains, not of messages. fn is called inside a read
+ * transaction and must not call the queue. Stops when fn returns nonzero, and returns that. */
 int queue_domains(struct queue *q, int (*fn)(void *arg, const char *domain, ms_t due), void *arg);
 
-/* Copies content bytes [offset, offset+max) into out; *n says how many; 0 at the end. -ENOENT: gone. */
+/* Copies content bytes [offset, offset+max) into out; *n says how many; 0 at the end. -ENOENT: gone.
+ * -EBADMSG: what is stored is damaged or not complete (each chunk has a CRC); nothing of it may be sent. */
 int queue_body_read(struct queue *q, uint64_t id, uint64_t offset, char *out, size_t max, size_t *n);
 
 /* The whole envelope with states, for show and the tools. *ret has one reference; states is an array for
@@ -169,8 +174,10 @@ int queue_state_scan(struct queue *q, struct slice prefix,
 
 struct queue_stats {
 	uint64_t messages, recipients, content_bytes; /* waiting */
-	uint64_t accepted, settled, commits, syncs, failed_commits, jobs; /* since start */
-	uint64_t bytes_used, bytes_max;  /* of the map */
+	/* Since start. accepted: messages, notifications too; settled: recipients that went; syncs: two a
+	 * commit (the data, then LMDB's meta page through a synchronous descriptor) */
+	uint64_t accepted, settled, commits, syncs, failed_commits, jobs;
+	uint64_t bytes_used, bytes_max;  /* of the map; pages in use, not the file's length */
 	uint64_t largest_batch, commit_us_total, waiting_jobs;
 	bool full;                       /* new mail is refused for lack of space */
 };

@@ -56,7 +56,8 @@ static int check_rules(const struct config *c)
 	else
 		r = classifier_new(&rules, buf_slice(&text),
 			c->rules_file ? c->rules_file : "replies.rules", &errors);
-	fwrite(buf_slice(&errors).p, 1, buf_size(&errors), stderr);
+	if (buf_size(&errors))
+		fwrite(buf_slice(&errors).p, 1, buf_size(&errors), stderr);
 	classifier_free(rules);
 	buf_deinit(&text);
 	buf_deinit(&errors);

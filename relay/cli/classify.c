@@ -59,7 +59,8 @@ static int load_rules(
 		fprintf(stderr, "%s: %s\n", file ? file : "reply rules", strerror(-r));
 	else
 		r = classifier_new(ret, buf_slice(&text), file ? file : "replies.rules", &errors);
-	fwrite(buf_slice(&errors).p, 1, buf_size(&errors), stderr);
+	if (buf_size(&errors))
+		fwrite(buf_slice(&errors).p, 1, buf_size(&errors), stderr);
 	free(c.rules_file);
 	buf_deinit(&text);
 	buf_deinit(&errors);

@@ -135,7 +135,7 @@ const char *cli_value(
 /* Errors, or without them the warnings, a line each. */
 static void say_findings(const struct buf *errors, bool ok, bool quiet_warnings)
 {
-	if (!ok || !quiet_warnings)
+	if (buf_size(errors) && (!ok || !quiet_warnings))
 		fwrite(buf_slice(errors).p, 1, buf_size(errors), stderr);
 }
 

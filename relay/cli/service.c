@@ -249,6 +249,7 @@ static int start_dispatch(struct service *s)
 	struct config *c = s->config;
 	int r;
 
+	c->dispatch.outbound_max = c->outbound_max;
 	r = dispatch_new(&s->dispatch, &c->dispatch, &c->policy, s->rules, s->queue, s->log,
 		s->error, s->error_max);
 	if (r && !*s->error)
@@ -490,6 +491,7 @@ struct service *service_free(struct service *s)
 		return NULL;
 	control_stop(s->control);
 	http_stop(s->http);
+	dispatch_quiet(s->dispatch);
 	/* workers first: their events need the dispatcher's mailbox, their messages the queue's */
 	for (unsigned i = 0; i < s->nworkers; i++)
 		worker_free(s->workers[i]);

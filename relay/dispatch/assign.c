@@ -258,6 +258,10 @@ static void open_more(struct dispatch *d, struct flow *f)
 			flow_ask(d, f);
 			return;
 		}
+		if (!connection_room(d)) {
+			flow_wait(d, f, HOLD_CAP, 0);
+			return;
+		}
 		want_of(f, w, &want);
 		policy_choose(d->policy, now_of(d), &want, &choice);
 		if (choice.go) {

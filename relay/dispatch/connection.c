@@ -403,6 +403,16 @@ static bool serves(const struct flow *f, const struct connection *c)
 	return false;
 }
 
+/* May one more be opened by the process? If not, one that does nothing is ended. */
+bool connection_room(struct dispatch *d)
+{
+	if (!d->p.outbound_max || d->nconnections < d->p.outbound_max)
+		return true;
+	if (!list_empty(&d->idle))
+		connection_quit(d, container(d->idle.next, struct connection, all_idle));
+	return false;
+}
+
 /* Work is held by a cap while a connection that counts against it does nothing: that one goes. */
 bool connection_give_up_idle(
 	struct dispatch *d, const struct flow *f, const struct policy_choice *why)

@@ -494,6 +494,29 @@ void dispatch_drain(struct dispatch *d, void (*done)(void *arg), void *arg)
 	dispatch_call(d, &d->drain_call);
 }
 
+static void quiet(struct dispatch *d, void *arg)
+{
+	if (!d->draining)
+		state_save(d);
+	d->draining = d->quiet = true;
+	flush(d);
+	uv_sem_post(arg);
+}
+
+void dispatch_quiet(struct dispatch *d)
+{
+	struct dispatch_call call = { .fn = quiet };
+	uv_sem_t done;
+
+	if (!d || !d->started)
+		return;
+	must(uv_sem_init(&done, 0) == 0);
+	call.arg = &done;
+	dispatch_call(d, &call);
+	uv_sem_wait(&done);
+	uv_sem_destroy(&done);
+}
+
 /* All jobs posted before the fence are answered before it, and nothing is posted after it. */
 static void stop(struct dispatch *d, void *arg)
 {

@@ -5,6 +5,8 @@
  * names resolve to; a connection to a host takes work from the flows linked there, in turn. */
 #pragma once
 
+/* memory that is out is told, not the end of the process */
+#define HASH_NONFATAL_OOM 1
 #include <pthread.h>
 #include <uthash.h>
 #include <uv.h>
@@ -364,6 +366,7 @@ void connection_sort(
 	struct dispatch *d, struct connection *c); /* into the lists that fit what it does */
 void connection_quit(struct dispatch *d, struct connection *c);
 void connection_tick(struct dispatch *d);
+bool connection_room(struct dispatch *d);
 bool connection_give_up_idle(
 	struct dispatch *d, const struct flow *f, const struct policy_choice *why);
 void order_post(struct dispatch *d, struct connection *c, struct outbound_order *o);

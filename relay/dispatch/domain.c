@@ -38,6 +38,10 @@ struct domain *domain_get(struct dispatch *d, const char *name)
 	m->idle_since = loop_mono(d->loop);
 	list_init(&m->in_due);
 	HASH_ADD_KEYPTR(hh, d->domains, m->name, n, m);
+	if (!m->hh.tbl) {
+		free(m);
+		return NULL;
+	}
 	return m;
 }
 

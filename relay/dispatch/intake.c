@@ -61,6 +61,11 @@ struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const s
 		return NULL;
 	}
 	HASH_ADD(hh, d->items, key, sizeof(i->key), i);
+	if (!i->hh.tbl) {
+		free(i->stored);
+		free(i);
+		return NULL;
+	}
 	m->in_memory++;
 	d->work++;
 	return i;
@@ -308,8 +313,6 @@ static void read_window(struct dispatch *d, struct domain *m)
 	struct grouping g = { .m = m };
 	int r;
 
-	if (m->in_memory >= d->p.window)
-		return; /* fresh mail took the room meanwhile; domain_touch comes back */
 	if (m->in_memory >= d->p.window)
 		return; /* fresh mail was faster; domain_touch comes back */
 	limit = d->p.window - m->in_memory;

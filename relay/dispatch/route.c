@@ -38,6 +38,10 @@ static struct host *host_get(
 	list_init(&h->half);
 	addr_format(h->text, a);
 	HASH_ADD_KEYPTR(hh, d->hosts, h->key, n, h);
+	if (!h->hh.tbl) {
+		free(h);
+		return NULL;
+	}
 found:
 	h->refs++;
 	return h;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "dispatcher.h"
 #include "postern/must.h"
@@ -250,22 +251,30 @@ static void post(struct dispatch *d, struct settle *s)
 	job_post(d, &s->q.job, JOB_SETTLE);
 }
 
+/* An outcome must not be lost, and without it nothing may go on: what is needed to record it is waited for. */
+static void *memory(struct dispatch *d, size_t n, size_t size)
+{
+	const struct timespec moment = { .tv_nsec = 10 * 1000000 };
+	void *p = calloc(n, size);
+
+	if (!p)
+		log_event(d->log, LOG_ERR, "out-of-memory",
+			"an outcome cannot be recorded; waiting for memory");
+	while (!p) {
+		nanosleep(&moment, NULL);
+		p = calloc(n, size);
+	}
+	return p;
+}
+
 void settle_items(struct dispatch *d, struct message *m, struct item *items)
 {
-	struct settle *s = calloc(1, sizeof(*s));
+	struct settle *s = memory(d, 1, sizeof(*s));
 	uint32_t n = 0;
 
 	for (struct item *i = items; i; i = i->next)
 		n++;
-	if (s && n > 1)
-		s->q.rcpts = calloc(n, sizeof(*s->q.rcpts));
-	else if (s)
-		s->q.rcpts = &s->one;
-	if (!s || !s->q.rcpts) {
-		/* an outcome must not be lost: a relay that cannot hold 200 bytes is at its end */
-		log_event(d->log, LOG_ERR, "out-of-memory", "an outcome cannot be recorded");
-		abort();
-	}
+	s->q.rcpts = n > 1 ? memory(d, n, sizeof(*s->q.rcpts)) : &s->one;
 	s->wake.kind = WAKE_SETTLE;
 	s->message = message_ref(m);
 	s->items = items;

@@ -5,23 +5,13 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "totals.h"
 
 static json_t *inbound_json(const struct ops_context *ctx)
 {
-	struct inbound_stats sum = { 0 }, s;
+	struct inbound_stats sum;
 
-	for (unsigned i = 0; i < ctx->nworkers; i++) {
-		worker_inbound_stats(ctx->workers[i], &s);
-		sum.open += s.open;
-		sum.sessions += s.sessions;
-		sum.sessions_refused += s.sessions_refused;
-		sum.messages += s.messages;
-		sum.recipients += s.recipients;
-		sum.bytes += s.bytes;
-		sum.rejected_messages += s.rejected_messages;
-		sum.auth_failures += s.auth_failures;
-		sum.tls_sessions += s.tls_sessions;
-	}
+	inbound_totals(ctx, &sum);
 	return json_pack("{si sI sI sI sI sI sI sI sI}", "open", (int)sum.open, "sessions",
 		(json_int_t)sum.sessions, "sessions_refused", (json_int_t)sum.sessions_refused,
 		"messages", (json_int_t)sum.messages, "recipients", (json_int_t)sum.recipients,

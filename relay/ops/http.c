@@ -93,7 +93,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 	if (!strcmp(url, "/"))
 		return answer_text(c, MHD_HTTP_OK,
 			"Postern " POSTERN_VERSION "\n/metrics  Prometheus metrics\n/health   200 "
-						   "while new mail is accepted\n");
+			"while new mail is accepted\n");
 	return answer_text(c, MHD_HTTP_NOT_FOUND, "not here: see /metrics and /health\n");
 }
 

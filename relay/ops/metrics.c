@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
-#include "postern/ops.h"
+#include "totals.h"
 
 struct snapshot {
 	struct queue_stats queue;
@@ -70,23 +70,10 @@ struct snapshot {
 
 static void take_snapshot(struct snapshot *s, const struct ops_context *ctx)
 {
-	struct inbound_stats in;
-
 	*s = (struct snapshot){ 0 };
 	queue_stats(ctx->queue, &s->queue);
 	dispatch_stats(ctx->dispatch, &s->dispatch);
-	for (unsigned i = 0; i < ctx->nworkers; i++) {
-		worker_inbound_stats(ctx->workers[i], &in);
-		s->inbound.open += in.open;
-		s->inbound.sessions += in.sessions;
-		s->inbound.sessions_refused += in.sessions_refused;
-		s->inbound.messages += in.messages;
-		s->inbound.recipients += in.recipients;
-		s->inbound.bytes += in.bytes;
-		s->inbound.rejected_messages += in.rejected_messages;
-		s->inbound.auth_failures += in.auth_failures;
-		s->inbound.tls_sessions += in.tls_sessions;
-	}
+	inbound_totals(ctx, &s->inbound);
 	s->log_dropped = log_dropped(ctx->log);
 	s->body_memory = body_memory();
 	s->uptime = (double)(clock_wall_ms() - ctx->started) / 1000;

@@ -233,6 +233,14 @@ static struct lane ***new_lane_arrays(const struct policy *p, const struct polic
 	return all;
 }
 
+static void lanes_free(struct cluster *c, unsigned n)
+{
+	for (unsigned k = 0; k < n; k++)
+		free(c->lanes[k]);
+	free(c->lanes);
+	free(c);
+}
+
 int policy_reload(struct policy *p, const struct policy_params *next)
 {
 	struct renumber n = { 0 };
@@ -263,14 +271,13 @@ int policy_reload(struct policy *p, const struct policy_params *next)
 		free(c->lanes);
 		c->lanes = mine;
 		if (n.provider[c->key.provider] < 0) {
-			for (unsigned k = 0; k < next->nsources; k++)
-				free(c->lanes[k]);
-			free(c->lanes);
-			free(c);
+			lanes_free(c, next->nsources);
 			continue;
 		}
 		c->key.provider = (uint32_t)n.provider[c->key.provider];
 		HASH_ADD(hh, kept, key, sizeof(c->key), c);
+		if (!c->hh.tbl) /* memory is out: learned again */
+			lanes_free(c, next->nsources);
 	}
 	p->clusters = kept;
 	tables_free(&old, p->params);

@@ -3,6 +3,8 @@
  * up in the parameters; their state is an array beside them, moved by name at a reload. */
 #pragma once
 
+/* memory that is out is told, not the end of the process */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "postern/policy.h"

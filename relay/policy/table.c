@@ -63,6 +63,11 @@ struct cluster *cluster_of_net(struct policy *p, unsigned provider, const struct
 	c->learned = wall;
 	net_format(c->name, n);
 	HASH_ADD(hh, p->clusters, key, sizeof(c->key), c);
+	if (!c->hh.tbl) {
+		free(c->lanes);
+		free(c);
+		return NULL;
+	}
 	return c;
 }
 

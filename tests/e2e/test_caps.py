@@ -59,7 +59,7 @@ class Caps(RelayCase):
         self.send_all(relay, pairs)
         self.wait_settled(relay)
         sim.check_once(pairs)
-        self.assertLessEqual(sim.summary()["connections"]["peak"], 5)
+        self.assertLessEqual(sim.summary()["connections"]["peak"], 4)
 
     def test_receivers_own_caps_are_kept_where_ours_are_under_them(self):
         """The simulator refuses the 21st connection of a cluster: with the built-in limits that never happens."""

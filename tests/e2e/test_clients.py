@@ -87,6 +87,7 @@ class ClientCase(unittest.TestCase):
 
     def tearDown(self):
         self.assertEqual(self.sim.violations()["total"], 0, self.sim.violations())
+        self.assertEqual(self.relay.find(level="error"), [])
 
 
 class Smtplib(ClientCase):

@@ -381,7 +381,8 @@ class Time(InboundCase):
         with self.assertRaises((TimeoutError, OSError)):
             for _ in range(100000):
                 c.send(b"HELP\r\n" * 1000)
-        self.assertLess(self.relay.memory() - before, 16 << 20)
+        if not os.environ.get("E2E_SANITIZED"):
+            self.assertLess(self.relay.memory() - before, 16 << 20)
         self.relay.wait_event("session-ended")
 
 
@@ -391,8 +392,11 @@ class Memory(InboundCase):
     options = {"queue": {"max_size": "2GiB"}}
 
     def sample(self, stop, peak):
+        """Resident bytes, and of what kind they are, for the message of a failure."""
         while not stop.wait(0.01):
-            peak.append(self.relay.memory())
+            with open(f"/proc/{self.relay.pid}/status") as f:
+                kinds = " ".join(line.strip() for line in f if line.startswith(("VmRSS", "Rss")))
+            peak.append((self.relay.memory(), kinds))
 
     def blocks(self, size):
         block = b"".join(b".%063d\r\n" % i for i in range(1000))
@@ -426,7 +430,7 @@ class Memory(InboundCase):
 
     def test_large_messages_in_little_memory(self):
         """100 MB in by DATA, out to a receiver by BDAT and to one by DATA; then in by BDAT; then six at once. Nothing is held whole."""
-        stop, peak = threading.Event(), [self.relay.memory()]
+        stop, peak = threading.Event(), [(0, "")]
         sampler = threading.Thread(target=self.sample, args=(stop, peak))
         sampler.start()
         try:
@@ -447,7 +451,8 @@ class Memory(InboundCase):
             stop.set()
             sampler.join()
         self.assertGreater(len(peak), 20)
-        self.assertLess(max(peak), self.LIMIT, f"{max(peak) >> 20} MiB")
+        if not os.environ.get("E2E_SANITIZED"):  # sanitizers have memory of their own
+            self.assertLess(max(peak)[0], self.LIMIT, max(peak)[1])
 
     def check_whole(self, id, to, sent):
         """What came is what was sent, block by block."""

@@ -163,9 +163,9 @@ class NextHop:
         with Smtp(*self.relay.address()) as c:
             reply = c.mail("u@may.example", "null", sender="")[-1]
         id = reply.text.split()[-1]
-        self.relay.wait_event("delivered", id=id)
-        (added, _), = self.arrived(id)
-        self.assertIn(b"return-path: <>\r\n", added.lower())
+        event = self.relay.wait_event("delivered", id=id)
+        self.arrived(id)
+        self.check_null_sender(event["reply"])
 
     # recipients
 
@@ -253,6 +253,9 @@ class PostfixHop(NextHop, unittest.TestCase):
         counts = re.findall(r"disconnect from (.*)", self.peer_log())
         return any(" bdat=1" in c for c in counts) and any(" data=1" in c and "bdat" not in c for c in counts)
 
+    def check_null_sender(self, reply):
+        self.assertIn(f"{reply.split()[-1]}: from=<>,", self.peer_log())
+
     def check_one_transaction(self, reply, n):
         queue_id = reply.split()[-1]
         self.assertIn(f"{queue_id}: from=<s@may.example>", self.peer_log())
@@ -286,8 +289,15 @@ class EximHop(NextHop, unittest.TestCase):
         lines = [line for line in self.peer_log().splitlines() if " <= s@may.example" in line]
         return any(" K " in line for line in lines) and any(" K " not in line for line in lines)  # K: CHUNKING
 
+    def check_null_sender(self, reply):
+        self.assertIn(f" {self.exim_id(reply)} <= <> ", self.peer_log())
+
+    @staticmethod
+    def exim_id(reply):
+        return re.search(r"id=(\S+)", reply)[1]
+
     def check_one_transaction(self, reply, n):
-        exim_id = re.search(r"id=(\S+)", reply)[1]
+        exim_id = self.exim_id(reply)
         line, = [x for x in self.peer_log().splitlines() if f" {exim_id} <= " in x]
         self.assertEqual(len(re.findall(r"r\d+@may\.example", line.split(" for ")[1])), n)
 

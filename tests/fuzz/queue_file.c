@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (fd < 0)
 		return 0;
-	if (write(fd, data, size) == (ssize_t)size && raw_meta_read(fd, &m, &st) == 0 && st == RAW_OK) {
+	if (write(fd, data, size) == (ssize_t)size && raw_meta_read(fd, &m, &st) == 0 &&
+		st == RAW_OK) {
 		r = raw_walk(fd, &m, 0, count, &lines);
 		must(r < 0 || (r > 0) == (lines > 0));
 	}

@@ -1,5 +1,5 @@
-/* Records of the queue as they come from disk. The first byte chooses what the rest is taken for, and whether
- * its CRC is made right first, so that what lies behind it is reached. */
+/* Records of the queue as they come from disk. The first byte chooses what the rest is taken for,
+ * and whether its CRC is made right first, so that what lies behind it is reached. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,13 +31,15 @@ static void try_envelope(struct slice in)
 	arena_init(&a, 0);
 	buf_init(&b, 0);
 	if (envelope_decode(&m, in, &a) == 0) {
-		must(envelope_brief(&brief, in) == 0 && brief.size == m.size && brief.flags == m.flags);
+		must(envelope_brief(&brief, in) == 0 && brief.size == m.size &&
+			brief.flags == m.flags);
 		must(envelope_encode(&b, &m) == 0);
 		must(envelope_decode(&again, buf_slice(&b), &a) == 0);
 		must(strcmp(m.sender, again.sender) == 0 && m.expires == again.expires);
 		buf_reset(&b);
 		must(envelope_reflag(&b, &brief, m.flags ^ MESSAGE_HELD) == 0);
-		must(envelope_decode(&again, buf_slice(&b), &a) == 0 && again.flags == (m.flags ^ MESSAGE_HELD));
+		must(envelope_decode(&again, buf_slice(&b), &a) == 0 &&
+			again.flags == (m.flags ^ MESSAGE_HELD));
 	}
 	buf_deinit(&b);
 	arena_deinit(&a);

@@ -34,6 +34,10 @@ class RelayCase(unittest.TestCase):
         if "not-json" in {e["event"] for e in relay.events}:
             raise Failed(f"the log has a line that is not JSON: {relay.find('not-json')[0]}")
 
+    def ended(self, relay, timeout=None):
+        """The status of a relay that was told to end; stop() would tell it again, which ends it at once."""
+        return relay._join(timeout)
+
     def start(self, scenario, sim_options=None, **relay_options):
         sim = self.simulator(scenario, **(sim_options or {}))
         return sim, self.relay(sim, **relay_options)
@@ -80,11 +84,14 @@ class RelayCase(unittest.TestCase):
             time.sleep(0.05)
 
     def waiting(self, relay, **fields):
-        """Recipients that wait, as `queue --list` tells: dicts with the message's id."""
-        found = []
-        for m in self.lines(relay, "queue", "--list"):
-            for r in m.get("recipients", []):
-                row = {**r, "id": m["id"], "held": m["held"], "from": m["from"]}
-                if all(row.get(k) == v for k, v in fields.items()):
-                    found.append(row)
-        return found
+        """Recipients that wait, as `queue --list` tells: dicts with the message's id. Outcomes that are just being recorded are
+        waited for: they are told a moment later."""
+        deadline = Deadline()
+        while True:
+            rows = [{**r, "id": m["id"], "held": m["held"], "from": m["from"]}
+                    for m in self.lines(relay, "queue", "--list")[1:] for r in m["recipients"]]
+            if "being recorded" not in {r["reason"] for r in rows}:
+                return [r for r in rows if all(r.get(k) == v for k, v in fields.items())]
+            if deadline.passed:
+                raise Failed(f"outcomes are not recorded: {rows[:5]}")
+            time.sleep(0.02)

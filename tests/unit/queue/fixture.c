@@ -69,7 +69,8 @@ int fixture_setup(void **state)
 
 	if (!f)
 		return -1;
-	snprintf(f->dir, sizeof(f->dir), "%s/queue.XXXXXX", base && strlen(base) < 32 ? base : "/tmp");
+	snprintf(f->dir, sizeof(f->dir), "%s/queue.XXXXXX",
+		base && strlen(base) < 32 ? base : "/tmp");
 	if (!mkdtemp(f->dir))
 		return -1;
 	f->params = (struct queue_params){ .path = f->dir, .max_size = 256 * MIB };
@@ -225,7 +226,9 @@ static int settle(struct fixture *f, uint64_t id, struct queue_settle_rcpt *o)
 
 int settle_gone(struct fixture *f, uint64_t id, uint32_t index, const char *domain, ms_t due)
 {
-	struct queue_settle_rcpt o = { .index = index, .outcome = OUTCOME_GONE, .domain = domain, .old_due = due };
+	struct queue_settle_rcpt o = {
+		.index = index, .outcome = OUTCOME_GONE, .domain = domain, .old_due = due
+	};
 
 	return settle(f, id, &o);
 }

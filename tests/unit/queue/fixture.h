@@ -42,7 +42,8 @@ unsigned fixture_drop_fresh(struct fixture *f);
 int run_job(struct fixture *f, struct queue_job *job); /* posts, waits, gives the result */
 void fence(struct fixture *f);
 
-/* recipients: "a@x.example b@y.example"; the body is size bytes that depend on the id and their place. */
+/* recipients: "a@x.example b@y.example"; the body is size bytes that depend on the id and their
+ * place. */
 struct message *make_message(struct fixture *f, const char *recipients, uint64_t size);
 char body_byte(uint64_t id, uint64_t offset);
 int accept_message(struct fixture *f, struct message *m, ms_t due);

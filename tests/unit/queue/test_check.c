@@ -91,7 +91,8 @@ static void del_chunk(struct hand *h, uint64_t id, uint32_t n)
 	mdb_cursor_close(c);
 }
 
-/* The one planted upon: two recipients, the first new, the second stored in the due index; 9,000 bytes. */
+/* The one planted upon: two recipients, the first new, the second stored in the due index; 9,000
+ * bytes. */
 static void bad_envelope(struct hand *h, uint64_t id)
 {
 	flip_record(h, id, 0);
@@ -196,8 +197,10 @@ static const struct plant {
 } plants[] = {
 	{ "bad envelope", bad_envelope, "the envelope is damaged", false, true },
 	{ "no envelope", no_envelope, "no envelope", false, true },
-	{ "bad new recipient", bad_new_recipient, "recipient 0: the record is damaged", false, true },
-	{ "bad stored recipient", bad_stored_recipient, "recipient 1: the record is damaged", false, true },
+	{ "bad new recipient", bad_new_recipient, "recipient 0: the record is damaged", false,
+		true },
+	{ "bad stored recipient", bad_stored_recipient, "recipient 1: the record is damaged", false,
+		true },
 	{ "no recipient", no_recipient, "recipient 1 is in the due index and not", false, true },
 	{ "no recipients", no_recipients, "no recipients left", false, true },
 	{ "no due entry", no_due_entry, "recipient 1 is in no index", true, false },
@@ -252,8 +255,9 @@ static void plant_one(struct fixture *f, const struct plant *p)
 	/* telling changes nothing; reading around it neither crashes nor blocks */
 	count_due(f, "x.example", NOW + 10);
 	count_due(f, "y.example", NOW + 10);
-	if (queue_check(f->q, true, keep_line, &l) != 1 && strcmp(p->what, "bad stored recipient") &&
-		strcmp(p->what, "bad new recipient") && strcmp(p->what, "no recipient"))
+	if (queue_check(f->q, true, keep_line, &l) != 1 &&
+		strcmp(p->what, "bad stored recipient") && strcmp(p->what, "bad new recipient") &&
+		strcmp(p->what, "no recipient"))
 		fail_msg("%s: gone before the repair", p->what);
 	/* what a repair uncovers (a message that lost its last recipient) the next one mends */
 	for (int i = 0; i < 3 && queue_check(f->q, true, keep_line, &l) == 1; i++)
@@ -296,11 +300,13 @@ static void test_body_read_tells(void **state)
 	chunk_other(&h, id);
 	hand_out(f, &h);
 	assert_int_equal(queue_body_read(f->q, id, 0, piece, sizeof(piece), &n), 0);
-	assert_int_equal(queue_body_read(f->q, id, 2 * BODY_CHUNK, piece, sizeof(piece), &n), -EBADMSG);
+	assert_int_equal(
+		queue_body_read(f->q, id, 2 * BODY_CHUNK, piece, sizeof(piece), &n), -EBADMSG);
 	hand_in(f, &h);
 	del_chunk(&h, id, 2);
 	hand_out(f, &h);
-	assert_int_equal(queue_body_read(f->q, id, 2 * BODY_CHUNK, piece, sizeof(piece), &n), -EBADMSG);
+	assert_int_equal(
+		queue_body_read(f->q, id, 2 * BODY_CHUNK, piece, sizeof(piece), &n), -EBADMSG);
 	assert_int_equal(queue_body_read(f->q, id, 0, piece, sizeof(piece), &n), 0);
 	assert_int_equal(queue_body_read(f->q, id + 1, 0, piece, sizeof(piece), &n), -ENOENT);
 }
@@ -411,8 +417,8 @@ static void test_flipped_bits(void **state)
 	}
 	free(sound);
 	close(fd);
-	print_message("opened and sound %u, refused %u, found by check %u, check failed %u\n", counts[0], counts[10],
-		counts[11], counts[12]);
+	print_message("opened and sound %u, refused %u, found by check %u, check failed %u\n",
+		counts[0], counts[10], counts[11], counts[12]);
 	assert_true(counts[10] > 20 && counts[11] > 5);
 	fixture_reopen(f);
 	check_clean(f, 200, 200);

@@ -38,7 +38,12 @@ static void test_envelope(void **state)
 			.user = "u",
 			.listener = "l",
 			.message_id = "<m@i>" },
-		{ .size = 127, .arrived = -1, .sender = "j\xc3\xb6rg@b", .pool = "p", .client = "c", .user = "\xff" },
+		{ .size = 127,
+			.arrived = -1,
+			.sender = "j\xc3\xb6rg@b",
+			.pool = "p",
+			.client = "c",
+			.user = "\xff" },
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
@@ -53,13 +58,14 @@ static void test_envelope(void **state)
 		assert_int_equal(envelope_decode(&got, buf_slice(&b), &a), 0);
 		assert_int_equal(got.flags, rows[i].flags);
 		assert_true(got.size == rows[i].size && got.arrived == rows[i].arrived &&
-			got.expires == rows[i].expires);
+			    got.expires == rows[i].expires);
 		assert_int_equal(got.body_type, rows[i].body_type);
 		assert_int_equal(got.ret, rows[i].ret);
 		assert_true(same(got.sender, rows[i].sender) && same(got.envid, rows[i].envid) &&
-			same(got.pool, rows[i].pool) && same(got.client, rows[i].client));
+			    same(got.pool, rows[i].pool) && same(got.client, rows[i].client));
 		assert_true(same(got.helo, rows[i].helo) && same(got.user, rows[i].user) &&
-			same(got.listener, rows[i].listener) && same(got.message_id, rows[i].message_id));
+			    same(got.listener, rows[i].listener) &&
+			    same(got.message_id, rows[i].message_id));
 		assert_int_equal(envelope_brief(&brief, buf_slice(&b)), 0);
 		assert_true(brief.size == rows[i].size && brief.flags == rows[i].flags);
 		arena_deinit(&a);
@@ -67,7 +73,8 @@ static void test_envelope(void **state)
 	}
 }
 
-static void encode_recipient(struct buf *b, const struct recipient *r, const struct queue_rcpt_state *s)
+static void encode_recipient(
+	struct buf *b, const struct recipient *r, const struct queue_rcpt_state *s)
 {
 	buf_init(b, 0);
 	assert_int_equal(recipient_encode(b, r, s), 0);
@@ -80,7 +87,10 @@ static void test_recipient(void **state)
 		struct queue_rcpt_state s;
 	} rows[] = {
 		{ { .address = "a@b.example", .domain = "b.example" }, { 0 } },
-		{ { .address = "a@B.example", .domain = "b.example", .orcpt = "rfc822;x", .notify = NOTIFY_NEVER },
+		{ { .address = "a@B.example",
+			  .domain = "b.example",
+			  .orcpt = "rfc822;x",
+			  .notify = NOTIFY_NEVER },
 			{ .due = INT64_MIN,
 				.last_attempt = 5,
 				.attempts = 65535,
@@ -90,8 +100,10 @@ static void test_recipient(void **state)
 				.reply = "451 4.7.500 busy",
 				.host = "h",
 				.source = "a1" } },
-		{ { .address = "postmaster", .domain = "local" }, { .due = INT64_MAX, .reply = "" } },
-		{ { .address = "x@[192.0.2.1]", .domain = "[192.0.2.1]", .orcpt = "" }, { .host = "" } },
+		{ { .address = "postmaster", .domain = "local" },
+			{ .due = INT64_MAX, .reply = "" } },
+		{ { .address = "x@[192.0.2.1]", .domain = "[192.0.2.1]", .orcpt = "" },
+			{ .host = "" } },
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
@@ -104,13 +116,14 @@ static void test_recipient(void **state)
 		arena_init(&a, 0);
 		encode_recipient(&b, &rows[i].r, &rows[i].s);
 		assert_int_equal(recipient_decode(&r, &s, buf_slice(&b), &a), 0);
-		assert_true(same(r.address, rows[i].r.address) && same(r.domain, rows[i].r.domain) &&
-			same(r.orcpt, rows[i].r.orcpt) && r.notify == rows[i].r.notify);
+		assert_true(same(r.address, rows[i].r.address) &&
+			    same(r.domain, rows[i].r.domain) && same(r.orcpt, rows[i].r.orcpt) &&
+			    r.notify == rows[i].r.notify);
 		assert_true(s.due == rows[i].s.due && s.last_attempt == rows[i].s.last_attempt);
 		assert_true(s.attempts == rows[i].s.attempts && s.code == rows[i].s.code &&
-			s.verdict == rows[i].s.verdict && s.flags == rows[i].s.flags);
+			    s.verdict == rows[i].s.verdict && s.flags == rows[i].s.flags);
 		assert_true(same(s.reply, rows[i].s.reply) && same(s.host, rows[i].s.host) &&
-			same(s.source, rows[i].s.source));
+			    same(s.source, rows[i].s.source));
 		assert_int_equal(recipient_brief(&brief, buf_slice(&b)), 0);
 		assert_true(slice_eq(brief.domain, slice_of(r.domain)) && brief.due == s.due);
 		arena_deinit(&a);
@@ -120,9 +133,12 @@ static void test_recipient(void **state)
 
 static void test_restate(void **state)
 {
-	const struct recipient r = { .address = "a@b.example", .domain = "b.example", .orcpt = "rfc822;a@b" };
+	const struct recipient r = {
+		.address = "a@b.example", .domain = "b.example", .orcpt = "rfc822;a@b"
+	};
 	char reply[700];
-	struct queue_rcpt_state s = { .due = 1 }, next = { .due = 99, .attempts = 3, .reply = reply }, got;
+	struct queue_rcpt_state s = { .due = 1 },
+				next = { .due = 99, .attempts = 3, .reply = reply }, got;
 	struct recipient_brief brief;
 	struct recipient out;
 	struct buf b, again;
@@ -159,7 +175,8 @@ static void test_damage(void **state)
 	arena_init(&a, 0);
 	encode_recipient(&b, &r, &s);
 	for (size_t n = 0; n < b.len; n++)
-		assert_int_equal(recipient_decode(&out, &got, (struct slice){ b.p, n }, &a), -EBADMSG);
+		assert_int_equal(
+			recipient_decode(&out, &got, (struct slice){ b.p, n }, &a), -EBADMSG);
 	for (size_t bit = 0; bit < 8 * b.len; bit++) {
 		b.p[bit / 8] ^= (char)(1 << bit % 8);
 		assert_int_equal(recipient_decode(&out, &got, buf_slice(&b), &a), -EBADMSG);
@@ -190,14 +207,19 @@ static void test_bad_fields(void **state)
 		{ "version 0", { 0, 0 }, 2, -EBADMSG },
 		{ "nothing behind the version", { 1 }, 1, -EBADMSG },
 		{ "text longer than the record", { 1, 0, 200, 1, 'a' }, 5, -EBADMSG },
-		{ "varint without end", { 1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80 }, 13,
-			-EBADMSG },
+		{ "varint without end",
+			{ 1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80 },
+			13, -EBADMSG },
 		{ "no address", { 1, 0, 0, 2, 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 15, -EBADMSG },
-		{ "no domain anywhere", { 1, 0, 2, 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 15, -EBADMSG },
-		{ "NUL in text", { 1, 0, 3, 'b', 0, 2, 'd', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 17, -EBADMSG },
-		{ "attempts over 16 bits", { 1, 0, 2, 'b', 2, 'd', 0, 0, 0, 0x80, 0x80, 4, 0, 0, 0, 0, 0, 0 }, 18,
+		{ "no domain anywhere", { 1, 0, 2, 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 15,
 			-EBADMSG },
-		{ "bytes left over", { 1, 0, 2, 'b', 2, 'd', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9 }, 17, -EBADMSG },
+		{ "NUL in text", { 1, 0, 3, 'b', 0, 2, 'd', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 17,
+			-EBADMSG },
+		{ "attempts over 16 bits",
+			{ 1, 0, 2, 'b', 2, 'd', 0, 0, 0, 0x80, 0x80, 4, 0, 0, 0, 0, 0, 0 }, 18,
+			-EBADMSG },
+		{ "bytes left over", { 1, 0, 2, 'b', 2, 'd', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9 }, 17,
+			-EBADMSG },
 		{ "fine", { 1, 0, 2, 'b', 2, 'd', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 16, 0 },
 	};
 
@@ -210,7 +232,8 @@ static void test_bad_fields(void **state)
 		memcpy(rec, rows[i].bytes, rows[i].n);
 		seal(rec, rows[i].n);
 		arena_init(&a, 0);
-		if (recipient_decode(&r, &s, (struct slice){ (char *)rec, rows[i].n + 4 }, &a) != rows[i].r)
+		if (recipient_decode(&r, &s, (struct slice){ (char *)rec, rows[i].n + 4 }, &a) !=
+			rows[i].r)
 			fail_msg("%s", rows[i].what);
 		arena_deinit(&a);
 	}

@@ -18,7 +18,8 @@
 
 /* ---- calls of LMDB and ours that can be made to fail: these stand in front of libc's ---- */
 
-static _Atomic int fail_from = -1; /* the n-th call from now on, and all after it up to fail_until */
+static _Atomic int fail_from =
+	-1; /* the n-th call from now on, and all after it up to fail_until */
 static _Atomic int fail_until;
 static _Atomic int fail_errno;
 static _Atomic int calls;
@@ -68,6 +69,52 @@ EXPORT ssize_t writev(int fd, const struct iovec *v, int n)
 	return must_fail() ? -1 : (ssize_t)syscall(SYS_writev, fd, v, n);
 }
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#endif
+
+#ifndef SANITIZED
+/* Allocations of other threads than the test's own: the writer's. */
+static _Thread_local bool spared;
+static _Atomic int alloc_from = -1, alloc_until, allocs;
+
+extern void *__libc_malloc(size_t n);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t n);
+
+static bool no_memory(void)
+{
+	int n;
+
+	if (spared || alloc_from < 0)
+		return false;
+	n = allocs++;
+	if (n < alloc_from || n >= alloc_until)
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+EXPORT void *malloc(size_t n)
+{
+	return no_memory() ? NULL : __libc_malloc(n);
+}
+
+EXPORT void *calloc(size_t n, size_t size)
+{
+	return no_memory() ? NULL : __libc_calloc(n, size);
+}
+
+EXPORT void *realloc(void *p, size_t n)
+{
+	return no_memory() ? NULL : __libc_realloc(p, n);
+}
+#endif
+
 static void test_calls_are_ours(void **state)
 {
 	struct fixture *f = *state;
@@ -103,7 +150,8 @@ static void test_map_full(void **state)
 	enum { MAX = 4096 };
 	struct fixture *f = *state;
 	static uint64_t ids[MAX];
-	struct queue_rcpt_state later = { .due = NOW + 1000, .reply = "451 4.7.500 Server busy. Please try again later" };
+	struct queue_rcpt_state later = { .due = NOW + 1000,
+		.reply = "451 4.7.500 Server busy. Please try again later" };
 	struct queue_stats st;
 	unsigned n;
 
@@ -123,7 +171,8 @@ static void test_map_full(void **state)
 	assert_int_equal(run_job(f, &a.job), -ENOSPC);
 	message_unref(m);
 
-	/* every recipient there is can be put off and then delivered, all without room for new mail */
+	/* every recipient there is can be put off and then delivered, all without room for new mail
+	 */
 	for (unsigned i = 0; i < n; i++)
 		assert_int_equal(settle_defer(f, ids[i], 0, "x.example", NOW, &later), 0);
 	check_clean(f, n, 2ull * n);
@@ -158,11 +207,18 @@ static void test_full_batch(void **state)
 	fixture_reopen(f);
 	fill(f, ids, MAX, 6000, &n);
 	for (unsigned i = 0; i < K; i++) {
-		a[i] = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT, .reply_to = &f->box.mpsc },
-			.message = make_message(f, "a@x.example", 60000), .due = NOW };
-		o[i] = (struct queue_settle_rcpt){ .outcome = OUTCOME_GONE, .domain = "x.example", .old_due = NOW };
-		s[i] = (struct queue_settle){ .job = { .kind = QUEUE_SETTLE, .reply_to = &f->box.mpsc },
-			.id = ids[i], .n = 1, .rcpts = &o[i] };
+		a[i] = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT,
+						      .reply_to = &f->box.mpsc },
+			.message = make_message(f, "a@x.example", 60000),
+			.due = NOW };
+		o[i] = (struct queue_settle_rcpt){
+			.outcome = OUTCOME_GONE, .domain = "x.example", .old_due = NOW
+		};
+		s[i] = (struct queue_settle){ .job = { .kind = QUEUE_SETTLE,
+						      .reply_to = &f->box.mpsc },
+			.id = ids[i],
+			.n = 1,
+			.rcpts = &o[i] };
 		mpsc_batch_add(&b, &a[i].job.node);
 		mpsc_batch_add(&b, &s[i].job.node);
 	}
@@ -211,16 +267,33 @@ static void test_disk_full(void **state)
 	check_clean(f, n, n);
 }
 
+static int put_later(struct fixture *f)
+{
+	struct message *m = make_message(f, "c@x.example", 10);
+	int r = accept_message(f, m, NOW);
+
+	message_unref(m);
+	fixture_drop_fresh(f);
+	return r;
+}
+
 /* ---- failing writes and syncs ---- */
 
-/* Each call of a commit fails in turn, for a short and for a long while. Who was told 0 is there afterwards. */
-static void one_fault(struct fixture *f, int from, int count, int error, uint64_t *known, uint64_t *stored)
+/* Each call of a commit fails in turn, for a short and for a long while. Who was told 0 is there
+ * afterwards. */
+static void one_fault(
+	struct fixture *f, int from, int count, int error, uint64_t *known, uint64_t *stored)
 {
 	uint64_t old = put_message(f, "s@x.example", 5000, NOW), id;
-	struct queue_settle_rcpt o = { .outcome = OUTCOME_GONE, .domain = "x.example", .old_due = NOW };
-	struct queue_settle s = { .job = { .kind = QUEUE_SETTLE, .reply_to = &f->box.mpsc }, .id = old, .n = 1,
+	struct queue_settle_rcpt o = {
+		.outcome = OUTCOME_GONE, .domain = "x.example", .old_due = NOW
+	};
+	struct queue_settle s = { .job = { .kind = QUEUE_SETTLE, .reply_to = &f->box.mpsc },
+		.id = old,
+		.n = 1,
 		.rcpts = &o };
-	struct queue_accept a = { .job = { .kind = QUEUE_ACCEPT, .reply_to = &f->box.mpsc }, .due = NOW };
+	struct queue_accept a = { .job = { .kind = QUEUE_ACCEPT, .reply_to = &f->box.mpsc },
+		.due = NOW };
 	struct mpsc_batch b = { 0 };
 	struct queue_rcpt_state *st;
 	struct message *m;
@@ -246,11 +319,8 @@ static void one_fault(struct fixture *f, int from, int count, int error, uint64_
 		assert_int_equal(fixture_drop_fresh(f), 0);
 	}
 	/* it works again at once, or as soon as it has looked again */
-	for (r = -1; r;) {
-		m = make_message(f, "c@x.example", 10);
-		r = accept_message(f, m, NOW);
-		message_unref(m);
-	}
+	while (put_later(f))
+		;
 	++*stored;
 	r = queue_load(f->q, old, &m, &st);
 	if (r == 0) {
@@ -289,6 +359,143 @@ static void test_failing_calls(void **state)
 	check_clean(f, stored, stored);
 	fixture_reopen(f);
 	check_clean(f, stored, stored);
+}
+
+/* ---- failing allocations ---- */
+
+/* Each allocation of the writer fails in turn: the job fails, or does not notice; nothing else. */
+static void test_failing_allocations(void **state)
+{
+#ifdef SANITIZED
+	skip(); /* the sanitizers have malloc to themselves */
+#else
+	struct fixture *f = *state;
+	struct queue_rcpt_state later = { .due = NOW + 9, .reply = "450 4.2.1 later" };
+	unsigned stored = 0, failed = 0;
+
+	spared = true;
+	for (int from = 0; from < 40; from++) {
+		struct message *m = make_message(f, "a@x.example b@y.example", 300000);
+		uint64_t id = m->id;
+		int r;
+
+		allocs = 0;
+		alloc_until = from + 1 + from % 3;
+		alloc_from = from;
+		r = accept_message(f, m, NOW);
+		if (r == 0)
+			r = settle_defer(f, id, 1, "y.example", NOW, &later);
+		alloc_from = -1;
+		failed += r != 0;
+		assert_true(r == 0 || r == -ENOMEM || r == -EIO);
+		message_unref(m);
+		fixture_drop_fresh(f);
+		stored += queue_next_message(f->q, &id) == 0;
+		/* and the next one goes well */
+		while (put_later(f))
+			;
+		stored++;
+	}
+	print_message("%u of 40 rounds failed\n", failed);
+	assert_true(failed > 3);
+	check_clean(f, stored, 2ull * stored - 40);
+	fixture_reopen(f);
+	check_clean(f, stored, 2ull * stored - 40);
+#endif
+}
+
+/* ---- readers beside a writer whose syncs fail now and then ---- */
+
+struct reader {
+	struct fixture *f;
+	pthread_t thread;
+	_Atomic bool *stop;
+	unsigned rounds, seen, wrong;
+};
+
+static int ignore_domain(void *arg, const char *domain, ms_t due)
+{
+	return 0;
+}
+
+static bool body_right(struct queue *q, uint64_t id, uint64_t size)
+{
+	char piece[9000];
+	size_t n = 0;
+	int r = queue_body_read(q, id, 0, piece, sizeof(piece), &n);
+
+	if (r == -ENOENT || r == -EIO)
+		return true;
+	for (size_t i = 0; i < n; i++) {
+		if (piece[i] != body_byte(id, i))
+			return false;
+	}
+	return r == 0 && n == size;
+}
+
+static void *read_all_the_time(void *arg)
+{
+	struct reader *rd = arg;
+	struct queue *q = rd->f->q;
+	struct queue_window w;
+
+	queue_window_init(&w);
+	while (!*rd->stop) {
+		int r = queue_window_read(q, "x.example", NOW, 50, 0, NULL, NULL, &w);
+
+		rd->rounds++;
+		rd->wrong += r && r != -EIO;
+		for (uint32_t i = 0; i < w.n; i++)
+			rd->wrong += !body_right(q, w.items[i].id, w.items[i].message->size);
+		rd->seen += w.n;
+		r = queue_domains(q, ignore_domain, NULL);
+		rd->wrong += r && r != -EIO;
+	}
+	queue_window_deinit(&w);
+	return NULL;
+}
+
+static void test_readers(void **state)
+{
+	enum { READERS = 3, ROUNDS = 150 };
+	struct fixture *f = *state;
+	struct reader readers[READERS];
+	_Atomic bool stop = false;
+	uint64_t ids[8] = { 0 };
+
+	for (unsigned i = 0; i < READERS; i++) {
+		readers[i] = (struct reader){ .f = f, .stop = &stop };
+		assert_int_equal(
+			pthread_create(&readers[i].thread, NULL, read_all_the_time, &readers[i]),
+			0);
+	}
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t *id = &ids[i % COUNT(ids)];
+
+		if (*id)
+			while (settle_gone(f, *id, 0, "x.example", NOW) == -EIO)
+				;
+		*id = put_message(f, "a@x.example", 8000, NOW);
+		fixture_drop_fresh(f);
+		if (i % 10 == 5) {
+			struct message *m = make_message(f, "b@y.example", 100);
+
+			fail_calls(0, 2, EIO);
+			assert_int_equal(accept_message(f, m, NOW), -EIO);
+			fail_calls(-1, 0, 0);
+			do
+				m->id = queue_new_id(f->q);
+			while (accept_message(f, m, NOW));
+			message_unref(m);
+		}
+	}
+	stop = true;
+	for (unsigned i = 0; i < READERS; i++) {
+		pthread_join(readers[i].thread, NULL);
+		assert_int_equal(readers[i].wrong, 0);
+		assert_true(readers[i].rounds > 0);
+	}
+	check_clean(f, COUNT(ids) + ROUNDS / 10, COUNT(ids) + ROUNDS / 10);
 }
 
 /* ---- kill -9 ---- */
@@ -410,6 +617,8 @@ int main(void)
 		T(test_full_batch),
 		T(test_disk_full),
 		T(test_failing_calls),
+		T(test_failing_allocations),
+		T(test_readers),
 		T(test_kill),
 		T(test_clock_back),
 	};

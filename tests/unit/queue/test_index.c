@@ -43,11 +43,13 @@ static void test_window(void **state)
 	for (int round = 0; round < 2; round++) {
 		struct skips s = { .id = a };
 
-		assert_int_equal(queue_window_read(f->q, "x.example", NOW + 20, 10, 0, NULL, NULL, &w), 0);
+		assert_int_equal(
+			queue_window_read(f->q, "x.example", NOW + 20, 10, 0, NULL, NULL, &w), 0);
 		assert_int_equal(w.n, 4);
 		assert_false(w.more);
 		assert_int_equal(w.next_due, 0);
-		assert_true(w.items[0].id == b && w.items[0].index == 1 && w.items[0].due == NOW + 1);
+		assert_true(
+			w.items[0].id == b && w.items[0].index == 1 && w.items[0].due == NOW + 1);
 		assert_true(w.items[1].id == c && w.items[2].id == a && w.items[3].id == b);
 		assert_string_equal(w.items[0].recipient.address, "b2@x.example");
 		assert_string_equal(w.items[3].recipient.domain, "x.example");
@@ -60,21 +62,25 @@ static void test_window(void **state)
 		assert_string_equal(w.items[0].message->pool, "main");
 
 		/* what is not due yet */
-		assert_int_equal(queue_window_read(f->q, "x.example", NOW + 9, 10, 0, NULL, NULL, &w), 0);
+		assert_int_equal(
+			queue_window_read(f->q, "x.example", NOW + 9, 10, 0, NULL, NULL, &w), 0);
 		assert_int_equal(w.n, 2);
 		assert_int_equal(w.next_due, NOW + 10);
 		assert_false(w.more);
 		/* the limit */
-		assert_int_equal(queue_window_read(f->q, "x.example", NOW + 20, 2, 0, NULL, NULL, &w), 0);
+		assert_int_equal(
+			queue_window_read(f->q, "x.example", NOW + 20, 2, 0, NULL, NULL, &w), 0);
 		assert_int_equal(w.n, 2);
 		assert_true(w.more);
 		assert_int_equal(w.next_due, NOW + 10);
 		/* skipping */
-		assert_int_equal(queue_window_read(f->q, "x.example", NOW + 20, 10, 5, skip_id, &s, &w), 0);
+		assert_int_equal(
+			queue_window_read(f->q, "x.example", NOW + 20, 10, 5, skip_id, &s, &w), 0);
 		assert_int_equal(w.n, 3);
 		assert_int_equal(s.calls, 4);
 		/* domains that only begin alike, or are not there */
-		assert_int_equal(queue_window_read(f->q, "x.exampl", NOW + 20, 10, 5, NULL, NULL, &w), 0);
+		assert_int_equal(
+			queue_window_read(f->q, "x.exampl", NOW + 20, 10, 5, NULL, NULL, &w), 0);
 		assert_int_equal(w.n, 0);
 		assert_int_equal(queue_window_read(f->q, "", NOW, 10, 5, NULL, NULL, &w), -EINVAL);
 		fixture_reopen(f);
@@ -133,7 +139,8 @@ static void test_domains(void **state)
 		s = (struct seen){ 0 };
 		assert_int_equal(queue_domains(f->q, see_domain, &s), 0);
 		assert_string_equal(s.names, "a.example b.exampl b.example bb.example ");
-		assert_true(s.due[0] == NOW + 50 && s.due[1] == NOW && s.due[2] == NOW && s.due[3] == NOW + 77);
+		assert_true(s.due[0] == NOW + 50 && s.due[1] == NOW && s.due[2] == NOW &&
+			    s.due[3] == NOW + 77);
 		s = (struct seen){ .stop_at = 2 };
 		assert_int_equal(queue_domains(f->q, see_domain, &s), 7);
 		assert_int_equal(s.n, 2);
@@ -141,8 +148,8 @@ static void test_domains(void **state)
 	}
 }
 
-/* Far more than the index of new recipients holds, in many domains and one large one: what moves to disk
- * is found, once, in order. */
+/* Far more than the index of new recipients holds, in many domains and one large one: what moves to
+ * disk is found, once, in order. */
 static void test_sweep(void **state)
 {
 	enum { N = 90000, DOMAINS = 500, WINDOW = 2000 };
@@ -162,7 +169,8 @@ static void test_sweep(void **state)
 			/* every other one to the large domain */
 			snprintf(rcpt, sizeof(rcpt), "u%u@d%03u.example", posted,
 				posted % 2 ? 0 : 1 + posted / 2 % (DOMAINS - 1));
-			a[i] = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT, .reply_to = &f->box.mpsc },
+			a[i] = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT,
+							      .reply_to = &f->box.mpsc },
 				.message = make_message(f, rcpt, 0),
 				.due = NOW + posted };
 			mpsc_batch_add(&b, &a[i].job.node);
@@ -188,7 +196,8 @@ static void test_sweep(void **state)
 			char name[32];
 
 			snprintf(name, sizeof(name), "d%03u.example", d);
-			assert_int_equal(queue_window_read(f->q, name, INT64_MAX, N, 0, NULL, NULL, &w), 0);
+			assert_int_equal(
+				queue_window_read(f->q, name, INT64_MAX, N, 0, NULL, NULL, &w), 0);
 			for (uint32_t i = 1; i < w.n; i++)
 				assert_true(w.items[i].due > w.items[i - 1].due);
 			total += w.n;
@@ -204,10 +213,10 @@ static void test_sweep(void **state)
 
 static void test_young_order(void **state)
 {
-	static const struct young_entry in[] = { { 5, 100, 0 }, { 6, 100, 0 }, { 4, 100, 1 }, { 4, 100, 0 }, { 9, 50, 0 },
-		{ 1, 200, 0 } };
-	static const struct young_entry want[] = { { 9, 50, 0 }, { 4, 100, 0 }, { 4, 100, 1 }, { 5, 100, 0 },
-		{ 6, 100, 0 }, { 1, 200, 0 } };
+	static const struct young_entry in[] = { { 5, 100, 0 }, { 6, 100, 0 }, { 4, 100, 1 },
+		{ 4, 100, 0 }, { 9, 50, 0 }, { 1, 200, 0 } };
+	static const struct young_entry want[] = { { 9, 50, 0 }, { 4, 100, 0 }, { 4, 100, 1 },
+		{ 5, 100, 0 }, { 6, 100, 0 }, { 1, 200, 0 } };
 	struct young *y = young_new();
 	struct young_entry out[10];
 
@@ -217,7 +226,8 @@ static void test_young_order(void **state)
 	assert_int_equal(young_min_id(y), 1);
 	assert_int_equal(young_peek(y, SLICE_LIT("d"), out, 10), COUNT(want));
 	for (size_t i = 0; i < COUNT(want); i++)
-		assert_true(out[i].id == want[i].id && out[i].due == want[i].due && out[i].index == want[i].index);
+		assert_true(out[i].id == want[i].id && out[i].due == want[i].due &&
+			    out[i].index == want[i].index);
 	assert_int_equal(young_peek(y, SLICE_LIT("d"), out, 2), 2);
 	assert_int_equal(young_peek(y, SLICE_LIT("e"), out, 2), 0);
 	assert_true(young_remove(y, 4, 1));

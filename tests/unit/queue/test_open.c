@@ -78,7 +78,8 @@ static void garbled_meta(struct fixture *f, const char *file)
 	int fd = open(file, O_WRONLY);
 
 	for (off_t page = 0; page < 2; page++)
-		assert_int_equal(pwrite(fd, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, page * 4096 + 136), 8);
+		assert_int_equal(
+			pwrite(fd, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, page * 4096 + 136), 8);
 	close(fd);
 }
 static void garbled_root(struct fixture *f, const char *file)
@@ -112,7 +113,8 @@ static void test_foreign(void **state)
 		{ text_file, -EINVAL, "is not a queue", "another queue directory" },
 		{ long_text_file, -EINVAL, "is not a queue", "another queue directory" },
 		{ other_lmdb, -EINVAL, "not a queue of this relay", "another queue directory" },
-		{ newer_schema, -EPROTO, "newer version (schema 99; this one knows 1)", "run the newer version" },
+		{ newer_schema, -EPROTO, "newer version (schema 99; this one knows 1)",
+			"run the newer version" },
 		{ odd_schema, -EBADMSG, "schema number", "restore" },
 		{ cut, -EBADMSG, "was cut to 12388 bytes", "restore" },
 		{ cut_short, -EBADMSG, "damaged", "restore" },
@@ -135,7 +137,8 @@ static void test_foreign(void **state)
 		rows[i].make(f, file);
 		r = queue_open(&q, &f->params, error, sizeof(error));
 		queue_close(q);
-		if (r != rows[i].r || !strstr(error, rows[i].says) || !strstr(error, rows[i].advises) ||
+		if (r != rows[i].r || !strstr(error, rows[i].says) ||
+			!strstr(error, rows[i].advises) ||
 			(r && strncmp(error, f->dir, strlen(f->dir)) != 0))
 			fail_msg("row %zu: %d: %s", i, r, error);
 		fixture_teardown((void **)&f);

@@ -47,7 +47,8 @@ static void test_round_trip(void **state)
 
 static void test_sizes(void **state)
 {
-	static const uint64_t sizes[] = { 0, 1, 2000, 2037, 2038, 2039, 4079, 4080, 4081, 8160, 8161, 65536, 1000000 };
+	static const uint64_t sizes[] = { 0, 1, 2000, 2037, 2038, 2039, 4079, 4080, 4081, 8160,
+		8161, 65536, 1000000 };
 	struct fixture *f = *state;
 	uint64_t id[COUNT(sizes)], total = 0;
 	struct queue_stats st;
@@ -73,11 +74,22 @@ static void test_partial_settle(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t id = put_message(f, "a@x.example b@x.example c@y.example", 100, NOW);
-	struct queue_rcpt_state later = { .due = NOW + 5000, .attempts = 1, .code = 451, .reply = "451 later",
-		.host = "mx1", .source = "a1", .last_attempt = NOW, .verdict = 3, .flags = RCPT_STATE_SPLIT };
+	struct queue_rcpt_state later = { .due = NOW + 5000,
+		.attempts = 1,
+		.code = 451,
+		.reply = "451 later",
+		.host = "mx1",
+		.source = "a1",
+		.last_attempt = NOW,
+		.verdict = 3,
+		.flags = RCPT_STATE_SPLIT };
 	struct queue_settle_rcpt o[] = {
 		{ .index = 0, .outcome = OUTCOME_GONE, .domain = "x.example", .old_due = NOW },
-		{ .index = 1, .outcome = OUTCOME_DEFER, .state = later, .domain = "x.example", .old_due = NOW },
+		{ .index = 1,
+			.outcome = OUTCOME_DEFER,
+			.state = later,
+			.domain = "x.example",
+			.old_due = NOW },
 	};
 	struct queue_settle s = { .job.kind = QUEUE_SETTLE, .id = id, .n = 2, .rcpts = o };
 	struct queue_rcpt_state *st;
@@ -91,7 +103,8 @@ static void test_partial_settle(void **state)
 	assert_int_equal(queue_load(f->q, id, &m, &st), 0);
 	assert_int_equal(m->nrecipients, 2);
 	assert_int_equal(m->recipients[0].index, 1);
-	assert_true(st[0].due == NOW + 5000 && st[0].attempts == 1 && st[0].code == 451 && st[0].verdict == 3);
+	assert_true(st[0].due == NOW + 5000 && st[0].attempts == 1 && st[0].code == 451 &&
+		    st[0].verdict == 3);
 	assert_int_equal(st[0].flags, RCPT_STATE_SPLIT);
 	assert_string_equal(st[0].reply, "451 later");
 	assert_string_equal(st[0].host, "mx1");
@@ -112,9 +125,14 @@ static void test_dsn_with_settle(void **state)
 	struct fixture *f = *state;
 	uint64_t id = put_message(f, "a@x.example", 5000, NOW);
 	struct message *dsn = make_message(f, "sender@here.example", 3000);
-	struct queue_accept a = { .job.kind = QUEUE_ACCEPT, .message = dsn, .due = NOW }, *list = &a;
-	struct queue_settle_rcpt o = { .outcome = OUTCOME_GONE, .domain = "x.example", .old_due = NOW };
-	struct queue_settle s = { .job.kind = QUEUE_SETTLE, .id = id, .n = 1, .rcpts = &o, .dsn = &list, .ndsn = 1 };
+	struct queue_accept a = { .job.kind = QUEUE_ACCEPT, .message = dsn, .due = NOW },
+			    *list = &a;
+	struct queue_settle_rcpt o = {
+		.outcome = OUTCOME_GONE, .domain = "x.example", .old_due = NOW
+	};
+	struct queue_settle s = {
+		.job.kind = QUEUE_SETTLE, .id = id, .n = 1, .rcpts = &o, .dsn = &list, .ndsn = 1
+	};
 	uint64_t dsn_id = dsn->id;
 
 	dsn->sender = "";
@@ -168,7 +186,9 @@ static void test_failure_is_its_own(void **state)
 	enum { N = 50 };
 	struct fixture *f = *state;
 	struct queue_accept a[N] = { 0 };
-	struct queue_settle s = { .job = { .kind = QUEUE_SETTLE, .reply_to = &f->box.mpsc }, .id = 12345, .n = 1 };
+	struct queue_settle s = {
+		.job = { .kind = QUEUE_SETTLE, .reply_to = &f->box.mpsc }, .id = 12345, .n = 1
+	};
 	struct queue_settle_rcpt o = { .outcome = OUTCOME_GONE, .domain = "x.example" };
 	struct mpsc_batch b = { 0 };
 	unsigned failed = 0;
@@ -177,11 +197,14 @@ static void test_failure_is_its_own(void **state)
 	for (unsigned i = 0; i < N; i++) {
 		struct message *m = make_message(f, "a@x.example b@x.example", 10);
 
-		/* found only after the envelope is in: the second recipient has the first one's number */
+		/* found only after the envelope is in: the second recipient has the first one's
+		 * number */
 		if (i % 10 == 3)
 			m->recipients[1].index = 0;
-		a[i] = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT, .reply_to = &f->box.mpsc },
-			.message = m, .due = NOW };
+		a[i] = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT,
+						      .reply_to = &f->box.mpsc },
+			.message = m,
+			.due = NOW };
 		mpsc_batch_add(&b, &a[i].job.node);
 		if (i == 20)
 			mpsc_batch_add(&b, &s.job.node);
@@ -209,8 +232,10 @@ static void test_answers_in_order_one_wake(void **state)
 
 	queue_stats(f->q, &before);
 	for (unsigned i = 0; i < N; i++) {
-		a[i] = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT, .reply_to = &f->box.mpsc },
-			.message = make_message(f, "a@x.example", 100), .due = NOW };
+		a[i] = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT,
+						      .reply_to = &f->box.mpsc },
+			.message = make_message(f, "a@x.example", 100),
+			.due = NOW };
 		mpsc_batch_add(&b, &a[i].job.node);
 	}
 	queue_post_batch(f->q, &b);
@@ -271,9 +296,11 @@ static int collect_state(void *arg, struct slice key, struct slice value)
 static void test_state(void **state)
 {
 	struct fixture *f = *state;
-	struct queue_state_entry e[] = { { SLICE_LIT("lane/1"), SLICE_LIT("a") }, { SLICE_LIT("lane/2"), SLICE_LIT("") },
-		{ SLICE_LIT("mx/1"), SLICE_LIT("b") } };
-	struct queue_state_put p = { .job = { .kind = QUEUE_STATE, .reply_to = &f->box.mpsc }, .n = 3, .entries = e };
+	struct queue_state_entry e[] = { { SLICE_LIT("lane/1"), SLICE_LIT("a") },
+		{ SLICE_LIT("lane/2"), SLICE_LIT("") }, { SLICE_LIT("mx/1"), SLICE_LIT("b") } };
+	struct queue_state_put p = {
+		.job = { .kind = QUEUE_STATE, .reply_to = &f->box.mpsc }, .n = 3, .entries = e
+	};
 	struct queue_stats before, after;
 	char out[100] = "";
 
@@ -363,7 +390,8 @@ static void test_flags(void **state)
 static void test_next_message(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t a = put_message(f, "a@x.example", 20000, NOW), b = put_message(f, "a@x.example", 0, NOW);
+	uint64_t a = put_message(f, "a@x.example", 20000, NOW),
+		 b = put_message(f, "a@x.example", 0, NOW);
 	uint64_t id = 0;
 
 	assert_int_equal(queue_next_message(f->q, &id), 0);

@@ -8,7 +8,8 @@
 
 #define NOW 1700000000000
 
-/* Feeds size bytes through body and APPEND jobs the way a session does; the accept job is left to the caller. */
+/* Feeds size bytes through body and APPEND jobs the way a session does; the accept job is left to
+ * the caller. */
 static int stream(struct fixture *f, struct message *m, uint64_t size, uint64_t *most)
 {
 	static char text[65536];
@@ -42,7 +43,9 @@ static int stream(struct fixture *f, struct message *m, uint64_t size, uint64_t 
 
 static int accept_streamed(struct fixture *f, struct message *m)
 {
-	struct queue_accept a = { .job.kind = QUEUE_ACCEPT, .message = m, .due = NOW, .appended = true };
+	struct queue_accept a = {
+		.job.kind = QUEUE_ACCEPT, .message = m, .due = NOW, .appended = true
+	};
 
 	return run_job(f, &a.job);
 }

@@ -1,0 +1,20 @@
+#include "totals.h"
+
+void inbound_totals(const struct ops_context *ctx, struct inbound_stats *ret)
+{
+	struct inbound_stats s;
+
+	*ret = (struct inbound_stats){ 0 };
+	for (unsigned i = 0; i < ctx->nworkers; i++) {
+		worker_inbound_stats(ctx->workers[i], &s);
+		ret->open += s.open;
+		ret->sessions += s.sessions;
+		ret->sessions_refused += s.sessions_refused;
+		ret->messages += s.messages;
+		ret->recipients += s.recipients;
+		ret->bytes += s.bytes;
+		ret->rejected_messages += s.rejected_messages;
+		ret->auth_failures += s.auth_failures;
+		ret->tls_sessions += s.tls_sessions;
+	}
+}

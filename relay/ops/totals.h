@@ -1,0 +1,6 @@
+/* Inside relay/ops: counters of all workers together. */
+#pragma once
+
+#include "postern/ops.h"
+
+void inbound_totals(const struct ops_context *ctx, struct inbound_stats *ret);
