@@ -107,7 +107,8 @@ static const struct option queue_options[] = {
 	NUMBER("gather_us", struct config, queue.gather_us, "2500", 0, 100000, 0,
 		"Microseconds for which a batch waits for company before it is committed, when "
 		"others were "
-		"there just before: fewer syncs, for a little latency. One sender alone never waits. "
+		"there just before: fewer syncs, for a little latency. One sender alone never "
+		"waits. "
 		"0: off."),
 	LIST("retry", struct config, policy.retry.schedule, policy.retry.nschedule, DURATIONS,
 		ms_t *, "5m,10m,20m,40m,1h,2h", 100, LIVE,

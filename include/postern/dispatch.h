@@ -1,6 +1,7 @@
-/* The dispatcher: one thread that owns DNS, policy, timers and what is in work. It takes fresh messages from the queue's
- * mailbox and due ones from the due index in bounded windows, routes them (domain → MX → hosts), lets the policy choose,
- * gives transactions to the workers' connections, and settles the verdicts. */
+/* The dispatcher: one thread that owns DNS, policy, timers and what is in work. It takes fresh
+ * messages from the queue's mailbox and due ones from the due index in bounded windows, routes them
+ * (domain → MX → hosts), lets the policy choose, gives transactions to the workers' connections,
+ * and settles the verdicts. */
 #pragma once
 
 #include "postern/classify.h"
@@ -14,25 +15,28 @@
 struct dispatch_params {
 	const char *hostname, *postmaster;
 	struct dns_params dns;
-	uint32_t window;           /* recipients in memory of one domain at most; 0: 200 */
-	uint32_t work_max;         /* recipients in memory in all; 0: 20000 */
-	uint32_t outbound_max;     /* connections in all; 0: no limit */
-	uint64_t body_memory_max;  /* over it fresh bodies are dropped from memory and read back */
-	ms_t drain_deadline;       /* SIGTERM: running transactions get this long; 0: 30 s */
+	uint32_t window;	  /* recipients in memory of one domain at most; 0: 200 */
+	uint32_t work_max;	  /* recipients in memory in all; 0: 20000 */
+	uint32_t outbound_max;	  /* connections in all; 0: no limit */
+	uint64_t body_memory_max; /* over it fresh bodies are dropped from memory and read back */
+	ms_t drain_deadline;	  /* SIGTERM: running transactions get this long; 0: 30 s */
 };
 
 struct dispatch;
 /* Everything given is borrowed for its life. events mailbox of the workers: dispatch_events. */
-int dispatch_new(struct dispatch **ret, const struct dispatch_params *p, const struct policy_params *policy, struct classifier *rules,
-	struct queue *queue, struct log *log, char *error, size_t error_max);
+int dispatch_new(struct dispatch **ret, const struct dispatch_params *p,
+	const struct policy_params *policy, struct classifier *rules, struct queue *queue,
+	struct log *log, char *error, size_t error_max);
 struct mpsc *dispatch_events(struct dispatch *d); /* for worker_params.events */
 int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworkers);
-/* Starts no more transactions; done (on the dispatcher's thread) when none runs and all is settled, or at the deadline. */
+/* Starts no more transactions; done (on the dispatcher's thread) when none runs and all is settled,
+ * or at the deadline. */
 void dispatch_drain(struct dispatch *d, void (*done)(void *arg), void *arg);
-/* Stops its thread. Before it: inbound sessions have ended (nothing comes by the fresh mailbox any more), and the workers are
- * freed; after drain's done no orders are posted to them. The queue must still be open. */
-/* When this returns the workers have its last orders: they may be freed, and before it they must not. NULL-safe; any
- * thread but its own. */
+/* Stops its thread. Before it: inbound sessions have ended (nothing comes by the fresh mailbox any
+ * more), and the workers are freed; after drain's done no orders are posted to them. The queue must
+ * still be open. */
+/* When this returns the workers have its last orders: they may be freed, and before it they must
+ * not. NULL-safe; any thread but its own. */
 void dispatch_quiet(struct dispatch *d);
 struct dispatch *dispatch_free(struct dispatch *d);
 
@@ -47,32 +51,41 @@ void dispatch_call(struct dispatch *d, struct dispatch_call *c);
 /* ---- on the dispatcher's thread (from dispatch_call) ---- */
 struct policy *dispatch_policy(struct dispatch *d);
 struct policy_now dispatch_now(struct dispatch *d);
-int dispatch_reload(struct dispatch *d, const struct policy_params *policy, struct classifier *rules);
+int dispatch_reload(
+	struct dispatch *d, const struct policy_params *policy, struct classifier *rules);
 
-enum dispatch_op { DISPATCH_RETRY, DISPATCH_REMOVE, DISPATCH_BOUNCE, DISPATCH_HOLD, DISPATCH_RELEASE };
-/* Queue operations of the operator on one message (id) or, id 0, on one domain (NULL: all waiting). Goes through the
- * dispatcher, because it knows what is in work: that is not interrupted, but not started again. done: with the number of
- * recipients concerned; may come later. */
+enum dispatch_op {
+	DISPATCH_RETRY,
+	DISPATCH_REMOVE,
+	DISPATCH_BOUNCE,
+	DISPATCH_HOLD,
+	DISPATCH_RELEASE
+};
+/* Queue operations of the operator on one message (id) or, id 0, on one domain (NULL: all waiting).
+ * Goes through the dispatcher, because it knows what is in work: that is not interrupted, but not
+ * started again. done: with the number of recipients concerned; may come later. */
 int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
 	void (*done)(void *arg, int result, uint64_t changed), void *arg);
 
-/* Why does this recipient wait, and until when (wall; 0: unknown)? Text into reason. From memory when it is in work, else
- * from its stored state. */
-void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r, const struct queue_rcpt_state *s, char *reason,
-	size_t reason_max, ms_t *until);
+/* Why does this recipient wait, and until when (wall; 0: unknown)? Text into reason. From memory
+ * when it is in work, else from its stored state. */
+void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
+	const struct queue_rcpt_state *s, char *reason, size_t reason_max, ms_t *until);
 
 /* Domains with waiting mail as the dispatcher sees them. */
 struct dispatch_domain_info {
 	const char *domain, *provider;
 	uint32_t ready, in_flight;
-	ms_t next_due;       /* wall; 0: none */
-	const char *reason;  /* why it waits; "" when it does not */
+	ms_t next_due;	    /* wall; 0: none */
+	const char *reason; /* why it waits; "" when it does not */
 	ms_t until;
 };
-void dispatch_domains(struct dispatch *d, void (*fn)(void *arg, const struct dispatch_domain_info *i), void *arg);
+void dispatch_domains(
+	struct dispatch *d, void (*fn)(void *arg, const struct dispatch_domain_info *i), void *arg);
 
 struct dispatch_stats {
-	uint64_t attempts, delivered, deferred, bounced, expired, held, in_doubt, dsns, connects, connect_failures;
+	uint64_t attempts, delivered, deferred, bounced, expired, held, in_doubt, dsns, connects,
+		connect_failures;
 	uint64_t by_verdict[VERDICT_COUNT];
 	uint32_t domains, work, in_flight, connections, connections_idle;
 	struct dns_stats dns;
@@ -80,4 +93,6 @@ struct dispatch_stats {
 	uint64_t latency_bucket[16], latency_sum_ms;
 };
 extern const double dispatch_latency_bounds[16];
-void dispatch_stats(struct dispatch *d, struct dispatch_stats *ret); /* any thread: a snapshot under a lock, taken once a second or asked */
+void dispatch_stats(struct dispatch *d,
+	struct dispatch_stats
+		*ret); /* any thread: a snapshot under a lock, taken once a second or asked */

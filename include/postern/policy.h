@@ -1,11 +1,11 @@
-/* Traffic policy: which source address, which host, whether now, and what a verdict changes. Pure: time and
- * randomness are arguments; no I/O, no threads, no globals. Owned and called by the dispatcher alone (and by
- * `postern rehearse` with a virtual clock).
+/* Traffic policy: which source address, which host, whether now, and what a verdict changes. Pure:
+ * time and randomness are arguments; no I/O, no threads, no globals. Owned and called by the
+ * dispatcher alone (and by `postern rehearse` with a virtual clock).
  *
- * The caller asks before it acts and reports after: policy_choose before a connection, policy_admit before each
- * transaction on it, policy_connected / policy_disconnected around it, policy_result after each transaction. Slots
- * are counted from policy_choose on (before connecting) until policy_disconnected, so a cap is never passed while a
- * connection is being made. */
+ * The caller asks before it acts and reports after: policy_choose before a connection, policy_admit
+ * before each transaction on it, policy_connected / policy_disconnected around it, policy_result
+ * after each transaction. Slots are counted from policy_choose on (before connecting) until
+ * policy_disconnected, so a cap is never passed while a connection is being made. */
 #pragma once
 
 #include "postern/addr.h"
@@ -21,41 +21,43 @@ struct source_params {
 	char *name;
 	struct addr address;
 	char *ehlo;
-	struct net subnet;       /* /24 or /64 unless configured */
+	struct net subnet; /* /24 or /64 unless configured */
 };
 struct pool_params {
 	char *name;
 	unsigned nmembers;
 	struct {
-		unsigned source;   /* index into sources */
-		unsigned weight;   /* 1..1000 */
-	} *members;
+		unsigned source; /* index into sources */
+		unsigned weight; /* 1..1000 */
+	} * members;
 };
 struct provider_params {
 	char *name;
-	char **mx;               /* host name patterns (glob) */
+	char **mx; /* host name patterns (glob) */
 	unsigned nmx;
-	uint16_t port;           /* 25 */
+	uint16_t port; /* 25 */
 	enum tls_mode tls;
-	char *ca_file;           /* for verify; NULL: the system's */
+	char *ca_file; /* for verify; NULL: the system's */
 	bool pipelining, chunking;
 	uint32_t recipients_per_transaction;
 	/* connections at most; 0: no limit of this kind */
-	uint32_t connections, connections_per_geography, connections_per_cluster, connections_per_cluster_subnet, connections_per_lane;
+	uint32_t connections, connections_per_geography, connections_per_cluster,
+		connections_per_cluster_subnet, connections_per_lane;
 	uint32_t messages_per_connection;
 	ms_t connection_age_max, connection_idle_max;
 	struct rate lane_message_rate, lane_connect_rate; /* count 0: none */
-	ms_t tls_failure_memory;  /* opportunistic: clear text for this long after TLS broke at a host */
+	ms_t tls_failure_memory; /* opportunistic: clear text for this long after TLS broke at a
+				    host */
 	struct client_timeouts timeouts;
 };
 struct warmup_params; /* issue of its own; see warmup.h when it is there */
 
 struct retry_params {
-	ms_t *schedule;          /* delay before attempt 2, 3, …; the last one repeats */
+	ms_t *schedule; /* delay before attempt 2, 3, …; the last one repeats */
 	unsigned nschedule;
-	double jitter;           /* 0.2: each delay times 0.8 … 1.2 */
-	ms_t expire;             /* 24–72 h */
-	ms_t delay_notice;       /* 4 h; 0: never */
+	double jitter;		    /* 0.2: each delay times 0.8 … 1.2 */
+	ms_t expire;		    /* 24–72 h */
+	ms_t delay_notice;	    /* 4 h; 0: never */
 	unsigned subnets_per_cycle; /* subnets one message visits before it backs off; 3 */
 };
 struct policy_params {
@@ -77,15 +79,16 @@ struct policy_now {
 
 int policy_new(struct policy **ret, const struct policy_params *p, uint64_t seed);
 struct policy *policy_free(struct policy *p);
-/* New parameters after a reload. Sources, pools and providers keep their state by name; slots of open connections
- * stay counted. The old params may be freed after it. */
+/* New parameters after a reload. Sources, pools and providers keep their state by name; slots of
+ * open connections stay counted. The old params may be freed after it. */
 int policy_reload(struct policy *p, const struct policy_params *params);
 
 unsigned policy_provider(const struct policy *p, struct slice mx_host); /* index; never fails */
-int policy_pool(const struct policy *p, const char *name);              /* index or -ENOENT */
+int policy_pool(const struct policy *p, const char *name);		/* index or -ENOENT */
 
 #define POLICY_TRIED_MAX 8
-/* What one message has seen in this cycle: sources whose subnet refused it. Kept by the caller with the work. */
+/* What one message has seen in this cycle: sources whose subnet refused it. Kept by the caller with
+ * the work. */
 struct policy_tried {
 	uint8_t n;
 	uint16_t source[POLICY_TRIED_MAX];
@@ -93,23 +96,26 @@ struct policy_tried {
 
 struct policy_host { /* a candidate address, in the caller's array */
 	struct addr addr;
-	uint16_t preference;   /* MX preference: lower first */
-	bool failed;           /* connection failed in this cycle: only if nothing else is left */
+	uint16_t preference; /* MX preference: lower first */
+	bool failed;	     /* connection failed in this cycle: only if nothing else is left */
 };
 
 struct policy_want {
 	unsigned provider, pool;
-	const char *domain;                 /* recipient domain: the tenant */
+	const char *domain; /* recipient domain: the tenant */
 	const struct policy_host *hosts;
 	unsigned nhosts;
-	const struct policy_tried *tried;   /* of the message at the head; NULL: none */
+	const struct policy_tried *tried; /* of the message at the head; NULL: none */
 };
 
-#define HOLD_REASONS(X) \
-	X(NONE, "") X(CAP, "connection cap") X(RATE, "rate limit") X(WINDOW, "window") X(RESTING, "lane resting") \
-	X(BLOCKED, "all sources blocked") X(WARMUP, "warm-up allowance used") X(SUSPENDED, "suspended by operator") \
-	X(NO_SOURCE, "no usable source in pool") X(BACKOFF, "backing off") X(DNS, "DNS") X(OPERATOR, "held by operator") \
-	X(NO_HOST, "no address of a family that the pool has")
+#define HOLD_REASONS(X)                                                                            \
+	X(NONE, "")                                                                                \
+	X(CAP, "connection cap") X(RATE, "rate limit") X(WINDOW, "window")                         \
+		X(RESTING, "lane resting") X(BLOCKED, "all sources blocked") X(                    \
+			WARMUP, "warm-up allowance used") X(SUSPENDED, "suspended by operator")    \
+			X(NO_SOURCE, "no usable source in pool") X(BACKOFF, "backing off")         \
+				X(DNS, "DNS") X(OPERATOR, "held by operator")                      \
+					X(NO_HOST, "no address of a family that the pool has")
 enum hold_reason {
 #define X(name, text) HOLD_##name,
 	HOLD_REASONS(X)
@@ -120,55 +126,65 @@ const char *hold_reason_text(enum hold_reason r);
 struct policy_choice {
 	bool go;
 	/* go: */
-	unsigned source;       /* index into sources */
-	unsigned host;         /* index into want->hosts */
-	uint32_t slot;         /* names the connection from now on; give back with policy_disconnected */
+	unsigned source; /* index into sources */
+	unsigned host;	 /* index into want->hosts */
+	uint32_t slot;	 /* names the connection from now on; give back with policy_disconnected */
 	/* not go: */
 	enum hold_reason reason;
-	ms_t until;            /* mono; earliest time at which asking again makes sense; 0: when a slot becomes free */
+	ms_t until; /* mono; earliest time at which asking again makes sense; 0: when a slot becomes
+		       free */
 	unsigned blocking_source; /* whose limit it was, or ~0u */
-	char cluster[32];      /* where; "" unknown */
+	char cluster[32];	  /* where; "" unknown */
 };
-/* May a new connection be opened for this work, and from where to where? Counts the slot when go. */
-void policy_choose(struct policy *p, struct policy_now now, const struct policy_want *w, struct policy_choice *ret);
-/* May this open connection carry one more transaction, for this work? Counts the message against the lane when it says
- * go. On refusal reason/until are set. NOT when the connection should be ended (age, messages): then *retire is set. */
-bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot, const struct policy_want *w, struct policy_choice *why,
-	bool *retire);
+/* May a new connection be opened for this work, and from where to where? Counts the slot when go.
+ */
+void policy_choose(struct policy *p, struct policy_now now, const struct policy_want *w,
+	struct policy_choice *ret);
+/* May this open connection carry one more transaction, for this work? Counts the message against
+ * the lane when it says go. On refusal reason/until are set. NOT when the connection should be
+ * ended (age, messages): then *retire is set. */
+bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
+	const struct policy_want *w, struct policy_choice *why, bool *retire);
 /* An admitted transaction that was never begun (came back pending): takes the count back. */
 void policy_unadmit(struct policy *p, struct policy_now now, uint32_t slot);
 /* The connection is up: banner and EHLO tell the cluster better; moves the slot's reservation. */
-void policy_connected(struct policy *p, struct policy_now now, uint32_t slot, const struct smtp_client_info *info);
-/* The outbound event's error for a source address that could not be bound (STREAM_E_BIND, which only relay/net knows). */
+void policy_connected(struct policy *p, struct policy_now now, uint32_t slot,
+	const struct smtp_client_info *info);
+/* The outbound event's error for a source address that could not be bound (STREAM_E_BIND, which
+ * only relay/net knows). */
 enum { POLICY_E_BIND = -10002 };
-/* It ended. failure: classified reply when the receiver refused the session (banner, EHLO, 421), else NULL. error: as in
- * outbound_event. */
-void policy_disconnected(struct policy *p, struct policy_now now, uint32_t slot, const struct classification *failure, int error);
+/* It ended. failure: classified reply when the receiver refused the session (banner, EHLO, 421),
+ * else NULL. error: as in outbound_event. */
+void policy_disconnected(struct policy *p, struct policy_now now, uint32_t slot,
+	const struct classification *failure, int error);
 
 enum disposition {
 	DISPOSE_DELIVERED,
-	DISPOSE_BOUNCE,        /* permanent for this recipient */
-	DISPOSE_RETRY_SUBNET,  /* try another subnet now; source was added to tried; no retry used up */
-	DISPOSE_RETRY_SPLIT,   /* again now, one recipient a transaction */
-	DISPOSE_RESOLVE,       /* forget the DNS route, then back off */
-	DISPOSE_DEFER,         /* back off by schedule; uses up a retry */
-	DISPOSE_HOLD,          /* wait without using up a retry, until given */
+	DISPOSE_BOUNCE,	      /* permanent for this recipient */
+	DISPOSE_RETRY_SUBNET, /* try another subnet now; source was added to tried; no retry used up
+			       */
+	DISPOSE_RETRY_SPLIT,  /* again now, one recipient a transaction */
+	DISPOSE_RESOLVE,      /* forget the DNS route, then back off */
+	DISPOSE_DEFER,	      /* back off by schedule; uses up a retry */
+	DISPOSE_HOLD,	      /* wait without using up a retry, until given */
 };
 struct policy_verdict {
 	enum disposition what;
-	ms_t hold;             /* HOLD: ms from now */
+	ms_t hold; /* HOLD: ms from now */
 	enum hold_reason reason;
-	char cause[16];        /* "message" "domain" "source" "subnet" "cluster" "provider" or "" */
+	char cause[16]; /* "message" "domain" "source" "subnet" "cluster" "provider" or "" */
 };
-/* What one recipient's reply means and what to do with that recipient. Called once a recipient; adjusts lanes. tried is
- * updated. host_tail: the reply, for the cluster names in it. */
-void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const char *domain, const struct classification *c,
-	const struct reply *r, struct policy_tried *tried, struct policy_verdict *ret);
+/* What one recipient's reply means and what to do with that recipient. Called once a recipient;
+ * adjusts lanes. tried is updated. host_tail: the reply, for the cluster names in it. */
+void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const char *domain,
+	const struct classification *c, const struct reply *r, struct policy_tried *tried,
+	struct policy_verdict *ret);
 
 /* Delay before the next attempt, with jitter. attempts: those made, from 1. */
 ms_t policy_backoff(struct policy *p, unsigned attempts);
 
-/* What a slot is, for logs: cluster name and where its knowledge comes from. Borrowed until the next call. */
+/* What a slot is, for logs: cluster name and where its knowledge comes from. Borrowed until the
+ * next call. */
 struct policy_slot_info {
 	unsigned source, provider;
 	const char *cluster;
@@ -178,26 +194,32 @@ void policy_slot(const struct policy *p, uint32_t slot, struct policy_slot_info 
 
 /* ---- operator and observation ---- */
 
-/* Suspends source (name; NULL: all) at cluster/provider (name; NULL: all) until wall time (0: for ever). -ENOENT. */
-int policy_suspend(struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until);
+/* Suspends source (name; NULL: all) at cluster/provider (name; NULL: all) until wall time (0: for
+ * ever). -ENOENT. */
+int policy_suspend(
+	struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until);
 int policy_resume(struct policy *p, struct policy_now now, const char *source, const char *where);
 struct policy_lane_info {
 	const char *source, *subnet, *cluster, *provider, *health, *cause;
 	uint32_t window, in_use, idle;
 	struct rate rate;
-	ms_t since, until; /* wall; 0: none */
+	ms_t since, until;			/* wall; 0: none */
 	uint64_t delivered, deferred, rejected; /* since start */
 };
-void policy_lanes(const struct policy *p, struct policy_now now, void (*fn)(void *arg, const struct policy_lane_info *i), void *arg);
+void policy_lanes(const struct policy *p, struct policy_now now,
+	void (*fn)(void *arg, const struct policy_lane_info *i), void *arg);
 struct policy_cluster_info {
 	const char *cluster, *provider, *geography, *how; /* how it was learned */
 	struct addr host;
 	ms_t learned; /* wall */
 	uint32_t connections, cap;
 };
-void policy_clusters(const struct policy *p, void (*fn)(void *arg, const struct policy_cluster_info *i), void *arg);
+void policy_clusters(const struct policy *p,
+	void (*fn)(void *arg, const struct policy_cluster_info *i), void *arg);
 
-/* Learned state, to be kept over restarts: entries changed since the last call (value.p NULL: to be deleted). Keys begin with
- * "policy/": the dispatcher loads that prefix. Values are versioned by policy. */
-void policy_save(struct policy *p, void (*put)(void *arg, struct slice key, struct slice value), void *arg);
+/* Learned state, to be kept over restarts: entries changed since the last call (value.p NULL: to be
+ * deleted). Keys begin with "policy/": the dispatcher loads that prefix. Values are versioned by
+ * policy. */
+void policy_save(
+	struct policy *p, void (*put)(void *arg, struct slice key, struct slice value), void *arg);
 int policy_load(struct policy *p, struct slice key, struct slice value);

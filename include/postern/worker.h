@@ -127,8 +127,8 @@ enum outbound_event_kind {
 	OUTBOUND_UP,	 /* session ready: info */
 	OUTBOUND_RESULT, /* transact came back */
 	OUTBOUND_DOWN,	 /* connection is gone (also: never came up). After it no event of this
-			  * connection but the RESULT   (all RCPT_PENDING) of a transact that was posted
-			  * before DOWN was seen */
+			  * connection but the RESULT   (all RCPT_PENDING) of a transact that was
+			  * posted   before DOWN was seen */
 };
 struct outbound_transact;
 struct outbound_event {
@@ -143,8 +143,8 @@ struct outbound_event {
 	struct smtp_client_info
 		*info; /* heap, owned by the receiver; NULL when nothing was learnt */
 	int error;     /* DOWN: 0 after QUIT or a polite end of an idle session; negative errno
-			* (-EPROTO: the     peer refused or broke the protocol, info->failure and why tell;
-			* -ENOBUFS: over     outbound_max), STREAM_E_BIND, STREAM_E_TLS */
+			* (-EPROTO: the     peer refused or broke the protocol, info->failure and why
+			* tell;     -ENOBUFS: over     outbound_max), STREAM_E_BIND, STREAM_E_TLS */
 	bool was_up, timed_out;
 	char why[160];
 	ms_t connect_ms, tls_ms;

@@ -4,9 +4,10 @@
 #include "dispatcher.h"
 #include "postern/must.h"
 
-#define PICK_TRIES   8u	   /* flows offered to one connection before it stays idle */
-#define FAILED_KEPT  60000 /* ms until hosts that failed are tried again while others work */
-#define OPEN_AT_ONCE 16u   /* new connections for one flow in one turn */
+#define PICK_TRIES     8u    /* flows offered to one connection before it stays idle */
+#define FAILED_KEPT    60000 /* ms until hosts that failed are tried again while others work */
+#define NO_MEMORY_WAIT 1000  /* ms */
+#define OPEN_AT_ONCE   16u   /* new connections for one flow in one turn */
 
 void want_of(const struct flow *f, const struct work *w, struct policy_want *ret)
 {
@@ -86,8 +87,10 @@ static bool give(struct dispatch *d, struct connection *c, struct flow *f, struc
 
 	keep_limit(d, w);
 	t = transact_new(w);
-	if (!t)
+	if (!t) {
+		flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + NO_MEMORY_WAIT);
 		return false;
+	}
 	t->at.queued = loop_mono(d->loop);
 	flow_remove(d, w);
 	w->connection = c;

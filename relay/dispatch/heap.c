@@ -1,6 +1,6 @@
 /* Points in time at which something is looked at again: a binary heap of embedded nodes. */
-#include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "dispatcher.h"
 
@@ -48,10 +48,11 @@ int wake_set(struct wake_heap *h, struct wake *w, ms_t at)
 	}
 	if (h->n + 1 >= h->cap) {
 		uint32_t cap = h->cap ? h->cap * 2 : 256;
-		struct wake **a = realloc(h->a, cap * sizeof(struct wake *));
+		struct wake **a;
 
-		if (!a)
-			return -ENOMEM;
+		/* who is not woken would wait for ever: rather wait for memory */
+		while (!(a = realloc(h->a, cap * sizeof(struct wake *))))
+			nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
 		h->a = a;
 		h->cap = cap;
 	}

@@ -216,8 +216,8 @@ static bool seen_before(const struct message *msg, uint32_t k)
 
 static void fresh(struct dispatch *d, struct message *msg)
 {
-	/* No memory for the body, or work stopped: it is in the index, and comes with its turn. Half of
-	 * the memory is left to what comes in: waiting mail must not stop it. */
+	/* No memory for the body, or work stopped: it is in the index, and comes with its turn.
+	 * Half of the memory is left to what comes in: waiting mail must not stop it. */
 	bool later = (msg->flags & MESSAGE_HELD) || d->draining ||
 		     (msg->body && body_memory() > d->p.body_memory_max / 2);
 

@@ -261,8 +261,10 @@ bool route_ready(struct dispatch *d, struct domain *m)
 	if (m->route && m->route_wake.pos && m->route_wake.at > loop_mono(d->loop))
 		return true; /* expired, but its renewal failed a moment ago */
 	a = malloc(sizeof(*a));
-	if (!a)
+	if (!a) {
+		wake_set(&d->wakes, &m->route_wake, loop_mono(d->loop) + 1000);
 		return m->route != NULL;
+	}
 	*a = (struct route_ask){ d, m };
 	m->asked = true;
 	dns_resolve(d->dns, m->name, on_route, a);

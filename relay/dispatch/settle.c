@@ -251,7 +251,8 @@ static void post(struct dispatch *d, struct settle *s)
 	job_post(d, &s->q.job, JOB_SETTLE);
 }
 
-/* An outcome must not be lost, and without it nothing may go on: what is needed to record it is waited for. */
+/* An outcome must not be lost, and without it nothing may go on: what is needed to record it is
+ * waited for. */
 static void *memory(struct dispatch *d, size_t n, size_t size)
 {
 	const struct timespec moment = { .tv_nsec = 10 * 1000000 };

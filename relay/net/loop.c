@@ -8,6 +8,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #include "loop_private.h"
 #include "postern/must.h"
@@ -92,13 +94,49 @@ static void on_check(uv_check_t *h)
 	}
 }
 
+/* libuv ends the process when there is no memory for its table of descriptors. Waiting for some is
+ * better: then only this loop stands still. */
+static void *memory_realloc(void *p, size_t n)
+{
+	const struct timespec moment = { .tv_nsec = 10 * 1000000 };
+	void *grown;
+
+	while (!(grown = realloc(p, n)) && n > 0)
+		nanosleep(&moment, NULL);
+	return grown;
+}
+
+static void *memory_malloc(size_t n)
+{
+	return memory_realloc(NULL, n ? n : 1);
+}
+
+static void *memory_calloc(size_t n, size_t size)
+{
+	void *p;
+
+	if (size && n > SIZE_MAX / size)
+		return NULL;
+	p = memory_malloc(n * size);
+	memset(p, 0, n * size);
+	return p;
+}
+
+static void set_allocator(void)
+{
+	uv_replace_allocator(memory_malloc, memory_realloc, memory_calloc, free);
+}
+
 int loop_new(struct loop **ret, const char *thread_name)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
 	struct loop *l = calloc(1, sizeof(*l));
 	int r;
 
 	if (!l)
 		return -ENOMEM;
+	pthread_once(&once, set_allocator);
 	r = uv_loop_init(&l->uv);
 	if (r) {
 		free(l);

@@ -33,7 +33,8 @@ class Answers(RelayCase):
                 self.assertTrue(e["host"].startswith("one.x.example[127.1.1."), e)
 
     def test_equal_preferences_share(self):
-        sim, relay = self.start(BASE + 'tenant "x{0..99}.example" { cluster = {"A"}  mx = {"10 one.{domain} @A", "10 two.{domain} @B"} }')
+        sim, relay = self.start(BASE + 'tenant "x{0..99}.example" { cluster = {"A"}  mx = {"10 one.{domain} @A", "10 two.{domain} @B"} }',
+                                providers={"default": {"lane_connect_rate": "none", "lane_message_rate": "none", "messages_per_connection": 1}})
         relay.send_many((f"m{i}", f"u@x{i}.example") for i in range(40))
         self.wait_settled(relay)
         self.assertEqual({d["cluster"] for d in sim.deliveries()}, {"A", "B"})
