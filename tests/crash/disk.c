@@ -19,6 +19,7 @@ struct pending {
 
 static struct {
 	unsigned char *durable, *cache;
+	uint32_t *stamp, epoch;
 	uint64_t bytes;			 /* of both */
 	uint64_t durable_size, size;	 /* of the file */
 	bool exists;
@@ -56,6 +57,9 @@ static void reserve(uint64_t bytes)
 		to *= 2;
 	disk.durable = grown(disk.durable, disk.bytes, to);
 	disk.cache = grown(disk.cache, disk.bytes, to);
+	disk.stamp = realloc(disk.stamp, to / PAGE * sizeof(*disk.stamp));
+	must(disk.stamp);
+	memset(disk.stamp + disk.bytes / PAGE, 0, (to - disk.bytes) / PAGE * sizeof(*disk.stamp));
 	disk.bytes = to;
 }
 
@@ -88,30 +92,39 @@ static void on_write(const struct op *o)
 		disk.size = end;
 }
 
-/* Those marked are on the disk now, and what was pending of the same pages before is over. */
-static void settle(bool failed)
+static void now_durable(void)
 {
-	uint32_t kept = 0;
+	uint32_t *stamp = disk.stamp, kept = 0;
 
-	for (uint32_t i = 0; i < disk.n; i++) {
+	disk.epoch++;
+	for (uint32_t i = disk.n; i-- > 0;) {
 		struct pending *p = disk.pending[i];
-		bool over = p->meant && !failed;
 
-		if (p->meant && failed) {
-			p->orphan = true;
-			p->meant = false;
-		}
-		for (uint32_t k = i + 1; k < disk.n && !over && !failed; k++)
-			over = disk.pending[k]->meant && disk.pending[k]->page == p->page;
-		if (p->meant)
+		/* the last of a page counts; what was pending of it before is over */
+		if (p->meant && stamp[p->page] != disk.epoch) {
 			memcpy(disk.durable + p->page * PAGE, p->data, PAGE);
-		if (over)
-			free(p);
+			stamp[p->page] = disk.epoch;
+		}
+		p->meant = stamp[p->page] == disk.epoch;
+	}
+	for (uint32_t i = 0; i < disk.n; i++) {
+		if (disk.pending[i]->meant)
+			free(disk.pending[i]);
 		else
-			disk.pending[kept++] = p;
+			disk.pending[kept++] = disk.pending[i];
 	}
 	disk.n = kept;
-	disk.last_write = kept;
+}
+
+static void settle(bool failed)
+{
+	if (!failed)
+		now_durable();
+	for (uint32_t i = 0; i < disk.n; i++) {
+		disk.pending[i]->orphan |= disk.pending[i]->meant;
+		disk.pending[i]->meant = false;
+	}
+	disk.last_write = disk.n;
 }
 
 static void apply(const struct op *o)
