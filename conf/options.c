@@ -62,6 +62,7 @@
 
 static const char *const log_levels[] = { "error", "warning", "notice", "info", "debug", NULL };
 static const char *const tls_modes[] = { "none", "opportunistic", "require", "verify", NULL };
+static const char *const cluster_namings[] = { "network", "microsoft", NULL };
 static const char *const bare_newlines[] = { "reject", "fix", NULL };
 
 static const struct option root_options[] = {
@@ -298,6 +299,10 @@ static const struct option provider_options[] = {
 	FLAG("chunking", P, chunking, "true", LIVE, "Use CHUNKING (BDAT) where it is offered."),
 	NUMBER("recipients_per_transaction", P, recipients_per_transaction, "100", 1, 10000, LIVE,
 		"Recipients of one message in one transaction."),
+	CHOICE("clusters", P, clusters, enum cluster_naming, "network", cluster_namings, LIVE,
+		"What shares limits. \"network\": the hosts of one /24 (or /48). \"microsoft\": "
+		"what "
+		"Microsoft's banners and error replies name, and the network where they do not."),
 	NUMBER("connections", P, connections, "0", 0, 1000000, LIVE,
 		"Connections to the provider in all. 0: no limit of this kind."),
 	NUMBER("connections_per_geography", P, connections_per_geography, "0", 0, 1000000, LIVE,

@@ -12,6 +12,7 @@ static const struct builtin {
 	/* tenants: one MX name each, old and new zones */
 	{ "microsoft365", "mx",
 		"*.mail.protection.outlook.com,*.mx.microsoft,*.mail.eo.outlook.com" },
+	{ "microsoft365", "clusters", "microsoft" },
 	{ "microsoft365", "connections", "400" },
 	{ "microsoft365", "connections_per_geography", "100" },
 	{ "microsoft365", "connections_per_cluster", "20" },
@@ -24,6 +25,7 @@ static const struct builtin {
 	 * which nothing shows beforehand: one recipient each */
 	{ "outlook", "mx", "*.olc.protection.outlook.com,*.pamx1.hotmail.com" },
 	{ "outlook", "recipients_per_transaction", "1" },
+	{ "outlook", "clusters", "microsoft" },
 	{ "outlook", "connections", "100" },
 	{ "outlook", "connections_per_geography", "40" },
 	{ "outlook", "connections_per_cluster", "10" },

@@ -60,6 +60,11 @@ static bool tree_plausible(const struct raw_tree *t, uint64_t last_page)
 	return t->depth > 0 && t->depth < 32 && t->root > 1 && t->root <= last_page;
 }
 
+static bool page_size_valid(const struct raw_meta *m)
+{
+	return m->page_size >= 512 && m->page_size <= 65536 && !(m->page_size & (m->page_size - 1));
+}
+
 static enum raw_state meta_parse(struct raw_meta *m, const unsigned char *page)
 {
 	const unsigned char *p = page + PAGE_HEADER;
@@ -74,7 +79,7 @@ static enum raw_state meta_parse(struct raw_meta *m, const unsigned char *page)
 	m->last_page = get64(p + 120);
 	m->txnid = get64(p + 128);
 	m->page_size = m->free.pad;
-	if (m->page_size < 512 || m->page_size > 65536 || (m->page_size & (m->page_size - 1)))
+	if (!page_size_valid(m))
 		return RAW_DAMAGED;
 	if (m->last_page < 1 || m->last_page > UINT64_MAX / 65536 - 1 ||
 		!tree_plausible(&m->free, m->last_page) || !tree_plausible(&m->main, m->last_page))
@@ -96,7 +101,7 @@ static int read_both(int fd, struct raw_meta m[2], enum raw_state st[2])
 			st[i] = meta_parse(&m[i], page);
 		else
 			st[i] = i == 0 ? RAW_FOREIGN : RAW_TRUNCATED;
-		if (i == 0 && st[0] == RAW_OK)
+		if (i == 0 && (st[0] == RAW_OK || (st[0] == RAW_DAMAGED && page_size_valid(&m[0]))))
 			size = m[0].page_size;
 	}
 	return 0;
@@ -133,13 +138,20 @@ int raw_meta_read(int fd, struct raw_meta *ret, enum raw_state *state)
 	r = read_both(fd, m, st);
 	if (r)
 		return r;
-	/* LMDB wants both to be its own and takes the one with the larger number, so do we */
-	best = st[0] != RAW_OK ? 0 : 1;
-	if (st[0] != RAW_OK || st[1] != RAW_OK) {
-		*state = st[best];
+	/* LMDB wants both to be its own and takes the one with the larger number, so do we. The
+	 * other may be half of two: after a failed write LMDB puts the old number back, and not the
+	 * old roots. */
+	for (int i = 0; i < 2; i++) {
+		if (st[i] == RAW_OK || st[i] == RAW_DAMAGED)
+			continue;
+		*state = st[i];
 		return 0;
 	}
 	best = m[1].txnid > m[0].txnid;
+	if (st[best] != RAW_OK) {
+		*state = st[best];
+		return 0;
+	}
 	*ret = m[best];
 	ret->file_size = (uint64_t)sb.st_size;
 	*state = (ret->last_page + 1) * ret->page_size > ret->file_size ? RAW_TRUNCATED : RAW_OK;

@@ -83,7 +83,10 @@ struct dispatch_domain_info {
 void dispatch_domains(
 	struct dispatch *d, void (*fn)(void *arg, const struct dispatch_domain_info *i), void *arg);
 
+#define DISPATCH_POLICY_EVENTS 16
 struct dispatch_stats {
+	struct policy_summary policy;			/* at most a second old */
+	uint64_t policy_events[DISPATCH_POLICY_EVENTS]; /* by enum policy_event_kind */
 	uint64_t attempts, delivered, deferred, bounced, expired, held, in_doubt, dsns, connects,
 		connect_failures;
 	uint64_t by_verdict[VERDICT_COUNT];

@@ -31,6 +31,9 @@ struct pool_params {
 		unsigned weight; /* 1..1000 */
 	} * members;
 };
+/* What a cluster is. NETWORK: the /24 (or /48) of the host. MICROSOFT: what banners and error tails
+ * name, and the network only where they do not. */
+enum cluster_naming { CLUSTERS_NETWORK, CLUSTERS_MICROSOFT };
 struct provider_params {
 	char *name;
 	char **mx; /* host name patterns (glob) */
@@ -40,6 +43,7 @@ struct provider_params {
 	char *ca_file; /* for verify; NULL: the system's */
 	bool pipelining, chunking;
 	uint32_t recipients_per_transaction;
+	enum cluster_naming clusters;
 	/* connections at most; 0: no limit of this kind */
 	uint32_t connections, connections_per_geography, connections_per_cluster,
 		connections_per_cluster_subnet, connections_per_lane;
@@ -90,6 +94,7 @@ int policy_pool(const struct policy *p, const char *name);		/* index or -ENOENT 
 /* What one message has seen in this cycle: sources whose subnet refused it. Kept by the caller with
  * the work. */
 struct policy_tried {
+	uint64_t message; /* its id; 0: not known */
 	uint8_t n;
 	uint16_t source[POLICY_TRIED_MAX];
 };
@@ -110,18 +115,37 @@ struct policy_want {
 
 #define HOLD_REASONS(X)                                                                            \
 	X(NONE, "")                                                                                \
-	X(CAP, "connection cap") X(RATE, "rate limit") X(WINDOW, "window")                         \
-		X(RESTING, "lane resting") X(BLOCKED, "all sources blocked") X(                    \
-			WARMUP, "warm-up allowance used") X(SUSPENDED, "suspended by operator")    \
-			X(NO_SOURCE, "no usable source in pool") X(BACKOFF, "backing off")         \
-				X(DNS, "DNS") X(OPERATOR, "held by operator")                      \
-					X(NO_HOST, "no address of a family that the pool has")
+	X(CAP, "connection cap")                                                                   \
+	X(RATE, "rate limit") X(WINDOW, "window") X(RESTING, "lane resting") X(                    \
+		BLOCKED, "all sources blocked") X(WARMUP, "warm-up allowance used")                \
+		X(SUSPENDED, "suspended by operator") X(NO_SOURCE, "no usable source in pool")     \
+			X(BACKOFF, "backing off") X(DNS, "DNS") X(OPERATOR, "held by operator")    \
+				X(NO_HOST, "no address of a family that the pool has")
 enum hold_reason {
 #define X(name, text) HOLD_##name,
 	HOLD_REASONS(X)
 #undef X
 };
 const char *hold_reason_text(enum hold_reason r);
+
+/* Which of our own limits it was. */
+#define POLICY_LIMITS(X)                                                                           \
+	X(NONE, "")                                                                                \
+	X(PROVIDER, "connections to the provider")                                                 \
+	X(GEOGRAPHY, "connections to the geography") X(CLUSTER, "connections to the cluster") X(   \
+		SUBNET, "connections to the cluster from the subnet") X(LANE,                      \
+		"connections to the cluster from the source") X(WINDOW, "window of the lane")      \
+		X(RECEIVER, "connections that the receiver allows")                                \
+			X(UNKNOWN, "cluster of the host not known yet")                            \
+				X(RAMP, "slow start of the cluster")                               \
+					X(MESSAGES, "message rate of the lane")                    \
+						X(CONNECTS, "connect rate of the lane")
+enum policy_limit {
+#define X(name, text) LIMIT_##name,
+	POLICY_LIMITS(X)
+#undef X
+};
+const char *policy_limit_text(enum policy_limit l);
 
 struct policy_choice {
 	bool go;
@@ -134,7 +158,10 @@ struct policy_choice {
 	ms_t until; /* mono; earliest time at which asking again makes sense; 0: when a slot becomes
 		       free */
 	unsigned blocking_source; /* whose limit it was, or ~0u */
-	char cluster[32];	  /* where; "" unknown */
+	unsigned blocking_provider;
+	enum policy_limit limit;
+	uint64_t cluster_id;
+	char cluster[32]; /* where; "" unknown */
 };
 /* May a new connection be opened for this work, and from where to where? Counts the slot when go.
  */
@@ -145,11 +172,19 @@ void policy_choose(struct policy *p, struct policy_now now, const struct policy_
  * ended (age, messages): then *retire is set. */
 bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	const struct policy_want *w, struct policy_choice *why, bool *retire);
+/* A refusal for want of a slot: would ending this idle connection help? */
+bool policy_frees(const struct policy *p, uint32_t slot, const struct policy_choice *why);
+/* An admitted transaction has ended; comes after its policy_result calls. (One that never began:
+ * policy_unadmit instead.) */
+void policy_finished(struct policy *p, struct policy_now now, uint32_t slot);
 /* An admitted transaction that was never begun (came back pending): takes the count back. */
 void policy_unadmit(struct policy *p, struct policy_now now, uint32_t slot);
 /* The connection is up: banner and EHLO tell the cluster better; moves the slot's reservation. */
 void policy_connected(struct policy *p, struct policy_now now, uint32_t slot,
 	const struct smtp_client_info *info);
+/* What reverse DNS says about a host's address; helps while nothing better is known. */
+void policy_ptr(struct policy *p, struct policy_now now, unsigned provider, const struct addr *host,
+	struct slice name);
 /* The outbound event's error for a source address that could not be bound (STREAM_E_BIND, which
  * only relay/net knows). */
 enum { POLICY_E_BIND = -10002 };
@@ -189,6 +224,7 @@ struct policy_slot_info {
 	unsigned source, provider;
 	const char *cluster;
 	uint32_t messages;
+	bool retire; /* it should end soon: its cluster turned out to be another, which is full */
 };
 void policy_slot(const struct policy *p, uint32_t slot, struct policy_slot_info *ret);
 
@@ -199,11 +235,18 @@ void policy_slot(const struct policy *p, uint32_t slot, struct policy_slot_info 
 int policy_suspend(
 	struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until);
 int policy_resume(struct policy *p, struct policy_now now, const char *source, const char *where);
+/* Resumes, and until that wall time (0: for ever) the relay does not rest them by itself either.
+ * Ended by policy_suspend of the same. where may be a recipient domain, too, in policy_resume: its
+ * back-off ends. */
+int policy_keep(
+	struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until);
 struct policy_lane_info {
 	const char *source, *subnet, *cluster, *provider, *health, *cause;
 	uint32_t window, in_use, idle;
 	struct rate rate;
-	ms_t since, until;			/* wall; 0: none */
+	ms_t since, until;		/* wall; 0: none */
+	double recent_good, recent_bad; /* evidence: outcomes, halved every ten minutes */
+	double score; /* log likelihood that the refusals are more than noise; blamed from 15 on */
 	uint64_t delivered, deferred, rejected; /* since start */
 };
 void policy_lanes(const struct policy *p, struct policy_now now,
@@ -213,8 +256,10 @@ struct policy_cluster_info {
 	struct addr host;
 	ms_t learned; /* wall */
 	uint32_t connections, cap;
+	const char *health; /* of the cluster */
+	ms_t until;	    /* wall; 0: none */
 };
-void policy_clusters(const struct policy *p,
+void policy_clusters(const struct policy *p, struct policy_now now,
 	void (*fn)(void *arg, const struct policy_cluster_info *i), void *arg);
 
 /* Learned state, to be kept over restarts: entries changed since the last call (value.p NULL: to be
@@ -223,3 +268,46 @@ void policy_clusters(const struct policy *p,
 void policy_save(
 	struct policy *p, void (*put)(void *arg, struct slice key, struct slice value), void *arg);
 int policy_load(struct policy *p, struct slice key, struct slice value);
+/* Something was learned that should not wait for the next regular save. Asking takes it back. */
+bool policy_urgent(struct policy *p);
+
+/* ---- what happened ---- */
+
+#define POLICY_EVENTS(X)                                                                           \
+	X(HEALTH, "health")                                                                        \
+	X(CLUSTER_LEARNED, "cluster-learned")                                                      \
+	X(SOURCE_BLOCKED, "source-blocked") X(SOURCE_UNBLOCKED, "source-unblocked")                \
+		X(CLUSTER_DEFERS, "cluster-defers") X(CLUSTER_WELL, "cluster-well")                \
+			X(PROVIDER_DEFERS, "provider-defers") X(PROVIDER_WELL, "provider-well")    \
+				X(DEFERRALS_HIGH, "deferrals-high")                                \
+					X(DEFERRALS_NORMAL, "deferrals-normal")                    \
+						X(ALL_SOURCES_BLOCKED, "all-sources-blocked")
+enum policy_event_kind {
+#define X(name, text) POLICY_EVENT_##name,
+	POLICY_EVENTS(X)
+#undef X
+};
+const char *policy_event_name(enum policy_event_kind k);
+struct policy_event {
+	enum policy_event_kind kind;
+	bool alarm; /* an operator should look */
+	bool over;  /* the end of what was an alarm, or of a rest: traffic may go again */
+	char provider[32], cluster[40], source[64], subnet[56], domain[256];
+	char health[12], cause[12];
+	ms_t wall, until; /* until: wall; 0: none */
+	double good, bad; /* the evidence */
+	char text[160];	  /* for people */
+};
+/* Those since the last call, oldest first. */
+void policy_events(
+	struct policy *p, void (*fn)(void *arg, const struct policy_event *e), void *arg);
+/* Once a second: what time alone changes. */
+void policy_tick(struct policy *p, struct policy_now now);
+struct policy_summary {
+	uint32_t lanes, throttled, resting, probing, blocked,
+		suspended; /* lanes by health; blocked: source × provider */
+	uint32_t clusters, clusters_deferring, hosts, hosts_known, domains_backing_off;
+	uint32_t deferrals_high; /* providers with that alarm */
+	uint64_t health_changes, events_lost;
+};
+void policy_summary(const struct policy *p, struct policy_now now, struct policy_summary *ret);

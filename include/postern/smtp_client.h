@@ -18,8 +18,9 @@ enum tls_mode { TLS_NONE, TLS_OPPORTUNISTIC, TLS_REQUIRE, TLS_VERIFY };
 #define CLIENT_PHASES(X)                                                                           \
 	X(CONNECT, connect)                                                                        \
 	X(BANNER, banner)                                                                          \
-	X(EHLO, ehlo) X(STARTTLS, starttls) X(TLS, tls) X(READY, ready) X(MAIL, mail)              \
-		X(RCPT, rcpt) X(DATA, data) X(EOD, eod) X(RSET, rset) X(QUIT, quit)
+	X(EHLO, ehlo)                                                                              \
+	X(STARTTLS, starttls) X(TLS, tls) X(READY, ready) X(MAIL, mail) X(RCPT, rcpt)              \
+		X(DATA, data) X(EOD, eod) X(RSET, rset) X(QUIT, quit)
 enum client_phase {
 #define X(name, text) PHASE_##name,
 	CLIENT_PHASES(X)

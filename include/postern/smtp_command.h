@@ -9,8 +9,9 @@
 #define SMTP_VERBS(X)                                                                              \
 	X(HELO)                                                                                    \
 	X(EHLO)                                                                                    \
-	X(MAIL) X(RCPT) X(DATA) X(BDAT) X(RSET) X(NOOP) X(QUIT) X(VRFY) X(EXPN) X(HELP)            \
-		X(STARTTLS) X(AUTH) X(UNKNOWN)
+	X(MAIL)                                                                                    \
+	X(RCPT) X(DATA) X(BDAT) X(RSET) X(NOOP) X(QUIT) X(VRFY) X(EXPN) X(HELP) X(STARTTLS)        \
+		X(AUTH) X(UNKNOWN)
 enum smtp_verb {
 #define X(name) SMTP_##name,
 	SMTP_VERBS(X)

@@ -3,20 +3,26 @@
 
 static void print_lane(void *arg, const json_t *l)
 {
-	char until[32];
+	char until[32], lately[32];
 	bool *headed = arg;
 
 	if (!*headed)
-		printf("%-12s %-18s %-20s %-13s %-10s %-9s %6s %6s %5s %10s %10s  %s\n", "SOURCE",
-			"SUBNET", "CLUSTER", "PROVIDER", "HEALTH", "CAUSE", "WINDOW", "IN USE",
-			"IDLE", "DELIVERED", "DEFERRED", "UNTIL");
+		printf("%-12s %-18s %-20s %-13s %-11s %-9s %6s %6s %5s %-9s %9s %10s %10s  %-20s  "
+		       "%s\n",
+			"SOURCE", "SUBNET", "CLUSTER", "PROVIDER", "HEALTH", "CAUSE", "WINDOW",
+			"IN USE", "IDLE", "RATE", "LATELY", "DELIVERED", "DEFERRED", "SINCE",
+			"UNTIL");
 	*headed = true;
-	printf("%-12s %-18s %-20s %-13s %-10s %-9s %6lld %6lld %5lld %10lld %10lld  %s\n",
+	/* accepted/refused in the last ten minutes or so */
+	snprintf(lately, sizeof(lately), "%lld/%lld", number_of(l, "accepted_lately"),
+		number_of(l, "refused_lately"));
+	printf("%-12s %-18s %-20s %-13s %-11s %-9s %6lld %6lld %5lld %-9s %9s %10lld %10lld  "
+	       "%-20.19s  %s\n",
 		text_of(l, "source"), text_of(l, "subnet"), text_of(l, "cluster"),
 		text_of(l, "provider"), text_of(l, "health"), text_of(l, "cause"),
 		number_of(l, "window"), number_of(l, "in_use"), number_of(l, "idle"),
-		number_of(l, "delivered"), number_of(l, "deferred"),
-		human_until(until, text_of(l, "until")));
+		text_of(l, "rate"), lately, number_of(l, "delivered"), number_of(l, "deferred"),
+		text_of(l, "since"), human_until(until, text_of(l, "until")));
 }
 
 static void print_cluster(void *arg, const json_t *c)
@@ -24,13 +30,14 @@ static void print_cluster(void *arg, const json_t *c)
 	bool *headed = arg;
 
 	if (!*headed)
-		printf("%-40s %-20s %-13s %-10s %-12s %11s %5s  %s\n", "HOST", "CLUSTER",
-			"PROVIDER", "GEOGRAPHY", "LEARNED BY", "CONNECTIONS", "CAP", "WHEN");
+		printf("%-40s %-20s %-13s %-10s %-12s %11s %5s %-8s  %s\n", "HOST", "CLUSTER",
+			"PROVIDER", "GEOGRAPHY", "LEARNED BY", "CONNECTIONS", "CAP", "HEALTH",
+			"WHEN");
 	*headed = true;
-	printf("%-40s %-20s %-13s %-10s %-12s %11lld %5lld  %s\n", text_of(c, "host"),
+	printf("%-40s %-20s %-13s %-10s %-12s %11lld %5lld %-8s  %s\n", text_of(c, "host"),
 		text_of(c, "cluster"), text_of(c, "provider"), text_of(c, "geography"),
 		text_of(c, "how"), number_of(c, "connections"), number_of(c, "cap"),
-		text_of(c, "learned"));
+		text_of(c, "health"), text_of(c, "learned"));
 }
 
 static int run_list(const struct cli_command *self, int argc, char **argv,
@@ -100,6 +107,15 @@ static const struct cli_option suspend_options[] = {
 		"ends by itself after this time, as \"4h\" (default: stays until resume)" },
 	{ 0 },
 };
+static const struct cli_option resume_options[] = {
+	{ "source", 's', "NAME", "this source (default: all)" },
+	{ "at", 'a', "NAME",
+		"at this cluster, geography or provider, or recipient domain (default: "
+		"everywhere)" },
+	{ "for", 'f', "DURATION",
+		"and keep it in service for this time, whatever the relay finds" },
+	{ 0 },
+};
 const struct cli_command command_suspend = {
 	.name = "suspend",
 	.arguments = "--source NAME | --at NAME",
@@ -112,6 +128,6 @@ const struct cli_command command_resume = {
 	.name = "resume",
 	.arguments = "--source NAME | --at NAME",
 	.summary = "End a suspension, the operator's or the relay's own.",
-	.options = suspend_options,
+	.options = resume_options,
 	.run = run_suspension,
 };

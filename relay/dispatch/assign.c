@@ -144,6 +144,7 @@ static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f
 	if (domains_own(why.reason)) { /* no connection is to offer it until then */
 		flow_unlink(d, f);
 		flow_wait(d, f, why.reason, why.until);
+		f->where[0] = '\0';
 		return OFFER_OTHER;
 	}
 	if (why.reason == HOLD_NO_SOURCE || why.reason == HOLD_NO_HOST)
@@ -279,9 +280,11 @@ static void open_more(struct dispatch *d, struct flow *f)
 			result_local(d, w, "4.7.0", NULL, choice.reason);
 			continue;
 		}
-		if (choice.reason == HOLD_CAP)
+		if (choice.reason == HOLD_CAP || choice.reason == HOLD_WINDOW)
 			connection_give_up_idle(d, f, &choice);
 		flow_wait(d, f, choice.reason, choice.until);
+		f->limit = (uint8_t)choice.limit;
+		memcpy(f->where, choice.cluster, sizeof(f->where));
 	}
 }
 

@@ -371,6 +371,19 @@ void connection_down(struct dispatch *d, struct outbound_event *e)
 
 /* ---- idle ones ---- */
 
+/* What they waited for may be over. */
+void connections_wake(struct dispatch *d)
+{
+	for (uint32_t i = 0; i < d->connections_cap; i++) {
+		struct connection *c = d->connections[i];
+
+		if (!c || !c->wake.pos)
+			continue;
+		wake_clear(&d->wakes, &c->wake);
+		assign_connection(d, c);
+	}
+}
+
 void connection_tick(struct dispatch *d)
 {
 	ms_t now = loop_mono(d->loop);
@@ -380,9 +393,11 @@ void connection_tick(struct dispatch *d)
 	for (struct list *l = d->idle.next, *next; l != &d->idle; l = next) {
 		struct connection *c = container(l, struct connection, all_idle);
 		ms_t max = c->host->retired ? 0 : provider_of(d, c->provider)->connection_idle_max;
+		struct policy_slot_info info;
 
 		next = l->next;
-		if (c->retire || now - c->idle_since >= max)
+		policy_slot(d->policy, c->slot, &info);
+		if (c->retire || info.retire || now - c->idle_since >= max)
 			connection_quit(d, c);
 	}
 }
@@ -422,19 +437,18 @@ bool connection_give_up_idle(
 
 	for (struct list *l = d->idle.next; l != &d->idle && n < VICTIMS; l = l->next, n++) {
 		struct connection *c = container(l, struct connection, all_idle);
-		struct policy_slot_info info;
 
-		if (c->provider != f->domain->provider || c->wake.pos || serves(f, c))
+		if (c->provider != f->domain->provider || serves(f, c) ||
+			!policy_frees(d->policy, c->slot, why))
 			continue;
-		policy_slot(d->policy, c->slot, &info);
-		if (!why->cluster[0] || !strcmp(info.cluster, why->cluster)) {
+		if (!c->wake.pos) {
 			connection_quit(d, c);
 			return true;
 		}
 		if (!second)
 			second = c;
 	}
-	if (second) /* a cap of the provider or a geography, if it is not the cluster's own */
+	if (second) /* only its rate keeps it idle */
 		connection_quit(d, second);
 	return second != NULL;
 }

@@ -6,6 +6,39 @@
 
 #include "dispatcher.h"
 
+/* What the policy found or decided, with what it rests on. */
+void policy_log(void *dispatch, const struct policy_event *e)
+{
+	struct dispatch *d = dispatch;
+	enum log_level level = e->alarm ? LOG_WARN : LOG_NOTICE;
+
+	if (e->kind == POLICY_EVENT_CLUSTER_LEARNED)
+		level = LOG_INFO;
+	if (!log_wants(d->log, level))
+		return;
+	log_line_begin(&d->line, e->wall, policy_event_name(e->kind));
+	log_line_cstr(&d->line, "level",
+		level == LOG_WARN     ? "warning"
+		: level == LOG_NOTICE ? "notice"
+				      : "info");
+	log_line_cstr(&d->line, "message", e->text);
+	log_line_bool(&d->line, "alarm", e->alarm);
+	log_line_cstr(&d->line, "provider", e->provider[0] ? e->provider : NULL);
+	log_line_cstr(&d->line, "cluster", e->cluster[0] ? e->cluster : NULL);
+	log_line_cstr(&d->line, "subnet", e->subnet[0] ? e->subnet : NULL);
+	log_line_cstr(&d->line, "source", e->source[0] ? e->source : NULL);
+	log_line_cstr(&d->line, "domain", e->domain[0] ? e->domain : NULL);
+	log_line_cstr(&d->line, "health", e->health[0] ? e->health : NULL);
+	log_line_cstr(&d->line, "cause", e->cause[0] ? e->cause : NULL);
+	if (e->good > 0 || e->bad > 0) {
+		log_line_int(&d->line, "accepted", (int64_t)(e->good + 0.5));
+		log_line_int(&d->line, "refused", (int64_t)(e->bad + 0.5));
+	}
+	if (e->until)
+		log_line_time(&d->line, "until", e->until);
+	log_emit(d->log, &d->line);
+}
+
 const double dispatch_latency_bounds[16] = { 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 	60, 300, 1800, 14400, 1e12 };
 

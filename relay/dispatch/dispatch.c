@@ -3,6 +3,7 @@
 #include "postern/dispatch.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,7 +14,8 @@
 #define WAKES_A_TURN 1024u
 #define TICK	     1000
 #define SAVE_EVERY   30000
-#define SWEEP_EVERY  10000
+#define FREE_MAX     (4u << 20) /* bytes */
+#define SWEEP_EVERY  2000
 #define SNAPSHOT     100 /* ms; statistics are at most that old while anything happens */
 
 /* ---- pools ---- */
@@ -343,17 +345,52 @@ static void at_end(void *arg)
 		arm(d);
 }
 
+static void on_policy_event(void *arg, const struct policy_event *e)
+{
+	struct dispatch *d = arg;
+
+	policy_log(d, e);
+	d->relieved |= e->over;
+	if (e->kind < DISPATCH_POLICY_EVENTS)
+		d->stats.policy_events[e->kind]++;
+}
+
+static void policy_turn(struct dispatch *d)
+{
+	if (d->quiet)
+		return;
+	policy_tick(d->policy, now_of(d));
+	policy_events(d->policy, on_policy_event, d);
+	policy_summary(d->policy, now_of(d), &d->stats.policy);
+	if (d->relieved) {
+		d->relieved = false;
+		flows_wake(d);
+		connections_wake(d);
+	}
+	if (policy_urgent(d->policy))
+		state_save(d);
+}
+
+/* After a wave of work the memory is free, and the process's still: given back when it is much. */
+static void give_back(void)
+{
+	if (mallinfo2().fordblks > FREE_MAX)
+		malloc_trim(FREE_MAX / 2);
+}
+
 static void on_tick(uv_timer_t *t)
 {
 	struct dispatch *d = t->data;
 	ms_t now = loop_mono(d->loop);
 
 	connection_tick(d);
+	policy_turn(d);
 	slot_freed(d, NULL, 256);
 	if (now - d->swept_at >= SWEEP_EVERY) {
 		d->swept_at = now;
 		domain_sweep(d);
 		hosts_sweep(d);
+		give_back();
 		if (d->missed)
 			d->missed = intake_start(d) != 0;
 	}

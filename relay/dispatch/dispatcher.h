@@ -145,8 +145,10 @@ struct flow {
 	bool waiting, on_slots;
 	struct list on_slot_list;
 	enum hold_reason reason;
-	ms_t until;  /* mono; 0: until a slot is freed */
-	ms_t looked; /* mono; when expiry was looked at last */
+	uint8_t limit;	/* enum policy_limit */
+	char where[32]; /* cluster; "" unknown */
+	ms_t until;	/* mono; 0: until a slot is freed */
+	ms_t looked;	/* mono; when expiry was looked at last */
 	struct wake wake;
 };
 
@@ -279,6 +281,7 @@ struct dispatch {
 	ms_t drain_by;
 	struct queue_job fence;
 	struct dispatch_call drain_call, stop_call;
+	bool relieved;		/* a rest of the policy has ended */
 	bool stop_told, missed; /* missed: a domain of the index is not known for lack of memory */
 	ms_t timer_at;		/* mono; 0: not armed */
 	uv_sem_t stopped;
@@ -323,6 +326,8 @@ void flow_wait_over(struct dispatch *d, struct flow *f);
 void flow_link(struct dispatch *d, struct flow *f);
 void flow_unlink(struct dispatch *d, struct flow *f);
 void slot_freed(struct dispatch *d, struct host *h, unsigned more);
+void flows_wake(
+	struct dispatch *d); /* those that wait for a rest or back-off of the policy to end */
 
 /* ---- intake.c ---- */
 void intake_fresh(void *arg, struct mpsc_node *first);
@@ -366,6 +371,7 @@ void connection_sort(
 	struct dispatch *d, struct connection *c); /* into the lists that fit what it does */
 void connection_quit(struct dispatch *d, struct connection *c);
 void connection_tick(struct dispatch *d);
+void connections_wake(struct dispatch *d);
 bool connection_room(struct dispatch *d);
 bool connection_give_up_idle(
 	struct dispatch *d, const struct flow *f, const struct policy_choice *why);
@@ -408,6 +414,7 @@ void state_answer(struct queue_job *j);
 void dispatch_free_memory(struct dispatch *d);
 
 /* ---- delivery_log.c ---- */
+void policy_log(void *dispatch, const struct policy_event *e);
 struct log_attempt {
 	const char *event;
 	const struct message *message;

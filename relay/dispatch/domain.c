@@ -256,6 +256,7 @@ static void put_back(struct dispatch *d, struct flow *f)
 	f->domain->not_before = f->until;
 	while (!list_empty(&f->ready))
 		work_evict(d, container(f->ready.next, struct work, in_flow));
+	f->domain->idle_since = 0; /* its route goes with the next sweep */
 }
 
 void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t until)
@@ -349,6 +350,17 @@ void slot_freed(struct dispatch *d, struct host *h, unsigned more)
 		}
 	for (n = 0; n < more && !list_empty(&d->on_slots); n++)
 		flow_wait_over(d, container(d->on_slots.next, struct flow, on_slot_list));
+}
+
+void flows_wake(struct dispatch *d)
+{
+	struct domain *m, *next;
+
+	HASH_ITER (hh, d->domains, m, next)
+		for (struct flow *f = m->flows; f; f = f->next)
+			if (f->waiting && f->reason != HOLD_CAP && f->reason != HOLD_RATE &&
+				f->reason != HOLD_DNS)
+				flow_wait_over(d, f);
 }
 
 void flow_ask(struct dispatch *d, struct flow *f)

@@ -112,6 +112,7 @@ struct work *work_new(struct message *m)
 		return NULL;
 	list_init(&w->in_flow);
 	w->message = message_ref(m);
+	w->tried.message = m->id;
 	return w;
 }
 

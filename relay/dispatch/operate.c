@@ -316,7 +316,11 @@ static void flow_reason(
 	const struct dispatch *d, const struct flow *f, char *reason, size_t max, ms_t *until)
 {
 	if (f->waiting) {
-		snprintf(reason, max, "%s", hold_reason_text(f->reason));
+		const char *limit = policy_limit_text((enum policy_limit)f->limit);
+		bool local = f->where[0] && (limit[0] || f->reason == HOLD_RESTING);
+
+		snprintf(reason, max, "%s%s%s%s%s", hold_reason_text(f->reason),
+			limit[0] ? ": " : "", limit, local ? " at " : "", local ? f->where : "");
 		*until = wall_of(d, f->until);
 	} else if (!f->domain->route && f->domain->asked) {
 		snprintf(reason, max, "waiting for DNS");

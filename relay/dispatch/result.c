@@ -368,6 +368,8 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 		i = next;
 	}
 	must(!i);
+	if (t->results[0].outcome != RCPT_PENDING)
+		policy_finished(d->policy, now_of(d), c->slot);
 	sorting_end(&s);
 	work_free(w);
 	c->told = true;

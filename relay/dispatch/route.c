@@ -130,6 +130,13 @@ static bool add_candidate(struct dispatch *d, struct policy_host *hosts, struct 
 	return true;
 }
 
+static void *shrink(void *p, size_t n)
+{
+	void *smaller = realloc(p, n);
+
+	return smaller ? smaller : p;
+}
+
 /* Takes the route. What failed in this cycle stays failed. */
 static bool set_route(struct dispatch *d, struct domain *m, struct dns_route *r)
 {
@@ -151,8 +158,9 @@ static bool set_route(struct dispatch *d, struct domain *m, struct dns_route *r)
 	}
 	route_drop(d, m);
 	m->route = r;
-	m->hosts = hosts;
-	m->candidates = candidates;
+	/* tens of thousands of domains may wait at a time: most have two hosts or four */
+	m->hosts = shrink(hosts, n * sizeof(*hosts));
+	m->candidates = shrink(candidates, n * sizeof(*candidates));
 	m->nhosts = n;
 	m->provider = provider;
 	return true;

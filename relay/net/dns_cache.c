@@ -84,14 +84,22 @@ static void drop(struct dns_cache *c, struct dns_entry *e)
 	entry_free(e);
 }
 
-static void drop_oldest(struct dns_cache *c)
+static bool drop_oldest(struct dns_cache *c)
 {
 	struct dns_entry *e = c->used;
 
 	for (unsigned i = 0; e && e->pins > 0 && i < VICTIMS_TRIED; i++)
 		e = e->next;
-	if (e && e->pins == 0)
-		drop(c, e);
+	if (!e || e->pins > 0)
+		return false;
+	drop(c, e);
+	return true;
+}
+
+void cache_trim(struct dns_cache *c, unsigned max)
+{
+	while (c->n > max && drop_oldest(c))
+		;
 }
 
 static size_t entry_size(enum entry_kind kind)
@@ -113,8 +121,7 @@ struct dns_entry *cache_get(struct dns_cache *c, enum entry_kind kind, const cha
 
 	if (e)
 		return e;
-	if (c->n >= c->max)
-		drop_oldest(c);
+	cache_trim(c, c->max - 1);
 	e = calloc(1, entry_size(kind));
 	if (!e)
 		return NULL;

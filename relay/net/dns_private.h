@@ -94,6 +94,9 @@ struct dns {
 struct dns_entry *cache_find(struct dns_cache *c, enum entry_kind kind, const char *name);
 /* Finds or makes (zeroed); may drop others that are not busy. NULL: out of memory. */
 struct dns_entry *cache_get(struct dns_cache *c, enum entry_kind kind, const char *name);
+/* Down to max of them, as far as they are not busy: what was pinned when the cache was full is
+ * still there. */
+void cache_trim(struct dns_cache *c, unsigned max);
 void cache_deinit(struct dns_cache *c);
 ms_t dns_clamp_ttl(const struct dns *d, uint32_t seconds);
 ms_t dns_temporary_ttl(const struct dns *d);

@@ -35,13 +35,15 @@ static void add_lane(void *arg, const struct policy_lane_info *i)
 		snprintf(rate, sizeof(rate), "%u/%s", i->rate.count, per);
 	}
 	json_array_append_new(g->array,
-		json_pack("{ss ss ss ss ss ss si si si ss so so sI sI sI}", "source", i->source,
-			"subnet", i->subnet, "cluster", i->cluster, "provider", i->provider,
-			"health", i->health, "cause", i->cause ? i->cause : "", "window",
-			(int)i->window, "in_use", (int)i->in_use, "idle", (int)i->idle, "rate",
-			rate, "since", json_time(i->since), "until", json_time(i->until),
-			"delivered", (json_int_t)i->delivered, "deferred", (json_int_t)i->deferred,
-			"rejected", (json_int_t)i->rejected));
+		json_pack("{ss ss ss ss ss ss si si si ss so so si si sf sI sI sI}", "source",
+			i->source, "subnet", i->subnet, "cluster", i->cluster, "provider",
+			i->provider, "health", i->health, "cause", i->cause ? i->cause : "",
+			"window", (int)i->window, "in_use", (int)i->in_use, "idle", (int)i->idle,
+			"rate", rate, "since", json_time(i->since), "until", json_time(i->until),
+			"accepted_lately", (int)(i->recent_good + 0.5), "refused_lately",
+			(int)(i->recent_bad + 0.5), "suspicion", i->score, "delivered",
+			(json_int_t)i->delivered, "deferred", (json_int_t)i->deferred, "rejected",
+			(json_int_t)i->rejected));
 }
 
 static void gather_lanes(struct dispatch *d, void *arg)
@@ -64,16 +66,17 @@ static void add_cluster(void *arg, const struct policy_cluster_info *i)
 	char host[ADDR_TEXT_MAX];
 
 	addr_format(host, &i->host);
-	json_array_append_new(g->array,
-		json_pack("{ss ss ss ss ss so si si}", "host", host, "cluster", i->cluster,
-			"provider", i->provider, "geography", i->geography ? i->geography : "",
-			"how", i->how, "learned", json_time(i->learned), "connections",
-			(int)i->connections, "cap", (int)i->cap));
+	json_array_append_new(
+		g->array, json_pack("{ss ss ss ss ss so si si ss so}", "host", host, "cluster",
+				  i->cluster, "provider", i->provider, "geography",
+				  i->geography ? i->geography : "", "how", i->how, "learned",
+				  json_time(i->learned), "connections", (int)i->connections, "cap",
+				  (int)i->cap, "health", i->health, "until", json_time(i->until)));
 }
 
 static void gather_clusters(struct dispatch *d, void *arg)
 {
-	policy_clusters(dispatch_policy(d), add_cluster, arg);
+	policy_clusters(dispatch_policy(d), dispatch_now(d), add_cluster, arg);
 }
 
 static void run_clusters(struct control_client *c, const json_t *request)
@@ -97,7 +100,10 @@ static void run_suspension(struct dispatch *d, void *arg)
 	struct suspension *s = arg;
 	struct policy_now now = dispatch_now(d);
 
-	if (s->resume)
+	if (s->resume && s->expires_in)
+		s->result = policy_keep(
+			dispatch_policy(d), now, s->source, s->where, now.wall + s->expires_in);
+	else if (s->resume)
 		s->result = policy_resume(dispatch_policy(d), now, s->source, s->where);
 	else
 		s->result = policy_suspend(dispatch_policy(d), now, s->source, s->where,

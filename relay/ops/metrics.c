@@ -58,6 +58,22 @@ struct snapshot {
 	X(domains, gauge, "Recipient domains known to the dispatcher.", dispatch.domains)          \
 	X(work, gauge, "Recipients in the dispatcher's memory.", dispatch.work)                    \
 	X(in_flight, gauge, "Recipients in running transactions.", dispatch.in_flight)             \
+	X(policy_clusters, gauge, "Clusters known.", dispatch.policy.clusters)                     \
+	X(policy_clusters_deferring, gauge, "Clusters that are rested or probed.",                 \
+		dispatch.policy.clusters_deferring)                                                \
+	X(policy_hosts, gauge, "Receiving hosts known.", dispatch.policy.hosts)                    \
+	X(policy_hosts_named, gauge, "Receiving hosts whose cluster was learned.",                 \
+		dispatch.policy.hosts_known)                                                       \
+	X(policy_sources_blocked, gauge, "Sources blocked, one a provider.",                       \
+		dispatch.policy.blocked)                                                           \
+	X(policy_domains_backing_off, gauge, "Recipient domains that are backed off from.",        \
+		dispatch.policy.domains_backing_off)                                               \
+	X(policy_deferrals_high, gauge, "Providers that defer more than a tenth, sustained.",      \
+		dispatch.policy.deferrals_high)                                                    \
+	X(policy_health_changes_total, counter, "Rests begun and ended.",                          \
+		dispatch.policy.health_changes)                                                    \
+	X(policy_events_lost_total, counter, "Policy events dropped.",                             \
+		dispatch.policy.events_lost)                                                       \
 	X(dns_queries_total, counter, "DNS queries sent.", dispatch.dns.queries)                   \
 	X(dns_cached_total, counter, "DNS look-ups answered from the cache.",                      \
 		dispatch.dns.answers_cached)                                                       \
@@ -92,6 +108,34 @@ static int render_verdicts(struct buf *out, const struct dispatch_stats *s)
 	for (int v = 0; !r && v < VERDICT_COUNT; v++)
 		r = buf_printf(out, "postern_verdicts_total{verdict=\"%s\"} %llu\n",
 			verdict_name((enum verdict)v), (unsigned long long)s->by_verdict[v]);
+	return r;
+}
+
+static int render_policy(struct buf *out, const struct dispatch_stats *s)
+{
+	const struct policy_summary *p = &s->policy;
+	const struct {
+		const char *health;
+		uint32_t n;
+	} lanes[] = {
+		{ "throttled", p->throttled },
+		{ "resting", p->resting },
+		{ "probing", p->probing },
+		{ "suspended", p->suspended },
+		{ "any", p->lanes },
+	};
+	int r = head(out, "lanes", "gauge", "Lanes (source and cluster) by their health.");
+
+	for (size_t i = 0; !r && i < sizeof(lanes) / sizeof(*lanes); i++)
+		r = buf_printf(
+			out, "postern_lanes{health=\"%s\"} %u\n", lanes[i].health, lanes[i].n);
+	if (!r)
+		r = head(out, "policy_events_total", "counter",
+			"Findings and decisions of the policy, by the name of their log event.");
+	for (int k = 0; !r && k <= POLICY_EVENT_ALL_SOURCES_BLOCKED; k++)
+		r = buf_printf(out, "postern_policy_events_total{event=\"%s\"} %llu\n",
+			policy_event_name((enum policy_event_kind)k),
+			(unsigned long long)s->policy_events[k]);
 	return r;
 }
 
@@ -135,6 +179,8 @@ int metrics_render(struct buf *out, const struct ops_context *ctx)
 		r = buf_printf(out, "postern_build_info{version=\"%s\"} 1\n", POSTERN_VERSION);
 	if (!r)
 		r = render_verdicts(out, &s.dispatch);
+	if (!r)
+		r = render_policy(out, &s.dispatch);
 	if (!r)
 		r = render_latency(out, &s.dispatch);
 	return r;

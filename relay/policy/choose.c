@@ -1,9 +1,10 @@
-/* Before a connection and before each transaction: may it be, and from where to where? */
-#include <errno.h>
+/* Before a connection: may it be, and from where to where? */
 #include <stdio.h>
 
 #include "postern/must.h"
 #include "state.h"
+
+#define HOSTS_SEEN 32u /* candidates looked at */
 
 bool source_tried(const struct policy *p, const struct policy_tried *tried, unsigned source)
 {
@@ -19,57 +20,72 @@ bool source_tried(const struct policy *p, const struct policy_tried *tried, unsi
 	return false;
 }
 
+static bool in_force(const ms_t *until, unsigned source, ms_t wall, ms_t *ret)
+{
+	if (!until || until[source] <= wall)
+		return false;
+	*ret = until[source] == FOR_EVER ? 0 : until[source];
+	return true;
+}
+
+/* What keeps a source from being used at a provider or cluster, whatever its health and the caps.
+ */
 enum hold_reason source_obstacle(const struct policy *p, struct policy_now now, unsigned source,
 	const struct cluster *c, unsigned provider, ms_t *until_wall)
 {
-	const struct block *b = &p->providers[provider].blocks[source];
+	const struct provider_state *v = &p->providers[provider];
 
 	*until_wall = 0;
 	if (p->sources[source].unavailable_until > now.wall) {
 		*until_wall = p->sources[source].unavailable_until;
 		return HOLD_NO_SOURCE;
 	}
-	if (b->until > now.wall) {
-		*until_wall = b->until;
-		return HOLD_BLOCKED;
-	}
-	if (suspended(p, now, source, c, provider, until_wall))
+	if (in_force(v->suspended, source, now.wall, until_wall) ||
+		(c && in_force(c->suspended, source, now.wall, until_wall)))
 		return HOLD_SUSPENDED;
-	if (c && c->lanes[source] && c->lanes[source]->rest_until > now.wall) {
-		*until_wall = c->lanes[source]->rest_until;
-		return HOLD_RESTING;
+	if (v->blocks[source].until > now.wall && !(c && pinned(p, c, source, now.wall))) {
+		*until_wall = v->blocks[source].until;
+		return HOLD_BLOCKED;
 	}
 	return HOLD_NONE;
 }
 
-/* Gathers why nothing could be chosen: the reason nearest to going, and the earliest time. */
+/* ---- why nothing could be chosen ---- */
+
 struct refusals {
 	enum hold_reason reason;
+	enum policy_limit limit;
 	int rank;
 	unsigned source;
 	const struct cluster *cluster;
 	ms_t until; /* mono; 0: none known */
 };
 
+/* What is over soonest or needs least comes first. */
 static int reason_rank(enum hold_reason r)
 {
-	/* what is over soonest or needs least comes first */
-	static const enum hold_reason order[] = { HOLD_CAP, HOLD_RATE, HOLD_WINDOW, HOLD_RESTING,
-		HOLD_BLOCKED, HOLD_SUSPENDED, HOLD_NO_SOURCE, HOLD_NO_HOST };
+	static const int8_t ranks[] = {
+		[HOLD_CAP] = 1,
+		[HOLD_RATE] = 2,
+		[HOLD_WINDOW] = 3,
+		[HOLD_RESTING] = 4,
+		[HOLD_BLOCKED] = 5,
+		[HOLD_SUSPENDED] = 6,
+		[HOLD_NO_SOURCE] = 7,
+		[HOLD_NO_HOST] = 8,
+	};
 
-	for (unsigned i = 0; i < sizeof(order) / sizeof(*order); i++)
-		if (order[i] == r)
-			return (int)i;
-	return 100;
+	return (size_t)r < sizeof(ranks) && ranks[r] ? ranks[r] : 100;
 }
 
-static void refuse(struct refusals *f, enum hold_reason why, unsigned source,
-	const struct cluster *c, ms_t until)
+static void refuse(struct refusals *f, enum hold_reason why, enum policy_limit limit,
+	unsigned source, const struct cluster *c, ms_t until)
 {
 	int rank = reason_rank(why);
 
 	if (f->reason == HOLD_NONE || rank < f->rank) {
 		f->reason = why;
+		f->limit = limit;
 		f->rank = rank;
 		f->source = source;
 		f->cluster = c;
@@ -85,51 +101,40 @@ static ms_t mono_of(struct policy_now now, ms_t wall)
 	return wall > now.wall ? now.mono + (wall - now.wall) : now.mono;
 }
 
-static bool full(uint32_t in_use, uint32_t cap)
-{
-	return cap && in_use >= cap;
-}
+/* ---- candidates ---- */
 
-/* All limits of one source towards one cluster; HOLD_NONE: a connection may be opened. */
-static enum hold_reason lane_limit(
-	struct policy *p, struct policy_now now, struct cluster *c, unsigned source, ms_t *until)
-{
-	const struct provider_params *v = &p->params->providers[c->key.provider];
-	struct lane *l = c->lanes[source];
-	ms_t wall;
-	enum hold_reason r = source_obstacle(p, now, source, c, c->key.provider, &wall);
-
-	*until = mono_of(now, wall);
-	if (r != HOLD_NONE)
-		return r;
-	if (full(p->providers[c->key.provider].connections, v->connections) ||
-		full(c->connections, v->connections_per_cluster) ||
-		full(cluster_subnet_in_use(p, c, p->sources[source].subnet),
-			v->connections_per_cluster_subnet))
-		return HOLD_CAP;
-	if (!l)
-		return HOLD_NONE;
-	if (full(l->in_use, v->connections_per_lane))
-		return HOLD_CAP;
-	if (full(l->in_use, l->window))
-		return HOLD_WINDOW;
-	if (!bucket_ready(&l->connects, &v->lane_connect_rate, now.mono, until) ||
-		!bucket_ready(&l->messages, &v->lane_message_rate, now.mono, until))
-		return HOLD_RATE;
-	return HOLD_NONE;
-}
+/* A host that may be connected to, and what its cluster allows. */
+struct candidate {
+	uint8_t host;
+	bool known;
+	struct cluster *cluster;
+	enum hold_reason gate;
+	enum policy_limit limit;
+	ms_t until; /* mono */
+};
+struct candidates {
+	uint8_t family;
+	bool any; /* hosts of that family */
+	unsigned n, start;
+	struct candidate a[HOSTS_SEEN];
+};
 
 /* The preference that counts now: the lowest that has a host not failed; failed ones only when
  * nothing else is left. *failed says which kind. */
-static uint16_t best_preference(const struct policy_want *w, uint8_t family, bool *failed)
+static uint16_t best_preference(
+	const struct policy_want *w, uint8_t family, bool *failed, bool *any)
 {
 	uint16_t best = UINT16_MAX;
 
 	*failed = true;
+	*any = false;
 	for (unsigned i = 0; i < w->nhosts; i++) {
 		const struct policy_host *h = &w->hosts[i];
 
-		if (h->addr.family != family || (h->failed && !*failed))
+		if (h->addr.family != family)
+			continue;
+		*any = true;
+		if (h->failed && !*failed)
 			continue;
 		if ((*failed && !h->failed) || h->preference < best)
 			best = h->preference;
@@ -138,186 +143,289 @@ static uint16_t best_preference(const struct policy_want *w, uint8_t family, boo
 	return best;
 }
 
-static bool has_family(const struct policy_want *w, uint8_t family)
+static void cluster_gate(struct policy *p, struct policy_now now, struct candidate *k)
 {
-	for (unsigned i = 0; i < w->nhosts; i++)
-		if (w->hosts[i].addr.family == family)
-			return true;
-	return false;
+	struct cluster *c = k->cluster;
+	uint32_t ramp;
+	ms_t wall = 0;
+
+	k->gate = HOLD_NONE;
+	k->until = 0;
+	if (sick(&c->health)) {
+		k->gate = health_gate(
+			&c->health, now.wall, c->outstanding > 0 || c->in_use > c->up, &wall);
+		k->until = mono_of(now, wall);
+		k->limit = LIMIT_NONE;
+		if (k->gate != HOLD_NONE)
+			return;
+	}
+	k->limit = k->known ? cluster_room(p, c, now.mono) : LIMIT_NONE;
+	if (k->limit != LIMIT_NONE) {
+		k->gate = HOLD_CAP;
+		return;
+	}
+	ramp = cluster_ramp(p, c, now.mono);
+	if (ramp && c->in_use >= ramp) {
+		k->gate = HOLD_WINDOW;
+		k->limit = LIMIT_RAMP;
+		k->until = now.mono + 1000;
+	}
+}
+
+static void find_candidates(struct policy *p, struct policy_now now, const struct policy_want *w,
+	struct candidates *ret)
+{
+	bool failed;
+	uint16_t best = best_preference(w, ret->family, &failed, &ret->any);
+
+	ret->n = 0;
+	for (unsigned i = 0; i < w->nhosts && ret->n < HOSTS_SEEN; i++) {
+		const struct policy_host *h = &w->hosts[i];
+		struct candidate *k = &ret->a[ret->n];
+		unsigned same = 0;
+
+		if (h->addr.family != ret->family || h->preference != best || h->failed != failed)
+			continue;
+		k->host = (uint8_t)i;
+		k->cluster = host_cluster(p, w->provider, &h->addr, now.mono, &k->known);
+		ret->n++;
+		if (!k->cluster) {
+			k->gate = HOLD_CAP;
+			k->limit = LIMIT_NONE;
+			k->until = now.mono + 1000;
+			continue;
+		}
+		while (same < ret->n - 1 &&
+			(ret->a[same].cluster != k->cluster || ret->a[same].known != k->known))
+			same++;
+		if (same < ret->n - 1) {
+			k->gate = ret->a[same].gate;
+			k->limit = ret->a[same].limit;
+			k->until = ret->a[same].until;
+		} else {
+			cluster_gate(p, now, k);
+		}
+	}
+	ret->start = ret->n > 1 ? (unsigned)rng_below(&p->rng, ret->n) : 0;
+}
+
+/* ---- one source towards one candidate ---- */
+
+struct answer {
+	enum hold_reason reason;
+	enum policy_limit limit;
+	ms_t until; /* mono */
+	bool probe; /* it would be one */
+};
+
+static void rests(struct policy_now now, const struct lane *l, struct answer *a)
+{
+	const struct path *h = l->path;
+	ms_t wall = 0;
+
+	a->reason =
+		health_gate(&h->health, now.wall, h->outstanding > 0 || h->in_use > h->up, &wall);
+	if (a->reason == HOLD_NONE)
+		a->reason = health_gate(
+			&l->health, now.wall, l->outstanding > 0 || l->in_use > l->up, &wall);
+	a->until = mono_of(now, wall);
+	a->probe = true;
+}
+
+static void ask_lane(struct policy *p, struct policy_now now, const struct candidate *k,
+	unsigned source, struct answer *a)
+{
+	struct cluster *c = k->cluster;
+	const struct provider_params *v = &p->params->providers[c->provider];
+	const struct block *b = &p->providers[c->provider].blocks[source];
+	struct lane *l = c->lanes[source];
+	const struct path *h = c->paths[p->sources[source].subnet];
+	ms_t wall;
+
+	*a = (struct answer){ .reason = source_obstacle(p, now, source, c, c->provider, &wall) };
+	if (a->reason != HOLD_NONE) {
+		a->until = mono_of(now, wall);
+		return;
+	}
+	if (b->until && !pinned(p, c, source, now.wall)) {
+		a->probe = true;
+		a->reason = block_gate(b, now.wall, b->in_use > 0, &wall);
+		a->until = mono_of(now, wall);
+	}
+	if (a->reason == HOLD_NONE && h && sick(&h->health) && !l)
+		l = lane_get(p, c, source);
+	if (a->reason == HOLD_NONE && l && (sick(&l->path->health) || sick(&l->health)) &&
+		!pinned(p, c, source, now.wall))
+		rests(now, l, a);
+	if (a->reason != HOLD_NONE)
+		return;
+	if (l && !bucket_ready(&l->messages, &v->lane_message_rate, now.mono, &a->until)) {
+		a->limit = LIMIT_MESSAGES;
+		a->reason = HOLD_RATE;
+		return;
+	}
+	a->limit = k->known ? lane_room(p, c, source, now.mono)
+			    : unknown_room(p, c->provider, source, now.mono);
+	if (a->limit != LIMIT_NONE) {
+		a->reason = a->limit == LIMIT_WINDOW ? HOLD_WINDOW : HOLD_CAP;
+		if (a->limit == LIMIT_UNKNOWN)
+			a->until = now.mono + 500;
+		return;
+	}
+	if (l && !bucket_ready(&l->connects, &v->lane_connect_rate, now.mono, &a->until)) {
+		a->limit = LIMIT_CONNECTS;
+		a->reason = HOLD_RATE;
+	}
 }
 
 /* A host that this source may connect to; -1 when none. */
-static int pick_host(struct policy *p, struct policy_now now, const struct policy_want *w,
-	unsigned source, struct refusals *f)
+static int pick_host(struct policy *p, struct policy_now now, const struct candidates *all,
+	unsigned source, struct refusals *f, bool *probe)
 {
-	uint8_t family = p->params->sources[source].address.family;
-	bool failed;
-	uint16_t best = best_preference(w, family, &failed);
-	unsigned start = w->nhosts > 1 ? (unsigned)rng_below(&p->rng, w->nhosts) : 0;
+	const struct cluster *refused = NULL;
 
-	for (unsigned i = 0; i < w->nhosts; i++) {
-		unsigned k = (start + i) % w->nhosts;
-		const struct policy_host *h = &w->hosts[k];
-		enum hold_reason why;
-		struct cluster *c;
-		ms_t until = 0;
+	for (unsigned i = 0; i < all->n; i++) {
+		const struct candidate *k = &all->a[(all->start + i) % all->n];
+		struct answer a;
 
-		if (h->addr.family != family || h->preference != best || h->failed != failed)
+		if (k->gate != HOLD_NONE &&
+			!(k->gate == HOLD_RESTING && pinned(p, k->cluster, source, now.wall))) {
+			refuse(f, k->gate, k->limit, source, k->cluster, k->until);
 			continue;
-		c = cluster_get(p, w->provider, &h->addr, now.wall);
-		why = c ? lane_limit(p, now, c, source, &until) : HOLD_CAP;
-		if (why == HOLD_NONE)
-			return (int)k;
-		refuse(f, why, source, c, until);
+		}
+		if (k->cluster == refused && k->known)
+			continue; /* the same answer again */
+		ask_lane(p, now, k, source, &a);
+		if (a.reason == HOLD_NONE) {
+			*probe = a.probe;
+			return (int)((all->start + i) % all->n);
+		}
+		refuse(f, a.reason, a.limit, source, k->cluster, a.until);
+		refused = k->known ? k->cluster : NULL;
 	}
 	return -1;
 }
 
 static int take_slot(struct policy *p, struct policy_now now, const struct policy_want *w,
-	unsigned source, unsigned host, struct policy_choice *ret)
+	unsigned source, const struct candidate *k, struct policy_choice *ret)
 {
-	struct cluster *c = cluster_get(p, w->provider, &w->hosts[host].addr, now.wall);
-	struct lane *l = c ? lane_get(p, c, source) : NULL;
+	struct lane *l = lane_get(p, k->cluster, source);
+	struct host *h = l ? host_get(p, w->provider, &w->hosts[k->host].addr, now) : NULL;
 	struct slot *s;
 	ms_t until;
 
-	if (!l || slot_new(p, &ret->slot))
-		return -ENOMEM;
+	if (!h || slot_new(p, &ret->slot))
+		return -1;
 	s = slot_get(p, ret->slot);
 	s->source = source;
 	s->provider = w->provider;
 	s->pool = w->pool;
-	s->cluster = c;
-	s->lane = l;
+	s->host = h;
 	s->opened = now.mono;
+	s->unknown = !k->known;
 	bucket_take(&l->connects, &p->params->providers[w->provider].lane_connect_rate, now.mono,
 		&until);
-	l->in_use++;
-	c->connections++;
-	p->providers[w->provider].connections++;
+	slot_attach(p, s, k->cluster, l);
+	k->cluster->used = now.mono;
+	if (!k->known)
+		p->providers[w->provider].wanted = 0;
+	health_probe(&k->cluster->health, now);
+	health_probe(&l->path->health, now);
+	health_probe(&l->health, now);
 	ret->go = true;
 	ret->source = source;
-	ret->host = host;
-	snprintf(ret->cluster, sizeof(ret->cluster), "%.31s", c->name);
+	ret->host = k->host;
 	return 0;
 }
 
-/* Smooth weighted round robin over the members that may go now. */
+static void name_cluster(struct policy_choice *ret, const struct cluster *c)
+{
+	size_t n = strnlen(c->key.name, sizeof(ret->cluster) - 1);
+
+	memcpy(ret->cluster, c->key.name, n);
+	ret->cluster[n] = '\0';
+	ret->cluster_id = c->id;
+}
+
+static void say_no(struct policy_choice *ret, const struct refusals *f)
+{
+	ret->reason = f->reason == HOLD_NONE ? HOLD_NO_SOURCE : f->reason;
+	ret->limit = f->limit;
+	ret->until = f->until;
+	ret->blocking_source = f->source;
+	if (f->cluster)
+		name_cluster(ret, f->cluster);
+}
+
+static bool tenant_waits(
+	struct policy *p, struct policy_now now, const struct tenant *t, struct policy_choice *ret)
+{
+	ms_t wall = 0;
+
+	ret->reason = tenant_gate(p, t, now, &wall);
+	ret->until = mono_of(now, wall);
+	return ret->reason != HOLD_NONE;
+}
+
+/* Smooth weighted round robin over the members that may go now; one that is to be probed comes
+ * first, else the probe would wait for its turn. */
 void policy_choose(struct policy *p, struct policy_now now, const struct policy_want *w,
 	struct policy_choice *ret)
 {
 	const struct pool_params *pool = &p->params->pools[w->pool];
+	const struct tenant *t = tenant_find(p, w->domain);
 	int64_t *credit = p->pools[w->pool].credit, total = 0;
+	struct candidates all[2] = { { .family = 0 }, { .family = 0 } }; /* IPv4, IPv6 */
 	struct refusals f = { .source = ~0u };
-	int best = -1, host = -1;
+	const struct candidate *to = NULL;
+	bool probing = false;
+	int best = -1;
 
-	*ret = (struct policy_choice){ .blocking_source = ~0u };
+	*ret = (struct policy_choice){ .blocking_source = ~0u, .blocking_provider = w->provider };
+	if (t && tenant_waits(p, now, t, ret))
+		return;
 	for (unsigned i = 0; i < pool->nmembers; i++) {
 		unsigned source = pool->members[i].source;
+		uint8_t family = p->params->sources[source].address.family;
+		struct candidates *c = &all[family == ADDR_V6];
+		bool probe = false;
+		ms_t until = 0;
 		int h;
 
 		if (source_tried(p, w->tried, source)) {
-			refuse(&f, HOLD_NO_SOURCE, source, NULL, 0);
+			refuse(&f, HOLD_NO_SOURCE, LIMIT_NONE, source, NULL, 0);
 			continue;
 		}
-		if (!has_family(w, p->params->sources[source].address.family)) {
-			refuse(&f, HOLD_NO_HOST, source, NULL, 0);
+		if (tenant_blocks(t, source, now.wall, &until)) {
+			refuse(&f, HOLD_BLOCKED, LIMIT_NONE, source, NULL, mono_of(now, until));
 			continue;
 		}
-		h = pick_host(p, now, w, source, &f);
+		if (!c->family) {
+			c->family = family;
+			find_candidates(p, now, w, c);
+		}
+		if (!c->any) {
+			refuse(&f, HOLD_NO_HOST, LIMIT_NONE, source, NULL, 0);
+			continue;
+		}
+		h = pick_host(p, now, c, source, &f, &probe);
 		if (h < 0)
 			continue;
 		credit[i] += pool->members[i].weight;
 		total += pool->members[i].weight;
-		if (best < 0 || credit[i] > credit[best]) {
+		if (best < 0 || (probe && !probing) ||
+			(probe == probing && credit[i] > credit[best])) {
 			best = (int)i;
-			host = h;
+			to = &c->a[h];
+			probing = probe;
 		}
 	}
 	if (best >= 0) {
 		credit[best] -= total;
-		if (!take_slot(p, now, w, pool->members[best].source, (unsigned)host, ret))
+		name_cluster(ret, to->cluster);
+		if (!take_slot(p, now, w, pool->members[best].source, to, ret))
 			return;
-		refuse(&f, HOLD_CAP, ~0u, NULL, now.mono + 1000);
+		refuse(&f, HOLD_CAP, LIMIT_NONE, ~0u, NULL, now.mono + 1000);
 	}
-	ret->reason = f.reason == HOLD_NONE ? HOLD_NO_SOURCE : f.reason;
-	ret->until = f.until;
-	ret->blocking_source = f.source;
-	if (f.cluster)
-		snprintf(ret->cluster, sizeof(ret->cluster), "%.31s", f.cluster->name);
-}
-
-static bool pool_has(const struct policy *p, unsigned pool, unsigned source)
-{
-	const struct pool_params *v = &p->params->pools[pool];
-
-	for (unsigned i = 0; i < v->nmembers; i++)
-		if (v->members[i].source == source)
-			return true;
-	return false;
-}
-
-static bool worn_out(const struct slot *s, const struct provider_params *v, ms_t mono)
-{
-	return full(s->messages, v->messages_per_connection) ||
-	       (v->connection_age_max && mono - s->opened >= v->connection_age_max);
-}
-
-bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
-	const struct policy_want *w, struct policy_choice *why, bool *retire)
-{
-	struct slot *s = slot_get(p, slot);
-	const struct provider_params *v;
-	ms_t wall = 0, until = 0;
-
-	*why = (struct policy_choice){ .slot = slot, .blocking_source = s->source };
-	*retire = false;
-	if (!s->lane || s->provider == ~0u) { /* left over from before a reload */
-		why->reason = HOLD_NO_SOURCE;
-		*retire = true;
-		return false;
-	}
-	v = &p->params->providers[s->provider];
-	snprintf(why->cluster, sizeof(why->cluster), "%.31s", s->cluster->name);
-	why->reason = source_obstacle(p, now, s->source, s->cluster, s->provider, &wall);
-	if (why->reason != HOLD_NONE || worn_out(s, v, now.mono)) {
-		if (why->reason == HOLD_NONE)
-			why->reason = HOLD_CAP;
-		why->until = mono_of(now, wall);
-		*retire = true;
-		return false;
-	}
-	if (w->provider != s->provider || !pool_has(p, w->pool, s->source) ||
-		source_tried(p, w->tried, s->source)) {
-		why->reason = HOLD_NO_SOURCE;
-		return false;
-	}
-	if (!bucket_take(&s->lane->messages, &v->lane_message_rate, now.mono, &until)) {
-		why->reason = HOLD_RATE;
-		why->until = until;
-		return false;
-	}
-	s->messages++;
-	s->pool = w->pool;
-	why->go = true;
-	why->source = s->source;
-	return true;
-}
-
-void policy_unadmit(struct policy *p, struct policy_now now, uint32_t slot)
-{
-	struct slot *s = slot_get(p, slot);
-
-	if (s->messages)
-		s->messages--;
-	if (s->lane && s->provider != ~0u)
-		bucket_give_back(
-			&s->lane->messages, &p->params->providers[s->provider].lane_message_rate);
-}
-
-void policy_connected(
-	struct policy *p, struct policy_now now, uint32_t slot, const struct smtp_client_info *info)
-{
-	/* the cluster is the host's network: the banner tells nothing more */
-	slot_get(p, slot)->up = true;
+	say_no(ret, &f);
 }

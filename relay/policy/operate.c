@@ -1,35 +1,14 @@
-/* What operators see and say, and what outlives a restart. */
+/* What operators say: suspensions, and the contrary, sources that are kept in service whatever the
+ * relay finds. They are written into tables that a decision looks into; the list is what they are
+ * made from. */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "state.h"
 
-/* ---- suspensions ---- */
-
-static bool in_force(const struct suspension *s, struct policy_now now)
+static bool in_force(const struct suspension *s, ms_t wall)
 {
-	return !s->gone && (!s->until || s->until > now.wall);
-}
-
-bool suspended(const struct policy *p, struct policy_now now, unsigned source,
-	const struct cluster *c, unsigned provider, ms_t *until_wall)
-{
-	for (size_t i = 0; i < p->nsuspensions; i++) {
-		const struct suspension *s = &p->suspensions[i];
-
-		if (!in_force(s, now))
-			continue;
-		if (s->source && strcmp(s->source, p->params->sources[source].name))
-			continue;
-		if (s->where && strcmp(s->where, p->params->providers[provider].name) &&
-			!(c && !strcmp(s->where, c->name)))
-			continue;
-		*until_wall = s->until;
-		return true;
-	}
-	return false;
+	return !s->gone && (!s->until || s->until > wall);
 }
 
 static bool same(const char *a, const char *b)
@@ -37,23 +16,111 @@ static bool same(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
-static struct suspension *suspension_find(struct policy *p, const char *source, const char *where)
+/* ---- into the tables ---- */
+
+static void mark(ms_t *table, const struct policy *p, const char *source, ms_t until)
+{
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		if (source && strcmp(source, p->params->sources[i].name))
+			continue;
+		if (!until)
+			table[i] = FOR_EVER;
+		else if (table[i] < until)
+			table[i] = until;
+	}
+}
+
+static ms_t *table_of(struct policy *p, ms_t **where)
+{
+	if (!*where)
+		*where = calloc(p->params->nsources ? p->params->nsources : 1, sizeof(ms_t));
+	return *where;
+}
+
+static bool at_cluster(const struct policy *p, const struct suspension *s, const struct cluster *c)
+{
+	return !strcmp(s->where, c->key.name) || !strcmp(s->where, geography_name(p, c));
+}
+
+void suspensions_apply_cluster(struct policy *p, struct cluster *c, ms_t wall)
+{
+	free(c->suspended);
+	free(c->pinned);
+	c->suspended = c->pinned = NULL;
+	for (size_t i = 0; i < p->nsuspensions; i++) {
+		const struct suspension *s = &p->suspensions[i];
+		ms_t *table;
+
+		if (!s->where || !in_force(s, wall) || !at_cluster(p, s, c))
+			continue;
+		table = table_of(p, s->pin ? &c->pinned : &c->suspended);
+		if (table)
+			mark(table, p, s->source, s->until);
+	}
+}
+
+void suspensions_apply(struct policy *p, ms_t wall)
+{
+	struct cluster *c, *next;
+
+	p->next_expiry = 0;
+	for (unsigned k = 0; k < p->params->nproviders; k++) {
+		struct provider_state *v = &p->providers[k];
+
+		free(v->suspended);
+		free(v->pinned);
+		v->suspended = v->pinned = NULL;
+		for (size_t i = 0; i < p->nsuspensions; i++) {
+			const struct suspension *s = &p->suspensions[i];
+			ms_t *table;
+
+			if (!in_force(s, wall) ||
+				(s->where && strcmp(s->where, p->params->providers[k].name)))
+				continue;
+			table = table_of(p, s->pin ? &v->pinned : &v->suspended);
+			if (table)
+				mark(table, p, s->source, s->until);
+		}
+	}
+	HASH_ITER (hh, p->clusters, c, next)
+		suspensions_apply_cluster(p, c, wall);
+	for (size_t i = 0; i < p->nsuspensions; i++) {
+		struct suspension *s = &p->suspensions[i];
+
+		if (s->gone || !s->until)
+			continue;
+		if (s->until <= wall && wall) {
+			s->gone = s->dirty = true;
+			continue;
+		}
+		if (!p->next_expiry || s->until < p->next_expiry)
+			p->next_expiry = s->until;
+	}
+}
+
+/* ---- the list ---- */
+
+static struct suspension *suspension_find(
+	struct policy *p, const char *source, const char *where, bool pin)
 {
 	for (size_t i = 0; i < p->nsuspensions; i++)
-		if (same(p->suspensions[i].source, source) && same(p->suspensions[i].where, where))
+		if (same(p->suspensions[i].source, source) &&
+			same(p->suspensions[i].where, where) && p->suspensions[i].pin == pin)
 			return &p->suspensions[i];
 	return NULL;
 }
 
-static int suspension_add(struct policy *p, const char *source, const char *where, ms_t until)
+int suspension_add(
+	struct policy *p, const char *source, const char *where, ms_t until, bool pin, bool dirty)
 {
-	struct suspension *s = suspension_find(p, source, where), *all;
+	struct suspension *s = suspension_find(p, source, where, pin), *all;
 	char *a = NULL, *b = NULL;
 
+	p->urgent |= dirty;
 	if (s) {
 		s->until = until;
 		s->gone = false;
-		s->dirty = true;
+		s->dirty = dirty;
 		return 0;
 	}
 	if (p->nsuspensions >= SUSPENSIONS_MAX)
@@ -69,36 +136,137 @@ static int suspension_add(struct policy *p, const char *source, const char *wher
 		free(b);
 		return -ENOMEM;
 	}
-	all[p->nsuspensions++] =
-		(struct suspension){ .source = a, .where = b, .until = until, .dirty = true };
+	all[p->nsuspensions++] = (struct suspension){
+		.source = a, .where = b, .until = until, .pin = pin, .dirty = dirty
+	};
 	return 0;
 }
 
-static struct cluster *cluster_named(const struct policy *p, const char *name)
+static unsigned suspension_end(
+	struct policy *p, ms_t wall, const char *source, const char *where, bool pin)
 {
-	struct cluster *c, *next;
+	unsigned n = 0;
 
-	HASH_ITER (hh, p->clusters, c, next)
-		if (!strcmp(c->name, name))
-			return c;
-	return NULL;
+	for (size_t i = 0; i < p->nsuspensions; i++) {
+		struct suspension *s = &p->suspensions[i];
+
+		if (s->pin != pin || !in_force(s, wall) || (source && !same(s->source, source)) ||
+			(where && !same(s->where, where)))
+			continue;
+		s->gone = s->dirty = true;
+		n++;
+	}
+	return n;
 }
+
+/* ---- commands ---- */
 
 /* A network that no host has been seen in yet may be named as well. */
 static bool known_place(const struct policy *p, const char *where)
 {
+	const struct cluster *c;
 	struct net n;
 
-	return !where || provider_by_name(p->params, where) >= 0 || cluster_named(p, where) ||
-	       !net_parse(&n, slice_of(where));
+	if (!where || provider_by_name(p->params, where) >= 0 || !net_parse(&n, slice_of(where)))
+		return true;
+	for (unsigned k = 0; k < p->params->nproviders; k++)
+		for (c = p->providers[k].clusters; c; c = c->next)
+			if (!strcmp(c->key.name, where) || !strcmp(geography_name(p, c), where))
+				return true;
+	return false;
 }
 
 int policy_suspend(
 	struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until)
 {
+	int r;
+
 	if ((source && source_by_name(p->params, source) < 0) || !known_place(p, where))
 		return -ENOENT;
-	return suspension_add(p, source, where, until);
+	r = suspension_add(p, source, where, until, false, true);
+	if (!r) {
+		suspension_end(p, now.wall, source, where, true);
+		suspensions_apply(p, now.wall);
+	}
+	return r;
+}
+
+static bool concerns(const struct policy *p, const struct cluster *c, const char *where)
+{
+	return !where || !strcmp(where, c->key.name) || !strcmp(where, geography_name(p, c)) ||
+	       !strcmp(where, p->params->providers[c->provider].name);
+}
+
+static unsigned end_rest(struct health *h, struct policy_now now)
+{
+	if (!sick(h))
+		return 0;
+	health_well(h, now);
+	h->length = 0;
+	return 1;
+}
+
+static unsigned end_cluster_rests(
+	struct policy *p, struct policy_now now, struct cluster *c, int source)
+{
+	unsigned n = 0;
+
+	if (source < 0) {
+		n += end_rest(&c->health, now);
+		evidence_clear(&c->evidence);
+		c->limit = c->ramp = 0;
+	}
+	for (unsigned i = 0; i < p->nsubnets; i++) {
+		struct path *h = c->paths[i];
+
+		if (!h || (source >= 0 && p->sources[source].subnet != i))
+			continue;
+		n += end_rest(&h->health, now);
+		evidence_clear(&h->evidence);
+	}
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		struct lane *l = c->lanes[i];
+
+		if (!l || (source >= 0 && (unsigned)source != i))
+			continue;
+		n += end_rest(&l->health, now);
+		evidence_clear(&l->evidence);
+	}
+	return n;
+}
+
+static unsigned end_blocks(struct policy *p, unsigned provider, int source)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		struct block *b = &p->providers[provider].blocks[i];
+
+		if ((source >= 0 && (unsigned)source != i) || !b->until)
+			continue;
+		b->until = b->length = 0;
+		b->message = 0;
+		b->dirty = true;
+		n++;
+	}
+	return n;
+}
+
+static unsigned end_tenants(struct policy *p, struct policy_now now, const char *where)
+{
+	struct tenant *t, *next;
+	unsigned n = 0;
+
+	HASH_ITER (hh, p->tenants, t, next) {
+		if (where && strcmp(where, t->name))
+			continue;
+		n += sick(&t->health) || t->nblocks;
+		tenant_unblame(t, now);
+		for (unsigned i = 0; i < t->nblocks; i++)
+			t->blocks[i].until = 0;
+		t->blocks_dirty = t->nblocks > 0;
+	}
+	return n;
 }
 
 /* An operator's resume ends the relay's own rests of what it names, too. */
@@ -107,297 +275,44 @@ static unsigned end_rests(struct policy *p, struct policy_now now, int source, c
 	struct cluster *c, *next;
 	unsigned n = 0;
 
-	HASH_ITER (hh, p->clusters, c, next) {
-		const char *provider = p->params->providers[c->key.provider].name;
-
-		if (where && strcmp(where, c->name) && strcmp(where, provider))
-			continue;
-		for (unsigned i = 0; i < p->params->nsources; i++) {
-			struct lane *l = c->lanes[i];
-
-			if (!l || (source >= 0 && (unsigned)source != i) ||
-				l->rest_until <= now.wall)
-				continue;
-			l->rest_until = 0;
-			l->dirty = true;
-			n++;
-		}
-	}
-	for (unsigned k = 0; k < p->params->nproviders; k++) {
-		if (where && strcmp(where, p->params->providers[k].name))
-			continue;
-		for (unsigned i = 0; i < p->params->nsources; i++) {
-			struct block *b = &p->providers[k].blocks[i];
-
-			if ((source >= 0 && (unsigned)source != i) || b->until <= now.wall)
-				continue;
-			b->until = 0;
-			b->dirty = true;
-			n++;
-		}
-	}
+	HASH_ITER (hh, p->clusters, c, next)
+		if (concerns(p, c, where))
+			n += end_cluster_rests(p, now, c, source);
+	for (unsigned k = 0; k < p->params->nproviders; k++)
+		if (!where || !strcmp(where, p->params->providers[k].name))
+			n += end_blocks(p, k, source);
+	if (source < 0)
+		n += end_tenants(p, now, where);
 	return n;
 }
 
 int policy_resume(struct policy *p, struct policy_now now, const char *source, const char *where)
 {
 	int number = source ? source_by_name(p->params, source) : -1;
-	unsigned n = 0;
+	unsigned n;
 
 	if (source && number < 0)
 		return -ENOENT;
-	for (size_t i = 0; i < p->nsuspensions; i++) {
-		struct suspension *s = &p->suspensions[i];
-
-		if (!in_force(s, now) || (source && !same(s->source, source)) ||
-			(where && !same(s->where, where)))
-			continue;
-		s->gone = true;
-		s->dirty = true;
-		n++;
-	}
+	n = suspension_end(p, now.wall, source, where, false);
+	n += suspension_end(p, now.wall, source, where, true);
+	suspensions_apply(p, now.wall);
 	n += end_rests(p, now, number, where);
+	p->urgent |= n > 0;
 	return n ? 0 : -ENOENT;
 }
 
-/* ---- observation ---- */
-
-static void lane_info(const struct policy *p, struct policy_now now, const struct lane *l,
-	struct policy_lane_info *ret, char subnet[ADDR_TEXT_MAX + 4])
+int policy_keep(
+	struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until)
 {
-	const struct cluster *c = l->cluster;
-	const struct source_params *s = &p->params->sources[l->source];
-	const struct provider_params *v = &p->params->providers[c->key.provider];
-	ms_t until;
-	enum hold_reason why = source_obstacle(p, now, l->source, c, c->key.provider, &until);
+	int r;
 
-	net_format(subnet, &s->subnet);
-	*ret = (struct policy_lane_info){
-		.source = s->name,
-		.subnet = subnet,
-		.cluster = c->name,
-		.provider = v->name,
-		.health = "healthy",
-		.cause = "",
-		.window = l->window,
-		.in_use = l->in_use,
-		.rate = v->lane_message_rate,
-		.until = until,
-		.delivered = l->delivered,
-		.deferred = l->deferred,
-		.rejected = l->rejected,
-	};
-	if (why == HOLD_RESTING) {
-		ret->health = "resting";
-		ret->cause = "subnet";
-		ret->since = l->since;
-	} else if (why == HOLD_BLOCKED) {
-		ret->health = "blocked";
-		ret->cause = "source";
-		ret->since = p->providers[c->key.provider].blocks[l->source].since;
-	} else if (why == HOLD_SUSPENDED) {
-		ret->health = "suspended";
-		ret->cause = "operator";
-	} else if (why == HOLD_NO_SOURCE) {
-		ret->health = "unavailable";
-		ret->cause = "source";
-	} else if (l->window < v->connections_per_lane) {
-		ret->health = "throttled";
-		ret->cause = "subnet";
-		ret->since = l->since;
-	}
-}
-
-void policy_lanes(const struct policy *p, struct policy_now now,
-	void (*fn)(void *arg, const struct policy_lane_info *i), void *arg)
-{
-	struct cluster *c, *next;
-
-	HASH_ITER (hh, p->clusters, c, next)
-		for (unsigned i = 0; i < p->params->nsources; i++) {
-			char subnet[ADDR_TEXT_MAX + 4];
-			struct policy_lane_info info;
-
-			if (!c->lanes[i])
-				continue;
-			lane_info(p, now, c->lanes[i], &info, subnet);
-			fn(arg, &info);
-		}
-}
-
-void policy_clusters(const struct policy *p,
-	void (*fn)(void *arg, const struct policy_cluster_info *i), void *arg)
-{
-	struct cluster *c, *next;
-
-	HASH_ITER (hh, p->clusters, c, next) {
-		const struct provider_params *v = &p->params->providers[c->key.provider];
-		struct policy_cluster_info info = {
-			.cluster = c->name,
-			.provider = v->name,
-			.geography = "",
-			.how = "network of the host",
-			.host = c->host,
-			.learned = c->learned,
-			.connections = c->connections,
-			.cap = v->connections_per_cluster,
-		};
-
-		fn(arg, &info);
-	}
-}
-
-/* ---- over restarts ---- */
-
-/* Keys: policy/KIND/SOURCE/WHERE[/PROVIDER]; an empty name stands for all. Values: "1 UNTIL EXTRA",
- * 1 being the version. */
-struct saver {
-	void (*put)(void *arg, struct slice key, struct slice value);
-	void *arg;
-};
-
-static void save_entry(const struct saver *s, const char *kind, const char *source,
-	const char *where, const char *provider, bool gone, ms_t until, ms_t extra)
-{
-	char key[400], value[64];
-	int k = snprintf(key, sizeof(key), "policy/%s/%s|%s|%s", kind, source, where, provider);
-	int v = snprintf(value, sizeof(value), "1 %" PRId64 " %" PRId64, until, extra);
-
-	if (k <= 0 || (size_t)k >= sizeof(key))
-		return;
-	s->put(s->arg, (struct slice){ key, (size_t)k },
-		(struct slice){ gone ? NULL : value, gone ? 0 : (size_t)v });
-}
-
-static void save_lanes(struct policy *p, const struct saver *s)
-{
-	struct cluster *c, *next;
-
-	HASH_ITER (hh, p->clusters, c, next)
-		for (unsigned i = 0; i < p->params->nsources; i++) {
-			struct lane *l = c->lanes[i];
-
-			if (!l || !l->dirty)
-				continue;
-			save_entry(s, "rest", p->params->sources[i].name, c->name,
-				p->params->providers[c->key.provider].name, !l->rest_until,
-				l->rest_until, l->rest_length);
-			l->dirty = false;
-		}
-}
-
-static void save_blocks(struct policy *p, const struct saver *s)
-{
-	for (unsigned k = 0; k < p->params->nproviders; k++)
-		for (unsigned i = 0; i < p->params->nsources; i++) {
-			struct block *b = &p->providers[k].blocks[i];
-
-			if (!b->dirty)
-				continue;
-			save_entry(s, "block", p->params->sources[i].name, "",
-				p->params->providers[k].name, !b->until, b->until, b->since);
-			b->dirty = false;
-		}
-}
-
-void policy_save(
-	struct policy *p, void (*put)(void *arg, struct slice key, struct slice value), void *arg)
-{
-	struct saver s = { put, arg };
-	size_t kept = 0;
-
-	save_lanes(p, &s);
-	save_blocks(p, &s);
-	for (size_t i = 0; i < p->nsuspensions; i++) {
-		struct suspension *x = &p->suspensions[i];
-
-		if (x->dirty)
-			save_entry(&s, "suspend", x->source ? x->source : "",
-				x->where ? x->where : "", "", x->gone, x->until, 0);
-		x->dirty = false;
-		if (x->gone) {
-			free(x->source);
-			free(x->where);
-			continue;
-		}
-		p->suspensions[kept++] = *x;
-	}
-	p->nsuspensions = kept;
-}
-
-static int load_rest(struct policy *p, const char *source, const char *net, const char *provider,
-	ms_t until, ms_t length)
-{
-	int s = source_by_name(p->params, source), v = provider_by_name(p->params, provider);
-	struct cluster *c;
-	struct lane *l;
-	struct net n;
-
-	if (s < 0 || v < 0)
-		return 0; /* no longer configured */
-	if (net_parse(&n, slice_of(net)))
-		return -EINVAL;
-	c = cluster_of_net(p, (unsigned)v, &n, 0);
-	l = c ? lane_get(p, c, (unsigned)s) : NULL;
-	if (!l)
-		return -ENOMEM;
-	l->rest_until = until;
-	l->rest_length = length;
+	if ((source && source_by_name(p->params, source) < 0) || !known_place(p, where))
+		return -ENOENT;
+	r = suspension_add(p, source, where, until, true, true);
+	if (r)
+		return r;
+	suspension_end(p, now.wall, source, where, false);
+	suspensions_apply(p, now.wall);
+	end_rests(p, now, source ? source_by_name(p->params, source) : -1, where);
 	return 0;
-}
-
-static int load_block(
-	struct policy *p, const char *source, const char *provider, ms_t until, ms_t since)
-{
-	int s = source_by_name(p->params, source), v = provider_by_name(p->params, provider);
-
-	if (s < 0 || v < 0)
-		return 0;
-	p->providers[v].blocks[s] = (struct block){ .until = until, .since = since };
-	return 0;
-}
-
-static int load_suspension(struct policy *p, const char *source, const char *where, ms_t until)
-{
-	int r = suspension_add(p, *source ? source : NULL, *where ? where : NULL, until);
-
-	if (!r)
-		suspension_find(p, *source ? source : NULL, *where ? where : NULL)->dirty = false;
-	return r;
-}
-
-int policy_load(struct policy *p, struct slice key, struct slice value)
-{
-	char k[401], v[64], *kind, *source, *where, *provider;
-	int64_t until, extra;
-	int version;
-
-	if (key.n >= sizeof(k) || value.n >= sizeof(v))
-		return -EINVAL;
-	memcpy(k, key.p, key.n);
-	k[key.n] = '\0';
-	memcpy(v, value.p, value.n);
-	v[value.n] = '\0';
-	if (sscanf(v, "%d %" SCNd64 " %" SCNd64, &version, &until, &extra) != 3 || version != 1)
-		return -EINVAL;
-	if (strncmp(k, "policy/", 7))
-		return -EINVAL;
-	kind = k + 7;
-	source = strchr(kind, '/');
-	if (!source)
-		return -EINVAL;
-	*source++ = '\0';
-	where = strchr(source, '|');
-	provider = where ? strchr(where + 1, '|') : NULL;
-	if (!provider)
-		return -EINVAL;
-	*where++ = '\0';
-	*provider++ = '\0';
-	if (!strcmp(kind, "rest"))
-		return load_rest(p, source, where, provider, until, extra);
-	if (!strcmp(kind, "block"))
-		return load_block(p, source, provider, until, extra);
-	if (!strcmp(kind, "suspend"))
-		return load_suspension(p, source, where, until);
-	return -EINVAL;
 }

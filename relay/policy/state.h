@@ -1,6 +1,12 @@
-/* What the policy remembers. Room-internal. Rests and blocks are kept in wall time, because they
- * are saved over restarts; pacing is in mono time. Names of sources, pools and providers are looked
- * up in the parameters; their state is an array beside them, moved by name at a reload. */
+/* What the policy remembers. Room-internal.
+ *
+ * Rests, blocks and suspensions are kept in wall time, because they are saved over restarts; pacing
+ * and evidence in mono time. Names of sources, pools and providers are looked up in the parameters;
+ * their state is an array beside them, moved by name at a reload.
+ *
+ * host → cluster → lane (× source) and path (× subnet of sources). A slot is a connection, from the
+ * moment it is chosen until it has ended; it is counted in all of these at the same time, so that
+ * no cap is passed while a connection is being made. */
 #pragma once
 
 /* memory that is out is told, not the end of the process */
@@ -10,51 +16,228 @@
 #include "postern/policy.h"
 
 #define CLUSTERS_MAX	20000u
+#define HOSTS_MAX	50000u
+#define NAMES_MAX	50000u
+#define TENANTS_MAX	20000u
 #define SUSPENSIONS_MAX 1000u
+#define GEOGRAPHIES_MAX 48u
+#define EVENTS_MAX	256u
+#define CLUSTER_NAME	40u
+#define BANNER_NAME	32u
+#define FOR_EVER	INT64_MAX
+
+/* ---- evidence.c ---- */
+
+#define RING	      16u
+#define ACCUSERS      6u
+#define SCORE_BAD     2.485 /* ln(0.60 / 0.05): what a refusal says for "sick" against "noise" */
+#define SCORE_GOOD    0.865 /* ln(0.95 / 0.40): what an acceptance says against it */
+#define SCORE_SUSPECT 4.9
+#define SCORE_BLAME   14.8 /* six refusals more than acceptances explain: odds of 3 million */
+#define SCORE_MAX     30.0
+
+struct evidence {
+	double score;	     /* log likelihood ratio, never below 0; halves in ten minutes */
+	ms_t at, onset;	     /* mono; last change; first refusal of the present rise, 0: none */
+	double good, bad;    /* decaying counts, for people */
+	uint32_t when[RING]; /* mono, cut to 32 bits */
+	uint16_t bads;	     /* bit by place in the ring */
+	uint8_t n, next;
+	uint8_t naccusers;
+	uint8_t counted[ACCUSERS];
+	uint32_t accuser[ACCUSERS]; /* tenants whose refusals are in the score */
+};
+/* accuser: the tenant, 0: nobody in particular. A tenant's refusals count twice, unless it has an
+ * alibi: was accepted elsewhere meanwhile. */
+void evidence_bad(struct evidence *e, ms_t mono, uint32_t accuser, bool alibi);
+void evidence_good(struct evidence *e, ms_t mono);
+void evidence_note(struct evidence *e, ms_t mono, bool bad); /* remembers, without judging */
+void evidence_clear(struct evidence *e);
+double evidence_score(const struct evidence *e, ms_t mono);
+/* Outcomes since then. */
+void evidence_since(const struct evidence *e, ms_t since, unsigned *good, unsigned *bad);
+double wilson_low(unsigned part, unsigned n);
+double wilson_high(unsigned part, unsigned n);
+void evidence_decayed(const struct evidence *e, ms_t mono, double *good, double *bad);
+
+/* ---- health.c ---- */
+
+enum health_state { HEALTHY, RESTING, PROBING };
+enum cause {
+	CAUSE_NONE,
+	CAUSE_MESSAGE,
+	CAUSE_DOMAIN,
+	CAUSE_SOURCE,
+	CAUSE_SUBNET,
+	CAUSE_CLUSTER,
+	CAUSE_PROVIDER
+};
+const char *cause_name(enum cause c);
+
+struct health {
+	uint8_t state;
+	uint8_t probes_good;
+	bool dirty, saved;
+	ms_t since, until; /* wall */
+	ms_t length;	   /* of the last rest */
+	ms_t back;	   /* wall; when it came back last; 0: never */
+};
+struct health_kind {
+	enum cause cause;
+	ms_t first, longest;
+	double factor;
+};
+extern const struct health_kind health_lane, health_path, health_cluster, health_tenant;
+
+/* ---- rate.c ---- */
 
 struct bucket {
 	double tokens;
-	ms_t at; /* mono of the last refill; 0: never used, full */
+	ms_t at;      /* mono of the last refill; 0: never used, full; -1: empty at the first use */
+	bool charged; /* before its first use */
 };
+/* Takes one token of the rate. false: none; *until (mono) says when there is one. */
+bool bucket_take(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until);
+bool bucket_ready(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until);
+void bucket_charge(struct bucket *b, const struct rate *r, uint32_t n);
+void bucket_give_back(struct bucket *b, const struct rate *r);
+
+/* ---- what there is ---- */
 
 /* source × cluster */
 struct lane {
 	struct cluster *cluster;
+	struct path *path;
 	unsigned source;
-	uint32_t in_use;
-	uint32_t window;  /* connections allowed at present; 0: no limit configured */
-	uint32_t good;	  /* deliveries since the last throttle or growth of the window */
-	ms_t rest_until;  /* wall; 0: not resting */
-	ms_t since;	  /* wall: when it went to rest */
-	ms_t rest_length; /* of the last rest: doubles */
+	uint32_t in_use, up, busy; /* slots; of them connected; of them with a transaction */
+	uint32_t unknown;	   /* slots whose cluster is not known yet */
+	uint32_t outstanding;	   /* transactions */
+	uint32_t window;	   /* connections allowed at present */
+	uint32_t good;		   /* deliveries since the window changed */
+	bool slow;		   /* slow start after a rest */
+	ms_t shrunk, grown;	   /* mono */
+	struct evidence evidence;
+	struct health health;
 	struct bucket messages, connects;
 	uint64_t delivered, deferred, rejected;
-	bool dirty;
+	bool window_dirty;
 };
 
-struct cluster_key {
-	uint32_t provider;
-	struct addr net;
+/* subnet of ours × cluster */
+struct path {
+	struct cluster *cluster;
+	unsigned subnet;
+	uint32_t in_use, up, unknown, outstanding;
+	struct evidence evidence;
+	struct health health;
 };
-/* Hosts that share limits: here the /24 (or /48) of the host's address at one provider. */
+
+/* Keys hold a number that a provider keeps over reloads; the index into the parameters is beside.
+ */
+struct cluster_key {
+	uint32_t uid;
+	char name[CLUSTER_NAME]; /* zero padded */
+};
+/* Hosts that share limits. */
 struct cluster {
 	UT_hash_handle hh;
+	struct cluster *next, *prev; /* of the provider */
 	struct cluster_key key;
-	char name[ADDR_TEXT_MAX + 4];
-	struct addr host; /* one of them */
-	ms_t learned;	  /* wall */
-	uint32_t connections;
+	unsigned provider;
+	uint64_t id;
+	uint32_t refs; /* hosts, networks, slots */
+	uint8_t geography;
+	uint32_t in_use, up, unknown, outstanding;
 	struct lane **lanes; /* by source; NULL until used */
+	struct path **paths; /* by subnet */
+	ms_t *suspended;     /* by source, wall; NULL: none */
+	ms_t *pinned;
+	/* a cap of the receiver's that is lower than ours, as it showed */
+	uint32_t limit; /* 0: none */
+	ms_t limit_at;	/* mono */
+	/* after a rest: connections and transactions allowed, doubling; 0: no limit */
+	uint32_t ramp;
+	ms_t ramp_at;  /* mono */
+	bool ramp_fed; /* a delivery since */
+	ms_t shed;     /* mono; a connection was ended for the sake of an unknown host */
+	struct evidence evidence;
+	struct health health;
+	ms_t rested; /* mono; when it was last found sick or came back */
+	ms_t used;   /* mono */
 };
 
-struct block {		   /* source × provider */
-	ms_t until, since; /* wall */
+enum how { HOW_NONE, HOW_PTR, HOW_NAME, HOW_BANNER, HOW_TAIL };
+struct host_key {
+	struct addr addr;
+	uint32_t uid; /* of the provider */
+};
+/* One address of a receiver. In the order of use: the first is the longest unused. */
+struct host {
+	UT_hash_handle hh;
+	struct host_key key;
+	unsigned provider;
+	struct network *network;
+	struct cluster *cluster; /* its own; NULL: not known, the network's counts */
+	uint8_t how;
 	bool dirty;
+	uint32_t slots;
+	ms_t learned, seen; /* wall */
+};
+struct network {
+	UT_hash_handle hh;
+	struct host_key key; /* /24 or /48 */
+	unsigned provider;
+	struct cluster *own;	/* of its own name: counts while nothing better is known */
+	struct cluster *agreed; /* of all its hosts that are known; NULL: none, or several */
+	bool mixed;
+	bool settled; /* a banner was seen that names no cluster: its own it is */
+	uint32_t hosts;
+	ms_t used; /* mono */
+};
+/* Banner host → forest, from earlier tails. */
+struct name {
+	UT_hash_handle hh;
+	char host[BANNER_NAME];
+	char cluster[CLUSTER_NAME];
+	bool dirty;
+	ms_t learned, seen; /* wall */
 };
 
+struct block {			   /* source × provider */
+	ms_t until, since, length; /* wall */
+	uint64_t message;	   /* that showed it; 0: unknown */
+	bool confirmed;		   /* by a second message */
+	uint8_t probes_good;
+	ms_t good_at; /* mono; last delivery from there */
+	uint32_t good, in_use, outstanding;
+	bool dirty, saved;
+};
+
+struct geography {
+	char name[8];
+	uint32_t in_use, unknown;
+};
+
+#define ALARM_SPAN    30000 /* ms of one bucket */
+#define ALARM_BUCKETS 10
 struct provider_state {
-	uint32_t connections;
-	struct block *blocks; /* by source */
+	uint32_t uid;
+	uint32_t in_use, unknown;
+	uint32_t *unknown_source;		       /* by source */
+	uint32_t *unknown_subnet;		       /* by subnet */
+	struct block *blocks;			       /* by source */
+	ms_t *suspended, *pinned;		       /* by source, wall */
+	struct cluster *clusters;		       /* list */
+	struct geography geographies[GEOGRAPHIES_MAX]; /* the first: not known */
+	unsigned ngeographies;
+	ms_t wanted; /* mono; an unknown host has asked in vain until then */
+	struct {
+		uint32_t attempts, deferred;
+	} buckets[ALARM_BUCKETS];
+	unsigned bucket;
+	ms_t bucket_at;	    /* mono */
+	bool deferring;	    /* alarm */
+	bool provider_sick; /* most clusters defer */
 };
 
 struct source_state {
@@ -66,19 +249,49 @@ struct pool_state {
 	int64_t *credit; /* by member: smooth weighted round robin */
 };
 
+#define TENANT_BLOCKS 8u
+struct tenant {
+	UT_hash_handle hh;
+	uint64_t key;
+	struct evidence evidence;
+	struct health health;
+	uint64_t subnets; /* bits of those that it refused, since the onset */
+	uint64_t message; /* that it refused last */
+	uint32_t messages;
+	ms_t probe_at; /* mono; 0: none under way */
+	ms_t good_at;  /* mono */
+	unsigned good_subnet;
+	uint64_t cluster; /* id of the one where it was refused last */
+	ms_t blamed;	  /* mono */
+	ms_t seen;	  /* mono */
+	unsigned nblocks;
+	struct tenant_block {
+		unsigned source;
+		ms_t until; /* wall */
+	} blocks[TENANT_BLOCKS];
+	bool blocks_dirty;
+	char name[];
+};
+
 struct suspension {
 	char *source, *where; /* NULL: all */
 	ms_t until;	      /* wall; 0: for ever */
+	bool pin;	      /* the contrary: no rests of our own */
 	bool dirty, gone;     /* gone: resumed or over, kept until the deletion is saved */
 };
 
 struct slot {
-	bool used, up;
+	bool used, up, unknown, surplus, in_probe;
+	bool good_told, bad_told; /* this transaction's outcome is in the evidence */
+	bool blamed;		  /* a refusal of this session is in the evidence */
 	unsigned source, provider, pool;
+	struct host *host;
 	struct cluster *cluster;
 	struct lane *lane;
+	struct path *path;
 	ms_t opened; /* mono */
-	uint32_t messages;
+	uint32_t messages, outstanding;
+	char banner[BANNER_NAME];
 	uint32_t next_free;
 };
 
@@ -87,36 +300,193 @@ struct policy {
 	struct source_state *sources;
 	struct pool_state *pools;
 	struct provider_state *providers;
+	unsigned nsubnets;
 	struct cluster *clusters; /* hash */
+	struct host *hosts;
+	struct network *networks;
+	struct name *names;
+	struct tenant *tenants;
+	uint64_t cluster_seq;
+	uint32_t provider_seq;
 	struct slot *slots;
 	uint32_t nslots, free_slot; /* free list by index; ~0u: none */
 	struct suspension *suspensions;
 	size_t nsuspensions;
+	ms_t next_expiry; /* wall; of a suspension; 0: none */
+	struct policy_event *events;
+	unsigned nevents;
+	uint64_t events_lost, health_changes;
+	char **gone; /* keys of saved entries that are no more */
+	size_t ngone, gone_cap;
+	bool urgent; /* something is worth saving now */
+	ms_t swept;  /* mono */
 	struct rng rng;
 };
 
-/* table.c */
-struct cluster *cluster_get(
-	struct policy *p, unsigned provider, const struct addr *host, ms_t wall);
-struct cluster *cluster_of_net(struct policy *p, unsigned provider, const struct net *n, ms_t wall);
+/* An element of a hash to the end of its order, without taking memory. */
+#define HASH_TO_END(type, head, e)                                                                 \
+	do {                                                                                       \
+		UT_hash_table *table_ = (e)->hh.tbl;                                               \
+		type *next_ = (e)->hh.next, *prev_ = (e)->hh.prev, *last_;                         \
+		if (!next_)                                                                        \
+			break;                                                                     \
+		if (prev_)                                                                         \
+			prev_->hh.next = next_;                                                    \
+		else                                                                               \
+			(head) = next_;                                                            \
+		next_->hh.prev = prev_;                                                            \
+		last_ = (type *)((uintptr_t)table_->tail - (uintptr_t)table_->hho);                \
+		last_->hh.next = (e);                                                              \
+		(e)->hh.prev = last_;                                                              \
+		(e)->hh.next = NULL;                                                               \
+		table_->tail = &(e)->hh;                                                           \
+	} while (0)
+
+/* policy.c */
+int source_by_name(const struct policy_params *params, const char *name);
+int provider_by_name(const struct policy_params *params, const char *name);
+struct tables {
+	struct source_state *sources;
+	struct pool_state *pools;
+	struct provider_state *providers;
+	unsigned nsubnets;
+};
+int tables_new(struct tables *t, const struct policy_params *p);
+void tables_free(struct tables *t, const struct policy_params *p);
+
+/* names.c: what texts say */
+struct host_name {
+	char host[BANNER_NAME];	    /* upper case, without its domain */
+	char cluster[CLUSTER_NAME]; /* "" when it does not say */
+	char geography[8];	    /* "" when it does not say */
+};
+void name_of_banner(struct host_name *ret, const char *banner);
+bool name_of_tail(struct host_name *ret, struct slice reply);
+bool name_of_ptr(struct host_name *ret, struct slice ptr);
+void geography_of_cluster(char out[8], const char *cluster);
+void geography_of_addr(char out[8], const struct addr *a);
+
+/* cluster.c */
+struct cluster *cluster_get(struct policy *p, unsigned provider, const char *name);
+struct cluster *cluster_named(const struct policy *p, unsigned provider, const char *name);
 void cluster_free(struct policy *p, struct cluster *c);
+void cluster_set_geography(struct policy *p, struct cluster *c, const char *name);
+const char *geography_name(const struct policy *p, const struct cluster *c);
 struct lane *lane_get(struct policy *p, struct cluster *c, unsigned source);
-uint32_t cluster_subnet_in_use(const struct policy *p, const struct cluster *c, unsigned subnet);
+struct path *path_get(struct policy *p, struct cluster *c, unsigned subnet);
+
+/* learn.c */
+/* Where this host's connections count now. *known: false before its first banner. NULL: no memory,
+ * or the tables are full. */
+struct cluster *host_cluster(
+	struct policy *p, unsigned provider, const struct addr *a, ms_t mono, bool *known);
+struct host *host_get(
+	struct policy *p, unsigned provider, const struct addr *a, struct policy_now now);
+struct host *host_find(const struct policy *p, unsigned provider, const struct addr *a);
+struct cluster *host_place(const struct host *h);
+void host_learn(
+	struct policy *p, struct host *h, const char *name, enum how how, struct policy_now now);
+void host_free(struct policy *p, struct host *h);
+void network_free(struct policy *p, struct network *n);
+void learn_banner(struct policy *p, struct slot *s, const struct smtp_client_info *info,
+	struct policy_now now);
+void learn_tail(struct policy *p, struct slot *s, const struct reply *r, struct policy_now now);
+struct name *name_get(
+	struct policy *p, const char *host, const char *cluster, struct policy_now now);
+void learned_sweep(struct policy *p, struct policy_now now);
+const char *how_name(const struct host *h);
+
+/* caps.c */
 struct slot *slot_get(struct policy *p, uint32_t number);
 int slot_new(struct policy *p, uint32_t *ret);
 void slot_release(struct policy *p, uint32_t number);
-int source_by_name(const struct policy_params *params, const char *name);
-int provider_by_name(const struct policy_params *params, const char *name);
-/* Takes one token of the rate. false: none; *until (mono) says when there is one. */
-bool bucket_take(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until);
-bool bucket_ready(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until);
-void bucket_give_back(struct bucket *b, const struct rate *r);
+void slot_attach(struct policy *p, struct slot *s, struct cluster *c, struct lane *l);
+void slot_detach(struct policy *p, struct slot *s);
+void slot_move(struct policy *p, struct slot *s, struct cluster *c);
+void slot_known(struct policy *p, struct slot *s);
+/* LIMIT_NONE: a connection more may be opened there. */
+enum policy_limit cluster_room(const struct policy *p, const struct cluster *c, ms_t mono);
+enum policy_limit lane_room(
+	const struct policy *p, const struct cluster *c, unsigned source, ms_t mono);
+enum policy_limit unknown_room(struct policy *p, unsigned provider, unsigned source, ms_t mono);
+bool cluster_over(const struct policy *p, const struct slot *s);
+uint32_t cluster_limit(const struct cluster *c, ms_t mono);
+uint32_t cluster_ramp(struct policy *p, struct cluster *c, ms_t mono);
 
-/* choose.c: what keeps a source from being used at a lane or provider, whatever the caps say */
+/* window.c */
+uint32_t window_start(uint32_t cap);
+void window_good(struct policy *p, struct lane *l, ms_t mono);
+void window_throttled(struct lane *l, ms_t mono, bool at_connect);
+void window_slow_start(struct lane *l, ms_t mono);
+
+/* health.c */
+/* May traffic go now? HOLD_NONE, or HOLD_RESTING with *until (wall; 0: when the probe under way has
+ * ended). busy: what a probe may not be beside. */
+enum hold_reason health_gate(const struct health *h, ms_t wall, bool busy, ms_t *until);
+void health_probe(
+	struct health *h, struct policy_now now); /* traffic goes: a due rest becomes a probe */
+void health_rest(struct policy *p, struct health *h, const struct health_kind *k,
+	struct policy_now now, ms_t cooldown);
+/* An outcome while probing. true: it came back by this. */
+bool health_probed(struct policy *p, struct health *h, const struct health_kind *k, bool good,
+	struct policy_now now);
+void health_well(struct health *h, struct policy_now now);
+static inline bool sick(const struct health *h)
+{
+	return h->state != HEALTHY;
+}
+
+/* cause.c: who is to blame */
+enum kind { KIND_THROTTLE, KIND_BUSY, KIND_DOMAIN };
+struct refusal {
+	enum kind kind;
+	const char *domain;
+	uint64_t message;
+	ms_t cooldown;
+};
+enum cause blame(struct policy *p, struct policy_now now, struct slot *s, const struct refusal *f);
+void acquit(struct policy *p, struct policy_now now, struct slot *s, const char *domain);
+bool pinned(const struct policy *p, const struct cluster *c, unsigned source, ms_t wall);
+
+/* tenant.c */
+struct tenant *tenant_find(const struct policy *p, const char *domain);
+struct tenant *tenant_get(struct policy *p, const char *domain, ms_t mono);
+void tenant_drop(struct policy *p, struct tenant *t);
+enum hold_reason tenant_gate(
+	struct policy *p, const struct tenant *t, struct policy_now now, ms_t *until);
+bool tenant_blocks(const struct tenant *t, unsigned source, ms_t wall, ms_t *until);
+void tenant_block(
+	struct policy *p, struct policy_now now, const char *domain, unsigned source, ms_t length);
+void tenants_sweep(struct policy *p, struct policy_now now);
+void tenant_unblame(struct tenant *t, struct policy_now now);
+
+/* block.c */
+enum hold_reason block_gate(const struct block *b, ms_t wall, bool busy, ms_t *until);
+/* true: the message itself is the smaller explanation. */
+bool block_source(struct policy *p, struct policy_now now, struct slot *s,
+	const struct classification *c, uint64_t message, bool elsewhere);
+void block_good(struct policy *p, struct policy_now now, struct slot *s);
+
+/* choose.c */
 enum hold_reason source_obstacle(const struct policy *p, struct policy_now now, unsigned source,
 	const struct cluster *c, unsigned provider, ms_t *until_wall);
 bool source_tried(const struct policy *p, const struct policy_tried *tried, unsigned source);
 
 /* operate.c */
-bool suspended(const struct policy *p, struct policy_now now, unsigned source,
-	const struct cluster *c, unsigned provider, ms_t *until_wall);
+int suspension_add(
+	struct policy *p, const char *source, const char *where, ms_t until, bool pin, bool dirty);
+void suspensions_apply(struct policy *p, ms_t wall); /* into the tables that are asked */
+void suspensions_apply_cluster(struct policy *p, struct cluster *c, ms_t wall);
+
+/* events.c */
+struct policy_event *event_add(
+	struct policy *p, enum policy_event_kind kind, struct policy_now now);
+void event_health(struct policy *p, struct policy_now now, const struct cluster *c, unsigned source,
+	unsigned subnet, const struct health *h, enum cause cause, const struct evidence *e,
+	const char *domain);
+void provider_outcome(struct policy *p, unsigned provider, bool deferred, ms_t mono);
+void forget_key(struct policy *p, const char *key);
+
+/* save.c */
+int save_key(char *out, size_t max, const char *kind, const char *a, const char *b, const char *c);
+void path_subnet_text(const struct policy *p, unsigned subnet, char out[ADDR_TEXT_MAX + 4]);

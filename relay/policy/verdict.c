@@ -5,53 +5,9 @@
 #include "postern/must.h"
 #include "state.h"
 
-#define REST_FIRST	 (60 * 1000)
-#define REST_MAX	 (60 * 60 * 1000)
-#define BLOCK_REST	 (2 * 60 * 60 * 1000)
+#define BLOCK_HOLD	 (2 * 60 * 60 * 1000)
+#define TENANT_BLOCK	 (4 * 60 * 60 * 1000)
 #define UNAVAILABLE_REST (60 * 1000)
-#define GOOD_TO_GROW	 50u /* deliveries until the window grows by one */
-#define GOOD_TO_FORGET	 20u /* deliveries until a rest no longer counts for the next */
-
-/* One rest however many replies of the same moment ask for it. */
-static void lane_rest(struct lane *l, struct policy_now now, ms_t length)
-{
-	if (l->rest_until > now.wall)
-		return;
-	if (!length) {
-		length = l->rest_length ? l->rest_length * 2 : REST_FIRST;
-		if (length > REST_MAX)
-			length = REST_MAX;
-	}
-	l->rest_length = length;
-	l->rest_until = now.wall + length;
-	l->since = now.wall;
-	l->good = 0;
-	l->dirty = true;
-	if (l->window > 1)
-		l->window /= 2;
-}
-
-static void lane_good(struct policy *p, struct lane *l, unsigned provider)
-{
-	uint32_t cap = p->params->providers[provider].connections_per_lane;
-
-	l->delivered++;
-	l->good++;
-	if (l->good >= GOOD_TO_FORGET)
-		l->rest_length = 0;
-	if (l->good % GOOD_TO_GROW == 0 && l->window < cap)
-		l->window++;
-}
-
-static void source_block(struct policy *p, const struct slot *s, struct policy_now now, ms_t length)
-{
-	struct block *b = &p->providers[s->provider].blocks[s->source];
-
-	if (b->until <= now.wall)
-		b->since = now.wall;
-	b->until = now.wall + (length ? length : BLOCK_REST);
-	b->dirty = true;
-}
 
 static void tried_add(struct policy_tried *t, unsigned source)
 {
@@ -78,13 +34,14 @@ static unsigned tried_subnets(const struct policy *p, const struct policy_tried 
 	return n;
 }
 
-/* Is there another subnet in the pool that could take it? until_wall: when the first that is only
+/* Is there another source in the pool that could take it? until_wall: when the first that is only
  * blocked or suspended comes back; 0: none known. */
-static bool another_subnet(const struct policy *p, struct policy_now now, const struct slot *s,
-	const struct policy_tried *tried, ms_t *until_wall)
+static bool another_source(const struct policy *p, struct policy_now now, const struct slot *s,
+	const char *domain, const struct policy_tried *tried, ms_t *until_wall)
 {
-	const struct pool_params *pool;
 	uint8_t family = p->params->sources[s->source].address.family;
+	const struct tenant *t = tenant_find(p, domain);
+	const struct pool_params *pool;
 
 	*until_wall = 0;
 	if (s->pool == ~0u)
@@ -92,57 +49,153 @@ static bool another_subnet(const struct policy *p, struct policy_now now, const 
 	pool = &p->params->pools[s->pool];
 	for (unsigned i = 0; i < pool->nmembers; i++) {
 		unsigned source = pool->members[i].source;
+		const struct path *h = s->cluster->paths[p->sources[source].subnet];
+		const struct lane *l = s->cluster->lanes[source];
 		enum hold_reason why;
 		ms_t until;
 
-		if (p->params->sources[source].address.family != family)
+		if (p->params->sources[source].address.family != family ||
+			source_tried(p, tried, source))
 			continue;
 		why = source_obstacle(p, now, source, s->cluster, s->provider, &until);
-		if (why == HOLD_NONE && !source_tried(p, tried, source))
+		if (why == HOLD_NONE && tenant_blocks(t, source, now.wall, &until))
+			why = HOLD_BLOCKED;
+		/* a probe is not for mail that was refused already */
+		if (why == HOLD_NONE && !(h && sick(&h->health)) && !(l && sick(&l->health)))
 			return true;
-		if (until && (!*until_wall || until < *until_wall))
+		if (why != HOLD_NONE && until && (!*until_wall || until < *until_wall))
 			*until_wall = until;
 	}
 	return false;
 }
 
-static void cause(struct policy_verdict *v, const char *text)
+static void tell_cause(struct policy_verdict *v, enum cause c)
 {
-	snprintf(v->cause, sizeof(v->cause), "%s", text);
+	snprintf(v->cause, sizeof(v->cause), "%s", cause_name(c));
 }
 
-static void on_throttle(struct policy *p, struct policy_now now, struct slot *s,
+static struct refusal refusal_of(enum kind kind, const char *domain, const struct classification *c,
+	const struct policy_tried *tried)
+{
+	return (struct refusal){
+		.kind = kind,
+		.domain = domain,
+		.message = tried ? tried->message : 0,
+		.cooldown = c->cooldown,
+	};
+}
+
+static void on_throttle(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
 	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
 {
+	struct refusal f = refusal_of(KIND_THROTTLE, domain, c, tried);
+	enum cause guilty = blame(p, now, s, &f);
 	ms_t until;
 
-	lane_rest(s->lane, now, c->cooldown);
 	tried_add(tried, s->source);
-	cause(ret, "subnet");
+	tell_cause(ret, guilty);
+	/* another subnet would be told the same */
+	if (guilty == CAUSE_DOMAIN || guilty == CAUSE_CLUSTER)
+		return;
 	if (tried->n < POLICY_TRIED_MAX &&
 		tried_subnets(p, tried) < p->params->retry.subnets_per_cycle &&
-		another_subnet(p, now, s, tried, &until))
+		another_source(p, now, s, domain, tried, &until))
 		ret->what = DISPOSE_RETRY_SUBNET;
-	else
-		ret->what = DISPOSE_DEFER;
+	else if (tried_subnets(p, tried) > 1)
+		tell_cause(ret, CAUSE_MESSAGE);
 }
 
 /* Never a bounce: the fault is the source's, whatever the code says. */
-static void on_block(struct policy *p, struct policy_now now, struct slot *s,
+static void on_block(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
 	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
 {
+	bool elsewhere = tried->n > 0, poison = false;
 	ms_t until = 0;
 
-	source_block(p, s, now, c->cooldown);
-	tried_add(tried, s->source);
-	cause(ret, "source");
-	if (tried->n < POLICY_TRIED_MAX && another_subnet(p, now, s, tried, &until)) {
-		ret->what = DISPOSE_RETRY_SUBNET;
-		return;
+	if (c->scope == SCOPE_DOMAIN)
+		tenant_block(p, now, domain, s->source, c->cooldown ? c->cooldown : TENANT_BLOCK);
+	else
+		poison = block_source(p, now, s, c, tried->message, elsewhere);
+	tell_cause(ret, poison ? CAUSE_MESSAGE : CAUSE_SOURCE);
+	if (poison && tried_subnets(p, tried) + 1 >= p->params->retry.subnets_per_cycle)
+		return; /* backs off */
+	if (tried->n < POLICY_TRIED_MAX) {
+		struct policy_tried wider = *tried;
+
+		/* another subnet before another source of this one */
+		tried_add(&wider, s->source);
+		if (another_source(p, now, s, domain, &wider, &until)) {
+			*tried = wider;
+			ret->what = DISPOSE_RETRY_SUBNET;
+			return;
+		}
+		if (!poison && another_source(p, now, s, domain, tried, &until)) {
+			ret->what = DISPOSE_RETRY_SUBNET;
+			return;
+		}
 	}
+	if (poison)
+		return;
 	ret->what = DISPOSE_HOLD;
 	ret->reason = HOLD_BLOCKED;
-	ret->hold = until > now.wall ? until - now.wall : BLOCK_REST;
+	ret->hold = until > now.wall ? until - now.wall : BLOCK_HOLD;
+}
+
+static void on_busy(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
+	const struct classification *c, const struct policy_tried *tried,
+	struct policy_verdict *ret)
+{
+	struct refusal f = refusal_of(KIND_BUSY, domain, c, tried);
+
+	if (c->scope == SCOPE_RECIPIENT || c->scope == SCOPE_MESSAGE) {
+		tell_cause(ret, CAUSE_MESSAGE);
+		return;
+	}
+	if (c->scope == SCOPE_DOMAIN)
+		f.kind = KIND_DOMAIN;
+	tell_cause(ret, blame(p, now, s, &f));
+}
+
+static void refused(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
+	const struct classification *c, bool permanent, struct policy_tried *tried,
+	struct policy_verdict *ret)
+{
+	switch (c->verdict) {
+	case VERDICT_SOURCE_THROTTLE:
+		if (s->lane)
+			on_throttle(p, now, s, domain, c, tried, ret);
+		break;
+	case VERDICT_SOURCE_BLOCK:
+		if (s->lane)
+			on_block(p, now, s, domain, c, tried, ret);
+		break;
+	case VERDICT_DESTINATION_CONFIG:
+		ret->what = permanent ? DISPOSE_BOUNCE : DISPOSE_RESOLVE;
+		tell_cause(ret, CAUSE_DOMAIN);
+		break;
+	case VERDICT_SPLIT_RECIPIENTS:
+		ret->what = DISPOSE_RETRY_SPLIT;
+		break;
+	case VERDICT_RECIPIENT_INVALID:
+	case VERDICT_MESSAGE_REJECTED:
+		ret->what = permanent ? DISPOSE_BOUNCE : DISPOSE_DEFER;
+		tell_cause(ret, CAUSE_MESSAGE);
+		break;
+	case VERDICT_DESTINATION_BUSY:
+		if (s->lane)
+			on_busy(p, now, s, domain, c, tried, ret);
+		break;
+	case VERDICT_TRANSIENT_OTHER:
+	case VERDICT_DELIVERED:
+	case VERDICT_COUNT:
+		break;
+	}
+}
+
+static bool environment(enum verdict v)
+{
+	return v == VERDICT_SOURCE_THROTTLE || v == VERDICT_SOURCE_BLOCK ||
+	       v == VERDICT_DESTINATION_BUSY;
 }
 
 void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const char *domain,
@@ -153,38 +206,59 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 	bool permanent = r->code >= 500;
 
 	*ret = (struct policy_verdict){ .what = DISPOSE_DEFER };
+	if (s->provider != ~0u)
+		provider_outcome(p, s->provider, environment(c->verdict), now.mono);
 	if (c->verdict == VERDICT_DELIVERED) {
 		ret->what = DISPOSE_DELIVERED;
-		if (s->lane)
-			lane_good(p, s->lane, s->provider);
+		if (s->lane) {
+			s->lane->delivered++;
+			acquit(p, now, s, domain);
+		}
 		return;
 	}
-	if (s->lane)
+	if (s->lane) {
 		*(permanent ? &s->lane->rejected : &s->lane->deferred) += 1;
-	switch (c->verdict) {
+		learn_tail(p, s, r, now);
+	}
+	s->blamed = true;
+	refused(p, now, s, domain, c, permanent, tried, ret);
+	/* a recipient or a message that is refused on its merits: the source was heard */
+	if (s->lane &&
+		(c->verdict == VERDICT_RECIPIENT_INVALID ||
+			c->verdict == VERDICT_MESSAGE_REJECTED) &&
+		permanent)
+		acquit(p, now, s, domain);
+}
+
+/* The receiver ended the session, or never began it, and no transaction has told of it. */
+static void session_refused(
+	struct policy *p, struct policy_now now, struct slot *s, const struct classification *k)
+{
+	struct refusal f = { .cooldown = k->cooldown };
+
+	switch (k->verdict) {
 	case VERDICT_SOURCE_THROTTLE:
-		if (s->lane)
-			on_throttle(p, now, s, c, tried, ret);
+		if (!s->blamed)
+			blame(p, now, s, &f);
 		break;
 	case VERDICT_SOURCE_BLOCK:
-		if (s->lane)
-			on_block(p, now, s, c, tried, ret);
-		break;
-	case VERDICT_DESTINATION_CONFIG:
-		ret->what = permanent ? DISPOSE_BOUNCE : DISPOSE_RESOLVE;
-		cause(ret, "domain");
-		break;
-	case VERDICT_SPLIT_RECIPIENTS:
-		ret->what = DISPOSE_RETRY_SPLIT;
-		break;
-	case VERDICT_RECIPIENT_INVALID:
-	case VERDICT_MESSAGE_REJECTED:
-		ret->what = permanent ? DISPOSE_BOUNCE : DISPOSE_DEFER;
-		cause(ret, "message");
+		if (!s->blamed)
+			block_source(p, now, s, k, 0, false);
 		break;
 	case VERDICT_DESTINATION_BUSY:
-		cause(ret, "cluster");
+		if (!s->up && s->cluster->up) {
+			/* others are served: these are as many as it allows */
+			s->cluster->limit = s->cluster->up;
+			s->cluster->limit_at = now.mono;
+		} else if (!s->blamed && k->scope != SCOPE_DOMAIN) {
+			f.kind = KIND_BUSY;
+			blame(p, now, s, &f);
+		}
 		break;
+	case VERDICT_DESTINATION_CONFIG:
+	case VERDICT_SPLIT_RECIPIENTS:
+	case VERDICT_RECIPIENT_INVALID:
+	case VERDICT_MESSAGE_REJECTED:
 	case VERDICT_TRANSIENT_OTHER:
 	case VERDICT_DELIVERED:
 	case VERDICT_COUNT:
@@ -198,35 +272,11 @@ void policy_disconnected(struct policy *p, struct policy_now now, uint32_t slot,
 	struct slot *s = slot_get(p, slot);
 
 	if (s->lane && s->provider != ~0u) {
-		if (failure && failure->verdict == VERDICT_SOURCE_THROTTLE)
-			lane_rest(s->lane, now, failure->cooldown);
-		if (failure && failure->verdict == VERDICT_SOURCE_BLOCK)
-			source_block(p, s, now, failure->cooldown);
+		if (failure)
+			session_refused(p, now, s, failure);
 		if (error == POLICY_E_BIND)
 			p->sources[s->source].unavailable_until = now.wall + UNAVAILABLE_REST;
-		must(s->lane->in_use > 0);
-		s->lane->in_use--;
 	}
-	if (s->provider != ~0u) {
-		must(s->cluster->connections > 0 && p->providers[s->provider].connections > 0);
-		s->cluster->connections--;
-		p->providers[s->provider].connections--;
-	}
+	slot_detach(p, s);
 	slot_release(p, slot);
-}
-
-ms_t policy_backoff(struct policy *p, unsigned attempts)
-{
-	const struct retry_params *r = &p->params->retry;
-	ms_t delay = 5 * 60 * 1000;
-	double factor;
-
-	if (r->nschedule) {
-		unsigned i = attempts ? attempts - 1 : 0;
-
-		delay = r->schedule[i < r->nschedule ? i : r->nschedule - 1];
-	}
-	factor = 1 + r->jitter * (2 * rng_unit(&p->rng) - 1);
-	delay = (ms_t)((double)delay * factor);
-	return delay > 0 ? delay : 1;
 }

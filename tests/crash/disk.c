@@ -1,14 +1,15 @@
-/* The disk under the page cache, after the log. Three states of a page: on the disk; written and not yet synced
- * (each such write may have reached the disk whole, in part by sectors, or not at all, in any order); written,
- * and its sync failed (the same, but the kernel holds it for clean: no later sync writes it again). */
+/* The disk under the page cache, after the log. Three states of a page: on the disk; written and
+ * not yet synced (each such write may have reached the disk whole, in part by sectors, or not at
+ * all, in any order); written, and its sync failed (the same, but the kernel holds it for clean: no
+ * later sync writes it again). */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "powercut.h"
 #include "postern/must.h"
+#include "powercut.h"
 
 struct pending {
 	uint64_t page;
@@ -20,8 +21,8 @@ struct pending {
 static struct {
 	unsigned char *durable, *cache;
 	uint32_t *stamp, epoch;
-	uint64_t bytes;			 /* of both */
-	uint64_t durable_size, size;	 /* of the file */
+	uint64_t bytes;		     /* of both */
+	uint64_t durable_size, size; /* of the file */
 	bool exists;
 	struct pending **pending;
 	uint32_t n, cap;
@@ -174,7 +175,8 @@ static uint64_t used(void)
 {
 	uint64_t n = disk.durable_size < disk.bytes ? disk.durable_size : disk.bytes;
 
-	while (n >= PAGE && !disk.durable[n - PAGE] && !memcmp(disk.durable + n - PAGE, disk.durable + n - PAGE + 1, PAGE - 1))
+	while (n >= PAGE && !disk.durable[n - PAGE] &&
+		!memcmp(disk.durable + n - PAGE, disk.durable + n - PAGE + 1, PAGE - 1))
 		n -= PAGE;
 	return n;
 }

@@ -1,12 +1,13 @@
-/* A workload for the queue: messages of all sizes come, whole and in pieces, are deferred, settled, with
- * notifications, or stay; many jobs are under way at once. What was answered, and when, goes into the model. */
+/* A workload for the queue: messages of all sizes come, whole and in pieces, are deferred, settled,
+ * with notifications, or stay; many jobs are under way at once. What was answered, and when, goes
+ * into the model. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "powercut.h"
 #include "postern/must.h"
+#include "powercut.h"
 
 #define SLOTS	 24u
 #define LIVE_MAX 200u
@@ -65,7 +66,8 @@ static void drop_fresh(void)
 	while (n) {
 		struct mpsc_node *next = n->next;
 
-		message_unref((struct message *)(void *)((char *)n - offsetof(struct message, fresh_node)));
+		message_unref((struct message *)(void *)((char *)n -
+							 offsetof(struct message, fresh_node)));
 		n = next;
 	}
 }
@@ -152,7 +154,9 @@ static void post_accept(struct slot *s)
 	body_seal(s->m->body);
 	o->size = s->m->size;
 	o->posted = record_mark();
-	s->accept = (struct queue_accept){ .message = s->m, .due = s->m->arrived, .appended = appended };
+	s->accept = (struct queue_accept){
+		.message = s->m, .due = s->m->arrived, .appended = appended
+	};
 	post(s, &s->accept.job, QUEUE_ACCEPT);
 }
 
@@ -198,7 +202,8 @@ static void add_notice(struct slot *s, uint32_t recipient)
 	model[n].size = m->size;
 	model[n].parent = s->message;
 	model[n].parent_recipient = recipient;
-	s->notice = (struct queue_accept){ .job.kind = QUEUE_ACCEPT, .message = m, .due = m->arrived };
+	s->notice =
+		(struct queue_accept){ .job.kind = QUEUE_ACCEPT, .message = m, .due = m->arrived };
 	s->notices[0] = &s->notice;
 	s->settle.dsn = s->notices;
 	s->settle.ndsn = 1;
@@ -217,9 +222,12 @@ static void post_settle(struct slot *s, bool all)
 		if (o->recipients[i].gone != NEVER)
 			continue;
 		snprintf(s->domains[i], sizeof(s->domains[i]), "%s", domain_of(o->id, i));
-		*r = (struct queue_settle_rcpt){ .index = i, .domain = s->domains[i], .old_due = 1700000000000 };
+		*r = (struct queue_settle_rcpt){
+			.index = i, .domain = s->domains[i], .old_due = 1700000000000
+		};
 		r->outcome = all || rng_below(&w.rng, 3) ? OUTCOME_GONE : OUTCOME_DEFER;
-		r->state = (struct queue_rcpt_state){ .due = 1700000000000 + (ms_t)rng_below(&w.rng, 1000000),
+		r->state = (struct queue_rcpt_state){ .due = 1700000000000 +
+							     (ms_t)rng_below(&w.rng, 1000000),
 			.attempts = 3,
 			.code = 451,
 			.reply = "4.7.0 Later",
@@ -286,11 +294,18 @@ static void on_settle(struct slot *s, int result)
 	struct model_message *o = &model[s->message];
 	uint32_t mark;
 
-	if (s->settle.ndsn)
+	uint64_t notice = s->settle.ndsn ? s->notice.message->id : 0;
+	struct model_message *n = NULL;
+
+	for (uint32_t i = nmodel; notice && i-- > 0 && !n;)
+		n = model[i].id == notice ? &model[i] : NULL;
+	if (notice)
 		message_unref(s->notice.message);
 	if (result) {
-		/* as the relay does: until it is recorded */
+		/* as the relay does: until it is recorded; here without the notification */
 		s->settle.ndsn = 0;
+		if (n)
+			n->refused = record_mark();
 		for (uint32_t i = 0; i < s->settle.n; i++)
 			s->outcomes[i].outcome = OUTCOME_GONE;
 		mark = record_mark();
@@ -306,11 +321,9 @@ static void on_settle(struct slot *s, int result)
 		if (s->outcomes[i].outcome == OUTCOME_GONE)
 			o->recipients[s->outcomes[i].index].gone = mark;
 	}
-	for (uint32_t i = 0; s->settle.ndsn && i < nmodel; i++) {
-		if (model[i].id == s->notice.message->id) {
-			model[i].accepted = mark;
-			w.live[w.nlive++] = i;
-		}
+	if (n) {
+		n->accepted = mark;
+		w.live[w.nlive++] = (uint32_t)(n - model);
 	}
 	keep(s);
 	next_step(s);
@@ -377,8 +390,11 @@ static void run(const char *dir)
 {
 	const struct queue_params p = { .path = dir, .max_size = 256u << 20, .gather_us = 100 };
 	char error[512] = "";
-	int r = queue_open(&w.q, &p, error, sizeof(error));
+	int r = 0;
 
+	/* a sync that fails may be one of opening */
+	for (unsigned tries = 0; !w.q && tries < 20; tries++)
+		r = queue_open(&w.q, &p, error, sizeof(error));
 	if (r) {
 		fprintf(stderr, "%s\n", error);
 		exit(1);

@@ -1,8 +1,9 @@
 /* powercut [--cuts N] [--messages N] [--seed N] [--sync-errors SHARE] [--dir DIRECTORY] [--keep]
  *
- * One workload, then N moments of it at which the power fails, in each of them one way the disk may look. With
- * --sync-errors some syncs fail, and the workload goes on. Exit status 1 when a promise was broken; the image is
- * kept with --keep. */
+ * One workload, then N moments of it at which the power fails, in each of them one way the disk may
+ * look. With
+ * --sync-errors some syncs fail, and the workload goes on. Exit status 1 when a promise was broken;
+ * the image is kept with --keep. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "powercut.h"
 #include "postern/must.h"
+#include "powercut.h"
 
 static struct {
 	uint32_t cuts, messages;
@@ -37,7 +38,8 @@ static uint32_t *choose_cuts(struct rng *rng)
 	must(cuts);
 	for (uint32_t i = 0; i < opt.cuts; i++) {
 		cuts[i] = 1 + (uint32_t)rng_below(rng, nops);
-		for (uint32_t k = 0; i % 2 && k < 200 && cuts[i] < nops && ops[cuts[i] - 1].kind != OP_MARK; k++)
+		for (uint32_t k = 0;
+			i % 2 && k < 200 && cuts[i] < nops && ops[cuts[i] - 1].kind != OP_MARK; k++)
 			cuts[i]++;
 	}
 	qsort(cuts, opt.cuts, sizeof(*cuts), compare);
@@ -73,20 +75,24 @@ static unsigned try_cuts(const char *dir, struct rng *rng)
 		if (!verify(dir, cuts[i]))
 			continue;
 		wrong++;
-		fprintf(stderr, "the cut before step %u of %u (number %u, seed %" PRIu64 ")\n", cuts[i], nops, i, opt.seed);
+		fprintf(stderr, "the cut before step %u of %u (number %u, seed %" PRIu64 ")\n",
+			cuts[i], nops, i, opt.seed);
 		if (opt.keep)
 			exit(1);
 	}
-	printf("%u images of the disk at %u moments of %u steps, %u messages: %u wrong\n", opened, opt.cuts, nops, nmodel, wrong);
+	printf("%u images of the disk at %u moments of %u steps, %u messages: %u wrong; %u times a "
+	       "refused message was there\n",
+		opened, opt.cuts, nops, nmodel, wrong, returned);
 	free(cuts);
 	return wrong;
 }
 
 static void parse(int argc, char **argv)
 {
-	static const struct option longs[] = { { "cuts", 1, NULL, 'c' }, { "messages", 1, NULL, 'm' },
-		{ "seed", 1, NULL, 's' }, { "sync-errors", 1, NULL, 'e' }, { "dir", 1, NULL, 'd' },
-		{ "keep", 0, NULL, 'k' }, { 0 } };
+	static const struct option longs[] = { { "cuts", 1, NULL, 'c' },
+		{ "messages", 1, NULL, 'm' }, { "seed", 1, NULL, 's' },
+		{ "sync-errors", 1, NULL, 'e' }, { "dir", 1, NULL, 'd' }, { "keep", 0, NULL, 'k' },
+		{ 0 } };
 	int c;
 
 	opt.seed = rng_entropy() >> 32;

@@ -1,5 +1,5 @@
-/* Power cuts on the queue: what a workload wrote is recorded write by write, then the disk is rebuilt as it
- * could look had the power failed at some moment, and the queue is opened on it. */
+/* Power cuts on the queue: what a workload wrote is recorded write by write, then the disk is
+ * rebuilt as it could look had the power failed at some moment, and the queue is opened on it. */
 #pragma once
 
 #include <stdbool.h>
@@ -48,7 +48,8 @@ struct model_message {
 	struct {
 		uint32_t posted, gone; /* its removal */
 	} recipients[RECIPIENTS];
-	uint32_t parent; /* of a notification: stored with the removal of that message's recipient … */
+	uint32_t parent; /* of a notification: stored with the removal of that message's recipient …
+			  */
 	uint32_t parent_recipient;
 };
 extern struct model_message *model;
@@ -68,5 +69,6 @@ bool disk_exists(void); /* the file had been made by then */
 
 /* ---- verify.c ---- */
 
+extern uint32_t returned; /* messages that were refused and are there, by images */
 /* 0, or -1 after having said what is wrong. */
 int verify(const char *dir, uint32_t at);

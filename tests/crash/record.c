@@ -1,5 +1,5 @@
-/* The program's own versions of the calls that write: LMDB and the queue use them. They do what the system's
- * do, and note it. */
+/* The program's own versions of the calls that write: LMDB and the queue use them. They do what the
+ * system's do, and note it. */
 #undef _FILE_OFFSET_BITS
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,8 +11,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "powercut.h"
 #include "postern/must.h"
+#include "powercut.h"
 
 #define EXPORT __attribute__((visibility("default")))
 #define FDS    1024
@@ -40,7 +40,7 @@ static void *next(const char *name)
 #define NEXT(name)                                                                                 \
 	static __typeof__(&name) real;                                                             \
 	if (!real)                                                                                 \
-		*(void **)&real = next(#name)
+	*(void **)&real = next(#name)
 
 static uint32_t note(struct op o)
 {

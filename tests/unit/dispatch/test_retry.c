@@ -278,7 +278,7 @@ static void test_delay_notice(void **state)
 static void test_rests_survive(void **state)
 {
 	static struct mx_rule rules[] = {
-		{ MX_MAIL, NULL, "127.0.1.1", NULL, "451 4.7.500 throttled", 1, 0 },
+		{ MX_MAIL, NULL, "127.0.1.1", NULL, "550 5.7.606 blocked", 1, 0 },
 	};
 	struct rig r;
 

@@ -125,17 +125,39 @@ static inline bool rig_admit(struct rig *r, uint32_t slot, struct policy_choice 
 	return policy_admit(r->policy, r->now, slot, &r->want, why, retire);
 }
 
-/* One transaction on the slot that ends with this verdict and code. */
+/* One transaction on the slot, for that tenant, that ends with this verdict and code. */
+static inline struct policy_verdict rig_result_of(struct rig *r, uint32_t slot, const char *domain,
+	const struct classification *c, uint16_t code, struct policy_tried *tried)
+{
+	struct policy_verdict ret;
+	static struct reply reply;
+
+	reply_make(&reply, code, "");
+	policy_result(r->policy, r->now, slot, domain, c, &reply, tried, &ret);
+	policy_finished(r->policy, r->now, slot);
+	return ret;
+}
+
 static inline struct policy_verdict rig_result(
 	struct rig *r, uint32_t slot, enum verdict v, uint16_t code, struct policy_tried *tried)
 {
 	struct classification c = { .verdict = v };
-	struct policy_verdict ret;
-	static struct reply reply;
 
-	reply.code = code;
-	policy_result(r->policy, r->now, slot, "example.org", &c, &reply, tried, &ret);
-	return ret;
+	return rig_result_of(r, slot, "example.org", &c, code, tried);
+}
+
+/* Six tenants in a row are told the same from this source's only lane. */
+static inline void rig_sicken(struct rig *r, uint32_t slot, enum verdict v)
+{
+	static const char *const domains[] = { "a.example", "b.example", "c.example", "d.example",
+		"e.example", "f.example" };
+	struct classification c = { .verdict = v };
+
+	for (size_t i = 0; i < COUNT(domains); i++) {
+		struct policy_tried tried = { 0 };
+
+		rig_result_of(r, slot, domains[i], &c, 451, &tried);
+	}
 }
 
 static inline void rig_end(struct rig *r, uint32_t slot)

@@ -185,7 +185,7 @@ static void test_tried_subnets(void **state)
 
 	rig_init(&r);
 	r.want.tried = &tried;
-	for (int i = 0; i < 3; i++) /* a2 lies in the same subnet as a1 */
+	for (int i = 0; i < 2; i++) /* a2 lies in the same subnet as a1 */
 		assert_int_equal(rig_choose(&r).source, 2);
 	tried.source[tried.n++] = 2;
 	assert_false(rig_choose(&r).go);
@@ -200,18 +200,19 @@ static void test_reload(void **state)
 	struct rig r, next, last;
 
 	rig_init(&r);
-	for (int i = 0; i < 6; i++)
+	r.providers[0].connections_per_cluster = 5;
+	for (int i = 0; i < 5; i++)
 		c = rig_choose(&r);
 	assert_true(c.go);
+	assert_int_equal(rig_choose(&r).limit, LIMIT_CLUSTER);
 	rig_params(&next);
-	next.providers[0].connections_per_cluster = 7;
 	next.params.nsources = 3;
 	next.params.npools = 1;
 	assert_int_equal(policy_reload(r.policy, &next.params), 0);
 	policy_slot(r.policy, c.slot, &info);
 	assert_int_equal(info.source, c.source);
 	assert_true(rig_admit(&r, c.slot, &why, &retire));
-	assert_true(rig_choose(&r).go); /* the six are counted still */
+	assert_true(rig_choose(&r).go); /* the five are counted still */
 	assert_false(rig_choose(&r).go);
 	/* without their source: no more work, and the counts come out even */
 	rig_params(&last);
@@ -219,15 +220,46 @@ static void test_reload(void **state)
 	last.params.npools = 1;
 	last.pools[0].nmembers = 1;
 	assert_int_equal(policy_reload(r.policy, &last.params), 0);
-	for (uint32_t slot = 0; slot < 7; slot++) {
+	for (uint32_t slot = 0; slot < 6; slot++) {
 		policy_slot(r.policy, slot, &info);
 		assert_int_equal(rig_admit(&r, slot, &why, &retire), info.source == 0);
 		assert_int_equal(retire, info.source != 0);
 		rig_end(&r, slot);
 	}
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 2; i++)
 		assert_true(rig_choose(&r).go);
-	assert_int_equal(rig_choose(&r).reason, HOLD_CAP);
+	assert_int_equal(rig_choose(&r).reason, HOLD_WINDOW);
+	rig_deinit(&r);
+}
+
+/* Small at first, one more after some deliveries, halved by a throttle, once a second. */
+static void test_window(void **state)
+{
+	struct policy_tried tried = { 0 };
+	struct policy_choice c[3], why;
+	bool retire;
+	struct rig r;
+
+	rig_init(&r);
+	r.pools[0].nmembers = 1;
+	r.providers[0].messages_per_connection = 0;
+	c[0] = rig_choose(&r);
+	c[1] = rig_choose(&r);
+	assert_int_equal(rig_choose(&r).limit, LIMIT_WINDOW);
+	for (int i = 0; i < 6; i++) {
+		assert_true(rig_admit(&r, c[i % 2].slot, &why, &retire));
+		rig_result(&r, c[i % 2].slot, VERDICT_DELIVERED, 250, &tried);
+	}
+	c[2] = rig_choose(&r);
+	assert_true(c[2].go);
+	assert_int_equal(rig_choose(&r).limit, LIMIT_LANE);
+	rig_result(&r, c[0].slot, VERDICT_SOURCE_THROTTLE, 451, &tried);
+	rig_result(&r, c[1].slot, VERDICT_SOURCE_THROTTLE, 451, &tried);
+	rig_end(&r, c[2].slot);
+	rig_end(&r, c[1].slot);
+	assert_int_equal(rig_choose(&r).limit, LIMIT_WINDOW);
+	rig_end(&r, c[0].slot);
+	assert_true(rig_choose(&r).go);
 	rig_deinit(&r);
 }
 
@@ -243,6 +275,7 @@ int main(void)
 		cmocka_unit_test(test_admit),
 		cmocka_unit_test(test_tried_subnets),
 		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_window),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 #include "rig.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* The verdict table, on a pool where another subnet is free. */
@@ -61,7 +62,7 @@ static void test_throttle(void **state)
 	assert_true((c.source == 2) != (tried.source[0] == 2));
 	v = rig_result(&r, c.slot, VERDICT_SOURCE_THROTTLE, 451, &tried);
 	assert_int_equal(v.what, DISPOSE_DEFER);
-	assert_string_equal(v.cause, "subnet");
+	assert_string_equal(v.cause, "message"); /* two subnets were told the same */
 	rig_end(&r, c.slot);
 	rig_deinit(&r);
 }
@@ -72,47 +73,68 @@ static void only_source(struct rig *r)
 	r->pools[0].nmembers = 1;
 }
 
-/* 60 s, then twice as long each time, an hour at most; forgotten after deliveries. */
+/* One refusal is no verdict; six in a row are. 60 s, then twice as long, a quarter of an hour at
+ * most; forgotten when it was well for long. */
 static void test_rest(void **state)
 {
 	ms_t expect = 60000;
 	struct rig r;
 
 	only_source(&r);
-	for (int i = 0; i < 8; i++) {
-		struct policy_tried tried = { 0 };
+	for (int i = 0; i < 7; i++) {
 		struct policy_choice c = rig_choose(&r), why;
+		struct policy_tried tried = { 0 };
 		bool retire;
 
 		assert_true(c.go);
-		assert_int_equal(rig_result(&r, c.slot, VERDICT_SOURCE_THROTTLE, 451, &tried).what,
-			DISPOSE_DEFER);
-		/* a second recipient of the same moment does not lengthen it */
-		rig_result(&r, c.slot, VERDICT_SOURCE_THROTTLE, 451, &tried);
+		if (i) { /* a probe: refused once, it rests again */
+			assert_true(rig_admit(&r, c.slot, &why, &retire));
+			rig_result(&r, c.slot, VERDICT_SOURCE_THROTTLE, 451, &tried);
+		} else {
+			rig_result(&r, c.slot, VERDICT_SOURCE_THROTTLE, 451, &tried);
+			assert_true(rig_admit(&r, c.slot, &why, &retire));
+			policy_unadmit(r.policy, r.now, c.slot);
+			rig_sicken(&r, c.slot, VERDICT_SOURCE_THROTTLE);
+		}
 		assert_false(rig_admit(&r, c.slot, &why, &retire));
+		assert_int_equal(why.reason, HOLD_RESTING);
 		assert_true(retire);
 		rig_end(&r, c.slot);
 		c = rig_choose(&r);
 		assert_int_equal(c.reason, HOLD_RESTING);
-		assert_int_equal(c.until, r.now.mono + expect);
-		rig_pass(&r, expect);
-		expect = expect * 2 < 3600000 ? expect * 2 : 3600000;
+		assert_true(
+			c.until >= r.now.mono + expect && c.until <= r.now.mono + expect * 11 / 10);
+		rig_pass(&r, expect * 11 / 10);
+		expect = expect * 2 < 900000 ? expect * 2 : 900000;
 	}
-	for (int i = 0; i < 20; i++) {
-		struct policy_tried tried = { 0 };
-		struct policy_choice c = rig_choose(&r);
+	rig_deinit(&r);
+}
 
+/* A probe is one transaction; two that succeed bring it back, with a window of one. */
+static void test_probe(void **state)
+{
+	struct policy_choice c, why;
+	struct policy_tried tried = { 0 };
+	bool retire;
+	struct rig r;
+
+	only_source(&r);
+	c = rig_choose(&r);
+	rig_sicken(&r, c.slot, VERDICT_SOURCE_THROTTLE);
+	rig_end(&r, c.slot);
+	rig_pass(&r, 66000);
+	c = rig_choose(&r);
+	assert_true(c.go);
+	assert_int_equal(rig_choose(&r).reason, HOLD_RESTING); /* one is under way */
+	for (int i = 0; i < 2; i++) {
+		assert_true(rig_admit(&r, c.slot, &why, &retire));
+		assert_false(rig_admit(&r, c.slot, &why, &retire));
+		assert_false(retire);
 		rig_result(&r, c.slot, VERDICT_DELIVERED, 250, &tried);
-		rig_end(&r, c.slot);
 	}
-	{
-		struct policy_tried tried = { 0 };
-		struct policy_choice c = rig_choose(&r);
-
-		rig_result(&r, c.slot, VERDICT_SOURCE_THROTTLE, 451, &tried);
-		rig_end(&r, c.slot);
-		assert_int_equal(rig_choose(&r).until, r.now.mono + 60000);
-	}
+	assert_true(rig_admit(&r, c.slot, &why, &retire));
+	assert_true(rig_admit(&r, c.slot, &why, &retire));
+	assert_int_equal(rig_choose(&r).reason, HOLD_WINDOW);
 	rig_deinit(&r);
 }
 
@@ -128,26 +150,102 @@ static void test_block(void **state)
 	c = rig_choose(&r);
 	assert_int_equal(rig_result(&r, c.slot, VERDICT_SOURCE_BLOCK, 550, &tried).what,
 		DISPOSE_RETRY_SUBNET);
-	r.want.tried = &tried;
-	c = rig_choose(&r);
-	v = rig_result(&r, c.slot, VERDICT_SOURCE_BLOCK, 550, &tried);
+	/* another subnet, then the other source of the first */
+	for (int i = 0; i < 2; i++) {
+		r.want.tried = &tried;
+		c = rig_choose(&r);
+		if (!c.go) { /* only the sibling is left: the message may go there, too */
+			tried.n = 0;
+			c = rig_choose(&r);
+		}
+		assert_true(c.go);
+		v = rig_result(&r, c.slot, VERDICT_SOURCE_BLOCK, 550, &tried);
+		if (v.what == DISPOSE_HOLD)
+			break;
+	}
+	r.want.tried = NULL;
+	while ((c = rig_choose(&r)).go) {
+		tried.n = 0;
+		v = rig_result(&r, c.slot, VERDICT_SOURCE_BLOCK, 550, &tried);
+	}
 	assert_int_equal(v.what, DISPOSE_HOLD);
 	assert_int_equal(v.reason, HOLD_BLOCKED);
 	assert_true(v.hold > 0 && v.hold <= 7200000);
-	/* the third source is well: other messages go on */
-	r.want.tried = NULL;
-	c = rig_choose(&r);
-	assert_true(c.go);
-	memset(&tried, 0, sizeof(tried));
-	rig_result(&r, c.slot, VERDICT_SOURCE_BLOCK, 550, &tried);
-	c = rig_choose(&r);
 	assert_int_equal(c.reason, HOLD_BLOCKED);
 	/* at another provider nobody is blocked */
 	r.want.provider = 1;
 	assert_true(rig_choose(&r).go);
 	r.want.provider = 0;
 	rig_pass(&r, 7200000);
+	for (uint32_t slot = 0; slot < 3; slot++)
+		rig_end(&r, slot);
 	assert_true(rig_choose(&r).go);
+	rig_deinit(&r);
+}
+
+/* A tenant's own block list keeps the source from that tenant alone. */
+static void test_tenant_block(void **state)
+{
+	struct classification k = { .verdict = VERDICT_SOURCE_BLOCK, .scope = SCOPE_DOMAIN };
+	struct policy_tried tried = { 0 };
+	struct policy_choice c, why;
+	bool retire;
+	struct rig r;
+
+	rig_init(&r);
+	r.pools[0].nmembers = 2; /* a1 and a2, of one subnet */
+	c = rig_choose(&r);
+	assert_int_equal(rig_result_of(&r, c.slot, "example.org", &k, 550, &tried).what,
+		DISPOSE_RETRY_SUBNET);
+	assert_false(rig_admit(&r, c.slot, &why, &retire));
+	assert_int_equal(why.reason, HOLD_NO_SOURCE);
+	assert_false(retire);
+	for (int i = 0; i < 2; i++) {
+		struct policy_choice other = rig_choose(&r);
+
+		assert_true(other.go);
+		assert_true(other.source != c.source);
+	}
+	r.want.domain = "example.net";
+	assert_true(rig_admit(&r, c.slot, &why, &retire));
+	r.want.domain = "example.org";
+	for (uint32_t slot = 0; slot < 3; slot++)
+		rig_end(&r, slot);
+	rig_pass(&r, 4 * 3600000);
+	assert_true(rig_choose(&r).source != rig_choose(&r).source);
+	rig_deinit(&r);
+}
+
+/* A message that is refused as from a blocked source by all, while others go: it is the message. */
+static void test_poison(void **state)
+{
+	struct policy_tried tried = { .message = 7 };
+	struct policy_choice c[2], why;
+	bool retire;
+	struct rig r;
+
+	rig_init(&r);
+	c[0] = rig_choose(&r);
+	do
+		c[1] = rig_choose(&r);
+	while (c[1].source / 2 == c[0].source / 2);
+	for (int i = 0; i < 8; i++) {
+		struct policy_tried fresh = { 0 };
+
+		rig_result(&r, c[i % 2].slot, VERDICT_DELIVERED, 250, &fresh);
+	}
+	assert_int_equal(rig_result(&r, c[0].slot, VERDICT_SOURCE_BLOCK, 550, &tried).what,
+		DISPOSE_RETRY_SUBNET);
+	assert_false(rig_admit(&r, c[0].slot, &why, &retire));
+	assert_int_equal(
+		rig_result(&r, c[1].slot, VERDICT_SOURCE_BLOCK, 550, &tried).what, DISPOSE_DEFER);
+	assert_true(rig_admit(&r, c[1].slot, &why, &retire));
+	assert_true(rig_admit(&r, c[0].slot, &why, &retire)); /* as a probe */
+	/* a second message tells the same: it is the source */
+	tried = (struct policy_tried){ .message = 8 };
+	rig_result(&r, c[1].slot, VERDICT_SOURCE_BLOCK, 550, &tried);
+	assert_false(rig_admit(&r, c[1].slot, &why, &retire));
+	assert_int_equal(why.reason, HOLD_BLOCKED);
 	rig_deinit(&r);
 }
 
@@ -174,8 +272,11 @@ static void test_refused_session(void **state)
 	struct rig r;
 
 	only_source(&r);
-	c = rig_choose(&r);
-	policy_disconnected(r.policy, r.now, c.slot, &k, 0);
+	for (int i = 0; i < 6; i++) {
+		c = rig_choose(&r);
+		assert_true(c.go);
+		policy_disconnected(r.policy, r.now, c.slot, &k, 0);
+	}
 	assert_int_equal(rig_choose(&r).reason, HOLD_RESTING);
 	rig_deinit(&r);
 }
@@ -255,8 +356,34 @@ static void test_resume(void **state)
 	rig_deinit(&r);
 }
 
+/* Rests of our own may be ended, and forbidden for a time. */
+static void test_keep(void **state)
+{
+	struct policy_choice c;
+	struct rig r;
+
+	only_source(&r);
+	c = rig_choose(&r);
+	rig_sicken(&r, c.slot, VERDICT_SOURCE_THROTTLE);
+	rig_end(&r, c.slot);
+	assert_false(rig_choose(&r).go);
+	assert_int_equal(policy_resume(r.policy, r.now, NULL, "203.0.113.0/24"), 0);
+	c = rig_choose(&r);
+	assert_true(c.go);
+	assert_int_equal(policy_keep(r.policy, r.now, "a1", "microsoft365", r.now.wall + 30000), 0);
+	rig_sicken(&r, c.slot, VERDICT_SOURCE_THROTTLE);
+	rig_end(&r, c.slot);
+	c = rig_choose(&r);
+	assert_true(c.go);
+	rig_end(&r, c.slot);
+	rig_pass(&r, 30001);
+	policy_tick(r.policy, r.now);
+	assert_int_equal(rig_choose(&r).reason, HOLD_RESTING);
+	rig_deinit(&r);
+}
+
 struct kept {
-	char keys[16][400], values[16][64];
+	char keys[16][400], values[16][200];
 	size_t n;
 };
 
@@ -285,16 +412,19 @@ static void load(struct rig *r, const struct kept *k)
 static void test_save(void **state)
 {
 	struct kept *k = calloc(1, sizeof(*k)), *again = calloc(1, sizeof(*again));
-	struct policy_tried tried = { 0 };
 	struct policy_choice c;
 	unsigned dropped = 0;
+	ms_t until;
 	struct rig r;
 
 	only_source(&r);
 	c = rig_choose(&r);
-	rig_result(&r, c.slot, VERDICT_SOURCE_THROTTLE, 451, &tried);
+	rig_sicken(&r, c.slot, VERDICT_SOURCE_THROTTLE);
+	rig_end(&r, c.slot);
+	until = rig_choose(&r).until;
+	assert_true(policy_urgent(r.policy));
 	policy_save(r.policy, keep, k);
-	assert_int_equal(k->n, 1);
+	assert_int_equal(k->n, 2); /* the path, and the lane's window */
 	policy_save(r.policy, keep, again);
 	assert_int_equal(again->n, 0); /* only what has changed */
 	rig_deinit(&r);
@@ -303,24 +433,24 @@ static void test_save(void **state)
 	load(&r, k);
 	c = rig_choose(&r);
 	assert_int_equal(c.reason, HOLD_RESTING);
-	assert_int_equal(c.until, r.now.mono + 60000);
-	assert_int_equal(policy_suspend(r.policy, r.now, "a1", NULL, 0), 0);
-	r.want.provider = 1;
-	c = rig_choose(&r);
+	assert_int_equal(c.until, until);
+	assert_int_equal(policy_suspend(r.policy, r.now, "a1", "default", 0), 0);
 	policy_save(r.policy, keep, again);
 	assert_int_equal(again->n, 1);
-	assert_int_equal(policy_resume(r.policy, r.now, NULL, NULL), 0);
+	assert_int_equal(policy_resume(r.policy, r.now, "a1", "default"), 0);
 	policy_save(r.policy, drop_all, &dropped);
-	assert_int_equal(dropped, 2);
+	assert_int_equal(dropped, 1);
 	rig_deinit(&r);
 
 	only_source(&r);
 	load(&r, again);
+	r.want.provider = 1;
 	assert_int_equal(rig_choose(&r).reason, HOLD_SUSPENDED);
-	/* what is damaged or of a later version is refused, not believed */
+	/* what is damaged or of another version is refused, not believed */
 	assert_int_equal(
-		policy_load(r.policy, slice_of("policy/rest/a1"), slice_of("1 5 5")), -EINVAL);
-	assert_int_equal(policy_load(r.policy, slice_of(k->keys[0]), slice_of("2 5 5")), -EINVAL);
+		policy_load(r.policy, slice_of("policy/lane/a1"), slice_of("2 5 5 5 5 ")), -EINVAL);
+	assert_int_equal(
+		policy_load(r.policy, slice_of(k->keys[0]), slice_of("1 5 5 5 5 ")), -EINVAL);
 	assert_int_equal(policy_load(r.policy, slice_of(k->keys[0]), slice_of("")), -EINVAL);
 	rig_deinit(&r);
 	free(k);
@@ -331,9 +461,11 @@ static void count_lane(void *arg, const struct policy_lane_info *i)
 {
 	++*(unsigned *)arg;
 	assert_string_equal(i->health, "resting");
+	assert_string_equal(i->cause, "subnet");
 	assert_string_equal(i->cluster, "203.0.113.0/24");
-	assert_int_equal(i->deferred, 1);
-	assert_int_equal(i->until, WALL + 60000);
+	assert_int_equal(i->deferred, 6);
+	assert_true(i->recent_bad > 5 && i->recent_good < 1);
+	assert_true(i->until >= WALL + 60000);
 }
 
 static void count_cluster(void *arg, const struct policy_cluster_info *i)
@@ -341,22 +473,68 @@ static void count_cluster(void *arg, const struct policy_cluster_info *i)
 	++*(unsigned *)arg;
 	assert_int_equal(i->connections, 1);
 	assert_int_equal(i->cap, 6);
+	assert_string_equal(i->how, "network");
 }
 
 static void test_listing(void **state)
 {
-	struct policy_tried tried = { 0 };
 	unsigned lanes = 0, clusters = 0;
+	struct policy_summary s;
 	struct policy_choice c;
 	struct rig r;
 
 	only_source(&r);
 	c = rig_choose(&r);
-	rig_result(&r, c.slot, VERDICT_SOURCE_THROTTLE, 451, &tried);
+	rig_sicken(&r, c.slot, VERDICT_SOURCE_THROTTLE);
 	policy_lanes(r.policy, r.now, count_lane, &lanes);
-	policy_clusters(r.policy, count_cluster, &clusters);
+	policy_clusters(r.policy, r.now, count_cluster, &clusters);
 	assert_int_equal(lanes, 1);
 	assert_int_equal(clusters, 1);
+	policy_summary(r.policy, r.now, &s);
+	assert_int_equal(s.resting, 1);
+	assert_int_equal(s.health_changes, 1);
+	rig_deinit(&r);
+}
+
+static void keep_alarm(void *arg, const struct policy_event *e)
+{
+	enum policy_event_kind *kinds = arg;
+	unsigned i = 0;
+
+	while (kinds[i])
+		i++;
+	if (e->alarm || e->over)
+		kinds[i] = e->kind;
+}
+
+/* Over ten per cent for minutes; a second alone is nothing. */
+static void test_alarm(void **state)
+{
+	enum policy_event_kind kinds[16] = { 0 };
+	struct policy_choice c;
+	struct rig r;
+
+	rig_init(&r);
+	c = rig_choose(&r);
+	for (int i = 0; i < 600; i++) {
+		struct policy_tried tried = { 0 };
+		char domain[32];
+		struct classification k = { .verdict = i % 7 && i > 60 ? VERDICT_DELIVERED
+								       : VERDICT_DESTINATION_BUSY,
+			.scope = SCOPE_RECIPIENT };
+
+		snprintf(domain, sizeof(domain), "t%d.example", i);
+		rig_result_of(&r, c.slot, domain, &k, k.verdict ? 451 : 250, &tried);
+		rig_pass(&r, 1000);
+		policy_tick(r.policy, r.now);
+		if (i == 120)
+			policy_events(r.policy, keep_alarm, kinds);
+		if (i == 120)
+			assert_int_equal(kinds[0], 0);
+	}
+	policy_events(r.policy, keep_alarm, kinds);
+	assert_int_equal(kinds[0], POLICY_EVENT_DEFERRALS_HIGH);
+	assert_int_equal(kinds[1], 0);
 	rig_deinit(&r);
 }
 
@@ -366,14 +544,19 @@ int main(void)
 		cmocka_unit_test(test_dispositions),
 		cmocka_unit_test(test_throttle),
 		cmocka_unit_test(test_rest),
+		cmocka_unit_test(test_probe),
 		cmocka_unit_test(test_block),
+		cmocka_unit_test(test_tenant_block),
+		cmocka_unit_test(test_poison),
 		cmocka_unit_test(test_bind_failure),
 		cmocka_unit_test(test_refused_session),
 		cmocka_unit_test(test_backoff),
 		cmocka_unit_test(test_suspend),
 		cmocka_unit_test(test_resume),
+		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_save),
 		cmocka_unit_test(test_listing),
+		cmocka_unit_test(test_alarm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

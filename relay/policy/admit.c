@@ -1,0 +1,239 @@
+/* On an open connection: may it carry one more transaction? And what ends. */
+#include <stdio.h>
+
+#include "postern/must.h"
+#include "state.h"
+
+#define SHED_EVERY 2000
+#define SOON	   200
+
+static bool pool_has(const struct policy *p, unsigned pool, unsigned source)
+{
+	const struct pool_params *v = &p->params->pools[pool];
+
+	for (unsigned i = 0; i < v->nmembers; i++)
+		if (v->members[i].source == source)
+			return true;
+	return false;
+}
+
+static bool worn_out(const struct slot *s, const struct provider_params *v, ms_t mono)
+{
+	return (v->messages_per_connection && s->messages >= v->messages_per_connection) ||
+	       (v->connection_age_max && mono - s->opened >= v->connection_age_max);
+}
+
+/* A host not known yet has asked in vain, and this cluster is full: one connection makes way. */
+static bool makes_way(struct policy *p, const struct slot *s, ms_t mono)
+{
+	if (p->providers[s->provider].wanted <= mono ||
+		cluster_room(p, s->cluster, mono) == LIMIT_NONE ||
+		mono - s->cluster->shed < SHED_EVERY)
+		return false;
+	s->cluster->shed = mono;
+	return true;
+}
+
+static ms_t mono_of(struct policy_now now, ms_t wall)
+{
+	if (!wall)
+		return now.mono + SOON;
+	return wall > now.wall ? now.mono + (wall - now.wall) : now.mono;
+}
+
+/* Rests, probes and slow starts of what the slot belongs to. retire: it is of no use for long. */
+static enum hold_reason slot_rests(
+	struct policy *p, struct policy_now now, struct slot *s, ms_t *until, bool *retire)
+{
+	struct cluster *c = s->cluster;
+	enum hold_reason r;
+	uint32_t ramp;
+	ms_t wall = 0;
+
+	if (pinned(p, c, s->source, now.wall))
+		return HOLD_NONE;
+	r = block_gate(&p->providers[s->provider].blocks[s->source], now.wall,
+		p->providers[s->provider].blocks[s->source].outstanding > 0, &wall);
+	if (r == HOLD_NONE && sick(&s->path->health)) {
+		r = health_gate(&s->path->health, now.wall, s->path->outstanding > 0, &wall);
+		*retire = r != HOLD_NONE && wall > now.wall;
+	}
+	if (r == HOLD_NONE && sick(&s->lane->health)) {
+		r = health_gate(&s->lane->health, now.wall, s->lane->outstanding > 0, &wall);
+		*retire = r != HOLD_NONE && wall > now.wall;
+	}
+	if (r == HOLD_NONE && sick(&c->health))
+		r = health_gate(&c->health, now.wall, c->outstanding > 0, &wall);
+	*until = mono_of(now, wall);
+	if (r != HOLD_NONE)
+		return r;
+	ramp = cluster_ramp(p, c, now.mono);
+	*until = now.mono + SOON;
+	if (ramp && c->outstanding >= ramp)
+		return HOLD_WINDOW;
+	/* several refusals in a row: one thing at a time until it is clear */
+	if (s->path->evidence.score >= SCORE_SUSPECT && s->path->outstanding > 0)
+		return HOLD_WINDOW;
+	return HOLD_NONE;
+}
+
+static void admitted(struct policy *p, struct policy_now now, struct slot *s, struct tenant *t)
+{
+	s->messages++;
+	s->outstanding++;
+	s->lane->outstanding++;
+	s->path->outstanding++;
+	s->cluster->outstanding++;
+	p->providers[s->provider].blocks[s->source].outstanding++;
+	if (s->outstanding == 1)
+		s->lane->busy++;
+	if (sick(&s->cluster->health))
+		health_probe(&s->cluster->health, now);
+	if (sick(&s->path->health))
+		health_probe(&s->path->health, now);
+	if (sick(&s->lane->health))
+		health_probe(&s->lane->health, now);
+	if (t && sick(&t->health)) {
+		health_probe(&t->health, now);
+		t->probe_at = now.mono;
+	}
+}
+
+static void ended(struct policy *p, struct slot *s)
+{
+	if (!s->outstanding)
+		return;
+	s->outstanding--;
+	if (s->provider == ~0u)
+		return;
+	s->cluster->outstanding--;
+	if (s->path)
+		s->path->outstanding--;
+	if (s->source != ~0u)
+		p->providers[s->provider].blocks[s->source].outstanding--;
+	if (!s->lane)
+		return;
+	s->lane->outstanding--;
+	if (!s->outstanding)
+		s->lane->busy--;
+}
+
+static bool no(struct policy_choice *why, enum hold_reason reason, ms_t until)
+{
+	why->reason = reason;
+	why->until = until;
+	return false;
+}
+
+bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
+	const struct policy_want *w, struct policy_choice *why, bool *retire)
+{
+	struct slot *s = slot_get(p, slot);
+	const struct provider_params *v;
+	enum hold_reason r;
+	struct tenant *t;
+	ms_t until = 0;
+
+	*why = (struct policy_choice){
+		.slot = slot, .blocking_source = s->source, .blocking_provider = s->provider
+	};
+	*retire = !s->lane || s->provider == ~0u; /* left over from before a reload */
+	if (*retire)
+		return no(why, HOLD_NO_SOURCE, 0);
+	v = &p->params->providers[s->provider];
+	memcpy(why->cluster, s->cluster->key.name,
+		strnlen(s->cluster->key.name, sizeof(why->cluster) - 1));
+	why->cluster_id = s->cluster->id;
+	r = source_obstacle(p, now, s->source, s->cluster, s->provider, &until);
+	if (r != HOLD_NONE) {
+		*retire = true;
+		return no(why, r, until ? mono_of(now, until) : 0);
+	}
+	if (s->surplus || worn_out(s, v, now.mono) || makes_way(p, s, now.mono)) {
+		*retire = true;
+		return no(why, HOLD_CAP, 0);
+	}
+	if (w->provider != s->provider || !pool_has(p, w->pool, s->source) ||
+		source_tried(p, w->tried, s->source))
+		return no(why, HOLD_NO_SOURCE, 0);
+	t = tenant_find(p, w->domain);
+	if (t) {
+		r = tenant_gate(p, t, now, &until);
+		if (r != HOLD_NONE)
+			return no(why, r, mono_of(now, until));
+		if (tenant_blocks(t, s->source, now.wall, &until))
+			return no(why, HOLD_NO_SOURCE, 0);
+	}
+	r = slot_rests(p, now, s, &until, retire);
+	if (r != HOLD_NONE)
+		return no(why, r, until);
+	if (!bucket_take(&s->lane->messages, &v->lane_message_rate, now.mono, &until)) {
+		why->limit = LIMIT_MESSAGES;
+		return no(why, HOLD_RATE, until);
+	}
+	admitted(p, now, s, t);
+	s->pool = w->pool;
+	why->go = true;
+	why->source = s->source;
+	return true;
+}
+
+void policy_unadmit(struct policy *p, struct policy_now now, uint32_t slot)
+{
+	struct slot *s = slot_get(p, slot);
+
+	if (s->messages)
+		s->messages--;
+	if (s->lane && s->provider != ~0u)
+		bucket_give_back(
+			&s->lane->messages, &p->params->providers[s->provider].lane_message_rate);
+	ended(p, s);
+}
+
+void policy_finished(struct policy *p, struct policy_now now, uint32_t slot)
+{
+	struct slot *s = slot_get(p, slot);
+
+	ended(p, s);
+	s->good_told = s->bad_told = false;
+}
+
+void policy_connected(
+	struct policy *p, struct policy_now now, uint32_t slot, const struct smtp_client_info *info)
+{
+	struct slot *s = slot_get(p, slot);
+	struct cluster *to;
+
+	if (!s->up) {
+		s->up = true;
+		if (s->provider != ~0u) {
+			s->cluster->up++;
+			if (s->lane)
+				s->lane->up++;
+			if (s->path)
+				s->path->up++;
+		}
+	}
+	if (s->provider == ~0u || !s->lane)
+		return;
+	learn_banner(p, s, info, now);
+	to = host_place(s->host);
+	if (to != s->cluster)
+		slot_move(p, s, to);
+	slot_known(p, s);
+}
+
+void policy_slot(const struct policy *p, uint32_t slot, struct policy_slot_info *ret)
+{
+	const struct slot *s;
+
+	must(slot < p->nslots && p->slots[slot].used);
+	s = &p->slots[slot];
+	*ret = (struct policy_slot_info){
+		.source = s->source,
+		.provider = s->provider,
+		.cluster = s->provider != ~0u && s->cluster ? s->cluster->key.name : "",
+		.messages = s->messages,
+		.retire = s->surplus,
+	};
+}

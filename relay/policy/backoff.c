@@ -1,0 +1,18 @@
+/* When a deferred message is tried again. */
+#include "state.h"
+
+ms_t policy_backoff(struct policy *p, unsigned attempts)
+{
+	const struct retry_params *r = &p->params->retry;
+	ms_t delay = 5 * 60 * 1000;
+	double factor;
+
+	if (r->nschedule) {
+		unsigned i = attempts ? attempts - 1 : 0;
+
+		delay = r->schedule[i < r->nschedule ? i : r->nschedule - 1];
+	}
+	factor = 1 + r->jitter * (2 * rng_unit(&p->rng) - 1);
+	delay = (ms_t)((double)delay * factor);
+	return delay > 0 ? delay : 1;
+}

@@ -1,0 +1,336 @@
+/* Slots, and the caps that they count against.
+ *
+ * A host whose cluster is not known yet may turn out to be in any: its connections count against
+ * every cluster of the provider until its banner is seen, and it is connected to only when each has
+ * room for it. So a cap is kept as the receiver counts it, also while it is not known who it is. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "postern/must.h"
+#include "state.h"
+
+#define LIMIT_GROWS 30000 /* ms until one more connection than the receiver refused is tried */
+#define RAMP_STEP   2000
+#define SLOTS_MAX   (1u << 20)
+
+struct slot *slot_get(struct policy *p, uint32_t number)
+{
+	must(number < p->nslots && p->slots[number].used);
+	return &p->slots[number];
+}
+
+int slot_new(struct policy *p, uint32_t *ret)
+{
+	uint32_t n = p->free_slot;
+
+	if (n == ~0u) {
+		uint32_t more = p->nslots ? p->nslots * 2 : 64;
+		struct slot *slots =
+			more > SLOTS_MAX ? NULL : realloc(p->slots, more * sizeof(*slots));
+
+		if (!slots)
+			return -ENOMEM;
+		p->slots = slots;
+		for (uint32_t i = more; i-- > p->nslots;) {
+			slots[i] = (struct slot){ .next_free = p->free_slot };
+			p->free_slot = i;
+		}
+		n = p->free_slot;
+		p->nslots = more;
+	}
+	p->free_slot = p->slots[n].next_free;
+	p->slots[n] = (struct slot){ .used = true };
+	*ret = n;
+	return 0;
+}
+
+void slot_release(struct policy *p, uint32_t number)
+{
+	p->slots[number] = (struct slot){ .next_free = p->free_slot };
+	p->free_slot = number;
+}
+
+/* ---- counting ---- */
+
+static void count_unknown(struct policy *p, const struct slot *s, uint32_t step)
+{
+	struct provider_state *v = &p->providers[s->provider];
+
+	v->unknown += step;
+	v->unknown_source[s->source] += step;
+	v->unknown_subnet[p->sources[s->source].subnet] += step;
+	v->geographies[s->cluster->geography].unknown += step;
+	s->cluster->unknown += step;
+	s->lane->unknown += step;
+	s->path->unknown += step;
+}
+
+static void count_place(struct policy *p, const struct slot *s, uint32_t step)
+{
+	s->cluster->refs += step;
+	s->cluster->in_use += step;
+	p->providers[s->provider].geographies[s->cluster->geography].in_use += step;
+	s->cluster->outstanding += step * s->outstanding;
+	if (s->up)
+		s->cluster->up += step;
+	if (s->lane) {
+		s->lane->in_use += step;
+		s->lane->outstanding += step * s->outstanding;
+		if (s->up)
+			s->lane->up += step;
+		if (s->outstanding)
+			s->lane->busy += step;
+	}
+	if (s->path) {
+		s->path->in_use += step;
+		s->path->outstanding += step * s->outstanding;
+		if (s->up)
+			s->path->up += step;
+	}
+}
+
+void slot_attach(struct policy *p, struct slot *s, struct cluster *c, struct lane *l)
+{
+	struct provider_state *v = &p->providers[s->provider];
+
+	s->cluster = c;
+	s->lane = l;
+	s->path = l->path;
+	v->in_use++;
+	if (s->host)
+		s->host->slots++;
+	v->blocks[s->source].in_use++;
+	count_place(p, s, 1);
+	if (s->unknown)
+		count_unknown(p, s, 1);
+}
+
+void slot_known(struct policy *p, struct slot *s)
+{
+	if (!s->unknown)
+		return;
+	count_unknown(p, s, (uint32_t)-1);
+	s->unknown = false;
+}
+
+void slot_detach(struct policy *p, struct slot *s)
+{
+	struct provider_state *v;
+
+	if (s->host)
+		s->host->slots--;
+	s->host = NULL;
+	if (s->provider == ~0u)
+		return;
+	v = &p->providers[s->provider];
+	slot_known(p, s);
+	must(s->cluster->in_use > 0 && v->in_use > 0);
+	count_place(p, s, (uint32_t)-1);
+	v->in_use--;
+	if (s->source != ~0u) {
+		v->blocks[s->source].in_use--;
+		v->blocks[s->source].outstanding -= s->outstanding;
+	}
+}
+
+/* What the connection has sent counts against the lane that it turned out to be on. */
+static void charge(struct policy *p, const struct slot *s, struct lane *l)
+{
+	const struct provider_params *v = &p->params->providers[s->provider];
+
+	bucket_charge(&l->connects, &v->lane_connect_rate, 1);
+	bucket_charge(&l->messages, &v->lane_message_rate, s->messages);
+}
+
+void slot_move(struct policy *p, struct slot *s, struct cluster *c)
+{
+	struct lane *l = s->lane ? lane_get(p, c, s->source) : NULL;
+
+	if (s->lane && !l)
+		return; /* no memory: it stays counted where it is */
+	slot_known(p, s);
+	count_place(p, s, (uint32_t)-1);
+	s->cluster = c;
+	s->lane = l;
+	if (l)
+		s->path = l->path;
+	else
+		s->path = NULL;
+	count_place(p, s, 1);
+	if (l)
+		charge(p, s, l);
+	s->surplus = cluster_over(p, s);
+}
+
+/* ---- limits ---- */
+
+static bool full(uint32_t in_use, uint32_t cap)
+{
+	return cap && in_use >= cap;
+}
+
+uint32_t cluster_limit(const struct cluster *c, ms_t mono)
+{
+	return c->limit ? c->limit + (uint32_t)((mono - c->limit_at) / LIMIT_GROWS) : 0;
+}
+
+/* Doubles while what is allowed is used and delivers. */
+uint32_t cluster_ramp(struct policy *p, struct cluster *c, ms_t mono)
+{
+	uint32_t cap = p->params->providers[c->provider].connections_per_cluster;
+
+	if (!c->ramp || mono - c->ramp_at < RAMP_STEP || !c->ramp_fed)
+		return c->ramp;
+	c->ramp *= 2;
+	c->ramp_at = mono;
+	c->ramp_fed = false;
+	if (c->ramp >= (cap ? cap : 64))
+		c->ramp = 0;
+	return c->ramp;
+}
+
+/* Connections that are, or may be, at this cluster. */
+static uint32_t may_be_at(const struct provider_state *v, uint32_t in_use, uint32_t unknown)
+{
+	return in_use + (v->unknown - unknown);
+}
+
+static enum policy_limit cluster_caps(
+	const struct policy *p, const struct cluster *c, uint32_t more, ms_t mono)
+{
+	const struct provider_params *v = &p->params->providers[c->provider];
+	const struct provider_state *s = &p->providers[c->provider];
+	const struct geography *g = &s->geographies[c->geography];
+
+	if (full(may_be_at(s, g->in_use, g->unknown) + more, v->connections_per_geography))
+		return LIMIT_GEOGRAPHY;
+	if (full(may_be_at(s, c->in_use, c->unknown) + more, v->connections_per_cluster))
+		return LIMIT_CLUSTER;
+	if (full(c->in_use, cluster_limit(c, mono)))
+		return LIMIT_RECEIVER;
+	return LIMIT_NONE;
+}
+
+static enum policy_limit lane_caps(
+	const struct policy *p, const struct cluster *c, unsigned source, uint32_t more)
+{
+	const struct provider_params *v = &p->params->providers[c->provider];
+	const struct provider_state *s = &p->providers[c->provider];
+	unsigned subnet = p->sources[source].subnet;
+	const struct lane *l = c->lanes[source];
+	const struct path *h = c->paths[subnet];
+
+	if (full((h ? h->in_use - h->unknown : 0) + s->unknown_subnet[subnet] + more,
+		    v->connections_per_cluster_subnet))
+		return LIMIT_SUBNET;
+	if (full((l ? l->in_use - l->unknown : 0) + s->unknown_source[source] + more,
+		    v->connections_per_lane))
+		return LIMIT_LANE;
+	return LIMIT_NONE;
+}
+
+/* A place is kept free for a host that is not known yet and has asked in vain. */
+static uint32_t kept_free(const struct policy *p, const struct cluster *c, ms_t mono)
+{
+	return p->providers[c->provider].wanted > mono;
+}
+
+enum policy_limit cluster_room(const struct policy *p, const struct cluster *c, ms_t mono)
+{
+	const struct provider_params *v = &p->params->providers[c->provider];
+
+	if (full(p->providers[c->provider].in_use, v->connections))
+		return LIMIT_PROVIDER;
+	return cluster_caps(p, c, kept_free(p, c, mono), mono);
+}
+
+enum policy_limit lane_room(
+	const struct policy *p, const struct cluster *c, unsigned source, ms_t mono)
+{
+	const struct provider_params *v = &p->params->providers[c->provider];
+	const struct lane *l = c->lanes[source];
+	enum policy_limit r =
+		lane_caps(p, c, source, kept_free(p, c, mono) && v->connections_per_lane > 1);
+
+	if (r != LIMIT_NONE || !l)
+		return r;
+	return full(l->in_use, l->window) ? LIMIT_WINDOW : LIMIT_NONE;
+}
+
+enum policy_limit unknown_room(struct policy *p, unsigned provider, unsigned source, ms_t mono)
+{
+	const struct provider_params *v = &p->params->providers[provider];
+	struct provider_state *s = &p->providers[provider];
+	uint32_t most = v->connections_per_cluster ? (v->connections_per_cluster + 3) / 4 : 8;
+	enum policy_limit r = LIMIT_NONE;
+
+	if (full(s->in_use, v->connections))
+		return LIMIT_PROVIDER;
+	if (full(s->unknown, most))
+		return LIMIT_UNKNOWN;
+	for (const struct cluster *c = s->clusters; c && r == LIMIT_NONE; c = c->next) {
+		r = cluster_caps(p, c, 0, mono);
+		/* one that shows a limit of its own says nothing about the others */
+		if (r == LIMIT_RECEIVER)
+			r = LIMIT_NONE;
+		if (r == LIMIT_NONE)
+			r = lane_caps(p, c, source, 0);
+	}
+	if (r != LIMIT_NONE) {
+		s->wanted = mono + 10000;
+		r = LIMIT_UNKNOWN;
+	}
+	return r;
+}
+
+bool cluster_over(const struct policy *p, const struct slot *s)
+{
+	const struct provider_params *v = &p->params->providers[s->provider];
+	const struct cluster *c = s->cluster;
+	uint32_t geography = p->providers[s->provider].geographies[c->geography].in_use;
+
+	return (v->connections_per_cluster && c->in_use > v->connections_per_cluster) ||
+	       (v->connections_per_geography && geography > v->connections_per_geography) ||
+	       (s->path && v->connections_per_cluster_subnet &&
+		       s->path->in_use > v->connections_per_cluster_subnet) ||
+	       (s->lane && v->connections_per_lane && s->lane->in_use > v->connections_per_lane);
+}
+
+static bool same_place(const struct slot *s, const struct policy_choice *why)
+{
+	return s->cluster && s->cluster->id == why->cluster_id;
+}
+
+bool policy_frees(const struct policy *p, uint32_t slot, const struct policy_choice *why)
+{
+	const struct slot *s = &p->slots[slot];
+
+	must(slot < p->nslots && s->used);
+	if (s->provider != why->blocking_provider || s->provider == ~0u)
+		return false;
+	switch (why->limit) {
+	case LIMIT_PROVIDER:
+	case LIMIT_UNKNOWN:
+		return true;
+	case LIMIT_GEOGRAPHY:
+		for (const struct cluster *c = p->providers[s->provider].clusters; c; c = c->next)
+			if (c->id == why->cluster_id)
+				return s->cluster && s->cluster->geography == c->geography;
+		return false;
+	case LIMIT_CLUSTER:
+	case LIMIT_RECEIVER:
+	case LIMIT_RAMP:
+		return same_place(s, why);
+	case LIMIT_SUBNET:
+		return same_place(s, why) && s->source != ~0u && why->blocking_source != ~0u &&
+		       p->sources[s->source].subnet == p->sources[why->blocking_source].subnet;
+	case LIMIT_LANE:
+	case LIMIT_WINDOW:
+		return same_place(s, why) && s->source == why->blocking_source;
+	case LIMIT_NONE:
+	case LIMIT_MESSAGES:
+	case LIMIT_CONNECTS:
+		break;
+	}
+	return false;
+}

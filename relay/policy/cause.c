@@ -1,0 +1,418 @@
+/* Who is to blame for a refusal: the smallest thing that explains what was seen. A tenant that
+ * refuses everybody, while others at its cluster do not; a source that is refused, while others of
+ * its subnet are not; a subnet, while another is accepted at the same cluster in the same time; and
+ * the cluster, when all are refused there. Nothing is decided before there is something to compare
+ * with, if there can be. */
+#include <stdio.h>
+
+#include "state.h"
+
+#define TENANT_BLAME 12.0  /* five messages refused */
+#define UNHEARD	     24.0  /* score at which the others are waited for no longer */
+#define JUST_NOW     60000 /* ms */
+#define RAMP_START   2u
+
+bool pinned(const struct policy *p, const struct cluster *c, unsigned source, ms_t wall)
+{
+	const ms_t *here = c->pinned, *all = p->providers[c->provider].pinned;
+
+	return (here && here[source] > wall) || (all && all[source] > wall);
+}
+
+/* ---- the others ---- */
+
+static bool usable(
+	const struct policy *p, struct policy_now now, const struct cluster *c, unsigned source)
+{
+	const struct path *h = c->paths[p->sources[source].subnet];
+	ms_t until;
+
+	if (h && sick(&h->health))
+		return false;
+	return source_obstacle(p, now, source, c, c->provider, &until) == HOLD_NONE;
+}
+
+/* Subnets other than the slot's own, in its pool: each of their sources once in next(). */
+struct others {
+	unsigned count;	  /* usable sources of other subnets */
+	unsigned tested;  /* of them: with outcomes since the onset, counted by source */
+	unsigned well;	  /* accepted, clearly better than what is asked about */
+	unsigned ill;	  /* refused */
+	unsigned resting; /* found sick */
+};
+
+static void look_at_others(struct policy *p, struct policy_now now, const struct slot *s,
+	ms_t onset, double worse_than, struct others *ret)
+{
+	const struct pool_params *pool = &p->params->pools[s->pool];
+	uint8_t family = p->params->sources[s->source].address.family;
+
+	*ret = (struct others){ 0 };
+	for (unsigned i = 0; i < pool->nmembers; i++) {
+		unsigned source = pool->members[i].source, subnet = p->sources[source].subnet, good,
+			 bad;
+		const struct path *h = s->cluster->paths[subnet];
+
+		if (subnet == p->sources[s->source].subnet ||
+			p->params->sources[source].address.family != family)
+			continue;
+		if (h && sick(&h->health)) {
+			ret->resting++;
+			continue;
+		}
+		if (!usable(p, now, s->cluster, source))
+			continue;
+		ret->count++;
+		if (!h)
+			continue;
+		evidence_since(&h->evidence, onset, &good, &bad);
+		if (good + bad < 2)
+			continue;
+		ret->tested++;
+		if (wilson_high(bad, good + bad) < worse_than)
+			ret->well++;
+		else if (!good || wilson_low(bad, good + bad) > 0.3)
+			ret->ill++;
+	}
+}
+
+/* ---- telling ---- */
+
+static void tell_lane(struct policy *p, struct policy_now now, const struct lane *l)
+{
+	event_health(p, now, l->cluster, l->source, p->sources[l->source].subnet, &l->health,
+		CAUSE_SOURCE, &l->evidence, NULL);
+}
+
+static void tell_path(struct policy *p, struct policy_now now, const struct path *h)
+{
+	event_health(
+		p, now, h->cluster, ~0u, h->subnet, &h->health, CAUSE_SUBNET, &h->evidence, NULL);
+}
+
+/* ---- verdicts ---- */
+
+/* The cluster explains all that was seen there lately. */
+static void absolve(struct policy *p, struct policy_now now, struct cluster *c)
+{
+	struct tenant *t, *next;
+
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		struct lane *l = c->lanes[i];
+
+		if (!l)
+			continue;
+		evidence_clear(&l->evidence);
+		if (sick(&l->health) && now.wall - l->health.since < JUST_NOW) {
+			health_well(&l->health, now);
+			tell_lane(p, now, l);
+		}
+	}
+	for (unsigned i = 0; i < p->nsubnets; i++) {
+		struct path *h = c->paths[i];
+
+		if (!h)
+			continue;
+		evidence_clear(&h->evidence);
+		if (sick(&h->health) && now.wall - h->health.since < JUST_NOW) {
+			health_well(&h->health, now);
+			tell_path(p, now, h);
+		}
+	}
+	HASH_ITER (hh, p->tenants, t, next)
+		if (t->cluster == c->id && (!sick(&t->health) || now.mono - t->blamed < JUST_NOW))
+			tenant_unblame(t, now);
+}
+
+static void blame_cluster(struct policy *p, struct policy_now now, struct cluster *c, ms_t cooldown)
+{
+	health_rest(p, &c->health, &health_cluster, now,
+		cooldown < health_cluster.longest ? cooldown : health_cluster.longest);
+	c->ramp = 0;
+	c->rested = now.mono;
+	event_health(p, now, c, ~0u, ~0u, &c->health, CAUSE_CLUSTER, &c->evidence, NULL);
+	evidence_clear(&c->evidence);
+	absolve(p, now, c);
+}
+
+static bool judge_cluster(
+	struct policy *p, struct policy_now now, struct slot *s, const struct refusal *f)
+{
+	struct cluster *c = s->cluster;
+	struct others o;
+	unsigned good, bad;
+
+	if (c->evidence.score < SCORE_BLAME)
+		return false;
+	look_at_others(p, now, s, c->evidence.onset, 0.5, &o);
+	evidence_since(&s->path->evidence, c->evidence.onset, &good, &bad);
+	if (o.well || (good && wilson_low(bad, good + bad) < 0.3))
+		return false;
+	if (o.tested < o.count && c->evidence.score < UNHEARD)
+		return false;
+	if (!o.ill && f->kind != KIND_BUSY)
+		return false;
+	blame_cluster(p, now, c, f->cooldown);
+	return true;
+}
+
+static bool judge_tenant(struct policy *p, struct policy_now now, struct slot *s, struct tenant *t,
+	const struct refusal *f)
+{
+	const struct evidence *e = &s->cluster->evidence;
+	unsigned good, bad;
+	struct others o;
+
+	if (!t || sick(&t->health) || t->evidence.score < TENANT_BLAME || t->messages < 4)
+		return false;
+	if (f->kind != KIND_DOMAIN) {
+		if (f->kind == KIND_THROTTLE &&
+			!(t->subnets & (t->subnets - 1))) { /* another subnet may be welcome */
+			look_at_others(p, now, s, t->evidence.onset, 0.5, &o);
+			if (o.count || o.resting)
+				return false;
+		}
+		evidence_since(e, t->evidence.onset, &good, &bad);
+		if (good < 2 && e->naccusers > 2)
+			return false; /* many accuse the cluster */
+	}
+	t->blamed = now.mono;
+	t->cluster = s->cluster->id;
+	health_rest(p, &t->health, &health_tenant, now, f->cooldown);
+	event_health(p, now, s->cluster, ~0u, ~0u, &t->health, CAUSE_DOMAIN, &t->evidence, t->name);
+	return true;
+}
+
+/* Is another source of the same subnet accepted meanwhile? */
+static bool sibling_well(const struct policy *p, const struct lane *l)
+{
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		const struct lane *k = l->cluster->lanes[i];
+		unsigned good, bad;
+
+		if (!k || k == l || k->path != l->path)
+			continue;
+		evidence_since(&k->evidence, l->evidence.onset, &good, &bad);
+		if (good + bad >= 2 && wilson_high(bad, good + bad) < 0.5)
+			return true;
+	}
+	return false;
+}
+
+static bool judge_lane(struct policy *p, struct policy_now now, struct lane *l, ms_t cooldown)
+{
+	if (l->evidence.score < SCORE_BLAME || !sibling_well(p, l))
+		return false;
+	health_rest(p, &l->health, &health_lane, now, cooldown);
+	tell_lane(p, now, l);
+	evidence_clear(&l->evidence);
+	return true;
+}
+
+static bool one_lane_explains(const struct policy *p, const struct path *h)
+{
+	bool well = false, ill = false;
+
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		const struct lane *k = h->cluster->lanes[i];
+		unsigned good, bad;
+
+		if (!k || k->path != h)
+			continue;
+		evidence_since(&k->evidence, h->evidence.onset, &good, &bad);
+		well |= good + bad >= 2 && wilson_high(bad, good + bad) < 0.5;
+		ill |= bad > good;
+	}
+	return well && ill;
+}
+
+static bool judge_path(
+	struct policy *p, struct policy_now now, struct slot *s, const struct refusal *f)
+{
+	struct path *h = s->path;
+	unsigned good, bad;
+	struct others o;
+
+	if (h->evidence.score < SCORE_BLAME || one_lane_explains(p, h))
+		return false;
+	evidence_since(&h->evidence, h->evidence.onset, &good, &bad);
+	look_at_others(p, now, s, h->evidence.onset, wilson_low(bad, good + bad), &o);
+	if (!o.well && o.count) {
+		/* refused as well: it is the cluster, once all are heard. Not heard yet: they are
+		 * waited for */
+		if (o.tested || h->evidence.score < UNHEARD)
+			return false;
+	}
+	if (!o.count && o.resting) { /* the last one: then it is no subnet */
+		blame_cluster(p, now, s->cluster, f->cooldown);
+		return false;
+	}
+	health_rest(p, &h->health, &health_path, now, f->cooldown);
+	tell_path(p, now, h);
+	evidence_clear(&h->evidence);
+	for (unsigned i = 0; i < p->params->nsources; i++)
+		if (s->cluster->lanes[i] && s->cluster->lanes[i]->path == h)
+			evidence_clear(&s->cluster->lanes[i]->evidence);
+	return true;
+}
+
+/* ---- a refusal ---- */
+
+static void accuse_tenant(
+	struct tenant *t, struct policy_now now, const struct slot *s, const struct refusal *f)
+{
+	uint64_t bit = 1ull << (s->path->subnet % 64);
+
+	if (t->evidence.score <= 0) {
+		t->subnets = 0;
+		t->messages = 0;
+	}
+	t->subnets |= bit;
+	t->cluster = s->cluster->id;
+	/* one message refused again may be the message's own fault */
+	if (f->message && f->message == t->message)
+		return;
+	t->messages++;
+	t->message = f->message;
+	evidence_bad(&t->evidence, now.mono, 0, false);
+}
+
+/* The outcome of a probe. CAUSE_NONE: nothing was being probed. */
+static enum cause probe_failed(
+	struct policy *p, struct policy_now now, struct slot *s, struct tenant *t, enum kind kind)
+{
+	if (kind != KIND_DOMAIN && sick(&s->cluster->health)) {
+		health_probed(p, &s->cluster->health, &health_cluster, false, now);
+		return CAUSE_CLUSTER;
+	}
+	if (kind == KIND_THROTTLE && sick(&s->path->health)) {
+		health_probed(p, &s->path->health, &health_path, false, now);
+		return CAUSE_SUBNET;
+	}
+	if (kind == KIND_THROTTLE && sick(&s->lane->health)) {
+		health_probed(p, &s->lane->health, &health_lane, false, now);
+		return CAUSE_SOURCE;
+	}
+	if (t && sick(&t->health)) {
+		t->probe_at = 0;
+		health_probed(p, &t->health, &health_tenant, false, now);
+		return CAUSE_DOMAIN;
+	}
+	return CAUSE_NONE;
+}
+
+static void note(
+	struct slot *s, struct policy_now now, const struct refusal *f, const struct tenant *t)
+{
+	uint32_t accuser = t ? (uint32_t)t->key | 1 : 0;
+	bool alibi = t && t->good_at && s->path->evidence.onset &&
+		     t->good_at >= s->path->evidence.onset && t->good_subnet != s->path->subnet;
+
+	if (f->kind == KIND_DOMAIN)
+		return;
+	evidence_bad(&s->cluster->evidence, now.mono, accuser, false);
+	if (f->kind == KIND_BUSY) {
+		evidence_note(&s->path->evidence, now.mono, true);
+		evidence_note(&s->lane->evidence, now.mono, true);
+		return;
+	}
+	evidence_bad(&s->path->evidence, now.mono, accuser, alibi);
+	evidence_bad(&s->lane->evidence, now.mono, accuser, alibi);
+}
+
+/* What it is called while nobody is found guilty. */
+static enum cause suspect(const struct slot *s, const struct refusal *f)
+{
+	if (f->kind == KIND_DOMAIN)
+		return CAUSE_DOMAIN;
+	if (f->kind == KIND_BUSY)
+		return s->cluster->evidence.score >= SCORE_SUSPECT ? CAUSE_CLUSTER : CAUSE_MESSAGE;
+	return CAUSE_SUBNET;
+}
+
+enum cause blame(struct policy *p, struct policy_now now, struct slot *s, const struct refusal *f)
+{
+	struct tenant *t = f->domain ? tenant_get(p, f->domain, now.mono) : NULL;
+	enum cause r = probe_failed(p, now, s, t, f->kind);
+
+	if (f->kind == KIND_THROTTLE && r == CAUSE_NONE)
+		window_throttled(s->lane, now.mono, !s->up);
+	if (r != CAUSE_NONE)
+		return r;
+	if (!s->bad_told)
+		note(s, now, f, t);
+	s->bad_told = true;
+	if (t)
+		accuse_tenant(t, now, s, f);
+	if (s->pool == ~0u)
+		return suspect(s, f);
+	if (judge_tenant(p, now, s, t, f))
+		return CAUSE_DOMAIN;
+	if (f->kind == KIND_DOMAIN)
+		return CAUSE_DOMAIN;
+	if (f->kind == KIND_THROTTLE) {
+		if (judge_lane(p, now, s->lane, f->cooldown))
+			return CAUSE_SOURCE;
+		if (judge_path(p, now, s, f))
+			return CAUSE_SUBNET;
+	}
+	if (sick(&s->cluster->health) || judge_cluster(p, now, s, f))
+		return CAUSE_CLUSTER;
+	return suspect(s, f);
+}
+
+/* ---- an acceptance ---- */
+
+static void well_again(struct policy *p, struct policy_now now, struct slot *s)
+{
+	struct cluster *c = s->cluster;
+
+	if (health_probed(p, &c->health, &health_cluster, true, now)) {
+		c->ramp = RAMP_START;
+		c->ramp_at = c->rested = now.mono;
+		c->ramp_fed = false;
+		event_health(p, now, c, ~0u, ~0u, &c->health, CAUSE_CLUSTER, &c->evidence, NULL);
+	}
+	if (health_probed(p, &s->path->health, &health_path, true, now)) {
+		for (unsigned i = 0; i < p->params->nsources; i++)
+			if (c->lanes[i] && c->lanes[i]->path == s->path)
+				window_slow_start(c->lanes[i], now.mono);
+		tell_path(p, now, s->path);
+	}
+	if (health_probed(p, &s->lane->health, &health_lane, true, now)) {
+		window_slow_start(s->lane, now.mono);
+		tell_lane(p, now, s->lane);
+	}
+}
+
+static void acquit_tenant(
+	struct policy *p, struct policy_now now, const struct slot *s, const char *domain)
+{
+	struct tenant *t = tenant_find(p, domain);
+
+	if (!t)
+		return;
+	evidence_good(&t->evidence, now.mono);
+	t->good_at = now.mono;
+	t->good_subnet = s->path->subnet;
+	t->probe_at = 0;
+	if (health_probed(p, &t->health, &health_tenant, true, now))
+		event_health(p, now, s->cluster, ~0u, ~0u, &t->health, CAUSE_DOMAIN, &t->evidence,
+			t->name);
+}
+
+void acquit(struct policy *p, struct policy_now now, struct slot *s, const char *domain)
+{
+	acquit_tenant(p, now, s, domain);
+	if (s->good_told)
+		return;
+	s->good_told = true;
+	if (sick(&s->cluster->health) || sick(&s->path->health) || sick(&s->lane->health))
+		well_again(p, now, s);
+	evidence_good(&s->lane->evidence, now.mono);
+	evidence_good(&s->path->evidence, now.mono);
+	evidence_good(&s->cluster->evidence, now.mono);
+	s->cluster->ramp_fed = true;
+	window_good(p, s->lane, now.mono);
+	block_good(p, now, s);
+}

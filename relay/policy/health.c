@@ -1,0 +1,96 @@
+/* The health of a lane, a path, a cluster or a tenant: healthy → resting (no traffic) → probing
+ * (one transaction at a time) → healthy, with a slow start. */
+#include "state.h"
+
+#define RELAPSE 600000 /* ms after coming back in which the next rest is longer than the last */
+#define PROBES	2u     /* that must succeed */
+
+const struct health_kind health_lane = { CAUSE_SOURCE, 60000, 900000, 2 };
+const struct health_kind health_path = { CAUSE_SUBNET, 60000, 900000, 2 };
+const struct health_kind health_cluster = { CAUSE_CLUSTER, 5000, 20000, 1.5 };
+const struct health_kind health_tenant = { CAUSE_DOMAIN, 30000, 1800000, 2 };
+
+const char *cause_name(enum cause c)
+{
+	static const char *const names[] = { "", "message", "domain", "source", "subnet", "cluster",
+		"provider" };
+
+	return names[c];
+}
+
+enum hold_reason health_gate(const struct health *h, ms_t wall, bool busy, ms_t *until)
+{
+	if (h->state == HEALTHY)
+		return HOLD_NONE;
+	if (h->state == RESTING && h->until > wall) {
+		*until = h->until;
+		return HOLD_RESTING;
+	}
+	if (!busy)
+		return HOLD_NONE;
+	*until = 0;
+	return HOLD_RESTING;
+}
+
+void health_probe(struct health *h, struct policy_now now)
+{
+	if (h->state != RESTING || h->until > now.wall)
+		return; /* kept in service by the operator */
+	h->state = PROBING;
+	h->probes_good = 0;
+	h->since = now.wall;
+	h->dirty = true;
+}
+
+void health_rest(struct policy *p, struct health *h, const struct health_kind *k,
+	struct policy_now now, ms_t cooldown)
+{
+	bool again = h->state != HEALTHY || (h->back && now.wall - h->back < RELAPSE);
+	ms_t length = k->first;
+
+	if (again && h->length)
+		length = (ms_t)((double)h->length * k->factor);
+	if (length > k->longest)
+		length = k->longest;
+	if (length < cooldown)
+		length = cooldown;
+	h->length = length;
+	if (h->state == HEALTHY)
+		h->since = now.wall;
+	h->state = RESTING;
+	h->probes_good = 0;
+	/* rests that begin together must not end together */
+	h->until = now.wall + length + (ms_t)(rng_unit(&p->rng) * (double)length / 10);
+	h->dirty = true;
+	p->urgent = true;
+}
+
+void health_well(struct health *h, struct policy_now now)
+{
+	h->state = HEALTHY;
+	h->probes_good = 0;
+	h->since = h->back = now.wall;
+	h->until = 0;
+	h->dirty = true;
+}
+
+bool health_probed(struct policy *p, struct health *h, const struct health_kind *k, bool good,
+	struct policy_now now)
+{
+	if (h->state == HEALTHY)
+		return false;
+	if (!good) {
+		/* what was under way when the rest began says nothing new */
+		if (h->state == PROBING)
+			health_rest(p, h, k, now, 0);
+		return false;
+	}
+	if (h->state == RESTING && h->until > now.wall)
+		return false;
+	h->state = PROBING;
+	if (++h->probes_good < PROBES)
+		return false;
+	health_well(h, now);
+	p->urgent = true;
+	return true;
+}

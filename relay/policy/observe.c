@@ -1,0 +1,184 @@
+/* What operators see. */
+#include <stdio.h>
+
+#include "state.h"
+
+void path_subnet_text(const struct policy *p, unsigned subnet, char out[ADDR_TEXT_MAX + 4])
+{
+	out[0] = '\0';
+	for (unsigned i = 0; i < p->params->nsources; i++)
+		if (p->sources[i].subnet == subnet) {
+			net_format(out, &p->params->sources[i].subnet);
+			return;
+		}
+}
+
+static const char *state_name(const struct health *h, ms_t wall)
+{
+	if (h->state == HEALTHY)
+		return "healthy";
+	return h->state == RESTING && h->until > wall ? "resting" : "probing";
+}
+
+static bool say_health(
+	struct policy_lane_info *i, const struct health *h, enum cause cause, ms_t wall)
+{
+	if (!sick(h))
+		return false;
+	i->health = state_name(h, wall);
+	i->cause = cause_name(cause);
+	i->since = h->since;
+	i->until = h->until > wall ? h->until : 0;
+	return true;
+}
+
+static bool say_obstacle(const struct policy *p, struct policy_now now, const struct lane *l,
+	struct policy_lane_info *i)
+{
+	const struct block *b = &p->providers[l->cluster->provider].blocks[l->source];
+	enum hold_reason why =
+		source_obstacle(p, now, l->source, l->cluster, l->cluster->provider, &i->until);
+
+	if (why == HOLD_BLOCKED) {
+		i->health = "blocked";
+		i->cause = "source";
+		i->since = b->since;
+	} else if (why == HOLD_SUSPENDED) {
+		i->health = "suspended";
+		i->cause = "operator";
+	} else if (why == HOLD_NO_SOURCE) {
+		i->health = "unavailable";
+		i->cause = "source";
+	}
+	return why != HOLD_NONE;
+}
+
+static void lane_info(const struct policy *p, struct policy_now now, const struct lane *l,
+	struct policy_lane_info *ret, char subnet[ADDR_TEXT_MAX + 4])
+{
+	const struct cluster *c = l->cluster;
+	const struct source_params *s = &p->params->sources[l->source];
+	const struct provider_params *v = &p->params->providers[c->provider];
+
+	net_format(subnet, &s->subnet);
+	*ret = (struct policy_lane_info){
+		.source = s->name,
+		.subnet = subnet,
+		.cluster = c->key.name,
+		.provider = v->name,
+		.health = "healthy",
+		.cause = "",
+		.window = l->window,
+		.in_use = l->in_use,
+		.idle = l->up - (l->busy < l->up ? l->busy : l->up),
+		.rate = v->lane_message_rate,
+		.delivered = l->delivered,
+		.deferred = l->deferred,
+		.rejected = l->rejected,
+	};
+	evidence_decayed(&l->evidence, now.mono, &ret->recent_good, &ret->recent_bad);
+	ret->score = evidence_score(&l->path->evidence, now.mono);
+	if (say_obstacle(p, now, l, ret))
+		return;
+	if (pinned(p, c, l->source, now.wall)) {
+		ret->cause = "operator"; /* kept in service */
+		return;
+	}
+	if (say_health(ret, &l->health, CAUSE_SOURCE, now.wall) ||
+		say_health(ret, &l->path->health, CAUSE_SUBNET, now.wall) ||
+		say_health(ret, &c->health, CAUSE_CLUSTER, now.wall))
+		return;
+	if (l->slow || (l->shrunk && now.mono - l->shrunk < 60000 && v->connections_per_lane &&
+			       l->window < v->connections_per_lane)) {
+		ret->health = "throttled";
+		ret->cause = "subnet";
+		ret->since = now.wall - (now.mono - (l->slow ? l->grown : l->shrunk));
+	}
+}
+
+void policy_lanes(const struct policy *p, struct policy_now now,
+	void (*fn)(void *arg, const struct policy_lane_info *i), void *arg)
+{
+	struct cluster *c, *next;
+
+	HASH_ITER (hh, p->clusters, c, next)
+		for (unsigned i = 0; i < p->params->nsources; i++) {
+			char subnet[ADDR_TEXT_MAX + 4];
+			struct policy_lane_info info;
+
+			if (!c->lanes[i])
+				continue;
+			lane_info(p, now, c->lanes[i], &info, subnet);
+			fn(arg, &info);
+		}
+}
+
+void policy_clusters(const struct policy *p, struct policy_now now,
+	void (*fn)(void *arg, const struct policy_cluster_info *i), void *arg)
+{
+	struct host *h, *next;
+
+	HASH_ITER (hh, p->hosts, h, next) {
+		const struct cluster *c = host_place(h);
+		const struct provider_params *v = &p->params->providers[h->provider];
+		struct policy_cluster_info info = {
+			.cluster = c->key.name,
+			.provider = v->name,
+			.geography = geography_name(p, c),
+			.how = how_name(h),
+			.host = h->key.addr,
+			.learned = h->learned,
+			.connections = c->in_use,
+			.cap = v->connections_per_cluster,
+			.health = state_name(&c->health, now.wall),
+			.until = sick(&c->health) && c->health.until > now.wall ? c->health.until
+										: 0,
+		};
+
+		fn(arg, &info);
+	}
+}
+
+static void count_lane(struct policy_summary *s, const struct policy_lane_info *i)
+{
+	s->lanes++;
+	s->throttled += !strcmp(i->health, "throttled");
+	s->resting += !strcmp(i->health, "resting");
+	s->probing += !strcmp(i->health, "probing");
+	s->suspended += !strcmp(i->health, "suspended");
+}
+
+void policy_summary(const struct policy *p, struct policy_now now, struct policy_summary *ret)
+{
+	struct cluster *c, *next;
+	struct tenant *t, *next_tenant;
+	struct host *h, *next_host;
+
+	*ret = (struct policy_summary){
+		.clusters = HASH_COUNT(p->clusters),
+		.hosts = HASH_COUNT(p->hosts),
+		.health_changes = p->health_changes,
+		.events_lost = p->events_lost,
+	};
+	HASH_ITER (hh, p->clusters, c, next) {
+		ret->clusters_deferring += sick(&c->health);
+		for (unsigned i = 0; i < p->params->nsources; i++) {
+			char subnet[ADDR_TEXT_MAX + 4];
+			struct policy_lane_info info;
+
+			if (!c->lanes[i])
+				continue;
+			lane_info(p, now, c->lanes[i], &info, subnet);
+			count_lane(ret, &info);
+		}
+	}
+	for (unsigned k = 0; k < p->params->nproviders; k++) {
+		ret->deferrals_high += p->providers[k].deferring;
+		for (unsigned i = 0; i < p->params->nsources; i++)
+			ret->blocked += p->providers[k].blocks[i].until > now.wall;
+	}
+	HASH_ITER (hh, p->hosts, h, next_host)
+		ret->hosts_known += h->cluster != NULL;
+	HASH_ITER (hh, p->tenants, t, next_tenant)
+		ret->domains_backing_off += sick(&t->health);
+}

@@ -1,0 +1,428 @@
+/* What outlives a restart. Keys: policy/KIND/A|B|C. Values: a version, numbers, and a name at the
+ * end where there is one. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "state.h"
+
+#define KEY_MAX 480
+
+int save_key(char *out, size_t max, const char *kind, const char *a, const char *b, const char *c)
+{
+	int n = snprintf(out, max, "policy/%s/%s|%s|%s", kind, a, b, c);
+
+	return n > 0 && (size_t)n < max ? 0 : -ENAMETOOLONG;
+}
+
+struct saver {
+	void (*put)(void *arg, struct slice key, struct slice value);
+	void *arg;
+};
+
+/* n0..n3 and a name; gone: the entry is deleted. */
+struct entry {
+	const char *kind, *a, *b, *c;
+	bool gone;
+	int64_t n[4];
+	const char *name;
+};
+
+static void save(const struct saver *s, const struct entry *e)
+{
+	char key[KEY_MAX], value[200];
+	int v = snprintf(value, sizeof(value),
+		"2 %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %.60s", e->n[0], e->n[1],
+		e->n[2], e->n[3], e->name ? e->name : "");
+
+	if (save_key(key, sizeof(key), e->kind, e->a, e->b, e->c))
+		return;
+	s->put(s->arg, slice_of(key),
+		(struct slice){ e->gone ? NULL : value, e->gone ? 0 : (size_t)v });
+}
+
+/* ---- health ---- */
+
+static bool health_changed(struct health *h, bool *gone)
+{
+	if (!h->dirty)
+		return false;
+	h->dirty = false;
+	/* one that is well is kept a while for how long its rests were */
+	*gone = false;
+	h->saved = true;
+	return true;
+}
+
+static void save_health(const struct saver *s, const char *kind, const char *a, const char *b,
+	const char *c, struct health *h, int64_t extra)
+{
+	struct entry e = { kind, a, b, c, .n = { h->state, h->until, h->length, extra } };
+
+	if (!health_changed(h, &e.gone))
+		return;
+	if (h->state == HEALTHY && !extra) {
+		e.gone = true;
+		h->saved = false;
+	}
+	save(s, &e);
+}
+
+static void save_cluster(struct policy *p, const struct saver *s, struct cluster *c)
+{
+	const char *provider = p->params->providers[c->provider].name;
+	char subnet[ADDR_TEXT_MAX + 4];
+
+	save_health(s, "cluster", c->key.name, "", provider, &c->health, 0);
+	for (unsigned i = 0; i < p->nsubnets; i++)
+		if (c->paths[i] && c->paths[i]->health.dirty) {
+			path_subnet_text(p, i, subnet);
+			save_health(
+				s, "path", subnet, c->key.name, provider, &c->paths[i]->health, 0);
+		}
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		struct lane *l = c->lanes[i];
+
+		if (!l)
+			continue;
+		l->health.dirty |= l->window_dirty;
+		l->window_dirty = false;
+		save_health(s, "lane", p->params->sources[i].name, c->key.name, provider,
+			&l->health, l->window);
+	}
+}
+
+static void save_blocks(struct policy *p, const struct saver *s)
+{
+	for (unsigned k = 0; k < p->params->nproviders; k++)
+		for (unsigned i = 0; i < p->params->nsources; i++) {
+			struct block *b = &p->providers[k].blocks[i];
+			struct entry e = { "block", p->params->sources[i].name, "",
+				p->params->providers[k].name, .gone = !b->until,
+				.n = { b->until, b->since, b->length, b->confirmed } };
+
+			if (b->dirty)
+				save(s, &e);
+			b->dirty = false;
+		}
+}
+
+static void save_tenants(struct policy *p, const struct saver *s)
+{
+	struct tenant *t, *next;
+
+	HASH_ITER (hh, p->tenants, t, next) {
+		save_health(s, "tenant", t->name, "", "", &t->health, 0);
+		for (unsigned i = 0; t->blocks_dirty && i < t->nblocks; i++) {
+			struct entry e = { "tenant-block",
+				p->params->sources[t->blocks[i].source].name, t->name, "",
+				.gone = !t->blocks[i].until, .n = { t->blocks[i].until } };
+
+			save(s, &e);
+		}
+		t->blocks_dirty = false;
+	}
+}
+
+static void save_learned(struct policy *p, const struct saver *s)
+{
+	struct host *h, *next;
+	struct name *n, *next_name;
+
+	HASH_ITER (hh, p->hosts, h, next) {
+		char addr[ADDR_TEXT_MAX];
+		struct entry e = { "host", addr, "", p->params->providers[h->provider].name,
+			.n = { h->how, h->learned, h->seen } };
+
+		if (!h->dirty || !h->cluster)
+			continue;
+		h->dirty = false;
+		addr_format(addr, &h->key.addr);
+		e.name = h->cluster->key.name;
+		save(s, &e);
+	}
+	HASH_ITER (hh, p->names, n, next_name) {
+		struct entry e = { "name", n->host, "", "", .n = { 0, n->learned, n->seen },
+			.name = n->cluster };
+
+		if (n->dirty)
+			save(s, &e);
+		n->dirty = false;
+	}
+}
+
+static void save_suspensions(struct policy *p, const struct saver *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->nsuspensions; i++) {
+		struct suspension *x = &p->suspensions[i];
+		struct entry e = { x->pin ? "keep" : "suspend", x->source ? x->source : "",
+			x->where ? x->where : "", "", .gone = x->gone, .n = { x->until } };
+
+		if (x->dirty)
+			save(s, &e);
+		x->dirty = false;
+		if (x->gone) {
+			free(x->source);
+			free(x->where);
+			continue;
+		}
+		p->suspensions[kept++] = *x;
+	}
+	p->nsuspensions = kept;
+}
+
+void policy_save(
+	struct policy *p, void (*put)(void *arg, struct slice key, struct slice value), void *arg)
+{
+	struct saver s = { put, arg };
+	struct cluster *c, *next;
+
+	for (size_t i = 0; i < p->ngone; i++) {
+		put(arg, slice_of(p->gone[i]), (struct slice){ NULL, 0 });
+		free(p->gone[i]);
+	}
+	p->ngone = 0;
+	HASH_ITER (hh, p->clusters, c, next)
+		save_cluster(p, &s, c);
+	save_blocks(p, &s);
+	save_tenants(p, &s);
+	save_learned(p, &s);
+	save_suspensions(p, &s);
+	p->urgent = false;
+}
+
+/* ---- back ---- */
+
+/* What was found in a value and its key. */
+struct loaded {
+	const char *a, *b, *c;
+	int64_t n[4];
+	const char *name;
+	int source, provider;
+};
+
+static void health_restore(struct health *h, const struct loaded *l)
+{
+	h->state = l->n[0] == HEALTHY ? HEALTHY : RESTING;
+	h->until = l->n[1];
+	h->length = l->n[2];
+	h->since = h->until - h->length;
+	h->saved = true;
+}
+
+static struct cluster *cluster_of(struct policy *p, const struct loaded *l, const char *name)
+{
+	return l->provider < 0 || !name[0] || strlen(name) >= CLUSTER_NAME
+		       ? NULL
+		       : cluster_get(p, (unsigned)l->provider, name);
+}
+
+static int load_cluster(struct policy *p, const struct loaded *l)
+{
+	struct cluster *c = cluster_of(p, l, l->a);
+
+	if (c)
+		health_restore(&c->health, l);
+	return 0;
+}
+
+static int load_path(struct policy *p, const struct loaded *l)
+{
+	struct cluster *c = cluster_of(p, l, l->b);
+	struct net n;
+
+	if (net_parse(&n, slice_of(l->a)))
+		return -EINVAL;
+	for (unsigned i = 0; c && i < p->params->nsources; i++) {
+		const struct net *mine = &p->params->sources[i].subnet;
+		struct path *h;
+
+		if (mine->bits != n.bits || !addr_eq(&mine->addr, &n.addr))
+			continue;
+		h = path_get(p, c, p->sources[i].subnet);
+		if (!h)
+			return -ENOMEM;
+		health_restore(&h->health, l);
+		break;
+	}
+	return 0;
+}
+
+static int load_lane(struct policy *p, const struct loaded *l)
+{
+	struct cluster *c = l->source < 0 ? NULL : cluster_of(p, l, l->b);
+	uint32_t cap = c ? p->params->providers[l->provider].connections_per_lane : 0;
+	struct lane *n;
+
+	if (!c)
+		return 0;
+	if (l->n[3] < 1 || l->n[3] > 1000000)
+		return -EINVAL;
+	n = lane_get(p, c, (unsigned)l->source);
+	if (!n)
+		return -ENOMEM;
+	health_restore(&n->health, l);
+	n->window = (uint32_t)l->n[3];
+	if (cap && n->window > cap)
+		n->window = cap;
+	n->window_dirty = false;
+	n->messages.at = n->connects.at = -1;
+	return 0;
+}
+
+static int load_block(struct policy *p, const struct loaded *l)
+{
+	if (l->source < 0 || l->provider < 0)
+		return 0;
+	p->providers[l->provider].blocks[l->source] = (struct block){ .until = l->n[0],
+		.since = l->n[1],
+		.length = l->n[2],
+		.confirmed = l->n[3] != 0,
+		.saved = true };
+	return 0;
+}
+
+static int load_tenant(struct policy *p, const struct loaded *l)
+{
+	struct tenant *t = tenant_get(p, l->a, 0);
+
+	if (!t)
+		return -ENOMEM;
+	health_restore(&t->health, l);
+	return 0;
+}
+
+static int load_tenant_block(struct policy *p, const struct loaded *l)
+{
+	struct tenant *t = l->source < 0 ? NULL : tenant_get(p, l->b, 0);
+
+	if (t && t->nblocks < TENANT_BLOCKS)
+		t->blocks[t->nblocks++] = (struct tenant_block){ (unsigned)l->source, l->n[0] };
+	return 0;
+}
+
+static int load_host(struct policy *p, const struct loaded *l)
+{
+	struct host *h;
+	struct addr a;
+
+	if (addr_parse(&a, slice_of(l->a)) || l->n[0] < HOW_PTR || l->n[0] > HOW_TAIL ||
+		!l->name[0] || strlen(l->name) >= CLUSTER_NAME)
+		return -EINVAL;
+	if (l->provider < 0)
+		return 0;
+	h = host_get(p, (unsigned)l->provider, &a, (struct policy_now){ 0, 0 });
+	if (!h)
+		return -ENOMEM;
+	host_learn(p, h, l->name, (enum how)l->n[0], (struct policy_now){ 0, 0 });
+	h->learned = l->n[1];
+	h->seen = l->n[2];
+	h->dirty = false;
+	return 0;
+}
+
+static int load_name(struct policy *p, const struct loaded *l)
+{
+	struct name *n;
+
+	if (!l->a[0] || strlen(l->a) >= BANNER_NAME || !l->name[0] ||
+		strlen(l->name) >= CLUSTER_NAME)
+		return -EINVAL;
+	n = name_get(p, l->a, l->name, (struct policy_now){ 0, 0 });
+	if (!n)
+		return -ENOMEM;
+	n->learned = l->n[1];
+	n->seen = l->n[2];
+	n->dirty = false;
+	return 0;
+}
+
+static int load_suspension(struct policy *p, const struct loaded *l, bool pin)
+{
+	int r = suspension_add(p, *l->a ? l->a : NULL, *l->b ? l->b : NULL, l->n[0], pin, false);
+
+	if (!r)
+		suspensions_apply(p, 0);
+	return r;
+}
+
+static int load_suspend(struct policy *p, const struct loaded *l)
+{
+	return load_suspension(p, l, false);
+}
+
+static int load_keep(struct policy *p, const struct loaded *l)
+{
+	return load_suspension(p, l, true);
+}
+
+static const struct {
+	const char *kind;
+	int (*load)(struct policy *p, const struct loaded *l);
+	int source; /* which part of the key names one: 0 none, 1 the first */
+} kinds[] = {
+	{ "cluster", load_cluster, 0 },
+	{ "path", load_path, 0 },
+	{ "lane", load_lane, 1 },
+	{ "block", load_block, 1 },
+	{ "tenant", load_tenant, 0 },
+	{ "tenant-block", load_tenant_block, 1 },
+	{ "host", load_host, 0 },
+	{ "name", load_name, 0 },
+	{ "suspend", load_suspend, 0 },
+	{ "keep", load_keep, 0 },
+};
+
+/* "policy/KIND/A|B|C", cut into pieces in place. */
+static char *split_key(char *key, struct loaded *l)
+{
+	char *kind = key + 7, *a, *b, *c;
+
+	if (strncmp(key, "policy/", 7) || !(a = strchr(kind, '/')))
+		return NULL;
+	*a++ = '\0';
+	b = strchr(a, '|');
+	c = b ? strchr(b + 1, '|') : NULL;
+	if (!c)
+		return NULL;
+	*b++ = '\0';
+	*c++ = '\0';
+	l->a = a;
+	l->b = b;
+	l->c = c;
+	return kind;
+}
+
+int policy_load(struct policy *p, struct slice key, struct slice value)
+{
+	char k[KEY_MAX], v[200], *kind;
+	struct loaded l = { .source = -1 };
+	int version, at = 0;
+
+	if (key.n >= sizeof(k) || value.n >= sizeof(v))
+		return -EINVAL;
+	memcpy(k, key.p, key.n);
+	k[key.n] = '\0';
+	memcpy(v, value.p, value.n);
+	v[value.n] = '\0';
+	if (sscanf(v, "%d %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %n", &version, &l.n[0],
+		    &l.n[1], &l.n[2], &l.n[3], &at) < 5 ||
+		version != 2 || !at)
+		return -EINVAL;
+	l.name = v + at;
+	kind = split_key(k, &l);
+	if (!kind)
+		return -EINVAL;
+	l.provider = provider_by_name(p->params, l.c);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		if (strcmp(kinds[i].kind, kind))
+			continue;
+		if (kinds[i].source)
+			l.source = source_by_name(p->params, l.a);
+		return kinds[i].load(p, &l);
+	}
+	return -EINVAL;
+}

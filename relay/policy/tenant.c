@@ -1,0 +1,182 @@
+/* Recipient domains that have refused something lately: at Microsoft each is a tenant with settings
+ * and limits of its own. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "state.h"
+
+#define FORGET	   (3600 * 1000) /* ms */
+#define PROBE_LOST (60 * 1000)	 /* the answer to a probe never came */
+
+static uint64_t key_of(const char *domain)
+{
+	uint64_t h = 0xcbf29ce484222325u;
+
+	for (const unsigned char *p = (const unsigned char *)domain; *p; p++)
+		h = (h ^ *p) * 0x100000001b3u;
+	return h ^ h >> 32;
+}
+
+struct tenant *tenant_find(const struct policy *p, const char *domain)
+{
+	struct tenant *t = NULL;
+	uint64_t key;
+
+	if (!p->tenants || !domain)
+		return NULL;
+	key = key_of(domain);
+	HASH_FIND(hh, p->tenants, &key, sizeof(key), t);
+	return t;
+}
+
+static bool keeps(const struct tenant *t, ms_t wall)
+{
+	if (sick(&t->health) || t->health.dirty || t->blocks_dirty)
+		return true;
+	for (unsigned i = 0; i < t->nblocks; i++)
+		if (t->blocks[i].until > wall)
+			return true;
+	return false;
+}
+
+static void forget(struct policy *p, struct tenant *t)
+{
+	char key[400];
+
+	if (!save_key(key, sizeof(key), "tenant", t->name, "", ""))
+		forget_key(p, key);
+	for (unsigned i = 0; i < t->nblocks; i++)
+		if (t->blocks[i].source < p->params->nsources &&
+			!save_key(key, sizeof(key), "tenant-block",
+				p->params->sources[t->blocks[i].source].name, t->name, ""))
+			forget_key(p, key);
+}
+
+void tenant_drop(struct policy *p, struct tenant *t)
+{
+	if (t->health.saved || t->nblocks)
+		forget(p, t);
+	HASH_DEL(p->tenants, t);
+	free(t);
+}
+
+/* In the order of their last refusals: the first is the one that has been quiet for longest. */
+static bool make_room(struct policy *p)
+{
+	struct tenant *t, *next;
+
+	HASH_ITER (hh, p->tenants, t, next) {
+		if (keeps(t, 0))
+			continue;
+		tenant_drop(p, t);
+		return true;
+	}
+	return false;
+}
+
+struct tenant *tenant_get(struct policy *p, const char *domain, ms_t mono)
+{
+	struct tenant *t = tenant_find(p, domain);
+	size_t n;
+
+	if (t) {
+		if (mono - t->seen > FORGET / 10) {
+			HASH_TO_END(struct tenant, p->tenants, t);
+			t->seen = mono;
+		}
+		return t;
+	}
+	if (!domain || (HASH_COUNT(p->tenants) >= TENANTS_MAX && !make_room(p)))
+		return NULL;
+	n = strlen(domain) + 1;
+	t = calloc(1, sizeof(*t) + n);
+	if (!t)
+		return NULL;
+	memcpy(t->name, domain, n);
+	t->key = key_of(domain);
+	t->seen = mono;
+	HASH_ADD(hh, p->tenants, key, sizeof(t->key), t);
+	if (!t->hh.tbl) {
+		free(t);
+		return NULL;
+	}
+	return t;
+}
+
+void tenants_sweep(struct policy *p, struct policy_now now)
+{
+	struct tenant *t, *next;
+
+	HASH_ITER (hh, p->tenants, t, next) {
+		if (now.mono - t->seen < FORGET)
+			break;
+		if (!keeps(t, now.wall))
+			tenant_drop(p, t);
+	}
+}
+
+enum hold_reason tenant_gate(
+	struct policy *p, const struct tenant *t, struct policy_now now, ms_t *until)
+{
+	bool busy;
+
+	if (!t || !sick(&t->health))
+		return HOLD_NONE;
+	busy = t->probe_at && now.mono - t->probe_at < PROBE_LOST;
+	if (health_gate(&t->health, now.wall, busy, until) == HOLD_NONE)
+		return HOLD_NONE;
+	if (!*until)
+		*until = now.wall + 1000;
+	return HOLD_BACKOFF;
+}
+
+void tenant_unblame(struct tenant *t, struct policy_now now)
+{
+	if (sick(&t->health)) {
+		t->health = (struct health){
+			.dirty = true, .saved = t->health.saved, .since = now.wall
+		};
+		t->probe_at = 0;
+	}
+	evidence_clear(&t->evidence);
+	t->subnets = 0;
+	t->messages = 0;
+}
+
+/* ---- sources that a tenant alone does not want ---- */
+
+bool tenant_blocks(const struct tenant *t, unsigned source, ms_t wall, ms_t *until)
+{
+	for (unsigned i = 0; t && i < t->nblocks; i++)
+		if (t->blocks[i].source == source && t->blocks[i].until > wall) {
+			*until = t->blocks[i].until;
+			return true;
+		}
+	return false;
+}
+
+void tenant_block(
+	struct policy *p, struct policy_now now, const char *domain, unsigned source, ms_t length)
+{
+	struct tenant *t = tenant_get(p, domain, now.mono);
+	struct tenant_block *b = NULL;
+
+	if (!t)
+		return;
+	for (unsigned i = 0; i < t->nblocks; i++) {
+		struct tenant_block *k = &t->blocks[i];
+
+		if (k->source == source || (!b && k->until <= now.wall))
+			b = k;
+		if (k->source == source)
+			break;
+	}
+	if (!b && t->nblocks < TENANT_BLOCKS)
+		b = &t->blocks[t->nblocks++];
+	if (!b)
+		return; /* it refuses eight sources: the others are not spared from finding out */
+	b->source = source;
+	b->until = now.wall + length;
+	t->blocks_dirty = true;
+	p->urgent = true;
+}

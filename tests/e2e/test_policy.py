@@ -1,0 +1,222 @@
+"""The traffic brain end to end, in small: a subnet, a cluster or a tenant that defers, blocked sources, caps, and what the operator sees of
+it. The same at full size and with thousands of seeds, in virtual time: tests/unit/policy."""
+import os
+import sys
+import threading
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from lib.case import RelayCase  # noqa: E402
+
+WORLD = """
+defaults { latency = "5ms" }
+cluster "EUR01" { form = "old"  site = "DB5"  forest = "eurprd01"  addresses = {"127.1.1.1-4", "127.1.2.1-4"} }
+cluster "EUR05" { form = "new"  site = "AM7"  forest = "eurprd05"  addresses = {"127.1.5.1-8"} }
+tenant "t{0..999}.example" { cluster = {"EUR01"} }
+tenant "u{0..999}.example" { cluster = {"EUR05"} }
+"""
+SOURCES = {"a1": "127.0.1.1", "a2": "127.0.1.2", "b1": "127.0.2.1", "b2": "127.0.2.2"}
+RULES = {
+    "subnet": """rule "subnet" { source = {"127.0.2.0/24"}  cluster = {"EUR01"}  phase = "mail"
+        reply = "451 4.4.4 Temporary server error. Please try again later ATTR3 {tail}" }""",
+    "cluster": """rule "cluster" { cluster = {"EUR01"}  phase = "mail"
+        reply = "451 4.7.500 Server busy. Please try again later from [{ip}]. (S77719) {tail}" }""",
+    "tenant": """rule "tenant" { recipient = {"*@t7.example"}  phase = "rcpt"
+        reply = "451 4.7.500 Server busy. Please try again later from [{ip}]. (S77719) {tail}" }""",
+    "banned a1": """rule "banned a1" { source = {"127.0.1.1"}  phase = "rcpt"  reply = "550 5.7.606 Access denied, banned sending IP [{ip}].
+        To request removal from this list please visit https://sender.office.com/ (AS16012609) {tail}" }""",
+    "banned": """rule "banned" { phase = "mail"
+        reply = "550 5.7.1 Unfortunately, messages from [{ip}] weren't sent. Please contact your Internet service provider since part of their network is on our block list (S3140). {tail}" }""",
+}
+FAST = {"tls": "none", "lane_connect_rate": "none", "lane_message_rate": "none"}
+
+
+class Policy(RelayCase):
+    def world(self, *rules, scenario=WORLD, **options):
+        providers = {"microsoft365": {**FAST, **options.pop("provider", {})}}
+        return self.start(scenario + "".join(RULES[r] for r in rules), sources=SOURCES, providers=providers,
+                          queue={"retry": ["2s", "4s"]}, **options)
+
+    def send_all(self, relay, pairs, clients=4):
+        threads = [threading.Thread(target=relay.send_many, args=(pairs[k::clients],)) for k in range(clients)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+
+    def pairs(self, n, tenants="t", first=0):
+        return [(f"{tenants}{first + i}", f"u@{tenants}{(first + i) % 100}.example") for i in range(n)]
+
+    def refused_by(self, sim, rule):
+        return sim.rules()[rule]
+
+    def blames(self, relay):
+        return {e["cause"] for e in relay.find(("health", "cluster-defers")) if e.get("health") == "resting"}
+
+    # 1
+
+    def test_one_subnet_at_one_cluster(self):
+        sim, relay = self.world("subnet")
+        pairs = self.pairs(200, "u") + self.pairs(200, "t")
+        self.send_all(relay, pairs)
+        while not relay.find("health", cause="subnet"):  # six refusals more than acceptances explain
+            self.wait_settled(relay)
+            self.assertLess(len(pairs), 3000)
+            more = self.pairs(100, "t", first=5000 + len(pairs))
+            pairs += more
+            self.send_all(relay, more)
+        event = relay.wait_event("health", cause="subnet")
+        self.assertEqual((event["cluster"], event["subnet"], event["health"], event["provider"]),
+                         ("EUR01", "127.0.2.0/24", "resting", "microsoft365"))
+        self.assertTrue(event["until"])
+        self.wait_settled(relay)
+        sim.check_once(pairs)
+        self.assertEqual(self.blames(relay), {"subnet"})
+        # few attempts were wasted on it, and it goes on elsewhere
+        self.assertLessEqual(self.refused_by(sim, "subnet"), 16)
+        subnets = sim.subnets()
+        self.assertGreater(subnets["127.0.2.0/24", "EUR05"]["recipients"], 40)
+        lanes = [x for x in self.lines(relay, "lanes") if x["cluster"] == "EUR01" and x["subnet"] == "127.0.2.0/24"]
+        self.assertEqual({(x["health"], x["cause"]) for x in lanes}, {("resting", "subnet")})
+        self.assertTrue(all(x["since"] and x["until"] for x in lanes))
+        self.assertEqual(relay.metrics()['postern_policy_events_total{event="health"}'], 1)
+        # a restart forgets nothing
+        relay.restart()
+        before = self.refused_by(sim, "subnet")
+        more = self.pairs(100, "t", first=1000)
+        self.send_all(relay, more)
+        self.wait_settled(relay)
+        self.assertEqual(self.refused_by(sim, "subnet"), before)
+        # the operator says it is well again
+        sim.disable_rule("subnet")
+        relay.cli("resume", "--at", "EUR01")
+        sim.reset()
+        self.send_all(relay, self.pairs(200, "t", first=2000))
+        self.wait_settled(relay)
+        self.assertGreater(sim.subnets()["127.0.2.0/24", "EUR01"]["recipients"], 20)
+
+    def test_an_operator_may_overrule_a_rest(self):
+        sim, relay = self.world("subnet")
+        self.send_all(relay, self.pairs(100))
+        relay.wait_event("health", cause="subnet")
+        relay.cli("resume", "--source", "b1", "--at", "EUR01", "--for", "1h")
+        self.wait_settled(relay)
+        lanes = {x["source"]: x for x in self.lines(relay, "lanes") if x["cluster"] == "EUR01"}
+        self.assertEqual((lanes["b1"]["health"], lanes["b1"]["cause"]), ("healthy", "operator"))
+
+    # 2
+
+    def test_a_whole_cluster(self):
+        sim, relay = self.world("cluster")
+        pairs = self.pairs(300, "t") + self.pairs(300, "u")
+        self.send_all(relay, pairs)
+        event = relay.wait_event("cluster-defers")
+        self.assertEqual((event["cluster"], event["cause"], event["alarm"], event["level"]), ("EUR01", "cluster", True, "warning"))
+        sim.wait(deliveries=300)
+        self.assertEqual(len([d for d in sim.deliveries() if d["to"].startswith("u@u")]), 300)
+        self.wait_metric(relay, "postern_policy_clusters_deferring", 1)
+        self.assertLess(self.refused_by(sim, "cluster"), 60)
+        self.assertEqual(self.blames(relay), {"cluster"})
+        waiting = self.waiting(relay)
+        self.assertTrue(waiting)
+        self.assertTrue(any("resting at EUR01" in r["reason"] for r in waiting), waiting[:3])
+        self.assertEqual({x["health"] for x in self.lines(relay, "clusters") if x["cluster"] == "EUR01"} - {"resting", "probing"}, set())
+        sim.disable_rule("cluster")
+        relay.wait_event("cluster-well", timeout=60)
+        self.wait_settled(relay, timeout=60)
+        sim.check_once(pairs)
+
+    # 3
+
+    def test_one_tenant(self):
+        sim, relay = self.world("tenant")
+        others = [p for p in self.pairs(400) if "@t7." not in p[1]]
+        sick = [(f"sick{i}", f"u{i}@t7.example") for i in range(60)]
+        both = [p for pair in zip(others[::6], sick) for p in pair]
+        self.send_all(relay, both + [p for p in others if p not in both])
+        event = relay.wait_event("health", cause="domain")
+        self.assertEqual(event["domain"], "t7.example")
+        sim.wait(deliveries=len(others))
+        self.assertEqual(self.blames(relay), {"domain"})
+        self.assertLess(self.refused_by(sim, "tenant"), 40)
+        waiting = self.waiting(relay, domain="t7.example")
+        self.assertTrue(any("backing off" in r["reason"] for r in waiting), waiting[:3])
+        sim.disable_rule("tenant")
+        relay.cli("resume", "--at", "t7.example")
+        self.wait_settled(relay, timeout=60)
+        sim.check_once(others + sick)
+
+    # 4
+
+    def test_a_blocked_source(self):
+        sim, relay = self.world("banned a1")
+        pairs = self.pairs(100)
+        self.send_all(relay, pairs)
+        event = relay.wait_event("source-blocked")
+        self.assertEqual((event["source"], event["alarm"], event["provider"]), ("a1", True, "microsoft365"))
+        self.wait_settled(relay)
+        sim.check_once(pairs)
+        self.assertFalse(relay.find("bounced"))
+        self.assertLessEqual(self.refused_by(sim, "banned a1"), 12)
+        self.assertEqual({x["health"] for x in self.lines(relay, "lanes") if x["source"] == "a1"}, {"blocked"})
+
+    def test_all_sources_blocked(self):
+        sim, relay = self.world("banned")
+        pairs = self.pairs(40)
+        self.send_all(relay, pairs)
+        relay.wait_event("all-sources-blocked", alarm=True)
+        self.assertFalse(relay.find("bounced"))
+        refused = self.refused_by(sim, "banned")
+        self.assertLess(refused, 40)
+        relay.restart()
+        self.assertTrue(any("blocked" in r["reason"] or "blocked" in (r["reply"] or "") for r in self.waiting(relay)))
+        self.assertEqual(self.refused_by(sim, "banned"), refused)
+        sim.disable_rule("banned")
+        relay.cli("resume", "--at", "microsoft365")
+        relay.cli("retry", "--all")
+        sim.wait(deliveries=len(pairs))
+        sim.check_once(pairs)
+        self.assertFalse(relay.find("bounced"))
+
+    # 5
+
+    def test_caps_of_clusters_that_are_not_known_yet(self):
+        """Three networks, one cluster, which only the banner tells; and a cluster whose networks are never told apart."""
+        scenario = WORLD.replace('"127.1.2.1-4"', '"127.1.2.1-4", "127.1.3.1-4"')
+        sim, relay = self.world(scenario=scenario, provider={"connections_per_cluster": 5, "messages_per_connection": 4})
+        pairs = self.pairs(300, "t") + self.pairs(100, "u")
+        self.send_all(relay, pairs)
+        self.wait_settled(relay)
+        sim.check_once(pairs)
+        sim.check_no_violations()
+        peaks = {name: c["peak"] for name, c in sim.clusters().items()}
+        self.assertLessEqual(max(peaks.values()), 5)
+        self.assertGreaterEqual(peaks["EUR01"], 4)
+        how = {x["how"] for x in self.lines(relay, "clusters") if x["cluster"] == "EUR01"}
+        self.assertIn("banner", how)
+        self.assertEqual({x["geography"] for x in self.lines(relay, "clusters")}, {"EUR"})
+
+    def test_a_forest_cap_below_ours(self):
+        sim, relay = self.world(scenario=WORLD.replace('forest = "eurprd05"', 'forest = "eurprd05"  connections_per_forest = 3'))
+        pairs = self.pairs(300, "u")
+        self.send_all(relay, pairs)
+        self.wait_settled(relay)
+        sim.check_once(pairs)
+        self.assertEqual(self.blames(relay), set())
+        self.assertFalse(relay.find("deferred"))
+
+    def test_noise_blames_nobody(self):
+        noise = 'rule "noise" { phase = "mail"  share = 0.03  reply = "451 4.7.0 Temporary server error. Please try again later. PRX5 {tail}" }'
+        sim, relay = self.world(scenario=WORLD + noise)
+        pairs = self.pairs(400, "t") + self.pairs(400, "u")
+        self.send_all(relay, pairs)
+        self.wait_settled(relay)
+        sim.check_once(pairs)
+        self.assertEqual(self.blames(relay), set())
+        # tails taught what the banner of the new form does not say
+        self.assertIn("eurprd05", {x["cluster"] for x in self.lines(relay, "clusters")})
+
+
+if __name__ == "__main__":
+    unittest.main()

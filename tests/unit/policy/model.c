@@ -1,0 +1,1043 @@
+#include "model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <uthash.h>
+
+#include "postern/must.h"
+
+#define QUEUE_MAX 1000000u
+#define PATIENCE  60000
+
+enum event_kind { ARRIVE, UP, DONE, CLOSED, FLOW_WAKE, CONNECTION_WAKE, TICK };
+struct event {
+	ms_t at;
+	uint64_t order;
+	enum event_kind kind;
+	uint32_t index, generation;
+};
+
+struct letter {
+	uint64_t id;
+	unsigned tenant, attempts;
+	struct policy_tried tried;
+	int32_t next;
+	bool ended;
+};
+
+struct flow { /* tenant; the second half: diverted */
+	int32_t first, last;
+	unsigned ready, opening;
+	bool waiting, on_slots, queued[MODEL_HOSTS], asking;
+	enum hold_reason reason;
+	uint32_t generation;
+};
+
+struct ring {
+	uint32_t *a;
+	uint32_t head, n, cap;
+};
+
+struct host {
+	struct ring flows; /* with ready work */
+};
+
+enum state { FREE, OPENING, CONNECTED, CLOSING };
+struct connection {
+	enum state state;
+	uint32_t slot, generation, idle;
+	unsigned source, cluster, host, flow;
+	int32_t running;
+	bool refused, retire, counted;
+	ms_t idle_since;
+	bool waking;
+};
+
+struct stored {
+	UT_hash_handle hh;
+	char key[400], value[200];
+};
+
+struct model_inner {
+	struct stored *stored;
+	struct event *heap;
+	size_t nheap, heap_cap;
+	uint64_t order;
+	struct letter *messages;
+	size_t nmessages, messages_cap;
+	struct flow *flows;
+	struct host hosts[MODEL_CLUSTERS][MODEL_HOSTS];
+	struct connection *connections;
+	size_t nconnections;
+	struct ring asking, on_slots;
+	uint64_t waiting;
+	struct classification prx8;
+};
+
+/* ---- containers ---- */
+
+static void ring_push(struct ring *r, uint32_t v)
+{
+	if (r->n == r->cap) {
+		uint32_t cap = r->cap ? r->cap * 2 : 16;
+		uint32_t *a = malloc(cap * sizeof(*a));
+
+		must(a);
+		for (uint32_t i = 0; i < r->n; i++)
+			a[i] = r->a[(r->head + i) % r->cap];
+		free(r->a);
+		*r = (struct ring){ a, 0, r->n, cap };
+	}
+	r->a[(r->head + r->n++) % r->cap] = v;
+}
+
+static bool ring_pop(struct ring *r, uint32_t *v)
+{
+	if (!r->n)
+		return false;
+	*v = r->a[r->head];
+	r->head = (r->head + 1) % r->cap;
+	r->n--;
+	return true;
+}
+
+static bool before(const struct event *a, const struct event *b)
+{
+	return a->at != b->at ? a->at < b->at : a->order < b->order;
+}
+
+static void post(
+	struct model *m, ms_t at, enum event_kind kind, uint32_t index, uint32_t generation)
+{
+	struct model_inner *x = m->inner;
+	size_t i;
+
+	if (x->nheap == x->heap_cap) {
+		x->heap_cap = x->heap_cap ? x->heap_cap * 2 : 1024;
+		x->heap = realloc(x->heap, x->heap_cap * sizeof(*x->heap));
+		must(x->heap);
+	}
+	i = x->nheap++;
+	x->heap[i] = (struct event){ at, ++x->order, kind, index, generation };
+	while (i && before(&x->heap[i], &x->heap[(i - 1) / 2])) {
+		struct event t = x->heap[i];
+
+		x->heap[i] = x->heap[(i - 1) / 2];
+		x->heap[(i - 1) / 2] = t;
+		i = (i - 1) / 2;
+	}
+}
+
+static struct event take(struct model_inner *x)
+{
+	struct event top = x->heap[0];
+	size_t i = 0;
+
+	x->heap[0] = x->heap[--x->nheap];
+	for (;;) {
+		size_t k = 2 * i + 1;
+		struct event t;
+
+		if (k >= x->nheap)
+			break;
+		if (k + 1 < x->nheap && before(&x->heap[k + 1], &x->heap[k]))
+			k++;
+		if (!before(&x->heap[k], &x->heap[i]))
+			break;
+		t = x->heap[i];
+		x->heap[i] = x->heap[k];
+		x->heap[k] = t;
+		i = k;
+	}
+	return top;
+}
+
+/* ---- the world ---- */
+
+static struct policy_now now_of(const struct model *m)
+{
+	return (struct policy_now){ m->now + 1000, MODEL_WALL + m->now };
+}
+
+static unsigned cluster_of(const struct model *m, unsigned tenant)
+{
+	return tenant % m->p.clusters;
+}
+
+static struct addr host_addr(unsigned cluster, unsigned nets, unsigned host)
+{
+	struct addr a = { .family = ADDR_V4 };
+
+	a.ip[0] = 198;
+	a.ip[1] = (uint8_t)(18 + host % nets);
+	a.ip[2] = (uint8_t)cluster;
+	a.ip[3] = (uint8_t)(1 + host);
+	return a;
+}
+
+/* Which hosts of its cluster a tenant resolves to: some in a row. */
+static unsigned tenant_host(const struct model *m, unsigned tenant, unsigned k)
+{
+	const struct model_cluster *c = &m->clusters[cluster_of(m, tenant)];
+
+	return (tenant / m->p.clusters * 3 + k) % c->nhosts;
+}
+
+static unsigned hosts_of(const struct model *m, unsigned tenant)
+{
+	const struct model_cluster *c = &m->clusters[cluster_of(m, tenant)];
+
+	return m->p.hosts_per_tenant < c->nhosts ? m->p.hosts_per_tenant : c->nhosts;
+}
+
+static unsigned subnet_of(const struct model *m, unsigned source)
+{
+	return source / m->p.per_subnet;
+}
+
+static void domain_of(unsigned tenant, char out[32])
+{
+	snprintf(out, 32, "t%u.example", tenant);
+}
+
+static void breach(struct model *m, struct model_rate *r, const struct rate *limit)
+{
+	if (!limit->count || limit->count > MODEL_RATE_MAX)
+		return;
+	if (r->n >= limit->count &&
+		m->now - r->times[(r->n - limit->count) % MODEL_RATE_MAX] < limit->per)
+		m->rate_breaches++;
+	r->times[r->n++ % MODEL_RATE_MAX] = m->now;
+}
+
+static void counted(struct model *m, struct connection *k, uint32_t step)
+{
+	struct model_cluster *c = &m->clusters[k->cluster];
+	unsigned subnet = subnet_of(m, k->source);
+
+	c->now += step;
+	c->by_source[k->source] += step;
+	c->by_subnet[subnet] += step;
+	m->provider_now += step;
+	if (c->now > c->peak)
+		c->peak = c->now;
+	if (c->by_source[k->source] > c->by_source_peak[k->source])
+		c->by_source_peak[k->source] = c->by_source[k->source];
+	if (c->by_subnet[subnet] > c->by_subnet_peak[subnet])
+		c->by_subnet_peak[subnet] = c->by_subnet[subnet];
+	if (m->provider_now > m->provider_peak)
+		m->provider_peak = m->provider_now;
+	k->counted = step == 1;
+}
+
+static ms_t trip(struct model *m, unsigned cluster, unsigned n)
+{
+	double t = (double)m->clusters[cluster].rtt * n * (0.8 + 0.4 * rng_unit(&m->rng));
+
+	return t < 1 ? 1 : (ms_t)t;
+}
+
+/* ---- flows ---- */
+
+static void flow_ask(struct model *m, unsigned f)
+{
+	struct model_inner *x = m->inner;
+
+	if (x->flows[f].asking)
+		return;
+	x->flows[f].asking = true;
+	ring_push(&x->asking, f);
+}
+
+static void flow_link(struct model *m, unsigned f)
+{
+	struct model_inner *x = m->inner;
+	unsigned tenant = f / 2, c = cluster_of(m, tenant);
+
+	for (unsigned k = 0; k < hosts_of(m, tenant); k++) {
+		if (x->flows[f].queued[k])
+			continue;
+		x->flows[f].queued[k] = true;
+		ring_push(&x->hosts[c][tenant_host(m, tenant, k)].flows, f);
+	}
+}
+
+static void flow_push(struct model *m, unsigned f, int32_t message)
+{
+	struct flow *v = &m->inner->flows[f];
+
+	m->inner->messages[message].next = -1;
+	if (v->last >= 0)
+		m->inner->messages[v->last].next = message;
+	else
+		v->first = message;
+	v->last = message;
+	v->ready++;
+	flow_link(m, f);
+	if (!v->waiting)
+		flow_ask(m, f);
+}
+
+static int32_t flow_pop(struct model *m, unsigned f)
+{
+	struct flow *v = &m->inner->flows[f];
+	int32_t i = v->first;
+
+	v->first = m->inner->messages[i].next;
+	if (v->first < 0)
+		v->last = -1;
+	if (--v->ready == 0) {
+		v->waiting = false;
+		v->generation++;
+	}
+	return i;
+}
+
+static void flow_wait(struct model *m, unsigned f, enum hold_reason reason, ms_t until)
+{
+	struct flow *v = &m->inner->flows[f];
+	ms_t at = until ? until - 1000 : m->now + 60000;
+
+	v->waiting = true;
+	v->reason = reason;
+	if (at > m->now + 60000)
+		at = m->now + 60000;
+	if (at <= m->now)
+		at = m->now + 1;
+	post(m, at, FLOW_WAKE, f, ++v->generation);
+	if ((!until || reason == HOLD_CAP) && !v->on_slots) {
+		v->on_slots = true;
+		ring_push(&m->inner->on_slots, f);
+	}
+	m->total.held++;
+}
+
+static void flow_wait_over(struct model *m, unsigned f)
+{
+	struct flow *v = &m->inner->flows[f];
+
+	if (!v->waiting)
+		return;
+	v->waiting = false;
+	v->generation++;
+	if (v->ready)
+		flow_ask(m, f);
+}
+
+static void slot_freed(struct model *m, unsigned n)
+{
+	uint32_t f;
+
+	while (n-- && ring_pop(&m->inner->on_slots, &f)) {
+		m->inner->flows[f].on_slots = false;
+		flow_wait_over(m, f);
+	}
+}
+
+static void want_of(const struct model *m, unsigned f, struct policy_want *w,
+	struct policy_host hosts[MODEL_HOSTS], char domain[32])
+{
+	unsigned tenant = f / 2, c = cluster_of(m, tenant);
+	const struct flow *v = &m->inner->flows[f];
+
+	domain_of(tenant, domain);
+	*w = (struct policy_want){
+		.domain = domain, .hosts = hosts, .nhosts = hosts_of(m, tenant)
+	};
+	for (unsigned k = 0; k < w->nhosts; k++)
+		hosts[k] = (struct policy_host){ .addr = host_addr(c, m->clusters[c].nets,
+							 tenant_host(m, tenant, k)) };
+	if (v->first >= 0 && m->inner->messages[v->first].tried.n)
+		w->tried = &m->inner->messages[v->first].tried;
+}
+
+/* ---- connections ---- */
+
+static void assign(struct model *m, uint32_t i);
+
+static void connection_close(struct model *m, uint32_t i)
+{
+	struct connection *k = &m->inner->connections[i];
+
+	k->state = CLOSING;
+	post(m, m->now + trip(m, k->cluster, 1), CLOSED, i, k->generation);
+}
+
+static void connection_open(struct model *m, unsigned f, const struct policy_choice *choice)
+{
+	struct model_inner *x = m->inner;
+	unsigned tenant = f / 2, c = cluster_of(m, tenant), i = 0;
+	struct connection *k;
+
+	while (i < x->nconnections && x->connections[i].state != FREE)
+		i++;
+	if (i == x->nconnections) {
+		x->connections =
+			realloc(x->connections, ++x->nconnections * sizeof(*x->connections));
+		must(x->connections);
+		x->connections[i].generation = 0;
+	}
+	k = &x->connections[i];
+	*k = (struct connection){ .state = OPENING,
+		.slot = choice->slot,
+		.generation = k->generation + 1,
+		.source = choice->source,
+		.cluster = c,
+		.host = tenant_host(m, tenant, choice->host),
+		.flow = f,
+		.running = -1 };
+	x->flows[f].opening++;
+	m->total.opened++;
+	m->clusters[c].opened++;
+	breach(m, &m->rates[(choice->source * MODEL_CLUSTERS + c) * 2 + 1],
+		&m->p.provider.lane_connect_rate);
+	k->refused = m->clusters[c].cap && m->clusters[c].now >= m->clusters[c].cap;
+	if (k->refused)
+		m->clusters[c].refused_connections++;
+	else
+		counted(m, k, 1);
+	post(m, m->now + trip(m, c, 3), UP, i, k->generation);
+}
+
+static void give_up_idle(struct model *m, const struct policy_choice *why)
+{
+	struct model_inner *x = m->inner;
+	int32_t best = -1;
+
+	for (uint32_t i = 0; i < x->nconnections; i++) {
+		const struct connection *k = &x->connections[i];
+
+		if (k->state != CONNECTED || k->running >= 0 || k->waking ||
+			!policy_frees(m->policy, k->slot, why))
+			continue;
+		if (best < 0 || k->idle_since < x->connections[best].idle_since)
+			best = (int32_t)i;
+	}
+	if (best >= 0)
+		connection_close(m, (uint32_t)best);
+}
+
+static void defer(struct model *m, int32_t i)
+{
+	struct letter *g = &m->inner->messages[i];
+
+	m->total.deferred++;
+	g->attempts++;
+	g->tried.n = 0;
+	post(m, m->now + policy_backoff(m->policy, g->attempts), ARRIVE, (uint32_t)i, 0);
+}
+
+static bool impatient(const struct model *m, unsigned f, const struct policy_choice *c)
+{
+	if (!(f & 1) || c->reason == HOLD_BLOCKED || c->reason == HOLD_SUSPENDED ||
+		c->reason == HOLD_BACKOFF)
+		return false;
+	if (c->reason == HOLD_CAP || c->reason == HOLD_RATE || c->reason == HOLD_WINDOW)
+		return c->until && c->until - (m->now + 1000) > PATIENCE;
+	return true;
+}
+
+static void use_idle(struct model *m, unsigned f)
+{
+	struct model_inner *x = m->inner;
+	unsigned tenant = f / 2, c = cluster_of(m, tenant);
+
+	for (uint32_t i = 0; i < x->nconnections && x->flows[f].ready; i++) {
+		const struct connection *k = &x->connections[i];
+		bool mine = false;
+
+		if (k->state != CONNECTED || k->running >= 0 || k->cluster != c || k->waking)
+			continue;
+		for (unsigned n = 0; n < hosts_of(m, tenant); n++)
+			mine |= tenant_host(m, tenant, n) == k->host;
+		if (mine)
+			assign(m, i);
+	}
+}
+
+static void look(struct model *m, unsigned f)
+{
+	struct flow *v = &m->inner->flows[f];
+	unsigned opened = 0;
+
+	use_idle(m, f);
+	while (v->ready > v->opening && !v->waiting && opened++ < 16) {
+		struct policy_host hosts[MODEL_HOSTS];
+		struct policy_choice choice;
+		struct policy_want w;
+		char domain[32];
+
+		want_of(m, f, &w, hosts, domain);
+		policy_choose(m->policy, now_of(m), &w, &choice);
+		if (choice.go) {
+			connection_open(m, f, &choice);
+			continue;
+		}
+		if (impatient(m, f, &choice)) {
+			defer(m, flow_pop(m, f));
+			continue;
+		}
+		if (choice.reason == HOLD_CAP || choice.reason == HOLD_WINDOW)
+			give_up_idle(m, &choice);
+		flow_wait(m, f, choice.reason, choice.until);
+	}
+	if (opened > 16)
+		flow_ask(m, f);
+}
+
+static void banner(const struct model *m, const struct connection *k, struct smtp_client_info *info)
+{
+	const struct model_cluster *c = &m->clusters[k->cluster];
+
+	memset(info, 0, sizeof(*info));
+	if (c->old_form)
+		snprintf(info->banner, sizeof(info->banner),
+			"DB5%sFT%03u.mail.protection.outlook.com Microsoft ESMTP", c->name,
+			k->host);
+	else
+		snprintf(info->banner, sizeof(info->banner),
+			"DB5PEPF%04X%04X.mail.protection.outlook.com Microsoft ESMTP", k->cluster,
+			k->host);
+	info->ehlo.size_given = true;
+	info->ehlo.size = 157286400;
+}
+
+static void text_of(const struct model *m, const struct connection *k, const struct model_reply *a,
+	struct reply *r)
+{
+	const struct model_cluster *c = &m->clusters[k->cluster];
+	char text[400];
+
+	if (c->old_form)
+		snprintf(text, sizeof(text), "%s [DB5%sFT%03u.eop-%s.prod.protection.outlook.com]",
+			a->text ? a->text : "", c->name, k->host, c->name);
+	else
+		snprintf(text, sizeof(text),
+			"%s [DB5PEPF%04X%04X.%s.prod.outlook.com 2026-01-01T00:00:00.000Z 08DD]",
+			a->text ? a->text : "", k->cluster, k->host, c->forest);
+	reply_make(r, a->code, text);
+}
+
+/* The next work for an idle connection. */
+static void assign(struct model *m, uint32_t i)
+{
+	struct model_inner *x = m->inner;
+	struct connection *k = &x->connections[i];
+	struct ring *flows = &x->hosts[k->cluster][k->host].flows;
+	uint32_t f;
+
+	if (k->state != CONNECTED || k->running >= 0 || k->waking)
+		return;
+	for (unsigned n = 0; n < 8 && ring_pop(flows, &f); n++) {
+		struct policy_host hosts[MODEL_HOSTS];
+		struct policy_choice why;
+		struct policy_want w;
+		char domain[32];
+		bool retire;
+		unsigned at = 0;
+
+		while (at + 1 < hosts_of(m, f / 2) && tenant_host(m, f / 2, at) != k->host)
+			at++;
+		if (!x->flows[f].ready) {
+			x->flows[f].queued[at] = false;
+			n--;
+			continue;
+		}
+		ring_push(flows, f);
+		if (x->flows[f].waiting && x->flows[f].reason == HOLD_BACKOFF)
+			continue;
+		want_of(m, f, &w, hosts, domain);
+		if (policy_admit(m->policy, now_of(m), k->slot, &w, &why, &retire)) {
+			k->running = flow_pop(m, f);
+			k->flow = f;
+			m->total.attempts++;
+			breach(m, &m->rates[(k->source * MODEL_CLUSTERS + k->cluster) * 2],
+				&m->p.provider.lane_message_rate);
+			post(m, m->now + trip(m, k->cluster, 1), DONE, i, k->generation);
+			return;
+		}
+		if (retire) {
+			connection_close(m, i);
+			return;
+		}
+		if (why.reason == HOLD_BACKOFF) {
+			flow_wait(m, f, why.reason, why.until);
+			continue;
+		}
+		if (why.reason == HOLD_NO_SOURCE || why.reason == HOLD_NO_HOST)
+			continue;
+		if (why.until) {
+			k->waking = true;
+			post(m, why.until - 1000 > m->now ? why.until - 1000 : m->now + 1,
+				CONNECTION_WAKE, i, k->generation);
+		}
+		break;
+	}
+	k->idle_since = m->now;
+}
+
+static void on_up(struct model *m, uint32_t i)
+{
+	struct connection *k = &m->inner->connections[i];
+	struct smtp_client_info info;
+	unsigned f = k->flow;
+
+	m->inner->flows[f].opening--;
+	if (k->refused) {
+		policy_disconnected(m->policy, now_of(m), k->slot, &m->inner->prx8, 0);
+		k->state = FREE;
+		flow_wait(m, f, HOLD_CAP, m->now + 1000 + 1000);
+		return;
+	}
+	k->state = CONNECTED;
+	banner(m, k, &info);
+	policy_connected(m->policy, now_of(m), k->slot, &info);
+	assign(m, i);
+	if (m->inner->flows[f].ready)
+		flow_ask(m, f);
+}
+
+static void dispose(
+	struct model *m, struct connection *k, int32_t i, const struct policy_verdict *v)
+{
+	struct letter *g = &m->inner->messages[i];
+
+	switch (v->what) {
+	case DISPOSE_DELIVERED:
+		m->total.delivered++;
+		m->clusters[k->cluster].delivered++;
+		m->clusters[k->cluster].good[k->source]++;
+		m->clusters[k->cluster].delivered_at = m->now;
+		g->ended = true;
+		m->inner->waiting--;
+		break;
+	case DISPOSE_BOUNCE:
+		m->total.bounced++;
+		g->ended = true;
+		m->inner->waiting--;
+		break;
+	case DISPOSE_RETRY_SUBNET:
+		m->total.diverted++;
+		flow_push(m, g->tenant * 2 + 1, i);
+		break;
+	case DISPOSE_RETRY_SPLIT:
+		flow_push(m, g->tenant * 2, i);
+		break;
+	case DISPOSE_HOLD:
+		g->tried.n = 0;
+		post(m, m->now + (v->hold > 1000 ? v->hold : 1000), ARRIVE, (uint32_t)i, 0);
+		break;
+	case DISPOSE_RESOLVE:
+	case DISPOSE_DEFER:
+		defer(m, i);
+		break;
+	}
+}
+
+static void on_done(struct model *m, uint32_t i)
+{
+	struct connection *k = &m->inner->connections[i];
+	struct letter *g = &m->inner->messages[k->running];
+	struct model_try t = { k->source, subnet_of(m, k->source), k->cluster, g->tenant, g->id,
+		m->now };
+	struct model_reply a = m->p.answer(m, &t);
+	struct classification c = { .verdict = a.verdict, .scope = a.scope };
+	struct policy_verdict v;
+	static struct reply r;
+	char domain[32];
+	int32_t running = k->running;
+
+	m->clusters[k->cluster].attempts++;
+	m->clusters[k->cluster].tries[k->source]++;
+	if (a.verdict == VERDICT_DELIVERED)
+		reply_make(&r, 250,
+			"2.6.0 <x> [InternalId=1, "
+			"Hostname=AM9PR07MB0001.eurprd99.prod.outlook.com] Queued");
+	else
+		text_of(m, k, &a, &r);
+	domain_of(g->tenant, domain);
+	k->running = -1;
+	policy_result(m->policy, now_of(m), k->slot, domain, &c, &r, &g->tried, &v);
+	policy_finished(m->policy, now_of(m), k->slot);
+	dispose(m, k, running, &v);
+	assign(m, i);
+}
+
+static void on_closed(struct model *m, uint32_t i)
+{
+	struct connection *k = &m->inner->connections[i];
+
+	if (k->counted)
+		counted(m, k, (uint32_t)-1);
+	policy_disconnected(m->policy, now_of(m), k->slot, NULL, 0);
+	k->state = FREE;
+	slot_freed(m, 4);
+}
+
+static void keep_event(void *arg, const struct policy_event *e)
+{
+	struct model *m = arg;
+	struct model_blame *b;
+
+	if (m->nevents == m->events_cap) {
+		m->events_cap = m->events_cap ? m->events_cap * 2 : 64;
+		m->events = realloc(m->events, m->events_cap * sizeof(*m->events));
+		must(m->events);
+	}
+	b = &m->events[m->nevents++];
+	memset(b, 0, sizeof(*b));
+	memcpy(b->cluster, e->cluster, sizeof(b->cluster));
+	memcpy(b->subnet, e->subnet, sizeof(b->subnet));
+	memcpy(b->source, e->source, sizeof(b->source));
+	memcpy(b->domain, e->domain, sizeof(b->domain));
+	memcpy(b->cause, e->cause, sizeof(b->cause));
+	b->kind = e->kind;
+	b->over = e->over;
+	b->at = m->now;
+	if (e->over) /* as the dispatcher does: traffic may go again */
+		for (unsigned f = 0; f < m->p.tenants * 2; f++)
+			if (m->inner->flows[f].waiting && m->inner->flows[f].reason != HOLD_CAP)
+				flow_wait_over(m, f);
+}
+
+static void on_tick(struct model *m)
+{
+	struct model_inner *x = m->inner;
+
+	policy_tick(m->policy, now_of(m));
+	policy_events(m->policy, keep_event, m);
+	if (policy_urgent(m->policy))
+		model_save(m);
+	for (uint32_t i = 0; i < x->nconnections; i++) {
+		struct connection *k = &x->connections[i];
+		struct policy_slot_info info;
+
+		if (k->state != CONNECTED || k->running >= 0)
+			continue;
+		policy_slot(m->policy, k->slot, &info);
+		if (info.retire || m->now - k->idle_since >= m->p.provider.connection_idle_max)
+			connection_close(m, i);
+	}
+	slot_freed(m, 256);
+	post(m, m->now + 1000, TICK, 0, 0);
+}
+
+static void handle(struct model *m, const struct event *e)
+{
+	struct model_inner *x = m->inner;
+
+	switch (e->kind) {
+	case ARRIVE:
+		flow_push(m, x->messages[e->index].tenant * 2, (int32_t)e->index);
+		break;
+	case UP:
+		if (x->connections[e->index].generation == e->generation)
+			on_up(m, e->index);
+		break;
+	case DONE:
+		if (x->connections[e->index].generation == e->generation)
+			on_done(m, e->index);
+		break;
+	case CLOSED:
+		if (x->connections[e->index].generation == e->generation)
+			on_closed(m, e->index);
+		break;
+	case FLOW_WAKE:
+		if (x->flows[e->index].generation == e->generation)
+			flow_wait_over(m, e->index);
+		break;
+	case CONNECTION_WAKE:
+		if (x->connections[e->index].generation == e->generation &&
+			x->connections[e->index].waking) {
+			x->connections[e->index].waking = false;
+			assign(m, e->index);
+		}
+		break;
+	case TICK:
+		on_tick(m);
+		break;
+	}
+}
+
+static void step(struct model *m)
+{
+	struct event e = take(m->inner);
+	uint32_t f;
+
+	m->now = e.at;
+	handle(m, &e);
+	while (ring_pop(&m->inner->asking, &f)) {
+		m->inner->flows[f].asking = false;
+		if (m->inner->flows[f].ready &&
+			!(m->inner->flows[f].waiting && m->inner->flows[f].reason == HOLD_BACKOFF))
+			look(m, f);
+	}
+}
+
+void model_run(struct model *m, ms_t until)
+{
+	while (m->inner->nheap && m->inner->heap[0].at <= until)
+		step(m);
+	m->now = until;
+}
+
+void model_finish(struct model *m, ms_t until)
+{
+	while (m->inner->waiting && m->inner->nheap && m->inner->heap[0].at <= until)
+		step(m);
+}
+
+uint64_t model_waiting(const struct model *m)
+{
+	return m->inner->waiting;
+}
+
+/* ---- set-up ---- */
+
+uint64_t model_send(struct model *m, ms_t at, unsigned tenant)
+{
+	struct model_inner *x = m->inner;
+
+	if (x->nmessages == x->messages_cap) {
+		x->messages_cap = x->messages_cap ? x->messages_cap * 2 : 4096;
+		x->messages = realloc(x->messages, x->messages_cap * sizeof(*x->messages));
+		must(x->messages && x->nmessages < QUEUE_MAX);
+	}
+	x->messages[x->nmessages] =
+		(struct letter){ .id = x->nmessages + 1, .tenant = tenant, .next = -1 };
+	x->messages[x->nmessages].tried.message = x->nmessages + 1;
+	post(m, at, ARRIVE, (uint32_t)x->nmessages, 0);
+	x->waiting++;
+	m->total.sent++;
+	return ++x->nmessages;
+}
+
+void model_traffic(
+	struct model *m, ms_t from, ms_t until, double per_second, unsigned first, unsigned n)
+{
+	double step = 1000 / per_second;
+
+	if (!n) {
+		first = 0;
+		n = m->p.tenants;
+	}
+	for (double t = (double)from; t < (double)until; t += step * (0.5 + rng_unit(&m->rng)))
+		model_send(m, (ms_t)t, first + (unsigned)rng_below(&m->rng, n));
+}
+
+struct provider_params model_provider(void)
+{
+	return (struct provider_params){
+		.name = (char *)(uintptr_t) "microsoft365",
+		.clusters = CLUSTERS_MICROSOFT,
+		.connections = 400,
+		.connections_per_geography = 100,
+		.connections_per_cluster = 20,
+		.connections_per_cluster_subnet = 10,
+		.connections_per_lane = 5,
+		.messages_per_connection = 50,
+		.connection_age_max = 900000,
+		.connection_idle_max = 10000,
+		.lane_message_rate = { 600, 60000 },
+		.lane_connect_rate = { 60, 60000 },
+	};
+}
+
+static void set_sources(struct model *m)
+{
+	m->pool.name = (char *)(uintptr_t) "main";
+	m->pool.nmembers = m->p.sources;
+	m->pool.members = calloc(m->p.sources, sizeof(*m->pool.members));
+	must(m->pool.members);
+	for (unsigned i = 0; i < m->p.sources; i++) {
+		struct source_params *s = &m->sources[i];
+
+		snprintf(m->source_names[i], sizeof(m->source_names[i]), "s%u", i);
+		s->name = s->ehlo = m->source_names[i];
+		s->address = (struct addr){ .family = ADDR_V4,
+			.ip = { 10, 0, (uint8_t)subnet_of(m, i), (uint8_t)(i + 1) } };
+		s->subnet = net_of(&s->address, 24, 64);
+		m->pool.members[i].source = i;
+		m->pool.members[i].weight = 1;
+	}
+}
+
+static void set_clusters(struct model *m)
+{
+	for (unsigned i = 0; i < m->p.clusters; i++) {
+		struct model_cluster *c = &m->clusters[i];
+
+		snprintf(c->name, sizeof(c->name), "%s%02u", i % 2 ? "NAM" : "EUR", i + 1);
+		snprintf(c->forest, sizeof(c->forest), "%sprd%02u", i % 2 ? "nam" : "eur", i + 1);
+		c->old_form = i % 2 == 0;
+		c->nets = c->old_form ? 2 : 1;
+		c->nhosts = 8;
+		c->rtt = 40;
+	}
+}
+
+void model_init(struct model *m, const struct model_params *p)
+{
+	static const ms_t schedule[6] = { MINUTES(5), MINUTES(10), MINUTES(20), MINUTES(40),
+		MINUTES(60), MINUTES(120) };
+
+	memset(m, 0, sizeof(*m));
+	m->p = *p;
+	rng_seed(&m->rng, p->seed);
+	m->providers[0] = p->provider;
+	m->p.provider = p->provider;
+	set_sources(m);
+	set_clusters(m);
+	memcpy(m->schedule, schedule, sizeof(schedule));
+	m->params = (struct policy_params){ .sources = m->sources,
+		.nsources = p->sources,
+		.pools = &m->pool,
+		.npools = 1,
+		.providers = m->providers,
+		.nproviders = 1,
+		.retry = { .schedule = m->schedule,
+			.nschedule = 6,
+			.jitter = 0.2,
+			.expire = MINUTES(2880),
+			.subnets_per_cycle = 3 } };
+	m->inner = calloc(1, sizeof(*m->inner));
+	m->rates = calloc((size_t)MODEL_SOURCES * MODEL_CLUSTERS * 2, sizeof(*m->rates));
+	must(m->inner && m->rates && p->hosts_per_tenant <= MODEL_HOSTS);
+	m->inner->flows = calloc((size_t)p->tenants * 2, sizeof(*m->inner->flows));
+	must(m->inner->flows);
+	for (unsigned f = 0; f < p->tenants * 2; f++)
+		m->inner->flows[f].first = m->inner->flows[f].last = -1;
+	m->inner->prx8 = (struct classification){ .verdict = VERDICT_DESTINATION_BUSY,
+		.scope = SCOPE_CLUSTER };
+	must(policy_new(&m->policy, &m->params, p->seed ^ 0x5eed) == 0);
+	post(m, 1000, TICK, 0, 0);
+}
+
+void model_deinit(struct model *m)
+{
+	struct model_inner *x = m->inner;
+	struct stored *s, *next;
+
+	policy_free(m->policy);
+	HASH_ITER (hh, x->stored, s, next) {
+		HASH_DEL(x->stored, s);
+		free(s);
+	}
+	for (unsigned c = 0; c < MODEL_CLUSTERS; c++)
+		for (unsigned h = 0; h < MODEL_HOSTS; h++)
+			free(x->hosts[c][h].flows.a);
+	free(x->asking.a);
+	free(x->on_slots.a);
+	free(x->heap);
+	free(x->messages);
+	free(x->flows);
+	free(x->connections);
+	free(x);
+	free(m->rates);
+	free(m->events);
+	free(m->pool.members);
+}
+
+/* ---- restart ---- */
+
+/* As in the queue's database. */
+static void store(void *arg, struct slice key, struct slice value)
+{
+	struct model_inner *x = arg;
+	struct stored *s;
+
+	HASH_FIND(hh, x->stored, key.p, key.n, s);
+	if (s) {
+		HASH_DEL(x->stored, s);
+		free(s);
+	}
+	if (!value.p)
+		return;
+	s = calloc(1, sizeof(*s));
+	must(s && key.n < sizeof(s->key) && value.n < sizeof(s->value));
+	memcpy(s->key, key.p, key.n);
+	memcpy(s->value, value.p, value.n);
+	HASH_ADD_KEYPTR(hh, x->stored, s->key, key.n, s);
+}
+
+void model_save(struct model *m)
+{
+	policy_save(m->policy, store, m->inner);
+}
+
+void model_restart(struct model *m)
+{
+	struct model_inner *x = m->inner;
+	struct stored *s, *following;
+
+	policy_free(m->policy);
+	must(policy_new(&m->policy, &m->params, m->p.seed ^ 0xbeef) == 0);
+	HASH_ITER (hh, x->stored, s, following)
+		must(policy_load(m->policy, slice_of(s->key), slice_of(s->value)) == 0);
+	for (uint32_t i = 0; i < x->nconnections; i++) {
+		struct connection *k = &x->connections[i];
+
+		if (k->state == FREE)
+			continue;
+		if (k->counted)
+			counted(m, k, (uint32_t)-1);
+		if (k->running >= 0)
+			post(m, m->now + 1, ARRIVE, (uint32_t)k->running, 0);
+		if (k->state == OPENING)
+			x->flows[k->flow].opening--;
+		k->state = FREE;
+		k->generation++;
+	}
+	slot_freed(m, m->p.tenants * 2);
+	for (unsigned f = 0; f < m->p.tenants * 2; f++)
+		flow_wait_over(m, f);
+}
+
+/* ---- findings ---- */
+
+unsigned model_blamed(const struct model *m, const char *cause, const char *where)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < m->nevents; i++) {
+		const struct model_blame *b = &m->events[i];
+
+		if (b->over || strcmp(b->cause, cause))
+			continue;
+		n += !where || !strcmp(where, b->cluster) || !strcmp(where, b->subnet) ||
+		     !strcmp(where, b->source) || !strcmp(where, b->domain);
+	}
+	return n;
+}
+
+const char *model_caps(const struct model *m)
+{
+	const struct provider_params *v = &m->p.provider;
+
+	if (v->connections && m->provider_peak > v->connections)
+		return "provider";
+	for (unsigned i = 0; i < m->p.clusters; i++) {
+		const struct model_cluster *c = &m->clusters[i];
+
+		if (c->peak > v->connections_per_cluster)
+			return "cluster";
+		for (unsigned s = 0; s < m->p.sources; s++)
+			if (c->by_source_peak[s] > v->connections_per_lane)
+				return "lane";
+		for (unsigned s = 0; s < MODEL_SUBNETS; s++)
+			if (v->connections_per_cluster_subnet &&
+				c->by_subnet_peak[s] > v->connections_per_cluster_subnet)
+				return "subnet";
+	}
+	if (m->rate_breaches)
+		return "rate";
+	return NULL;
+}
+
+unsigned model_seeds(unsigned normal)
+{
+	const char *s = getenv("POLICY_SEEDS");
+
+	return s && atoi(s) > 0 ? (unsigned)atoi(s) : normal;
+}
