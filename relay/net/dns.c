@@ -217,7 +217,6 @@ static void finish(struct dns_job *job, struct dns_route *r)
 	dom->e.pins--;
 	for (unsigned i = 0; i < job->nhosts; i++)
 		job->hosts[i]->e.pins--;
-	cache_trim(&dns->cache, dns->cache.max);
 	free(job);
 	for (; w; w = next) {
 		next = w->next;
