@@ -1,7 +1,6 @@
 #include "dns_private.h"
 
 #include <stdlib.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "postern/must.h"
@@ -117,7 +116,6 @@ struct dns_entry *cache_get(struct dns_cache *c, enum entry_kind kind, const cha
 	if (e)
 		return e;
 	/* more than one: what was pinned when the cache was full may have made it larger */
-	if (c->n % 1000 == 0) fprintf(stderr, "cache n %u max %u first pins %u\n", c->n, c->max, c->used ? c->used->pins : 0);
 	while (c->n >= c->max && drop_oldest(c))
 		;
 	e = calloc(1, entry_size(kind));
