@@ -116,11 +116,12 @@ struct policy_want {
 #define HOLD_REASONS(X)                                                                            \
 	X(NONE, "")                                                                                \
 	X(CAP, "connection cap")                                                                   \
-	X(RATE, "rate limit") X(WINDOW, "window") X(RESTING, "lane resting") X(                    \
-		BLOCKED, "all sources blocked") X(WARMUP, "warm-up allowance used")                \
-		X(SUSPENDED, "suspended by operator") X(NO_SOURCE, "no usable source in pool")     \
-			X(BACKOFF, "backing off") X(DNS, "DNS") X(OPERATOR, "held by operator")    \
-				X(NO_HOST, "no address of a family that the pool has")
+	X(RATE, "rate limit")                                                                      \
+	X(WINDOW, "window") X(RESTING, "lane resting") X(BLOCKED, "all sources blocked")           \
+		X(WARMUP, "warm-up allowance used") X(SUSPENDED, "suspended by operator")          \
+			X(NO_SOURCE, "no usable source in pool") X(BACKOFF, "backing off")         \
+				X(DNS, "DNS") X(OPERATOR, "held by operator")                      \
+					X(NO_HOST, "no address of a family that the pool has")
 enum hold_reason {
 #define X(name, text) HOLD_##name,
 	HOLD_REASONS(X)
@@ -132,7 +133,8 @@ const char *hold_reason_text(enum hold_reason r);
 #define POLICY_LIMITS(X)                                                                           \
 	X(NONE, "")                                                                                \
 	X(PROVIDER, "connections to the provider")                                                 \
-	X(GEOGRAPHY, "connections to the geography") X(CLUSTER, "connections to the cluster") X(   \
+	X(GEOGRAPHY, "connections to the geography")                                               \
+	X(CLUSTER, "connections to the cluster") X(                                                \
 		SUBNET, "connections to the cluster from the subnet") X(LANE,                      \
 		"connections to the cluster from the source") X(WINDOW, "window of the lane")      \
 		X(RECEIVER, "connections that the receiver allows")                                \
@@ -185,6 +187,9 @@ void policy_connected(struct policy *p, struct policy_now now, uint32_t slot,
 /* What reverse DNS says about a host's address; helps while nothing better is known. */
 void policy_ptr(struct policy *p, struct policy_now now, unsigned provider, const struct addr *host,
 	struct slice name);
+/* Was this connection refused because the receiver has as many as it takes? Then its host is well,
+ * and the work waits. To be asked before policy_disconnected. */
+bool policy_no_room(const struct policy *p, uint32_t slot, const struct classification *c);
 /* The outbound event's error for a source address that could not be bound (STREAM_E_BIND, which
  * only relay/net knows). */
 enum { POLICY_E_BIND = -10002 };
@@ -276,12 +281,12 @@ bool policy_urgent(struct policy *p);
 #define POLICY_EVENTS(X)                                                                           \
 	X(HEALTH, "health")                                                                        \
 	X(CLUSTER_LEARNED, "cluster-learned")                                                      \
-	X(SOURCE_BLOCKED, "source-blocked") X(SOURCE_UNBLOCKED, "source-unblocked")                \
-		X(CLUSTER_DEFERS, "cluster-defers") X(CLUSTER_WELL, "cluster-well")                \
-			X(PROVIDER_DEFERS, "provider-defers") X(PROVIDER_WELL, "provider-well")    \
-				X(DEFERRALS_HIGH, "deferrals-high")                                \
-					X(DEFERRALS_NORMAL, "deferrals-normal")                    \
-						X(ALL_SOURCES_BLOCKED, "all-sources-blocked")
+	X(SOURCE_BLOCKED, "source-blocked")                                                        \
+	X(SOURCE_UNBLOCKED, "source-unblocked") X(CLUSTER_DEFERS, "cluster-defers")                \
+		X(CLUSTER_WELL, "cluster-well") X(PROVIDER_DEFERS, "provider-defers")              \
+			X(PROVIDER_WELL, "provider-well") X(DEFERRALS_HIGH, "deferrals-high")      \
+				X(DEFERRALS_NORMAL, "deferrals-normal")                            \
+					X(ALL_SOURCES_BLOCKED, "all-sources-blocked")
 enum policy_event_kind {
 #define X(name, text) POLICY_EVENT_##name,
 	POLICY_EVENTS(X)

@@ -315,7 +315,7 @@ static void open_failed(struct dispatch *d, struct connection *c, struct outboun
 		else
 			snprintf(
 				text, sizeof(text), "%s", e->why[0] ? e->why : "connection failed");
-		if (c->host->up)
+		if (c->host->up || (k && policy_no_room(d->policy, c->slot, k)))
 			/* others have it: the host is well, this attempt was one too many */
 			f = f ? flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + AGAIN), NULL : NULL;
 		else

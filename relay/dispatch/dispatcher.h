@@ -272,6 +272,7 @@ struct dispatch {
 	struct queue_window window;
 	struct operation *operations;
 
+	uint32_t routes_asked; /* look-ups under way */
 	uint32_t work, in_flight, jobs_out, stalled;
 	bool started, draining, quiet, stopping,
 		more; /* quiet: no more orders. more: the turn's slice is used up */

@@ -1,10 +1,12 @@
 /* From a domain's DNS answer to candidate hosts; hosts as shared between domains; what failed. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdio.h>
 
 #include "dispatcher.h"
 #include "postern/must.h"
 
+#define RENEWALS_MAX 500u /* look-ups under way, over which expired routes stay in use */
 #define ASK_AGAIN 30000 /* ms; an answer that could not be renewed stays in use that long */
 
 /* ---- hosts ---- */
@@ -232,6 +234,7 @@ static void on_route(void *arg, struct dns_route *r)
 
 	free(a);
 	m->asked = false;
+	d->routes_asked--;
 	if (d->stopping) {
 		dns_route_unref(r);
 		return;
@@ -268,6 +271,11 @@ bool route_ready(struct dispatch *d, struct domain *m)
 		return true;
 	if (m->route && m->route_wake.pos && m->route_wake.at > loop_mono(d->loop))
 		return true; /* expired, but its renewal failed a moment ago */
+	/* an old answer will do for a while, when very many want theirs renewed */
+	if (m->route && d->routes_asked >= RENEWALS_MAX) {
+		wake_set(&d->wakes, &m->route_wake, loop_mono(d->loop) + 1000);
+		return true;
+	}
 	a = malloc(sizeof(*a));
 	if (!a) {
 		wake_set(&d->wakes, &m->route_wake, loop_mono(d->loop) + 1000);
@@ -275,6 +283,7 @@ bool route_ready(struct dispatch *d, struct domain *m)
 	}
 	*a = (struct route_ask){ d, m };
 	m->asked = true;
+	d->routes_asked++; { static unsigned top; if (d->routes_asked >= top + 500) { top = d->routes_asked; fprintf(stderr, "asked %u work %u route %d in_mem %u\n", top, d->work, m->route != NULL, m->in_memory); } }
 	dns_resolve(d->dns, m->name, on_route, a);
 	return m->route != NULL;
 }

@@ -230,6 +230,19 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 		acquit(p, now, s, domain);
 }
 
+/* Refused at the door while others are inside, or before it: it has its own cap. */
+static bool no_room(const struct slot *s)
+{
+	return !s->up && s->cluster->in_use > 1;
+}
+
+bool policy_no_room(const struct policy *p, uint32_t slot, const struct classification *c)
+{
+	must(slot < p->nslots && p->slots[slot].used);
+	return c->verdict == VERDICT_DESTINATION_BUSY && p->slots[slot].lane &&
+	       no_room(&p->slots[slot]);
+}
+
 /* The receiver ended the session, or never began it, and no transaction has told of it. */
 static void session_refused(
 	struct policy *p, struct policy_now now, struct slot *s, const struct classification *k)
@@ -246,9 +259,10 @@ static void session_refused(
 			block_source(p, now, s, k, 0, false);
 		break;
 	case VERDICT_DESTINATION_BUSY:
-		if (!s->up && s->cluster->up) {
+		if (no_room(s)) {
 			/* others are served: these are as many as it allows */
-			s->cluster->limit = s->cluster->up;
+			s->cluster->limit =
+				s->cluster->up ? s->cluster->up : s->cluster->in_use - 1;
 			s->cluster->limit_at = now.mono;
 		} else if (!s->blamed && k->scope != SCOPE_DOMAIN) {
 			f.kind = KIND_BUSY;
