@@ -10,10 +10,11 @@
 	X(DELIVERED, "delivered")                                                                  \
 	X(SOURCE_THROTTLE, "source-throttle")                                                      \
 	X(SOURCE_BLOCK, "source-block")                                                            \
-	X(DESTINATION_BUSY, "destination-busy") X(DESTINATION_CONFIG, "destination-config")        \
-		X(SPLIT_RECIPIENTS, "split-recipients") X(RECIPIENT_INVALID, "recipient-invalid")  \
-			X(MESSAGE_REJECTED, "message-rejected")                                    \
-				X(TRANSIENT_OTHER, "transient-other")
+	X(DESTINATION_BUSY, "destination-busy")                                                    \
+	X(DESTINATION_CONFIG, "destination-config")                                                \
+	X(SPLIT_RECIPIENTS, "split-recipients")                                                    \
+	X(RECIPIENT_INVALID, "recipient-invalid")                                                  \
+	X(MESSAGE_REJECTED, "message-rejected") X(TRANSIENT_OTHER, "transient-other")
 enum verdict {
 #define X(name, text) VERDICT_##name,
 	VERDICTS(X)

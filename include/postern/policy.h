@@ -117,11 +117,15 @@ struct policy_want {
 	X(NONE, "")                                                                                \
 	X(CAP, "connection cap")                                                                   \
 	X(RATE, "rate limit")                                                                      \
-	X(WINDOW, "window") X(RESTING, "lane resting") X(BLOCKED, "all sources blocked")           \
-		X(WARMUP, "warm-up allowance used") X(SUSPENDED, "suspended by operator")          \
-			X(NO_SOURCE, "no usable source in pool") X(BACKOFF, "backing off")         \
-				X(DNS, "DNS") X(OPERATOR, "held by operator")                      \
-					X(NO_HOST, "no address of a family that the pool has")
+	X(WINDOW, "window")                                                                        \
+	X(RESTING, "lane resting")                                                                 \
+	X(BLOCKED, "all sources blocked")                                                          \
+	X(WARMUP, "warm-up allowance used")                                                        \
+	X(SUSPENDED, "suspended by operator")                                                      \
+	X(NO_SOURCE, "no usable source in pool")                                                   \
+	X(BACKOFF, "backing off")                                                                  \
+	X(DNS, "DNS")                                                                              \
+	X(OPERATOR, "held by operator") X(NO_HOST, "no address of a family that the pool has")
 enum hold_reason {
 #define X(name, text) HOLD_##name,
 	HOLD_REASONS(X)
@@ -134,14 +138,14 @@ const char *hold_reason_text(enum hold_reason r);
 	X(NONE, "")                                                                                \
 	X(PROVIDER, "connections to the provider")                                                 \
 	X(GEOGRAPHY, "connections to the geography")                                               \
-	X(CLUSTER, "connections to the cluster") X(                                                \
-		SUBNET, "connections to the cluster from the subnet") X(LANE,                      \
-		"connections to the cluster from the source") X(WINDOW, "window of the lane")      \
-		X(RECEIVER, "connections that the receiver allows")                                \
-			X(UNKNOWN, "cluster of the host not known yet")                            \
-				X(RAMP, "slow start of the cluster")                               \
-					X(MESSAGES, "message rate of the lane")                    \
-						X(CONNECTS, "connect rate of the lane")
+	X(CLUSTER, "connections to the cluster")                                                   \
+	X(SUBNET, "connections to the cluster from the subnet")                                    \
+	X(LANE, "connections to the cluster from the source")                                      \
+	X(WINDOW, "window of the lane")                                                            \
+	X(RECEIVER, "connections that the receiver allows")                                        \
+	X(UNKNOWN, "cluster of the host not known yet")                                            \
+	X(RAMP, "slow start of the cluster")                                                       \
+	X(MESSAGES, "message rate of the lane") X(CONNECTS, "connect rate of the lane")
 enum policy_limit {
 #define X(name, text) LIMIT_##name,
 	POLICY_LIMITS(X)
@@ -282,11 +286,13 @@ bool policy_urgent(struct policy *p);
 	X(HEALTH, "health")                                                                        \
 	X(CLUSTER_LEARNED, "cluster-learned")                                                      \
 	X(SOURCE_BLOCKED, "source-blocked")                                                        \
-	X(SOURCE_UNBLOCKED, "source-unblocked") X(CLUSTER_DEFERS, "cluster-defers")                \
-		X(CLUSTER_WELL, "cluster-well") X(PROVIDER_DEFERS, "provider-defers")              \
-			X(PROVIDER_WELL, "provider-well") X(DEFERRALS_HIGH, "deferrals-high")      \
-				X(DEFERRALS_NORMAL, "deferrals-normal")                            \
-					X(ALL_SOURCES_BLOCKED, "all-sources-blocked")
+	X(SOURCE_UNBLOCKED, "source-unblocked")                                                    \
+	X(CLUSTER_DEFERS, "cluster-defers")                                                        \
+	X(CLUSTER_WELL, "cluster-well")                                                            \
+	X(PROVIDER_DEFERS, "provider-defers")                                                      \
+	X(PROVIDER_WELL, "provider-well")                                                          \
+	X(DEFERRALS_HIGH, "deferrals-high")                                                        \
+	X(DEFERRALS_NORMAL, "deferrals-normal") X(ALL_SOURCES_BLOCKED, "all-sources-blocked")
 enum policy_event_kind {
 #define X(name, text) POLICY_EVENT_##name,
 	POLICY_EVENTS(X)

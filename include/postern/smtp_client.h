@@ -19,8 +19,10 @@ enum tls_mode { TLS_NONE, TLS_OPPORTUNISTIC, TLS_REQUIRE, TLS_VERIFY };
 	X(CONNECT, connect)                                                                        \
 	X(BANNER, banner)                                                                          \
 	X(EHLO, ehlo)                                                                              \
-	X(STARTTLS, starttls) X(TLS, tls) X(READY, ready) X(MAIL, mail) X(RCPT, rcpt)              \
-		X(DATA, data) X(EOD, eod) X(RSET, rset) X(QUIT, quit)
+	X(STARTTLS, starttls)                                                                      \
+	X(TLS, tls)                                                                                \
+	X(READY, ready)                                                                            \
+	X(MAIL, mail) X(RCPT, rcpt) X(DATA, data) X(EOD, eod) X(RSET, rset) X(QUIT, quit)
 enum client_phase {
 #define X(name, text) PHASE_##name,
 	CLIENT_PHASES(X)

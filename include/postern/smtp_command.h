@@ -10,8 +10,9 @@
 	X(HELO)                                                                                    \
 	X(EHLO)                                                                                    \
 	X(MAIL)                                                                                    \
-	X(RCPT) X(DATA) X(BDAT) X(RSET) X(NOOP) X(QUIT) X(VRFY) X(EXPN) X(HELP) X(STARTTLS)        \
-		X(AUTH) X(UNKNOWN)
+	X(RCPT)                                                                                    \
+	X(DATA)                                                                                    \
+	X(BDAT) X(RSET) X(NOOP) X(QUIT) X(VRFY) X(EXPN) X(HELP) X(STARTTLS) X(AUTH) X(UNKNOWN)
 enum smtp_verb {
 #define X(name) SMTP_##name,
 	SMTP_VERBS(X)

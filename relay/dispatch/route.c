@@ -1,13 +1,12 @@
 /* From a domain's DNS answer to candidate hosts; hosts as shared between domains; what failed. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <stdio.h>
 
 #include "dispatcher.h"
 #include "postern/must.h"
 
-#define RENEWALS_MAX 500u /* look-ups under way, over which expired routes stay in use */
-#define ASK_AGAIN 30000 /* ms; an answer that could not be renewed stays in use that long */
+#define RENEWALS_MAX 500u  /* look-ups under way, over which expired routes stay in use */
+#define ASK_AGAIN    30000 /* ms; an answer that could not be renewed stays in use that long */
 
 /* ---- hosts ---- */
 
@@ -283,7 +282,7 @@ bool route_ready(struct dispatch *d, struct domain *m)
 	}
 	*a = (struct route_ask){ d, m };
 	m->asked = true;
-	d->routes_asked++; { static unsigned top; if (d->routes_asked >= top + 500) { top = d->routes_asked; fprintf(stderr, "asked %u work %u route %d in_mem %u\n", top, d->work, m->route != NULL, m->in_memory); } }
+	d->routes_asked++;
 	dns_resolve(d->dns, m->name, on_route, a);
 	return m->route != NULL;
 }

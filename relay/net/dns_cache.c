@@ -86,10 +86,16 @@ static void drop(struct dns_cache *c, struct dns_entry *e)
 
 static bool drop_oldest(struct dns_cache *c)
 {
-	struct dns_entry *e = c->used;
+	struct dns_entry *e;
 
-	for (unsigned i = 0; e && e->pins > 0 && i < VICTIMS_TRIED; i++)
-		e = e->next;
+	/* to the other end with it: a few that wait for a slow server must not keep all others here
+	 */
+	for (unsigned i = 0; c->used && c->used->pins > 0 && i < VICTIMS_TRIED; i++) {
+		e = c->used;
+		DL_DELETE(c->used, e);
+		DL_APPEND(c->used, e);
+	}
+	e = c->used;
 	if (!e || e->pins > 0)
 		return false;
 	drop(c, e);
