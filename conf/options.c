@@ -134,7 +134,7 @@ static const struct option queue_options[] = {
 static const struct option dispatch_options[] = {
 	NUMBER("window", struct config, dispatch.window, "200", 1, 100000, 0,
 		"Recipients of one domain in memory at most; the others wait in the queue."),
-	NUMBER("work_max", struct config, dispatch.work_max, "20000", 100, 10000000, 0,
+	NUMBER("work_max", struct config, dispatch.work_max, "4000", 100, 10000000, 0,
 		"Recipients in memory in all."),
 };
 
@@ -153,7 +153,7 @@ static const struct option dns_options[] = {
 		"Look-ups at the same time."),
 	NUMBER("waiting_max", struct config, dispatch.dns.waiting_max, "100000", 100, 10000000, 0,
 		"Look-ups that may wait for others to end. Above it they fail for the time being."),
-	NUMBER("cache_max", struct config, dispatch.dns.cache_max, "200000", 100, 100000000, 0,
+	NUMBER("cache_max", struct config, dispatch.dns.cache_max, "8000", 100, 100000000, 0,
 		"Names kept. The least recently used go first."),
 	DURATION("ttl_min", struct config, dispatch.dns.ttl_min, "5s", 0, HOUR, 0,
 		"Answers are kept for this long even when their TTL is shorter."),

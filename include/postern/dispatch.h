@@ -16,7 +16,7 @@ struct dispatch_params {
 	const char *hostname, *postmaster;
 	struct dns_params dns;
 	uint32_t window;	  /* recipients in memory of one domain at most; 0: 200 */
-	uint32_t work_max;	  /* recipients in memory in all; 0: 20000 */
+	uint32_t work_max;	  /* recipients in memory in all; 0: 4000 */
 	uint32_t outbound_max;	  /* connections in all; 0: no limit */
 	uint64_t body_memory_max; /* over it fresh bodies are dropped from memory and read back */
 	ms_t drain_deadline;	  /* SIGTERM: running transactions get this long; 0: 30 s */

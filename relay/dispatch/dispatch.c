@@ -407,7 +407,7 @@ static void defaults(struct dispatch *d)
 	if (!p->window)
 		p->window = 200;
 	if (!p->work_max)
-		p->work_max = 20000;
+		p->work_max = 4000;
 	if (!p->body_memory_max)
 		p->body_memory_max = 16u << 20;
 	if (!p->drain_deadline)

@@ -276,7 +276,7 @@ void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t
 	wake_set(&d->wakes, &f->wake, look);
 	if (f->nready && worth_an_event(reason) && f->domain->logged != reason)
 		log_hold(d, f);
-	if (f->nready && until && until - now > EVICT_WAIT && d->work > d->p.work_max / 2)
+	if (f->nready && until && until - now > EVICT_WAIT && d->work > d->p.work_max / 8)
 		put_back(d, f);
 }
 

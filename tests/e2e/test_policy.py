@@ -59,11 +59,11 @@ class Policy(RelayCase):
     def sicken(self, relay, pairs):
         """Until the subnet rests: six refusals more than its acceptances explain, and another that is accepted."""
         while not relay.find("health", cause="subnet"):
-            self.wait_settled(relay)
             self.assertLess(len(pairs), 3000)
             more = self.pairs(100, "t", first=5000 + len(pairs))
             pairs += more
             self.send_all(relay, more)
+            self.wait_settled(relay)
         return relay.wait_event("health", cause="subnet")
 
     def test_one_subnet_at_one_cluster(self):
