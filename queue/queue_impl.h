@@ -40,8 +40,8 @@ struct queue {
 	struct job_list lazy; /* learned state, waits for company */
 	uint64_t lazy_since_us;
 	struct queue_job **batch;
-	uint32_t batch_max, last_batch, peak_batch;
-	uint64_t last_commit_us, reopen_at_us;
+	uint32_t batch_max, last_batch, active;
+	uint64_t last_commit_us, commit_us /* how long it took */, reopen_at_us;
 	int reopen_error; /* why the store has no environment */
 	/* moving young entries into the due index, domain by domain */
 	struct young_domain *sweep;

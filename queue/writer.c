@@ -21,11 +21,14 @@
 #define LAZY_US	 1000000u
 #define LAZY_MAX 1024u
 /* A batch gathers only when the last one was just now. */
-#define GATHER_FRESH_US 10000u
-#define GATHER_STEP_US	50u
-#define GATHER_MANY	128u
-#define PEAK_DECAY	4u
-#define REOPEN_EVERY_US 100000u
+#define GATHER_FRESH_US	  10000u
+#define GATHER_STEP_US	  50u
+#define GATHER_MANY	  128u
+#define GATHER_SHARE	  11u /* sixteenths */
+#define GATHER_SHARE_SLOW 15u
+#define SLOW_COMMIT_US	  5000u
+#define ACTIVE_DECAY	  8u
+#define REOPEN_EVERY_US	  100000u
 /* Chores that failed (no space, damage) are left alone for so long: jobs must not wait for them. */
 #define CHORES_AGAIN_US 1000000u
 #define MAILBOXES	64u
@@ -126,29 +129,37 @@ static void collect(struct queue *q)
  * who lag. */
 static uint64_t gather_time(const struct queue *q)
 {
-	uint64_t many = q->peak_batch < GATHER_MANY ? q->peak_batch : GATHER_MANY;
+	uint64_t many = q->active < GATHER_MANY ? q->active : GATHER_MANY;
 
-	return q->params.gather_us / 2 + q->params.gather_us * many / GATHER_MANY;
+	if (q->params.gather_us == 0)
+		return 0;
+	return q->params.gather_us / 2 + q->params.gather_us * many / GATHER_MANY +
+	       q->commit_us / 4;
 }
 
-/* Lets a batch grow, as long as gather_us allows, to the size of the largest lately: then nobody is
- * missing. Looks at times instead of being woken for each job: the producers post into a box that
- * is not empty, which costs them nothing. */
+/* Lets a batch grow, as long as gather_us allows. What was in the last batch and what came during
+ * its commit are together about all who are at work; when two thirds of them are here it goes: the
+ * others make up the next one. Waiting for all costs a third of the throughput, for half of them
+ * twice the syncs. Looks at times instead of being woken for each job: the producers post into a
+ * box that is not empty, which costs them nothing. */
 static void gather(struct queue *q)
 {
 	const struct timespec step = { .tv_nsec = GATHER_STEP_US * 1000 };
 	uint64_t now = clock_mono_us(), until = now + gather_time(q);
 	bool busy = q->last_batch >= 2 && now - q->last_commit_us <= GATHER_FRESH_US;
+	uint32_t active = q->last_batch + q->todo.n;
+	/* on a slow disk to miss a commit costs more than to wait */
+	uint32_t share = q->commit_us > SLOW_COMMIT_US ? GATHER_SHARE_SLOW : GATHER_SHARE;
 
-	while (busy && q->todo.n < q->peak_batch && now < until) {
+	q->active -= q->active / ACTIVE_DECAY;
+	if (q->active < active)
+		q->active = active;
+	while (busy && q->todo.n < q->active * share / 16 && now < until) {
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
 		collect(q);
 		now = clock_mono_us();
 	}
 	q->last_batch = q->todo.n;
-	q->peak_batch -= q->peak_batch / PEAK_DECAY;
-	if (q->peak_batch < q->todo.n)
-		q->peak_batch = q->todo.n;
 }
 
 /* ---- answers ---- */
@@ -313,6 +324,7 @@ static int commit(struct queue *q)
 	q->now.bytes_used = store_pages_used(&q->store, w->txn) * q->store.page_size;
 	r = work_commit(w);
 	q->last_commit_us = clock_mono_us();
+	q->commit_us = q->last_commit_us - from;
 	if (dirty && !r) {
 		/* LMDB syncs the data, then writes its meta page through a synchronous descriptor
 		 */

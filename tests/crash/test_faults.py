@@ -15,7 +15,7 @@ SCENARIO = """
 cluster "EUR01" { form = "old"  site = "DB5"  addresses = {"127.1.1.1-8"} }
 tenant "t{0..999}.example" { cluster = {"EUR01"} }
 tenant "w{0..999}.example" { cluster = {"EUR01"} }
-rule "wait" { phase = "rcpt"  tenant = {"w*.example"}  reply = "451 4.7.0 Temporary server error. Please try again later. PRX5 {tail}" }
+rule "wait" { phase = "rcpt"  tenant = {"w*.example"}  reply = "452 4.2.2 Mailbox full {tail}" }
 """
 PROVIDERS = {"microsoft365": {"tls": "none", "lane_message_rate": "1000000/1m", "lane_connect_rate": "100000/1m"}}
 LONG = bool(os.environ.get("CRASH_LONG"))
