@@ -153,6 +153,25 @@ static int judge_pages(struct store *s, const struct complaint *c, int fd, const
 	return 0;
 }
 
+/* While another process writes, the pages would change under the walk; but that one has looked at
+ * them itself. */
+static int judge_pages_of_other(
+	struct store *s, const struct complaint *c, int fd, const struct raw_meta *m)
+{
+	char *file = join(s->dir, LOCK_FILE);
+	int lock, r = 0;
+
+	if (!file)
+		return complain(c, -ENOMEM, "%s: out of memory", s->dir);
+	lock = open(file, O_RDONLY | O_CLOEXEC);
+	if (lock < 0 || flock(lock, LOCK_SH | LOCK_NB) == 0)
+		r = judge_pages(s, c, fd, m);
+	if (lock >= 0)
+		close(lock);
+	free(file);
+	return r;
+}
+
 static int judge_file(struct store *s, const struct complaint *c, int fd)
 {
 	struct raw_meta m = { 0 };
@@ -197,8 +216,7 @@ static int judge_file(struct store *s, const struct complaint *c, int fd)
 			" bytes in use, more than the configured size of %" PRIu64
 			"; raise the queue's max_size",
 			s->file, (m.last_page + 1) * m.page_size, s->map_size);
-	/* while another process may write, the snapshot would change under the walk */
-	return s->read_only ? 0 : judge_pages(s, c, fd, &m);
+	return s->read_only ? judge_pages_of_other(s, c, fd, &m) : judge_pages(s, c, fd, &m);
 }
 
 static int look_at_file(struct store *s, const struct complaint *c)

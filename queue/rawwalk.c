@@ -172,7 +172,8 @@ static void walk_subtree(const struct tree *t, uint64_t page, const unsigned cha
 	}
 	sub.depth = get16(v + 6);
 	root = get64(v + 40);
-	if ((root == NO_PAGE) != (sub.depth == 0) || sub.depth >= DEPTH_MAX / 2)
+	/* flags would change what LMDB takes the pages for; none of our trees has any */
+	if ((root == NO_PAGE) != (sub.depth == 0) || sub.depth >= DEPTH_MAX / 2 || get16(v + 4))
 		wrong(&sub, page, "its description makes no sense");
 	else if (root != NO_PAGE)
 		walk_page(&sub, root, page, DEPTH_MAX / 2);

@@ -252,7 +252,8 @@ static int add_locked(struct young *y, struct slice name, const struct young_ent
 	int r;
 
 	slot = find_id(y, e->id, e->index);
-	must(!y->by_id[slot]);
+	if (y->by_id[slot])
+		return -EEXIST; /* only a damaged tree has it twice */
 	r = domain_get(y, name, &domain);
 	if (r)
 		return r;

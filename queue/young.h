@@ -30,7 +30,8 @@ struct young_entry {
 struct young *young_new(void);
 struct young *young_free(struct young *y);
 
-/* 0; -ENOBUFS: full, or too far out of order: the entry belongs into the due index; -ENOMEM. */
+/* 0; -EEXIST; -ENOBUFS: full, or too far out of order: the entry belongs into the due index;
+ * -ENOMEM. */
 int young_add(struct young *y, struct slice domain, const struct young_entry *e);
 bool young_has(struct young *y, uint64_t id, uint32_t index);
 bool young_remove(struct young *y, uint64_t id, uint32_t index); /* whether it was there */

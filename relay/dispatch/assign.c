@@ -93,6 +93,10 @@ static bool give(struct dispatch *d, struct connection *c, struct flow *f, struc
 	}
 	t->at.queued = loop_mono(d->loop);
 	flow_remove(d, w);
+	if (f->domain->put_back) {
+		f->domain->put_back = false;
+		domain_look(d, f->domain);
+	}
 	w->connection = c;
 	c->running[c->nrunning++] = w;
 	d->in_flight += w->n;

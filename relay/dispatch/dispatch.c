@@ -102,7 +102,7 @@ static void on_answers(void *arg, struct mpsc_node *first)
 			break;
 		}
 	}
-	if (!list_empty(&d->due) && d->work < d->p.work_max)
+	if (!list_empty(&d->due) && d->work < due_max(d))
 		d->more = true;
 }
 

@@ -176,6 +176,7 @@ struct domain {
 	char *failure;	 /* what the hosts said that failed in this cycle */
 	ms_t failed_at;	 /* mono; when the first of them failed; 0: none */
 	ms_t not_before; /* mono; its waiting work was put back for lack of memory until then */
+	bool put_back;	 /* and none of it has gone since: only a little is read at a time */
 	uint8_t logged;	 /* hold reason logged last */
 	ms_t idle_since; /* mono; when it became empty */
 	char name[];
@@ -300,6 +301,18 @@ static inline struct policy_now now_of(const struct dispatch *d)
 static inline const struct provider_params *provider_of(const struct dispatch *d, unsigned provider)
 {
 	return &d->params->providers[provider];
+}
+
+/* Where nobody knows yet whether mail can go, a little of it in memory is enough to find out: a
+ * million messages for a receiver that is down are not to be read again and again. */
+static inline bool domain_probing(const struct domain *m)
+{
+	return !m->route || m->put_back;
+}
+/* Recipients in memory from which on no more are read: the rest is for mail that comes in. */
+static inline uint32_t due_max(const struct dispatch *d)
+{
+	return d->p.work_max - d->p.work_max / 4;
 }
 
 /* ---- dispatch.c ---- */

@@ -48,7 +48,7 @@ struct domain *domain_get(struct dispatch *d, const char *name)
 /* Up to half of the window is left to drain before more is read: reading in larger portions. */
 static bool has_room(const struct dispatch *d, const struct domain *m)
 {
-	return m->in_memory <= d->p.window / 2;
+	return m->in_memory <= (domain_probing(m) ? 0 : d->p.window / 2);
 }
 
 void domain_look(struct dispatch *d, struct domain *m)
@@ -254,6 +254,7 @@ static bool worth_an_event(enum hold_reason r)
 static void put_back(struct dispatch *d, struct flow *f)
 {
 	f->domain->not_before = f->until;
+	f->domain->put_back = true;
 	while (!list_empty(&f->ready))
 		work_evict(d, container(f->ready.next, struct work, in_flow));
 	f->domain->idle_since = 0; /* its route goes with the next sweep */

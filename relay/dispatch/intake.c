@@ -7,6 +7,7 @@
 
 #define WINDOWS_A_TURN 4u   /* index reads in one iteration of the loop */
 #define WINDOW_READ    100u /* entries in one of them */
+#define PROBE_READ     4u   /* the same, of a domain whose mail may not get anywhere */
 
 /* ---- items and works ---- */
 
@@ -317,10 +318,10 @@ static void read_window(struct dispatch *d, struct domain *m)
 	if (m->in_memory >= d->p.window)
 		return; /* fresh mail was faster; domain_touch comes back */
 	limit = d->p.window - m->in_memory;
-	if (limit > d->p.work_max - d->work)
-		limit = d->p.work_max - d->work;
-	if (limit > WINDOW_READ)
-		limit = WINDOW_READ;
+	if (limit > due_max(d) - d->work)
+		limit = due_max(d) - d->work;
+	if (limit > (domain_probing(m) ? PROBE_READ : WINDOW_READ))
+		limit = domain_probing(m) ? PROBE_READ : WINDOW_READ;
 	m->next_due = 0;
 	m->not_before = 0;
 	r = queue_window_read(
@@ -345,7 +346,7 @@ bool intake_due(struct dispatch *d)
 	for (unsigned n = 0; n < WINDOWS_A_TURN && !list_empty(&d->due); n++) {
 		struct domain *m = container(d->due.next, struct domain, in_due);
 
-		if (d->draining || d->stalled >= STALLED_MAX || d->work >= d->p.work_max)
+		if (d->draining || d->stalled >= STALLED_MAX || d->work >= due_max(d))
 			return false; /* settle_answers comes back when there is room */
 		list_del(&m->in_due);
 		m->in_due_list = false;

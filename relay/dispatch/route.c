@@ -244,6 +244,7 @@ static void on_route(void *arg, struct dns_route *r)
 		if (set_route(d, m, r)) {
 			wake_set(&d->wakes, &m->route_wake, expires > now ? expires : now + 1000);
 			ask_all(d, m);
+			domain_look(d, m);
 			return;
 		}
 		fail_domain(d, m, "4.3.0", "Out of memory", HOLD_DNS);
