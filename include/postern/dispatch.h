@@ -83,7 +83,7 @@ struct dispatch_domain_info {
 void dispatch_domains(
 	struct dispatch *d, void (*fn)(void *arg, const struct dispatch_domain_info *i), void *arg);
 
-#define DISPATCH_POLICY_EVENTS 16
+#define DISPATCH_POLICY_EVENTS 24
 struct dispatch_stats {
 	struct policy_summary policy;			/* at most a second old */
 	uint64_t policy_events[DISPATCH_POLICY_EVENTS]; /* by enum policy_event_kind */

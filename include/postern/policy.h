@@ -14,6 +14,7 @@
 #include "postern/rng.h"
 #include "postern/smtp_client.h"
 #include "postern/text.h"
+#include "postern/zone.h"
 
 /* ---- parameters (filled in by conf/; immutable, borrowed for the policy's life) ---- */
 
@@ -54,7 +55,40 @@ struct provider_params {
 				    host */
 	struct client_timeouts timeouts;
 };
-struct warmup_params; /* issue of its own; see warmup.h when it is there */
+/* A ramp for each of its sources at one provider: messages a day, growing only on days that were
+ * used and went well. A source × provider has one plan at most; conf sees to it. */
+enum warmup_pace {
+	PACE_EVEN,  /* over the whole day */
+	PACE_HOURS, /* over the hours given */
+	PACE_NONE   /* the day's amount may go at once */
+};
+enum warmup_overflow {
+	OVERFLOW_POOL, /* what is over goes to the pool's other sources, inside their own limits */
+	OVERFLOW_WAIT, /* each recipient domain has its source in the pool, by weight, and waits for
+			* it
+			*/
+	OVERFLOW_NAMED /* to the sources of another pool */
+};
+struct warmup_params {
+	char *name;
+	unsigned provider; /* index */
+	unsigned *sources; /* indexes */
+	unsigned nsources;
+	int32_t start; /* day number in the time zone; before it nothing goes from these sources */
+	uint32_t *daily; /* messages a day by rung, each at least 1; after the last one the source
+			  * is warm: no limit */
+	unsigned ndaily; /* at least 1 */
+	enum warmup_pace pace;
+	unsigned hours_from, hours_to; /* PACE_HOURS: minutes of the day, 0..1440; from > to: over
+					  midnight */
+	double advance_at;   /* share of the allowance that must be used for the next rung; 0.9 */
+	double hold_at;	     /* share of deferrals from which on the rung stays; 0.005 */
+	double step_back_at; /* from which on it goes one down; 0.05 */
+	double pause_at;     /* from which on nothing goes for hours, then probes; 0.2 */
+	int32_t idle_reset;  /* days without mail after which it starts lower; 30; 0: never */
+	enum warmup_overflow overflow;
+	unsigned overflow_pool; /* index; OVERFLOW_NAMED */
+};
 
 struct retry_params {
 	ms_t *schedule; /* delay before attempt 2, 3, …; the last one repeats */
@@ -72,6 +106,9 @@ struct policy_params {
 	struct provider_params *providers; /* the last one is "default" and matches everything */
 	unsigned nproviders;
 	struct retry_params retry;
+	struct warmup_params *warmups;
+	unsigned nwarmups;
+	struct zone *zone; /* in which a day of a warm-up begins; NULL: UTC */
 };
 
 /* ---- the policy ---- */
@@ -111,6 +148,8 @@ struct policy_want {
 	const struct policy_host *hosts;
 	unsigned nhosts;
 	const struct policy_tried *tried; /* of the message at the head; NULL: none */
+	uint32_t count; /* messages that it stands for, all alike; 0: 1. More only in a rehearsal,
+			 * which would else take a month for a month */
 };
 
 #define HOLD_REASONS(X)                                                                            \
@@ -158,6 +197,7 @@ struct policy_choice {
 	/* go: */
 	unsigned source; /* index into sources */
 	unsigned host;	 /* index into want->hosts */
+	uint32_t count;	 /* admit: messages that may go, at most want->count */
 	uint32_t slot;	 /* names the connection from now on; give back with policy_disconnected */
 	/* not go: */
 	enum hold_reason reason;
@@ -183,6 +223,9 @@ bool policy_frees(const struct policy *p, uint32_t slot, const struct policy_cho
 /* An admitted transaction has ended; comes after its policy_result calls. (One that never began:
  * policy_unadmit instead.) */
 void policy_finished(struct policy *p, struct policy_now now, uint32_t slot);
+/* The transaction under way sent its content to the end, whatever was answered: a warm-up counts
+ * it. Before policy_finished. */
+void policy_reached(struct policy *p, uint32_t slot);
 /* An admitted transaction that was never begun (came back pending): takes the count back. */
 void policy_unadmit(struct policy *p, struct policy_now now, uint32_t slot);
 /* The connection is up: banner and EHLO tell the cluster better; moves the slot's reservation. */
@@ -280,6 +323,58 @@ int policy_load(struct policy *p, struct slice key, struct slice value);
 /* Something was learned that should not wait for the next regular save. Asking takes it back. */
 bool policy_urgent(struct policy *p);
 
+/* ---- warm-up ---- */
+
+/* What a day may use is reserved in the saved state before it is used, a small part at a time, so
+ * that not even a kill lets an allowance be passed. True: policy_save_warmup has something that is
+ * waited for. Cheap: to be asked often. */
+bool policy_warmup_wants(const struct policy *p);
+/* The entries to be saved. *ticket names them; when they are on disk, policy_warmup_saved says so
+ * (false: they could not be saved; they are asked for again after a second). */
+void policy_save_warmup(struct policy *p, struct policy_now now,
+	void (*put)(void *arg, struct slice key, struct slice value), void *arg, uint64_t *ticket);
+void policy_warmup_saved(struct policy *p, struct policy_now now, uint64_t ticket, bool saved);
+
+struct policy_warmup_info {
+	const char *plan, *source, *provider;
+	int32_t day;   /* number of the current day */
+	int32_t since; /* of its first day with mail; 0: none yet */
+	unsigned rung; /* from 1; nrungs + 1: warm */
+	unsigned nrungs;
+	uint32_t allowance; /* today; UINT32_MAX: no limit */
+	uint32_t used; /* today, under way included; at most this much was seen by the receiver */
+	uint32_t left_now;	      /* of it that pacing lets go at once */
+	uint64_t delivered, deferred; /* today; deferred: for the source's sake */
+	double share;		      /* of deferrals today */
+	const char *state; /* "before start" "ramping" "held" "paused" "probing" "warm" */
+	const char
+		*change; /* what the last day did: "" "advanced" "held" "stepped back" "idle" … */
+	const char *why; /* and why, for people */
+	ms_t until;	 /* wall: earliest time at which more may go; 0: now */
+	bool operator_hold;   /* the rung stays until … */
+	ms_t hold_until;      /* … wall; 0: released */
+	int32_t full;	      /* day on which it is warm when every day from now on advances */
+	uint32_t full_volume; /* of the last rung */
+};
+void policy_warmups(const struct policy *p, struct policy_now now,
+	void (*fn)(void *arg, const struct policy_warmup_info *i), void *arg);
+
+enum policy_warmup_op {
+	WARMUP_SET,	/* to that rung (from 1; beyond the last: warm) */
+	WARMUP_HOLD,	/* the rung stays until the wall time (0: until released) */
+	WARMUP_RELEASE, /* ends a hold or a pause */
+	WARMUP_SKIP,	/* to the next rung */
+	WARMUP_RESET	/* to the first */
+};
+/* provider NULL: at all where it has a plan. What was used today stays used. -ENOENT: no such plan;
+ * -ERANGE: no such rung. */
+int policy_warmup_operate(struct policy *p, struct policy_now now, enum policy_warmup_op op,
+	const char *source, const char *provider, unsigned rung, ms_t until);
+/* How many recipients wait for the allowance of this pool at this provider (0: none any more): the
+ * policy alarms when they cannot all go before they expire. */
+void policy_warmup_backlog(struct policy *p, struct policy_now now, unsigned provider,
+	unsigned pool, uint64_t waiting);
+
 /* ---- what happened ---- */
 
 #define POLICY_EVENTS(X)                                                                           \
@@ -292,7 +387,13 @@ bool policy_urgent(struct policy *p);
 	X(PROVIDER_DEFERS, "provider-defers")                                                      \
 	X(PROVIDER_WELL, "provider-well")                                                          \
 	X(DEFERRALS_HIGH, "deferrals-high")                                                        \
-	X(DEFERRALS_NORMAL, "deferrals-normal") X(ALL_SOURCES_BLOCKED, "all-sources-blocked")
+	X(DEFERRALS_NORMAL, "deferrals-normal")                                                    \
+	X(ALL_SOURCES_BLOCKED, "all-sources-blocked")                                              \
+	X(WARMUP_DAY, "warmup-day") /* a ramp's day was judged */                                  \
+	X(WARMUP_PAUSED, "warmup-paused")                                                          \
+	X(WARMUP_RESUMED, "warmup-resumed")                                                        \
+	X(WARMUP_BACKLOG, "warmup-backlog") /* it cannot go before it expires */                   \
+	X(WARMUP_BACKLOG_OVER, "warmup-backlog-over")
 enum policy_event_kind {
 #define X(name, text) POLICY_EVENT_##name,
 	POLICY_EVENTS(X)
