@@ -17,7 +17,7 @@ __stack_chk_fail _GLOBAL_OFFSET_TABLE_ abort __errno_location exit
 __isoc99_sscanf rawmemchr stpcpy strtok_r strsep __isoc23_strtoul __isoc23_strtol memccpy mempcpy __strncpy_chk __strncat_chk strncat
 """.split())
 # Base functions that ask the system: not for pure rooms.
-FORBIDDEN_BASE = {"clock_mono_ms", "clock_mono_us", "clock_wall_ms", "rng_entropy", "log_open", "log_emit", "log_event", "mpsc_post"}
+FORBIDDEN_BASE = {"clock_mono_ms", "clock_mono_us", "clock_wall_ms", "rng_entropy", "log_open", "log_emit", "log_event", "mpsc_post", "zone_load"}
 SANITIZER = ("__asan", "__ubsan", "__tsan", "__sanitizer", "__msan", "__start_", "__stop_", "__gcov", "__llvm")
 
 
