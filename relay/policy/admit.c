@@ -17,6 +17,38 @@ static bool pool_has(const struct policy *p, unsigned pool, unsigned source)
 	return false;
 }
 
+/* In the mail's pool, or in the one to which it goes while its own is used up for today; and it is
+ * not mail that has to wait for another source. */
+static bool serves(
+	struct policy *p, struct policy_now now, const struct policy_want *w, unsigned source)
+{
+	const struct pool_params *v = &p->params->pools[w->pool];
+	bool in = pool_has(p, w->pool, source);
+	uint32_t count;
+	ms_t until;
+	int owner;
+
+	if (!p->nramps)
+		return in;
+	for (unsigned i = 0; !in && i < v->nmembers; i++) {
+		unsigned member = v->members[i].source;
+		int to = warmup_overflow(p, w->provider, member);
+
+		in = to >= 0 && pool_has(p, (unsigned)to, source) &&
+		     warmup_gate(p, now, w->provider, member, 1, true, &count, &until) != HOLD_NONE;
+	}
+	if (!in)
+		return false;
+	owner = warmup_owner(p, w->provider, w->pool, w->domain);
+	if (owner < 0 || (unsigned)owner == source)
+		return true;
+	if (warmup_waits(p, w->provider, source))
+		return false;
+	return !warmup_waits(p, w->provider, (unsigned)owner) ||
+	       warmup_gate(p, now, w->provider, (unsigned)owner, 1, true, &count, &until) ==
+		       HOLD_NONE;
+}
+
 static bool worn_out(const struct slot *s, const struct provider_params *v, ms_t mono)
 {
 	return (v->messages_per_connection && s->messages >= v->messages_per_connection) ||
@@ -77,9 +109,11 @@ static enum hold_reason slot_rests(
 	return HOLD_NONE;
 }
 
-static void admitted(struct policy *p, struct policy_now now, struct slot *s, struct tenant *t)
+static void admitted(
+	struct policy *p, struct policy_now now, struct slot *s, struct tenant *t, uint32_t n)
 {
-	s->messages++;
+	warmup_admitted(p, now, s, n);
+	s->messages += n;
 	s->outstanding++;
 	s->lane->outstanding++;
 	s->path->outstanding++;
@@ -118,6 +152,16 @@ static void ended(struct policy *p, struct slot *s)
 		s->lane->busy--;
 }
 
+static uint32_t wanted(
+	const struct slot *s, const struct provider_params *v, const struct policy_want *w)
+{
+	uint32_t n = w->count ? w->count : 1;
+
+	if (v->messages_per_connection && n > v->messages_per_connection - s->messages)
+		n = v->messages_per_connection - s->messages;
+	return n;
+}
+
 static bool no(struct policy_choice *why, enum hold_reason reason, ms_t until)
 {
 	why->reason = reason;
@@ -133,6 +177,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	enum hold_reason r;
 	struct tenant *t;
 	ms_t until = 0;
+	uint32_t n;
 
 	*why = (struct policy_choice){
 		.slot = slot, .blocking_source = s->source, .blocking_provider = s->provider
@@ -153,7 +198,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 		*retire = true;
 		return no(why, HOLD_CAP, 0);
 	}
-	if (w->provider != s->provider || !pool_has(p, w->pool, s->source) ||
+	if (w->provider != s->provider || !serves(p, now, w, s->source) ||
 		source_tried(p, w->tried, s->source))
 		return no(why, HOLD_NO_SOURCE, 0);
 	t = tenant_find(p, w->domain);
@@ -167,11 +212,16 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	r = slot_rests(p, now, s, &until, retire);
 	if (r != HOLD_NONE)
 		return no(why, r, until);
-	if (!bucket_take(&s->lane->messages, &v->lane_message_rate, now.mono, &until)) {
+	if (!bucket_ready(&s->lane->messages, &v->lane_message_rate, now.mono, &until)) {
 		why->limit = LIMIT_MESSAGES;
 		return no(why, HOLD_RATE, until);
 	}
-	admitted(p, now, s, t);
+	r = warmup_gate(p, now, s->provider, s->source, wanted(s, v, w), false, &n, &until);
+	if (r != HOLD_NONE)
+		return no(why, r, until);
+	n = bucket_take_some(&s->lane->messages, &v->lane_message_rate, n);
+	admitted(p, now, s, t, n);
+	why->count = n;
 	s->pool = w->pool;
 	why->go = true;
 	why->source = s->source;
@@ -182,11 +232,11 @@ void policy_unadmit(struct policy *p, struct policy_now now, uint32_t slot)
 {
 	struct slot *s = slot_get(p, slot);
 
-	if (s->messages)
-		s->messages--;
+	s->messages -= s->messages < s->weight ? s->messages : s->weight;
 	if (s->lane && s->provider != ~0u)
-		bucket_give_back(
-			&s->lane->messages, &p->params->providers[s->provider].lane_message_rate);
+		bucket_give_back(&s->lane->messages,
+			&p->params->providers[s->provider].lane_message_rate, s->weight);
+	warmup_unadmitted(p, s);
 	ended(p, s);
 }
 
@@ -194,6 +244,7 @@ void policy_finished(struct policy *p, struct policy_now now, uint32_t slot)
 {
 	struct slot *s = slot_get(p, slot);
 
+	warmup_finished(p, s);
 	ended(p, s);
 	s->good_told = s->bad_told = false;
 }

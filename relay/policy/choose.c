@@ -68,11 +68,12 @@ static int reason_rank(enum hold_reason r)
 		[HOLD_CAP] = 1,
 		[HOLD_RATE] = 2,
 		[HOLD_WINDOW] = 3,
-		[HOLD_RESTING] = 4,
-		[HOLD_BLOCKED] = 5,
-		[HOLD_SUSPENDED] = 6,
-		[HOLD_NO_SOURCE] = 7,
-		[HOLD_NO_HOST] = 8,
+		[HOLD_WARMUP] = 4,
+		[HOLD_RESTING] = 5,
+		[HOLD_BLOCKED] = 6,
+		[HOLD_SUSPENDED] = 7,
+		[HOLD_NO_SOURCE] = 8,
+		[HOLD_NO_HOST] = 9,
 	};
 
 	return (size_t)r < sizeof(ranks) && ranks[r] ? ranks[r] : 100;
@@ -326,6 +327,7 @@ static int take_slot(struct policy *p, struct policy_now now, const struct polic
 	bucket_take(&l->connects, &p->params->providers[w->provider].lane_connect_rate, now.mono,
 		&until);
 	slot_attach(p, s, k->cluster, l);
+	warmup_expect(p, s);
 	k->cluster->used = now.mono;
 	if (!k->known)
 		p->providers[w->provider].wanted = 0;
@@ -367,65 +369,137 @@ static bool tenant_waits(
 	return ret->reason != HOLD_NONE;
 }
 
+/* One decision: over the members of a pool, and of those that take what it cannot. */
+struct choosing {
+	struct policy *p;
+	struct policy_now now;
+	const struct policy_want *w;
+	const struct tenant *tenant;
+	struct candidates all[2]; /* IPv4, IPv6 */
+	struct refusals f;
+	int owner;    /* source that the domain has to wait for; -1: none */
+	int overflow; /* pool that takes what a ramp does not; -1: none */
+	/* the best so far */
+	const struct candidate *to;
+	int64_t total;
+	int best; /* member of the pool; -1: none */
+	bool probing;
+};
+
+/* May this member be chosen, and to which host? NULL: no. */
+static const struct candidate *ask_member(struct choosing *c, unsigned source, bool *probe)
+{
+	struct policy *p = c->p;
+	uint8_t family = p->params->sources[source].address.family;
+	struct candidates *all = &c->all[family == ADDR_V6];
+	enum hold_reason r;
+	uint32_t count;
+	ms_t until = 0;
+	int h;
+
+	if (source_tried(p, c->w->tried, source)) {
+		refuse(&c->f, HOLD_NO_SOURCE, LIMIT_NONE, source, NULL, 0);
+		return NULL;
+	}
+	if (tenant_blocks(c->tenant, source, c->now.wall, &until)) {
+		refuse(&c->f, HOLD_BLOCKED, LIMIT_NONE, source, NULL, mono_of(c->now, until));
+		return NULL;
+	}
+	if (!all->family) {
+		all->family = family;
+		find_candidates(p, c->now, c->w, all);
+	}
+	if (!all->any) {
+		refuse(&c->f, HOLD_NO_HOST, LIMIT_NONE, source, NULL, 0);
+		return NULL;
+	}
+	r = warmup_gate(p, c->now, c->w->provider, source, 1, true, &count, &until);
+	if (r != HOLD_NONE) {
+		refuse(&c->f, r, LIMIT_NONE, source, NULL, until);
+		if (c->overflow < 0)
+			c->overflow = warmup_overflow(p, c->w->provider, source);
+		return NULL;
+	}
+	h = pick_host(p, c->now, all, source, &c->f, probe);
+	return h < 0 ? NULL : &all->a[h];
+}
+
 /* Smooth weighted round robin over the members that may go now; one that is to be probed comes
- * first, else the probe would wait for its turn. */
+ * first, else the probe would wait for its turn. only: this source, -1: all but those that are
+ * another domain's to wait for. */
+static void choose_in(struct choosing *c, unsigned pool, int only)
+{
+	const struct pool_params *v = &c->p->params->pools[pool];
+	int64_t *credit = c->p->pools[pool].credit;
+
+	for (unsigned i = 0; i < v->nmembers; i++) {
+		unsigned source = v->members[i].source;
+		const struct candidate *to;
+		bool probe = false;
+
+		if (only >= 0 ? source != (unsigned)only
+			      : c->owner >= 0 && warmup_waits(c->p, c->w->provider, source))
+			continue;
+		to = ask_member(c, source, &probe);
+		if (!to)
+			continue;
+		credit[i] += v->members[i].weight;
+		c->total += v->members[i].weight;
+		if (c->best < 0 || (probe && !c->probing) ||
+			(probe == c->probing && credit[i] > credit[c->best])) {
+			c->best = (int)i;
+			c->to = to;
+			c->probing = probe;
+		}
+	}
+	if (c->best >= 0)
+		credit[c->best] -= c->total;
+}
+
+/* The pool that the best one is in; best -1: nobody may go. */
+static unsigned choose_source(struct choosing *c)
+{
+	unsigned pool = c->w->pool;
+
+	if (c->owner >= 0 && warmup_waits(c->p, c->w->provider, (unsigned)c->owner)) {
+		choose_in(c, pool, c->owner);
+		/* what waits for its allowance is nobody else's; what waits for its health is */
+		if (c->best >= 0 || c->f.reason == HOLD_WARMUP)
+			return pool;
+	}
+	choose_in(c, pool, -1);
+	if (c->best < 0 && c->overflow >= 0) {
+		pool = (unsigned)c->overflow;
+		choose_in(c, pool, -1);
+	}
+	return pool;
+}
+
 void policy_choose(struct policy *p, struct policy_now now, const struct policy_want *w,
 	struct policy_choice *ret)
 {
-	const struct pool_params *pool = &p->params->pools[w->pool];
-	const struct tenant *t = tenant_find(p, w->domain);
-	int64_t *credit = p->pools[w->pool].credit, total = 0;
-	struct candidates all[2] = { { .family = 0 }, { .family = 0 } }; /* IPv4, IPv6 */
-	struct refusals f = { .source = ~0u };
-	const struct candidate *to = NULL;
-	bool probing = false;
-	int best = -1;
+	struct choosing c = {
+		.p = p,
+		.now = now,
+		.w = w,
+		.tenant = tenant_find(p, w->domain),
+		.f = { .source = ~0u },
+		.owner = warmup_owner(p, w->provider, w->pool, w->domain),
+		.overflow = -1,
+		.best = -1,
+	};
+	unsigned pool;
 
 	*ret = (struct policy_choice){ .blocking_source = ~0u, .blocking_provider = w->provider };
-	if (t && tenant_waits(p, now, t, ret))
+	if (c.tenant && tenant_waits(p, now, c.tenant, ret))
 		return;
-	for (unsigned i = 0; i < pool->nmembers; i++) {
-		unsigned source = pool->members[i].source;
-		uint8_t family = p->params->sources[source].address.family;
-		struct candidates *c = &all[family == ADDR_V6];
-		bool probe = false;
-		ms_t until = 0;
-		int h;
-
-		if (source_tried(p, w->tried, source)) {
-			refuse(&f, HOLD_NO_SOURCE, LIMIT_NONE, source, NULL, 0);
-			continue;
-		}
-		if (tenant_blocks(t, source, now.wall, &until)) {
-			refuse(&f, HOLD_BLOCKED, LIMIT_NONE, source, NULL, mono_of(now, until));
-			continue;
-		}
-		if (!c->family) {
-			c->family = family;
-			find_candidates(p, now, w, c);
-		}
-		if (!c->any) {
-			refuse(&f, HOLD_NO_HOST, LIMIT_NONE, source, NULL, 0);
-			continue;
-		}
-		h = pick_host(p, now, c, source, &f, &probe);
-		if (h < 0)
-			continue;
-		credit[i] += pool->members[i].weight;
-		total += pool->members[i].weight;
-		if (best < 0 || (probe && !probing) ||
-			(probe == probing && credit[i] > credit[best])) {
-			best = (int)i;
-			to = &c->a[h];
-			probing = probe;
-		}
-	}
-	if (best >= 0) {
-		credit[best] -= total;
-		name_cluster(ret, to->cluster);
-		if (!take_slot(p, now, w, pool->members[best].source, to, ret))
+	c.all[0].family = c.all[1].family = 0;
+	pool = choose_source(&c);
+	if (c.best >= 0) {
+		name_cluster(ret, c.to->cluster);
+		if (!take_slot(p, now, w, p->params->pools[pool].members[c.best].source, c.to, ret))
 			return;
-		refuse(&f, HOLD_CAP, LIMIT_NONE, ~0u, NULL, now.mono + 1000);
+		refuse(&c.f, HOLD_CAP, LIMIT_NONE, ~0u, NULL, now.mono + 1000);
 	}
-	say_no(ret, &f);
+	say_no(ret, &c.f);
 }

@@ -167,6 +167,7 @@ void policy_tick(struct policy *p, struct policy_now now)
 		watch_share(p, now, i);
 		watch_provider(p, now, i);
 	}
+	warmup_tick(p, now);
 	if (p->next_expiry && p->next_expiry <= now.wall)
 		suspensions_apply(p, now.wall);
 	if (now.mono - p->swept < SWEEP_EVERY)

@@ -9,6 +9,8 @@ const struct health_kind health_lane = { CAUSE_SOURCE, 60000, 900000, 2 };
 const struct health_kind health_path = { CAUSE_SUBNET, 60000, 900000, 2 };
 const struct health_kind health_cluster = { CAUSE_CLUSTER, 5000, 20000, 1.5 };
 const struct health_kind health_tenant = { CAUSE_DOMAIN, 30000, 1800000, 2 };
+/* 4 to 12 hours are what senders found to work after a rate limit */
+const struct health_kind health_ramp = { CAUSE_SOURCE, 4 * 3600000, 12 * 3600000, 1.5 };
 
 const char *cause_name(enum cause c)
 {

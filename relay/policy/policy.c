@@ -29,8 +29,9 @@ const char *policy_limit_text(enum policy_limit l)
 
 /* ---- the arrays that lie beside one set of parameters ---- */
 
-static void provider_free(struct provider_state *v)
+static void provider_free(struct provider_state *v, unsigned nsources)
 {
+	ramps_free(v, nsources);
 	free(v->blocks);
 	free(v->unknown_source);
 	free(v->unknown_subnet);
@@ -41,11 +42,13 @@ static void provider_free(struct provider_state *v)
 void tables_free(struct tables *t, const struct policy_params *p)
 {
 	if (t->pools)
-		for (unsigned i = 0; i < p->npools; i++)
+		for (unsigned i = 0; i < p->npools; i++) {
 			free(t->pools[i].credit);
+			free(t->pools[i].backlog);
+		}
 	if (t->providers)
 		for (unsigned i = 0; i < p->nproviders; i++)
-			provider_free(&t->providers[i]);
+			provider_free(&t->providers[i], p->nsources);
 	free(t->pools);
 	free(t->providers);
 	free(t->sources);
@@ -77,9 +80,10 @@ static int provider_new(struct provider_state *v, unsigned nsources)
 {
 	v->ngeographies = 1;
 	v->blocks = array(nsources, sizeof(*v->blocks));
+	v->ramps = array(nsources, sizeof(struct ramp *));
 	v->unknown_source = array(nsources, sizeof(*v->unknown_source));
 	v->unknown_subnet = array(nsources, sizeof(*v->unknown_subnet));
-	return v->blocks && v->unknown_source && v->unknown_subnet ? 0 : -ENOMEM;
+	return v->blocks && v->ramps && v->unknown_source && v->unknown_subnet ? 0 : -ENOMEM;
 }
 
 int tables_new(struct tables *t, const struct policy_params *p)
@@ -93,11 +97,14 @@ int tables_new(struct tables *t, const struct policy_params *p)
 		goto fail;
 	for (unsigned i = 0; i < p->npools; i++) {
 		t->pools[i].credit = array(p->pools[i].nmembers, sizeof(int64_t));
-		if (!t->pools[i].credit)
+		t->pools[i].backlog = array(p->nproviders, sizeof(bool));
+		if (!t->pools[i].credit || !t->pools[i].backlog)
 			goto fail;
 	}
 	for (unsigned i = 0; i < p->nproviders && !r; i++)
 		r = provider_new(&t->providers[i], p->nsources);
+	if (!r)
+		r = ramps_new(t, p);
 	if (r)
 		goto fail;
 	number_subnets(t, p);
@@ -135,6 +142,7 @@ int policy_new(struct policy **ret, const struct policy_params *params, uint64_t
 		p->providers[i].uid = ++p->provider_seq;
 	p->free_slot = ~0u;
 	rng_seed(&p->rng, seed);
+	ramps_recount(p);
 	*ret = p;
 	return 0;
 }

@@ -42,10 +42,20 @@ bool bucket_take(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until)
 	return true;
 }
 
-void bucket_give_back(struct bucket *b, const struct rate *r)
+uint32_t bucket_take_some(struct bucket *b, const struct rate *r, uint32_t n)
+{
+	if (!r->count)
+		return n;
+	if (b->tokens < n)
+		n = b->tokens >= 1 ? (uint32_t)b->tokens : 1;
+	b->tokens -= n;
+	return n;
+}
+
+void bucket_give_back(struct bucket *b, const struct rate *r, uint32_t n)
 {
 	if (r->count)
-		b->tokens += 1;
+		b->tokens += n;
 }
 
 void bucket_charge(struct bucket *b, const struct rate *r, uint32_t n)

@@ -92,6 +92,7 @@ static int arrays_new(struct arrays *a, const struct policy *p, const struct pol
 /* A slot whose source moved to another subnet, or is gone, is no lane's any more. */
 static void slot_orphan(struct policy *p, struct slot *s)
 {
+	warmup_slot_gone(p, s);
 	if (s->source != ~0u) {
 		p->providers[s->provider].blocks[s->source].in_use--;
 		p->providers[s->provider].blocks[s->source].outstanding -= s->outstanding;
@@ -277,6 +278,7 @@ static void move_providers(struct policy *p, struct tables *t, const struct renu
 		for (unsigned i = 0; i < p->params->nsources; i++)
 			if (n->source[i] >= 0)
 				to->blocks[n->source[i]] = from->blocks[i];
+		ramps_move(to, from, n->source, p->params->nsources);
 	}
 	for (unsigned k = 0; k < next->nproviders; k++)
 		if (!t->providers[k].uid)
@@ -339,6 +341,7 @@ int policy_reload(struct policy *p, const struct policy_params *next)
 	p->providers = t.providers;
 	p->nsubnets = t.nsubnets;
 	p->params = next;
+	ramps_recount(p);
 	suspensions_apply(p, 0);
 	return 0;
 }

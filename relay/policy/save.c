@@ -191,6 +191,7 @@ void policy_save(
 	save_tenants(p, &s);
 	save_learned(p, &s);
 	save_suspensions(p, &s);
+	ramps_save(p, &(struct ramp_saver){ put, arg });
 	p->urgent = false;
 }
 
@@ -349,6 +350,13 @@ static int load_suspension(struct policy *p, const struct loaded *l, bool pin)
 	return r;
 }
 
+static int load_ramp(struct policy *p, const struct loaded *l)
+{
+	return l->source < 0 || l->provider < 0
+		       ? 0
+		       : ramp_load(p, (unsigned)l->provider, (unsigned)l->source, l->n, l->name);
+}
+
 static int load_suspend(struct policy *p, const struct loaded *l)
 {
 	return load_suspension(p, l, false);
@@ -374,6 +382,7 @@ static const struct {
 	{ "name", load_name, 0 },
 	{ "suspend", load_suspend, 0 },
 	{ "keep", load_keep, 0 },
+	{ "ramp", load_ramp, 1 },
 };
 
 /* "policy/KIND/A|B|C", cut into pieces in place. */
@@ -398,7 +407,7 @@ static char *split_key(char *key, struct loaded *l)
 
 int policy_load(struct policy *p, struct slice key, struct slice value)
 {
-	char k[KEY_MAX], v[200], *kind;
+	char k[KEY_MAX], v[320], *kind;
 	struct loaded l = { .source = -1 };
 	int version, at = 0;
 

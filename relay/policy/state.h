@@ -87,7 +87,8 @@ struct health_kind {
 	ms_t first, longest;
 	double factor;
 };
-extern const struct health_kind health_lane, health_path, health_cluster, health_tenant;
+extern const struct health_kind health_lane, health_path, health_cluster, health_tenant,
+	health_ramp;
 
 /* ---- rate.c ---- */
 
@@ -100,7 +101,9 @@ struct bucket {
 bool bucket_take(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until);
 bool bucket_ready(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until);
 void bucket_charge(struct bucket *b, const struct rate *r, uint32_t n);
-void bucket_give_back(struct bucket *b, const struct rate *r);
+/* After bucket_ready: as many of n as there are; at least one. */
+uint32_t bucket_take_some(struct bucket *b, const struct rate *r, uint32_t n);
+void bucket_give_back(struct bucket *b, const struct rate *r, uint32_t n);
 
 /* ---- what there is ---- */
 
@@ -166,6 +169,12 @@ struct cluster {
 	ms_t used;   /* mono */
 };
 
+struct ramp;
+/* When the clocks were looked at last; mono 0: never. One that is set is noticed. */
+struct ramp_clock {
+	ms_t mono, wall;
+};
+
 enum how { HOW_NONE, HOW_PTR, HOW_NAME, HOW_BANNER, HOW_TAIL };
 struct host_key {
 	struct addr addr;
@@ -226,6 +235,7 @@ struct provider_state {
 	uint32_t *unknown_source;		       /* by source */
 	uint32_t *unknown_subnet;		       /* by subnet */
 	struct block *blocks;			       /* by source */
+	struct ramp **ramps;			       /* by source; NULL: no plan for it */
 	ms_t *suspended, *pinned;		       /* by source, wall */
 	struct cluster *clusters;		       /* list */
 	struct geography geographies[GEOGRAPHIES_MAX]; /* the first: not known */
@@ -247,6 +257,7 @@ struct source_state {
 
 struct pool_state {
 	int64_t *credit; /* by member: smooth weighted round robin */
+	bool *backlog;	 /* by provider: more waits for its ramps than can go in time; alarmed */
 };
 
 #define TENANT_BLOCKS 8u
@@ -292,6 +303,11 @@ struct slot {
 	ms_t opened; /* mono */
 	uint32_t messages, outstanding;
 	char banner[BANNER_NAME];
+	/* warm-up */
+	uint32_t weight;   /* messages that a transaction stands for */
+	uint32_t reserved; /* of the ramp's allowance, by the transactions under way */
+	bool expects;	   /* counted in the ramp: a connection that has not carried anything yet */
+	bool reached, accepted, refused; /* the transaction, by its receiver */
 	uint32_t next_free;
 };
 
@@ -319,7 +335,11 @@ struct policy {
 	char **gone; /* keys of saved entries that are no more */
 	size_t ngone, gone_cap;
 	bool urgent; /* something is worth saving now */
-	ms_t swept;  /* mono */
+	unsigned nramps;
+	struct ramp_clock ramp_clock;
+	uint64_t ramp_ticket;	       /* of the save under way or the last one */
+	bool ramps_saving, ramps_wait; /* wait: the last save failed; again after a tick */
+	ms_t swept;		       /* mono */
 	struct rng rng;
 };
 
@@ -466,6 +486,47 @@ enum hold_reason block_gate(const struct block *b, ms_t wall, bool busy, ms_t *u
 bool block_source(struct policy *p, struct policy_now now, struct slot *s,
 	const struct classification *c, uint64_t message, bool elsewhere);
 void block_good(struct policy *p, struct policy_now now, struct slot *s);
+
+/* warmup.c */
+int ramps_new(struct tables *t, const struct policy_params *p);
+void ramps_free(struct provider_state *v, unsigned nsources);
+void ramps_move(struct provider_state *to, struct provider_state *from, const int *source,
+	unsigned nsources);
+void ramps_recount(struct policy *p); /* after slots were moved */
+struct ramp *ramp_of(const struct policy *p, unsigned provider, unsigned source);
+/* May messages go from this source at this provider today, and how many of n? *count 0 with
+ * HOLD_WARMUP; *until mono, 0: when what is under way has ended. opening: for a connection that
+ * others may be opened beside. */
+enum hold_reason warmup_gate(struct policy *p, struct policy_now now, unsigned provider,
+	unsigned source, uint32_t n, bool opening, uint32_t *count, ms_t *until);
+/* The same, asked by the way: nothing is begun or judged by it. */
+bool warmup_may(const struct policy *p, struct policy_now now, unsigned provider, unsigned source);
+/* The source that a domain has to wait for in this pool, -1: none. */
+int warmup_owner(const struct policy *p, unsigned provider, unsigned pool, const char *domain);
+bool warmup_waits(const struct policy *p, unsigned provider, unsigned source);
+/* The pool to which mail goes that this source cannot take; -1: none of its own. */
+int warmup_overflow(const struct policy *p, unsigned provider, unsigned source);
+void warmup_expect(struct policy *p, struct slot *s);
+void warmup_admitted(struct policy *p, struct policy_now now, struct slot *s, uint32_t n);
+void warmup_unadmitted(struct policy *p, struct slot *s);
+void warmup_accepted(struct policy *p, struct policy_now now, struct slot *s);
+void warmup_refused(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
+	enum cause guilty);
+void warmup_finished(struct policy *p, struct slot *s);
+void warmup_slot_gone(struct policy *p, struct slot *s);
+/* It was the cluster (domain NULL), or that tenant, after all. */
+void warmup_excuse(
+	struct policy *p, struct policy_now now, const struct cluster *c, const char *domain);
+void warmup_tick(struct policy *p, struct policy_now now);
+
+/* warmup_save.c */
+struct ramp_saver {
+	void (*put)(void *arg, struct slice key, struct slice value);
+	void *arg;
+};
+void ramps_save(struct policy *p, const struct ramp_saver *s);
+int ramp_load(
+	struct policy *p, unsigned provider, unsigned source, const int64_t n[4], const char *rest);
 
 /* choose.c */
 enum hold_reason source_obstacle(const struct policy *p, struct policy_now now, unsigned source,

@@ -60,6 +60,8 @@ static bool another_source(const struct policy *p, struct policy_now now, const 
 		why = source_obstacle(p, now, source, s->cluster, s->provider, &until);
 		if (why == HOLD_NONE && tenant_blocks(t, source, now.wall, &until))
 			why = HOLD_BLOCKED;
+		if (why == HOLD_NONE && !warmup_may(p, now, s->provider, source))
+			continue;
 		/* a probe is not for mail that was refused already */
 		if (why == HOLD_NONE && !(h && sick(&h->health)) && !(l && sick(&l->health)))
 			return true;
@@ -94,6 +96,7 @@ static void on_throttle(struct policy *p, struct policy_now now, struct slot *s,
 
 	tried_add(tried, s->source);
 	tell_cause(ret, guilty);
+	warmup_refused(p, now, s, domain, guilty);
 	/* another subnet would be told the same */
 	if (guilty == CAUSE_DOMAIN || guilty == CAUSE_CLUSTER)
 		return;
@@ -117,6 +120,7 @@ static void on_block(struct policy *p, struct policy_now now, struct slot *s, co
 	else
 		poison = block_source(p, now, s, c, tried->message, elsewhere);
 	tell_cause(ret, poison ? CAUSE_MESSAGE : CAUSE_SOURCE);
+	warmup_refused(p, now, s, domain, poison ? CAUSE_MESSAGE : CAUSE_SOURCE);
 	if (poison && tried_subnets(p, tried) + 1 >= p->params->retry.subnets_per_cycle)
 		return; /* backs off */
 	if (tried->n < POLICY_TRIED_MAX) {
@@ -146,6 +150,7 @@ static void on_busy(struct policy *p, struct policy_now now, struct slot *s, con
 	struct policy_verdict *ret)
 {
 	struct refusal f = refusal_of(KIND_BUSY, domain, c, tried);
+	enum cause guilty;
 
 	if (c->scope == SCOPE_RECIPIENT || c->scope == SCOPE_MESSAGE) {
 		tell_cause(ret, CAUSE_MESSAGE);
@@ -153,7 +158,10 @@ static void on_busy(struct policy *p, struct policy_now now, struct slot *s, con
 	}
 	if (c->scope == SCOPE_DOMAIN)
 		f.kind = KIND_DOMAIN;
-	tell_cause(ret, blame(p, now, s, &f));
+	guilty = blame(p, now, s, &f);
+	tell_cause(ret, guilty);
+	if (guilty == CAUSE_CLUSTER || guilty == CAUSE_PROVIDER)
+		warmup_excuse(p, now, s->cluster, NULL);
 }
 
 static void refused(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
@@ -213,6 +221,7 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 		if (s->lane) {
 			s->lane->delivered++;
 			acquit(p, now, s, domain);
+			warmup_accepted(p, now, s);
 		}
 		return;
 	}
@@ -291,6 +300,7 @@ void policy_disconnected(struct policy *p, struct policy_now now, uint32_t slot,
 		if (error == POLICY_E_BIND)
 			p->sources[s->source].unavailable_until = now.wall + UNAVAILABLE_REST;
 	}
+	warmup_slot_gone(p, s);
 	slot_detach(p, s);
 	slot_release(p, slot);
 }

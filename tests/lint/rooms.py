@@ -9,10 +9,10 @@ import sys
 
 # A room's own public headers in include/postern/, and the rooms below that it may include.
 ROOMS = {
-    "relay/base": (["must", "buf", "arena", "clock", "rng", "addr", "mpsc", "log", "text", "message"], []),
+    "relay/base": (["must", "buf", "arena", "clock", "rng", "addr", "mpsc", "log", "text", "message", "zone"], []),
     "relay/smtp": (["smtp_command", "smtp_data", "smtp_proxy", "smtp_server", "smtp_reply", "smtp_client", "classify", "dsn"],
                    ["relay/base"]),
-    "relay/policy": (["policy", "warmup"], ["relay/base", "relay/smtp"]),
+    "relay/policy": (["policy"], ["relay/base", "relay/smtp"]),
     "queue": (["queue"], ["relay/base"]),
     "relay/net": (["loop", "stream", "dns"], ["relay/base"]),
     "relay/session": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
