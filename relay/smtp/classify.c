@@ -128,9 +128,6 @@ static enum verdict permanent_by_enhanced(const struct reply_view *v, enum clien
 static enum verdict permanent_by_phase(uint16_t code, enum client_phase phase)
 {
 	switch (phase) {
-	case PHASE_STARTTLS:
-	case PHASE_TLS:
-		return VERDICT_DESTINATION_CONFIG;
 	case PHASE_RCPT:
 		if (code == 552)
 			return VERDICT_DESTINATION_BUSY;
@@ -142,6 +139,8 @@ static enum verdict permanent_by_phase(uint16_t code, enum client_phase phase)
 	case PHASE_CONNECT:
 	case PHASE_BANNER:
 	case PHASE_EHLO:
+	case PHASE_STARTTLS:
+	case PHASE_TLS:
 	case PHASE_MAIL:
 	case PHASE_DATA:
 	case PHASE_EOD:
@@ -161,14 +160,16 @@ static enum verdict permanent(const struct reply_view *v, uint16_t code, enum cl
 						  : VERDICT_SOURCE_BLOCK;
 	if (code == 503)
 		return VERDICT_TRANSIENT_OTHER;
+	if (phase == PHASE_STARTTLS || phase == PHASE_TLS)
+		return VERDICT_DESTINATION_CONFIG;
 	verdict = permanent_by_enhanced(v, phase);
 	return verdict == VERDICT_DELIVERED ? permanent_by_phase(code, phase) : verdict;
 }
 
 static enum verdict temporary(const struct reply_view *v)
 {
-	if ((v->subject == 2 && v->detail == 2) || (v->class && v->subject == 3))
-		return VERDICT_DESTINATION_BUSY;
+	if ((v->subject == 2 && v->detail == 2) || (v->class && v->subject == 3 && v->detail != 0))
+		return VERDICT_DESTINATION_BUSY; /* x.3.0 says nothing but "something" */
 	if (v->subject == 5 && v->detail == 3)
 		return VERDICT_SPLIT_RECIPIENTS;
 	return VERDICT_TRANSIENT_OTHER;
