@@ -133,8 +133,7 @@ void slot_detach(struct policy *p, struct slot *s)
 	}
 }
 
-/* What the connection has sent counts against the lane that it turned out to be on. */
-static void charge(struct policy *p, const struct slot *s, struct lane *l)
+static void charge_lane(struct policy *p, const struct slot *s, struct lane *l)
 {
 	const struct provider_params *v = &p->params->providers[s->provider];
 
@@ -142,7 +141,7 @@ static void charge(struct policy *p, const struct slot *s, struct lane *l)
 	bucket_charge(&l->messages, &v->lane_message_rate, s->messages);
 }
 
-void slot_move(struct policy *p, struct slot *s, struct cluster *c)
+void slot_move(struct policy *p, struct slot *s, struct cluster *c, bool charge)
 {
 	struct lane *l = s->lane ? lane_get(p, c, s->source) : NULL;
 
@@ -157,8 +156,8 @@ void slot_move(struct policy *p, struct slot *s, struct cluster *c)
 	else
 		s->path = NULL;
 	count_place(p, s, 1);
-	if (l)
-		charge(p, s, l);
+	if (l && charge)
+		charge_lane(p, s, l);
 	s->surplus = cluster_over(p, s);
 }
 

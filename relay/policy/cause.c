@@ -7,7 +7,8 @@
 
 #include "state.h"
 
-#define TENANT_BLAME 12.0  /* five messages refused */
+#define TENANT_BLAME 12.0 /* five messages refused */
+#define TENANT_MOST  0.4
 #define UNHEARD	     24.0  /* score at which the others are waited for no longer */
 #define JUST_NOW     60000 /* ms */
 #define RAMP_START   2u
@@ -165,6 +166,10 @@ static bool judge_tenant(struct policy *p, struct policy_now now, struct slot *s
 
 	if (!t || sick(&t->health) || t->evidence.score < TENANT_BLAME || t->messages < 4)
 		return false;
+	/* most of its mail, not that to one of its recipients */
+	evidence_since(&t->evidence, t->evidence.onset, &good, &bad);
+	if (wilson_low(bad, good + bad) < TENANT_MOST)
+		return false;
 	if (f->kind != KIND_DOMAIN) {
 		if (f->kind == KIND_THROTTLE &&
 			!(t->subnets & (t->subnets - 1))) { /* another subnet may be welcome */
@@ -301,8 +306,24 @@ static enum cause probe_failed(
 	return CAUSE_NONE;
 }
 
-static void note(
-	struct slot *s, struct policy_now now, const struct refusal *f, const struct tenant *t)
+/* A message that a second subnet refuses as well explains both refusals, if not the cluster does:
+ * the first is taken back. */
+static void take_back(struct policy *p, const struct slot *s, const struct policy_tried *tried)
+{
+	unsigned first = tried->source[0], subnet;
+	struct lane *l = first < p->params->nsources ? s->cluster->lanes[first] : NULL;
+
+	if (tried->n > 1 || !l)
+		return;
+	subnet = p->sources[first].subnet;
+	if (subnet == s->path->subnet || sick(&l->path->health))
+		return;
+	evidence_take_back(&l->evidence);
+	evidence_take_back(&l->path->evidence);
+}
+
+static void note(struct policy *p, struct slot *s, struct policy_now now, const struct refusal *f,
+	const struct tenant *t)
 {
 	uint32_t accuser = t ? (uint32_t)t->key | 1 : 0;
 	bool alibi = t && t->good_at && s->path->evidence.onset &&
@@ -311,9 +332,11 @@ static void note(
 	if (f->kind == KIND_DOMAIN)
 		return;
 	evidence_bad(&s->cluster->evidence, now.mono, accuser, false);
-	if (f->kind == KIND_BUSY) {
+	if (f->kind == KIND_BUSY || f->tried) {
 		evidence_note(&s->path->evidence, now.mono, true);
 		evidence_note(&s->lane->evidence, now.mono, true);
+		if (f->tried)
+			take_back(p, s, f->tried);
 		return;
 	}
 	evidence_bad(&s->path->evidence, now.mono, accuser, alibi);
@@ -340,7 +363,7 @@ enum cause blame(struct policy *p, struct policy_now now, struct slot *s, const 
 	if (r != CAUSE_NONE)
 		return r;
 	if (!s->bad_told)
-		note(s, now, f, t);
+		note(p, s, now, f, t);
 	s->bad_told = true;
 	if (t)
 		accuse_tenant(t, now, s, f);

@@ -193,6 +193,61 @@ struct path *path_get(struct policy *p, struct cluster *c, unsigned subnet)
 	return h;
 }
 
+static void health_inherit(struct health *from, struct health *to)
+{
+	if (!sick(from) && !from->length)
+		return;
+	*to = *from;
+	to->saved = false;
+	to->dirty = true;
+	from->state = HEALTHY;
+	from->until = 0;
+	from->dirty = true;
+}
+
+static void lane_inherit(struct lane *from, struct lane *to)
+{
+	to->window = from->window;
+	to->good = from->good;
+	to->slow = from->slow;
+	to->shrunk = from->shrunk;
+	to->grown = from->grown;
+	to->messages = from->messages;
+	to->connects = from->connects;
+	to->evidence = from->evidence;
+	evidence_clear(&from->evidence);
+	health_inherit(&from->health, &to->health);
+}
+
+bool cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to)
+{
+	for (unsigned i = 0; i < p->params->nsources; i++)
+		if (to->lanes[i])
+			return false;
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		struct lane *l = from->lanes[i] ? lane_get(p, to, i) : NULL;
+
+		if (l)
+			lane_inherit(from->lanes[i], l);
+	}
+	for (unsigned i = 0; i < p->nsubnets; i++) {
+		if (!from->paths[i] || !to->paths[i])
+			continue;
+		to->paths[i]->evidence = from->paths[i]->evidence;
+		evidence_clear(&from->paths[i]->evidence);
+		health_inherit(&from->paths[i]->health, &to->paths[i]->health);
+	}
+	to->evidence = from->evidence;
+	evidence_clear(&from->evidence);
+	health_inherit(&from->health, &to->health);
+	to->limit = from->limit;
+	to->limit_at = from->limit_at;
+	to->ramp = from->ramp;
+	to->ramp_at = from->ramp_at;
+	to->ramp_fed = from->ramp_fed;
+	return true;
+}
+
 struct lane *lane_get(struct policy *p, struct cluster *c, unsigned source)
 {
 	struct lane *l = c->lanes[source];

@@ -59,6 +59,13 @@ static bool counts(struct evidence *e, uint32_t accuser, bool alibi)
 	return true;
 }
 
+static void evidence_forgive(struct evidence *e)
+{
+	e->score = 0;
+	e->onset = 0;
+	e->naccusers = 0;
+}
+
 void evidence_bad(struct evidence *e, ms_t mono, uint32_t accuser, bool alibi)
 {
 	evidence_note(e, mono, true);
@@ -72,6 +79,14 @@ void evidence_bad(struct evidence *e, ms_t mono, uint32_t accuser, bool alibi)
 		e->score = SCORE_MAX;
 }
 
+void evidence_take_back(struct evidence *e)
+{
+	if (e->score > SCORE_BAD)
+		e->score -= SCORE_BAD;
+	else
+		evidence_forgive(e);
+}
+
 void evidence_good(struct evidence *e, ms_t mono)
 {
 	evidence_note(e, mono, false);
@@ -79,16 +94,12 @@ void evidence_good(struct evidence *e, ms_t mono)
 		e->score -= SCORE_GOOD;
 		return;
 	}
-	e->score = 0;
-	e->onset = 0;
-	e->naccusers = 0;
+	evidence_forgive(e);
 }
 
 void evidence_clear(struct evidence *e)
 {
-	e->score = 0;
-	e->onset = 0;
-	e->naccusers = 0;
+	evidence_forgive(e);
 	e->n = 0;
 }
 

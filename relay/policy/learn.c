@@ -243,8 +243,9 @@ static void network_agree(struct policy *p, struct network *n)
 	n->mixed = mixed;
 }
 
-/* Open connections to what was just learned about count where they belong from now on. */
-static void move_slots(struct policy *p, const struct network *n)
+/* Open connections to what was just learned about count where they belong from now on. heirs_of:
+ * what those sent from there is counted already. */
+static void move_slots(struct policy *p, const struct network *n, const struct cluster *heirs_of)
 {
 	for (uint32_t i = 0; i < p->nslots; i++) {
 		struct slot *s = &p->slots[i];
@@ -254,14 +255,15 @@ static void move_slots(struct policy *p, const struct network *n)
 			continue;
 		to = host_place(s->host);
 		if (to != s->cluster)
-			slot_move(p, s, to);
+			slot_move(p, s, to, s->cluster != heirs_of);
 	}
 }
 
 void host_learn(
 	struct policy *p, struct host *h, const char *name, enum how how, struct policy_now now)
 {
-	struct cluster *c;
+	struct cluster *c, *before = host_place(h);
+	bool heir;
 
 	if (h->cluster && how < (enum how)h->how && now.wall - h->seen < FORGET)
 		return;
@@ -292,7 +294,10 @@ void host_learn(
 			how_name(h));
 	}
 	network_agree(p, h->network);
-	move_slots(p, h->network);
+	/* all of the network under another name */
+	heir = before == h->network->own && h->network->agreed == c &&
+	       cluster_inherit(p, before, c);
+	move_slots(p, h->network, heir ? before : NULL);
 }
 
 struct name *name_get(

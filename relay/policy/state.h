@@ -52,6 +52,7 @@ struct evidence {
 void evidence_bad(struct evidence *e, ms_t mono, uint32_t accuser, bool alibi);
 void evidence_good(struct evidence *e, ms_t mono);
 void evidence_note(struct evidence *e, ms_t mono, bool bad); /* remembers, without judging */
+void evidence_take_back(struct evidence *e); /* a refusal that something else explains */
 void evidence_clear(struct evidence *e);
 double evidence_score(const struct evidence *e, ms_t mono);
 /* Outcomes since then. */
@@ -394,6 +395,9 @@ void cluster_set_geography(struct policy *p, struct cluster *c, const char *name
 const char *geography_name(const struct policy *p, const struct cluster *c);
 struct lane *lane_get(struct policy *p, struct cluster *c, unsigned source);
 struct path *path_get(struct policy *p, struct cluster *c, unsigned subnet);
+/* Hosts that counted at from count at to now, which nobody used before: what was used up, learned
+ * and found there goes with them. false: to has lanes already. */
+bool cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to);
 
 /* learn.c */
 /* Where this host's connections count now. *known: false before its first banner. NULL: no memory,
@@ -422,7 +426,8 @@ int slot_new(struct policy *p, uint32_t *ret);
 void slot_release(struct policy *p, uint32_t number);
 void slot_attach(struct policy *p, struct slot *s, struct cluster *c, struct lane *l);
 void slot_detach(struct policy *p, struct slot *s);
-void slot_move(struct policy *p, struct slot *s, struct cluster *c);
+/* charge: what it has sent counts against the lane that it turned out to be on. */
+void slot_move(struct policy *p, struct slot *s, struct cluster *c, bool charge);
 void slot_known(struct policy *p, struct slot *s);
 /* LIMIT_NONE: a connection more may be opened there. */
 enum policy_limit cluster_room(const struct policy *p, const struct cluster *c, ms_t mono);
@@ -462,6 +467,7 @@ struct refusal {
 	enum kind kind;
 	const char *domain;
 	uint64_t message;
+	const struct policy_tried *tried; /* sources that refused the message before; NULL: none */
 	ms_t cooldown;
 };
 enum cause blame(struct policy *p, struct policy_now now, struct slot *s, const struct refusal *f);

@@ -220,6 +220,9 @@ static void counted(struct model *m, struct connection *k, uint32_t step)
 	c->by_source[k->source] += step;
 	c->by_subnet[subnet] += step;
 	m->provider_now += step;
+	m->geo_now[c->geography] += step;
+	if (m->geo_now[c->geography] > m->geo_peak[c->geography])
+		m->geo_peak[c->geography] = m->geo_now[c->geography];
 	if (c->now > c->peak)
 		c->peak = c->now;
 	if (c->by_source[k->source] > c->by_source_peak[k->source])
@@ -364,6 +367,19 @@ static void connection_close(struct model *m, uint32_t i)
 	post(m, m->now + trip(m, k->cluster, 1), CLOSED, i, k->generation);
 }
 
+struct window_check {
+	const char *source, *cluster;
+	bool over;
+};
+
+static void compare_window(void *arg, const struct policy_lane_info *i)
+{
+	struct window_check *w = arg;
+
+	if (!strcmp(i->source, w->source) && !strcmp(i->cluster, w->cluster))
+		w->over |= i->in_use > i->window;
+}
+
 static void connection_open(struct model *m, unsigned f, const struct policy_choice *choice)
 {
 	struct model_inner *x = m->inner;
@@ -387,6 +403,12 @@ static void connection_open(struct model *m, unsigned f, const struct policy_cho
 		.host = tenant_host(m, tenant, choice->host),
 		.flow = f,
 		.running = -1 };
+	if (m->check_windows) {
+		struct window_check w = { m->source_names[k->source], choice->cluster, false };
+
+		policy_lanes(m->policy, now_of(m), compare_window, &w);
+		m->window_breaches += w.over;
+	}
 	x->flows[f].opening++;
 	m->total.opened++;
 	m->clusters[c].opened++;
@@ -486,6 +508,11 @@ static void look(struct model *m, unsigned f)
 		flow_ask(m, f);
 }
 
+static const char *site_of(const struct model_cluster *c)
+{
+	return c->geography ? "CH3" : "DB5";
+}
+
 static void banner(const struct model *m, const struct connection *k, struct smtp_client_info *info)
 {
 	const struct model_cluster *c = &m->clusters[k->cluster];
@@ -497,8 +524,8 @@ static void banner(const struct model *m, const struct connection *k, struct smt
 			k->host);
 	else
 		snprintf(info->banner, sizeof(info->banner),
-			"DB5PEPF%04X%04X.mail.protection.outlook.com Microsoft ESMTP", k->cluster,
-			k->host);
+			"%sPEPF%04X%04X.mail.protection.outlook.com Microsoft ESMTP", site_of(c),
+			k->cluster, k->host);
 	info->ehlo.size_given = true;
 	info->ehlo.size = 157286400;
 }
@@ -514,8 +541,8 @@ static void text_of(const struct model *m, const struct connection *k, const str
 			a->text ? a->text : "", c->name, k->host, c->name);
 	else
 		snprintf(text, sizeof(text),
-			"%s [DB5PEPF%04X%04X.%s.prod.outlook.com 2026-01-01T00:00:00.000Z 08DD]",
-			a->text ? a->text : "", k->cluster, k->host, c->forest);
+			"%s [%sPEPF%04X%04X.%s.prod.outlook.com 2026-01-01T00:00:00.000Z 08DD]",
+			a->text ? a->text : "", site_of(c), k->cluster, k->host, c->forest);
 	reply_make(r, a->code, text);
 }
 
@@ -701,12 +728,17 @@ static void keep_event(void *arg, const struct policy_event *e)
 				flow_wait_over(m, f);
 }
 
+void model_look(struct model *m)
+{
+	policy_events(m->policy, keep_event, m);
+}
+
 static void on_tick(struct model *m)
 {
 	struct model_inner *x = m->inner;
 
 	policy_tick(m->policy, now_of(m));
-	policy_events(m->policy, keep_event, m);
+	model_look(m);
 	if (policy_urgent(m->policy))
 		model_save(m);
 	for (uint32_t i = 0; i < x->nconnections; i++) {
@@ -871,6 +903,7 @@ static void set_clusters(struct model *m)
 		snprintf(c->name, sizeof(c->name), "%s%02u", i % 2 ? "NAM" : "EUR", i + 1);
 		snprintf(c->forest, sizeof(c->forest), "%sprd%02u", i % 2 ? "nam" : "eur", i + 1);
 		c->old_form = i % 2 == 0;
+		c->geography = i % MODEL_GEOS;
 		c->nets = c->old_form ? 2 : 1;
 		c->nhosts = 8;
 		c->rtt = 40;
@@ -1017,6 +1050,9 @@ const char *model_caps(const struct model *m)
 
 	if (v->connections && m->provider_peak > v->connections)
 		return "provider";
+	for (unsigned i = 0; i < MODEL_GEOS; i++)
+		if (v->connections_per_geography && m->geo_peak[i] > v->connections_per_geography)
+			return "geography";
 	for (unsigned i = 0; i < m->p.clusters; i++) {
 		const struct model_cluster *c = &m->clusters[i];
 
@@ -1040,4 +1076,14 @@ unsigned model_seeds(unsigned normal)
 	const char *s = getenv("POLICY_SEEDS");
 
 	return s && atoi(s) > 0 ? (unsigned)atoi(s) : normal;
+}
+
+int model_arguments(int argc, char **argv)
+{
+	if (argc == 1)
+		return 0;
+	if (argc == 2 && atoi(argv[1]) > 0 && !setenv("POLICY_SEEDS", argv[1], 1))
+		return 0;
+	fprintf(stderr, "usage: %s [SEEDS]\n", argv[0]);
+	return 64;
 }

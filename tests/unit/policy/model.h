@@ -20,6 +20,7 @@
 #define MODEL_HOSTS    16
 #define MODEL_WALL     1795000000000
 #define MODEL_RATE_MAX 1024
+#define MODEL_GEOS     2
 #define SECONDS(n)     ((ms_t)(n)*1000)
 #define MINUTES(n)     ((ms_t)(n)*60000)
 
@@ -41,6 +42,7 @@ struct model_try {
 struct model_cluster {
 	char name[16], forest[16];
 	bool old_form; /* the banner names the cluster */
+	unsigned geography;
 	unsigned nets; /* /24s that its hosts lie in */
 	unsigned nhosts;
 	uint32_t cap; /* of the receiver; connections over it get 421 PRX8; 0: none */
@@ -64,8 +66,7 @@ struct model_params {
 };
 
 struct model_totals {
-	uint64_t sent, delivered, bounced, deferred, diverted, held, opened, attempts, wrong_host,
-		retries_of_holds;
+	uint64_t sent, delivered, bounced, deferred, diverted, held, opened, attempts;
 };
 
 struct model {
@@ -81,7 +82,11 @@ struct model {
 	ms_t now;
 	struct model_cluster clusters[MODEL_CLUSTERS];
 	struct model_totals total;
-	uint32_t provider_now, provider_peak;
+	uint32_t provider_now, provider_peak, geo_now[MODEL_GEOS], geo_peak[MODEL_GEOS];
+	/* connections opened beyond the lane's window; counted when asked for, since it takes time
+	 */
+	bool check_windows;
+	unsigned window_breaches;
 	/* rates, as the receiver sees them */
 	struct model_rate {
 		ms_t times[MODEL_RATE_MAX];
@@ -109,13 +114,17 @@ void model_traffic(
 void model_run(struct model *m, ms_t until);
 /* Until nothing waits; at most until then. */
 void model_finish(struct model *m, ms_t until);
+/* Takes what the policy has to tell now, not at the next full second. */
+void model_look(struct model *m);
 void model_save(struct model *m);
 void model_restart(
 	struct model *m); /* as after a crash: what was saved is loaded, all connections are gone */
 unsigned model_blamed(
 	const struct model *m, const char *cause, const char *where); /* events: rests begun */
 uint64_t model_waiting(const struct model *m);
-unsigned model_seeds(unsigned normal); /* POLICY_SEEDS overrides */
+/* POLICY_SEEDS overrides; so does the program's argument. */
+unsigned model_seeds(unsigned normal);
+int model_arguments(int argc, char **argv); /* "[SEEDS]"; 0, or an exit status */
 struct provider_params model_provider(void);
 /* No cap of the provider's parameters was passed, as the receiver counted. NULL, or which. */
 const char *model_caps(const struct model *m);

@@ -266,6 +266,13 @@ static void test_unknown(void **state)
 	}
 }
 
+static void count_rests(void *arg, const struct policy_lane_info *i)
+{
+	unsigned *n = arg;
+
+	*n += !strcmp(i->health, "resting") && !strcmp(i->cause, "subnet");
+}
+
 /* A host that turns out to be in a full cluster: its connection ends, and none is opened for it. */
 static void test_surplus(void **state)
 {
@@ -300,6 +307,71 @@ static void test_surplus(void **state)
 	assert_false(rig_choose(&r).go);
 	rig_end(&r, c[2].slot);
 	assert_true(rig_choose(&r).go);
+	rig_deinit(&r);
+}
+
+/* What was found while a host counted under its network is true of the cluster that it turns out to
+ * be: the rest of a subnet, and what was used of the rates. */
+static void exchange(struct rig *r, uint32_t slot, unsigned n, bool bad)
+{
+	struct classification c = { .verdict = bad ? VERDICT_SOURCE_THROTTLE : VERDICT_DELIVERED,
+		.scope = SCOPE_SUBNET };
+	struct policy_tried tried = { .message = n };
+	struct policy_choice why;
+	struct policy_verdict v;
+	static struct reply reply;
+	char domain[16];
+	bool retire;
+
+	snprintf(domain, sizeof(domain), "t%u.example", n);
+	r->want.domain = domain;
+	if (rig_admit(r, slot, &why, &retire)) {
+		reply_make(&reply, bad ? 451 : 250, bad ? "4.7.500 Server busy" : "2.0.0");
+		policy_result(r->policy, r->now, slot, domain, &c, &reply, &tried, &v);
+		policy_finished(r->policy, r->now, slot);
+	}
+	r->want.domain = "example.com";
+}
+
+static void test_named_later(void **state)
+{
+	struct policy_choice c[3], why;
+	unsigned rests = 0, a = 0;
+	bool retire;
+	struct rig r;
+
+	microsoft(&r);
+	r.providers[0].messages_per_connection = 0;
+	r.providers[0].lane_message_rate = (struct rate){ 600, 60000 };
+	r.want.nhosts = 1;
+	for (unsigned i = 0; i < 3; i++) {
+		c[i] = rig_choose(&r);
+		assert_true(c[i].go);
+		up(&r, c[i].slot, "AM7PEPF00000001", 157286400);
+		if (r.sources[c[i].source].name[0] == 'a')
+			a = i;
+	}
+	for (unsigned i = 0; i < 60; i++) {
+		const struct policy_choice *k = &c[i % 3];
+
+		exchange(&r, k->slot, i, r.sources[k->source].name[0] == 'b');
+		rig_pass(&r, 200);
+	}
+	policy_lanes(r.policy, r.now, count_rests, &rests);
+	assert_int_equal(rests, 1);
+	while (rig_admit(&r, c[a].slot, &why, &retire))
+		policy_finished(r.policy, r.now, c[a].slot);
+	assert_int_equal(why.limit, LIMIT_MESSAGES);
+	/* a tail gives it a name */
+	says(&r, c[a].slot, "5.4.1 x [AM7PEPF00000001.eurprd05.prod.outlook.com 2025 08DE]");
+	assert_string_equal(cluster_of(&r, c[a].slot), "eurprd05");
+	rests = 0;
+	policy_lanes(r.policy, r.now, count_rests, &rests);
+	assert_int_equal(rests, 1);
+	assert_false(rig_admit(&r, c[a].slot, &why, &retire));
+	assert_int_equal(why.limit, LIMIT_MESSAGES);
+	for (unsigned k = 0; k < 3; k++)
+		rig_end(&r, c[k].slot);
 	rig_deinit(&r);
 }
 
@@ -416,6 +488,7 @@ int main(void)
 		cmocka_unit_test(test_geography),
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_surplus),
+		cmocka_unit_test(test_named_later),
 		cmocka_unit_test(test_receiver_cap),
 		cmocka_unit_test(test_frees),
 		cmocka_unit_test(test_kept),

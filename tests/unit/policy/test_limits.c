@@ -1,0 +1,184 @@
+/* Limits under everything that moves them, seed after seed: all caps at once with hosts that are
+ * not known yet, idle connections, noise and restarts; windows and rates for diverted mail; what is
+ * held uses up no retry. */
+#include "model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct model_reply good = { VERDICT_DELIVERED, SCOPE_DEFAULT, 250, NULL };
+static const struct model_reply noise = { VERDICT_DESTINATION_BUSY, SCOPE_CLUSTER, 451,
+	"4.7.0 Temporary server error. Please try again later. PRX5" };
+static const struct model_reply busy = { VERDICT_SOURCE_THROTTLE, SCOPE_SUBNET, 451,
+	"4.7.500 Server busy. Please try again later from [10.0.0.1]. (S77714)" };
+
+static struct model_reply answer_good(struct model *m, const struct model_try *t)
+{
+	(void)m;
+	(void)t;
+	return good;
+}
+
+static struct model_reply answer_noisy(struct model *m, const struct model_try *t)
+{
+	double u = rng_unit(&m->rng);
+
+	(void)t;
+	return u < 0.03 ? noise : u < 0.05 ? busy : good;
+}
+
+static void params_random(struct model_params *p, uint64_t seed)
+{
+	struct rng rng;
+
+	rng_seed(&rng, seed * 7919);
+	*p = (struct model_params){ .seed = seed,
+		.sources = 8,
+		.per_subnet = 2,
+		.clusters = 6,
+		.tenants = 300,
+		.hosts_per_tenant = 3,
+		.provider = model_provider(),
+		.answer = answer_noisy };
+	p->provider.connections = 2 + (uint32_t)rng_below(&rng, 40);
+	p->provider.connections_per_geography = 2 + (uint32_t)rng_below(&rng, 20);
+	p->provider.connections_per_cluster = 1 + (uint32_t)rng_below(&rng, 12);
+	p->provider.connections_per_cluster_subnet = 1 + (uint32_t)rng_below(&rng, 6);
+	p->provider.connections_per_lane = 1 + (uint32_t)rng_below(&rng, 4);
+	p->provider.messages_per_connection = 1 + (uint32_t)rng_below(&rng, 30);
+	p->provider.lane_message_rate.count = 20 + (uint32_t)rng_below(&rng, 400);
+	p->provider.lane_connect_rate.count = 5 + (uint32_t)rng_below(&rng, 60);
+	p->provider.connection_idle_max = 200 + (ms_t)rng_below(&rng, 20000);
+}
+
+/* All kinds at once, each of them binding in some seeds; bursts, lulls, restarts. */
+static void test_all_caps(void **state)
+{
+	unsigned seeds = model_seeds(40), near_provider = 0, near_geography = 0, near_cluster = 0;
+
+	(void)state;
+	for (unsigned seed = 1; seed <= seeds; seed++) {
+		struct model_params p;
+		struct model m;
+
+		params_random(&p, seed);
+		model_init(&m, &p);
+		for (unsigned burst = 0; burst < 6; burst++)
+			for (unsigned k = 0; k < 300; k++)
+				model_send(&m, MINUTES(burst) + (ms_t)rng_below(&m.rng, 3000),
+					(unsigned)rng_below(&m.rng, p.tenants));
+		model_traffic(&m, 0, MINUTES(6), 3, 0, 0);
+		for (unsigned k = 1; k < 6; k++) {
+			model_run(&m, MINUTES(k) + (ms_t)rng_below(&m.rng, 4000));
+			if (seed % 2)
+				model_restart(&m);
+		}
+		model_finish(&m, MINUTES(2880));
+		if (model_caps(&m))
+			fail_msg("seed %u: cap of %s", seed, model_caps(&m));
+		near_provider += m.provider_peak == p.provider.connections;
+		for (unsigned g = 0; g < MODEL_GEOS; g++)
+			near_geography += m.geo_peak[g] == p.provider.connections_per_geography;
+		for (unsigned c = 0; c < p.clusters; c++)
+			near_cluster += m.clusters[c].peak == p.provider.connections_per_cluster;
+		assert_int_equal(m.total.delivered, m.total.sent);
+		assert_int_equal(m.total.bounced, 0);
+		model_deinit(&m);
+	}
+	print_message("all caps: %u seeds; reached: provider %u, geography %u, cluster %u times\n",
+		seeds, near_provider, near_geography, near_cluster);
+	assert_true(seeds < 40 || (near_provider > 2 && near_geography > 2 && near_cluster > 10));
+}
+
+/* Nothing is ever refused: then whatever waits, waits for us, and no attempt is spent on it. */
+static void test_holds(void **state)
+{
+	unsigned seeds = model_seeds(40);
+	uint64_t held = 0;
+
+	(void)state;
+	for (unsigned seed = 1; seed <= seeds; seed++) {
+		struct model_params p;
+		struct model m;
+
+		params_random(&p, seed);
+		p.answer = answer_good;
+		model_init(&m, &p);
+		for (unsigned k = 0; k < 2000; k++)
+			model_send(&m, (ms_t)rng_below(&m.rng, 2000),
+				(unsigned)rng_below(&m.rng, p.tenants));
+		model_finish(&m, MINUTES(2880));
+		assert_int_equal(m.total.delivered, m.total.sent);
+		assert_int_equal(m.total.attempts, m.total.sent);
+		assert_int_equal(m.total.deferred + m.total.diverted + m.total.bounced, 0);
+		held += m.total.held;
+		model_deinit(&m);
+	}
+	print_message("holds: %u seeds, %llu holds, no retry\n", seeds, (unsigned long long)held);
+	assert_true(held > 100 * (uint64_t)seeds);
+}
+
+struct sickness {
+	ms_t from, until;
+	unsigned subnet;
+};
+
+static struct model_reply one_subnet(struct model *m, const struct model_try *t)
+{
+	const struct sickness *s = m->p.arg;
+
+	return t->subnet == s->subnet && t->now >= s->from && t->now < s->until ? busy : good;
+}
+
+/* Three subnets of four are full or sick: what is diverted goes on the fourth inside its window and
+ * rate, and the rest waits. */
+static void test_diverted(void **state)
+{
+	unsigned seeds = model_seeds(40);
+	uint64_t diverted = 0;
+
+	(void)state;
+	for (unsigned seed = 1; seed <= seeds; seed++) {
+		struct sickness s = { MINUTES(2), MINUTES(12), seed % 4 };
+		struct model_params p;
+		struct model m;
+
+		params_random(&p, seed);
+		p.answer = one_subnet;
+		p.arg = &s;
+		p.clusters = 2;
+		p.provider.connections = p.provider.connections_per_geography = 0;
+		p.provider.connections_per_cluster = 20;
+		p.provider.connections_per_cluster_subnet = 10;
+		p.provider.connections_per_lane = 5;
+		p.provider.messages_per_connection = 10;
+		p.provider.lane_message_rate.count = 60 + (uint32_t)(seed % 100);
+		model_init(&m, &p);
+		model_traffic(&m, 0, MINUTES(15), 12, 0, 0);
+		model_run(&m, MINUTES(2));
+		m.check_windows = true;
+		model_run(&m, MINUTES(15));
+		assert_int_equal(m.window_breaches, 0);
+		diverted += m.total.diverted;
+		model_finish(&m, MINUTES(2880));
+		if (model_caps(&m))
+			fail_msg("seed %u: cap of %s", seed, model_caps(&m));
+		assert_int_equal(m.total.delivered, m.total.sent);
+		model_deinit(&m);
+	}
+	print_message("diverted: %u seeds, %llu messages went to another subnet\n", seeds,
+		(unsigned long long)diverted);
+	assert_true(diverted > 5 * (uint64_t)seeds);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_all_caps),
+		cmocka_unit_test(test_holds),
+		cmocka_unit_test(test_diverted),
+	};
+	int r = model_arguments(argc, argv);
+
+	return r ? r : cmocka_run_group_tests(tests, NULL, NULL);
+}
