@@ -247,7 +247,10 @@ static void garbage(struct smtp_client *c, enum smtp_client_want *want)
 
 	if (open)
 		txn_abandon(c, "answer is not SMTP");
-	client_fail(c, phase, NULL, "answer is not SMTP");
+	if (c->state == STATE_QUIT) /* whatever it says: the session is over */
+		client_set_state(c, STATE_CLOSED);
+	else
+		client_fail(c, phase, NULL, "answer is not SMTP");
 	*want = open ? CLIENT_DONE : CLIENT_CLOSE;
 }
 
