@@ -103,7 +103,10 @@ int config_load(struct config **ret, const char *path, struct buf *errors)
 	buf_init(&text, 0);
 	r = read_file(path, &text);
 	if (r)
-		buf_printf(errors, "%s:1: cannot be read: %s\n", path, strerror(-r));
+		buf_printf(errors, "%s:1: cannot be read: %s%s\n", path, strerror(-r),
+			r == -ENOENT ? ": name the configuration with -c FILE; the sample "
+				       "postern.conf is one to start from"
+				     : "");
 	else
 		r = config_parse(ret, path, buf_slice(&text), errors);
 	buf_deinit(&text);

@@ -118,11 +118,16 @@ int cli_ask(const struct config *c, json_t *request, void (*each)(void *arg, con
 	return r;
 }
 
+void cli_print_json(const json_t *j)
+{
+	json_dumpf(j, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	putchar('\n');
+}
+
 static void print_json(void *arg, const json_t *line)
 {
 	(void)arg;
-	json_dumpf(line, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
-	putchar('\n');
+	cli_print_json(line);
 }
 
 int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json,

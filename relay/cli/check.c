@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 
@@ -41,50 +42,112 @@ static int dump(const struct config *c, bool changed)
 }
 
 /* The reply rules are data that the configuration names: wrong ones are wrong configuration. */
-static int check_rules(const struct config *c)
+static int check_rules(const struct config *c, struct buf *errors)
 {
 	struct classifier *rules = NULL;
-	struct buf text, errors;
+	const char *file = c->rules_file ? c->rules_file : "replies.rules";
+	struct buf text;
 	int r;
 
 	buf_init(&text, 0);
-	buf_init(&errors, 1 << 20);
 	r = config_rules(c, &text);
 	if (r)
-		fprintf(stderr, "%s: cannot be read\n",
-			c->rules_file ? c->rules_file : "reply rules");
+		buf_printf(errors, "%s:1: cannot be read: %s\n", file, strerror(-r));
 	else
-		r = classifier_new(&rules, buf_slice(&text),
-			c->rules_file ? c->rules_file : "replies.rules", &errors);
-	if (buf_size(&errors))
-		fwrite(buf_slice(&errors).p, 1, buf_size(&errors), stderr);
+		r = classifier_new(&rules, buf_slice(&text), file, errors);
 	classifier_free(rules);
 	buf_deinit(&text);
-	buf_deinit(&errors);
-	return r ? EX_CONFIG : EX_OK;
+	return r;
+}
+
+/* One finding, "file:line: text" or "file:line: warning: text", as an object. */
+static void print_finding(struct slice line)
+{
+	static const char mark[] = "warning: ";
+	const char *end = line.p + line.n, *p = line.p, *text;
+	bool warning;
+	json_t *j;
+
+	for (;; p++) {
+		p = memchr(p, ':', (size_t)(end - p));
+		if (!p)
+			return;
+		text = p + 1;
+		while (text < end && *text >= '0' && *text <= '9')
+			text++;
+		if (text > p + 1 && end - text > 2 && text[0] == ':' && text[1] == ' ')
+			break;
+	}
+	text += 2;
+	warning = (size_t)(end - text) >= sizeof(mark) - 1 && !memcmp(text, mark, sizeof(mark) - 1);
+	if (warning)
+		text += sizeof(mark) - 1;
+	j = json_pack("{ss ss% sI ss%}", "finding", warning ? "warning" : "error", "file", line.p,
+		(size_t)(p - line.p), "line", (json_int_t)atoll(p + 1), "text", text,
+		(size_t)(end - text));
+	cli_print_json(j);
+	json_decref(j);
+}
+
+static void say_findings(const struct buf *errors, bool json)
+{
+	struct slice s = buf_slice(errors);
+
+	if (!json)
+		fwrite(s.p, 1, s.n, stderr);
+	while (json && s.n > 0) {
+		const char *lf = memchr(s.p, '\n', s.n);
+		size_t n = lf ? (size_t)(lf - s.p) : s.n;
+
+		print_finding((struct slice){ s.p, n });
+		s = slice_from(s, lf ? n + 1 : n);
+	}
+}
+
+static void say_ok(const struct config *c, const char *path, bool json)
+{
+	json_t *j;
+
+	if (!json) {
+		printf("%s: ok (%u listeners, %u sources, %u pools, %u providers)\n", path,
+			c->nlisteners, c->policy.nsources, c->policy.npools, c->policy.nproviders);
+		return;
+	}
+	j = json_pack("{sb ss sI sI sI sI}", "ok", 1, "file", path, "listeners",
+		(json_int_t)c->nlisteners, "sources", (json_int_t)c->policy.nsources, "pools",
+		(json_int_t)c->policy.npools, "providers", (json_int_t)c->policy.nproviders);
+	cli_print_json(j);
+	json_decref(j);
 }
 
 static int run(const struct cli_command *self, int argc, char **argv)
 {
 	struct cli_arguments a;
-	struct config *c;
+	struct config *c = NULL;
+	struct buf errors;
+	bool json;
 	int r = cli_parse(self, argc, argv, &a);
 
 	if (r >= 0)
 		return r;
 	if (cli_value(self, &a, "defaults") || cli_value(self, &a, "roff"))
 		return describe(cli_value(self, &a, "roff") != NULL);
-	c = cli_config(&a, false);
-	if (!c)
-		return EX_CONFIG;
-	r = check_rules(c);
+	json = cli_value(self, &a, "json") != NULL;
+	buf_init(&errors, 1 << 20);
+	r = config_load(&c, a.config, &errors);
+	if (r == 0)
+		r = check_rules(c, &errors);
+	if (r && !buf_size(&errors))
+		buf_printf(&errors, "%s:1: %s\n", a.config, strerror(-r));
+	say_findings(&errors, json);
+	buf_deinit(&errors);
+	r = r ? EX_CONFIG : EX_OK;
 	if (r == EX_OK && cli_value(self, &a, "dump"))
 		r = dump(c, false);
 	else if (r == EX_OK && cli_value(self, &a, "changed"))
 		r = dump(c, true);
 	else if (r == EX_OK)
-		printf("%s: ok (%u listeners, %u sources, %u pools, %u providers)\n", a.config,
-			c->nlisteners, c->policy.nsources, c->policy.npools, c->policy.nproviders);
+		say_ok(c, a.config, json);
 	config_free(c);
 	return r;
 }
@@ -92,6 +155,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 static const struct cli_option options[] = {
 	{ "dump", 'd', NULL, "print the effective configuration with all defaults filled in" },
 	{ "changed", 'n', NULL, "print what differs from the defaults" },
+	{ "json", 'j', NULL, "findings as one JSON object a line" },
 	{ "defaults", 0, NULL, "print every option with type, bounds, default and meaning" },
 	{ "roff", 0, NULL, "the same for the manual page" },
 	{ 0 },

@@ -4,8 +4,33 @@
 
 static void say(void *arg, const char *line)
 {
-	(void)arg;
-	puts(line);
+	const bool *json = arg;
+	json_t *j;
+
+	if (!*json) {
+		puts(line);
+		return;
+	}
+	j = json_pack("{ss}", "finding", line);
+	cli_print_json(j);
+	json_decref(j);
+}
+
+static void say_outcome(const char *path, bool damaged, bool repaired, bool json)
+{
+	json_t *j;
+
+	if (!json) {
+		printf("%s: %s\n", path,
+			!damaged   ? "no damage found"
+			: repaired ? "damaged records were set aside"
+				   : "damage found: --repair sets it aside");
+		return;
+	}
+	j = json_pack(
+		"{ss sb sb}", "path", path, "damaged", damaged, "repaired", damaged && repaired);
+	cli_print_json(j);
+	json_decref(j);
 }
 
 static int run(const struct cli_command *self, int argc, char **argv)
@@ -15,12 +40,13 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	struct queue *q = NULL;
 	struct config *c;
 	char error[512] = "";
-	bool repair;
+	bool repair, json;
 	int r = cli_parse(self, argc, argv, &a);
 
 	if (r >= 0)
 		return r;
 	repair = cli_value(self, &a, "repair") != NULL;
+	json = cli_value(self, &a, "json") != NULL;
 	c = cli_config(&a, true);
 	if (!c)
 		return EX_CONFIG;
@@ -32,14 +58,11 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		config_free(c);
 		return EX_NOINPUT;
 	}
-	r = queue_check(q, repair, say, NULL);
+	r = queue_check(q, repair, say, &json);
 	if (r < 0)
 		fprintf(stderr, "postern: %s: check ended early: %s\n", p.path, strerror(-r));
 	else
-		printf("%s: %s\n", p.path,
-			r == 0	 ? "no damage found"
-			: repair ? "damaged records were set aside"
-				 : "damage found: --repair sets it aside");
+		say_outcome(p.path, r > 0, repair, json);
 	queue_close(q);
 	config_free(c);
 	return r < 0 ? EX_IOERR : r == 0 ? EX_OK : EX_DATAERR;
@@ -47,6 +70,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 
 static const struct cli_option options[] = {
 	{ "repair", 0, NULL, "set damaged records aside (the relay must not be running)" },
+	{ "json", 'j', NULL, "one JSON object a line" },
 	{ 0 },
 };
 const struct cli_command command_check_queue = {

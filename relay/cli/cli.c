@@ -22,9 +22,9 @@ void cli_usage(const struct cli_command *self, FILE *to)
 {
 	char left[64];
 
-	fprintf(to, "usage: postern %s%s%s%s\n\n%s\n", self->name,
-		self->no_config ? "" : " [-c FILE]", *self->arguments ? " " : "", self->arguments,
-		self->summary);
+	fprintf(to, "usage: postern %s%s%s%s%s\n\n%s\n", self->name,
+		self->no_config ? "" : " [-c FILE]", count_options(self) ? " [OPTION…]" : "",
+		*self->arguments ? " " : "", self->arguments, self->summary);
 	if (self->help)
 		fprintf(to, "\n%s\n", self->help);
 	fprintf(to, "\n");
@@ -84,6 +84,13 @@ static int usage_error(const struct cli_command *self, int c, char **argv)
 	return EX_USAGE;
 }
 
+static int unexpected(const struct cli_command *self, const char *word)
+{
+	fprintf(stderr, "postern %s: '%s' is not expected here\n", self->name, word);
+	fprintf(stderr, "postern %s --help tells what is\n", self->name);
+	return EX_USAGE;
+}
+
 int cli_parse(const struct cli_command *self, int argc, char **argv, struct cli_arguments *ret)
 {
 	struct option longs[OPTIONS_MAX];
@@ -120,7 +127,7 @@ int cli_parse(const struct cli_command *self, int argc, char **argv, struct cli_
 	}
 	ret->rest = argv + 1;
 	ret->nrest = kept - 1;
-	return -1;
+	return ret->nrest && !self->takes_id ? unexpected(self, ret->rest[0]) : -1;
 }
 
 const char *cli_value(
@@ -130,6 +137,23 @@ const char *cli_value(
 		if (!strcmp(self->options[i].name, name))
 			return a->values[i];
 	return NULL;
+}
+
+int cli_number(const struct cli_command *self, const struct cli_arguments *a, const char *name,
+	long long *ret)
+{
+	const char *text = cli_value(self, a, name);
+	char *end;
+
+	*ret = 0;
+	if (!text)
+		return -1;
+	errno = 0;
+	*ret = strtoll(text, &end, 10);
+	if (*text >= '0' && *text <= '9' && !*end && !errno)
+		return -1;
+	fprintf(stderr, "postern %s: --%s: '%s' is not a whole number\n", self->name, name, text);
+	return EX_USAGE;
 }
 
 /* Errors, or without them the warnings, a line each. */

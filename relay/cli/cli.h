@@ -24,6 +24,7 @@ struct cli_command {
 	/* sysexits.h code */
 	int (*run)(const struct cli_command *self, int argc, char **argv);
 	bool no_config; /* does not take -c */
+	bool takes_id;	/* words that are no options are its own to judge; others refuse them */
 };
 
 extern const struct cli_command command_run, command_check, command_queue, command_show,
@@ -45,6 +46,10 @@ int cli_parse(const struct cli_command *self, int argc, char **argv, struct cli_
 /* The value of option name; NULL when it was not given. */
 const char *cli_value(
 	const struct cli_command *self, const struct cli_arguments *a, const char *name);
+/* A whole number given as option name, 0 when it was not given. Returns -1 to go on, else the exit
+ * code. */
+int cli_number(const struct cli_command *self, const struct cli_arguments *a, const char *name,
+	long long *ret);
 /* Loads a->config, or says all errors and returns NULL. quiet_warnings for read commands. */
 struct config *cli_config(const struct cli_arguments *a, bool quiet_warnings);
 void cli_usage(const struct cli_command *self, FILE *to);
@@ -56,6 +61,9 @@ int cli_ask(const struct config *c, json_t *request, void (*each)(void *arg, con
 /* A whole command that only asks: json true prints the answers as they are. */
 int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json,
 	void (*each)(void *arg, const json_t *line), void *arg);
+
+/* One line of JSON. */
+void cli_print_json(const json_t *j);
 
 /* Text for people out of answer values: never NULL. */
 const char *text_of(const json_t *object, const char *key);

@@ -46,6 +46,7 @@ static const struct cli_option options[] = {
 		.summary = says,                                                                   \
 		.help = more,                                                                      \
 		.options = options,                                                                \
+		.takes_id = true,                                                                  \
 		.run = run }
 
 OPERATION(retry, "Try waiting mail again now.",

@@ -1,4 +1,3 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -69,7 +68,11 @@ static int run_queue(const struct cli_command *self, int argc, char **argv)
 	struct cli_arguments a;
 	int r = cli_parse(self, argc, argv, &a);
 	bool list, domains;
+	long long limit;
 
+	if (r >= 0)
+		return r;
+	r = cli_number(self, &a, "limit", &limit);
 	if (r >= 0)
 		return r;
 	list = cli_value(self, &a, "list") != NULL;
@@ -77,9 +80,7 @@ static int run_queue(const struct cli_command *self, int argc, char **argv)
 	return cli_ask_and_print(&a,
 		json_pack("{ss sb sb ss* sI}", "command", "queue", "messages", list, "domains",
 			domains, "domain", cli_value(self, &a, "domain"), "limit",
-			(json_int_t)(cli_value(self, &a, "limit")
-					     ? atoll(cli_value(self, &a, "limit"))
-					     : 0)),
+			(json_int_t)limit),
 		cli_value(self, &a, "json") != NULL, print_line, NULL);
 }
 
@@ -135,7 +136,8 @@ static int run_show(const struct cli_command *self, int argc, char **argv)
 	if (r >= 0)
 		return r;
 	if (a.nrest != 1) {
-		cli_usage(self, stderr);
+		fprintf(stderr, "postern show: say which: one queue id, as `postern queue --list` "
+				"and the log tell it\n");
 		return EX_USAGE;
 	}
 	content = cli_value(self, &a, "content") != NULL;
@@ -154,5 +156,6 @@ const struct cli_command command_show = {
 	.arguments = "ID",
 	.summary = "Print one message, and for each recipient why it waits.",
 	.options = show_options,
+	.takes_id = true,
 	.run = run_show,
 };

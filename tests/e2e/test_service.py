@@ -46,8 +46,21 @@ class Commands(RelayCase):
             done = postern(name, "--help")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertTrue(done.stdout.startswith(f"usage: postern {name}"), done.stdout)
-        self.assertEqual(postern().returncode, 64)
-        self.assertEqual(postern("nonsense").returncode, 64)
+    def test_wrong_usage_says_what_is_wrong(self):
+        relay = self.relay(start=False)
+        rows = [((), ""), (("nonsense",), "no command 'nonsense'"), (("version", "extra"), "'extra' is not expected"),
+                (("check", "-c", relay.config_path, "extra"), "'extra' is not expected"), (("queue", "--nonsense"), "no option '--nonsense'"),
+                (("queue", "--limit", "many"), "'many' is not a whole number"), (("queue", "--limit"), "argument is missing"),
+                (("show",), "one queue id"), (("show", "a", "b"), "one queue id"), (("hold",), "say which"), (("hold", "--all", "x"), "say which"),
+                (("suspend", "x"), "'x' is not expected")]
+        for words, said in rows:
+            with self.subTest(words):
+                done = postern(*words)
+                self.assertEqual((done.returncode, done.stdout), (64, ""))
+                self.assertIn(said, done.stderr)
+        done = postern("check", "-c", relay.dir / "none.conf")
+        self.assertEqual(done.returncode, 78)
+        self.assertRegex(done.stderr, r"none\.conf:1: cannot be read: No such file.*-c FILE")
 
     def test_version(self):
         self.assertRegex(postern("version").stdout, r"^postern \d+\.\d+\.\d+\n.*libuv.*OpenSSL.*c-ares.*LMDB")
@@ -82,6 +95,20 @@ class Commands(RelayCase):
             self.assertRegex(done.stderr, rf"(?m)^{re.escape(str(path))}:{line}: .*{re.escape(word)}")
         self.assertEqual(relay.cli("run", check=False).returncode, 78)
 
+    def test_check_as_json(self):
+        relay = self.relay(start=False)
+        ok, = self.lines(relay, "check")
+        self.assertEqual((ok["ok"], ok["sources"], ok["file"]), (True, 1, str(relay.config_path)))
+        relay.config_path.write_text(relay.config() + 'source "x" { address = "nowhere" }\nlistener "v6" { address = {"127.0.0.1:0"}\n'
+                                     '    allow = {"2001:db8::/32"} }\n')
+        done = relay.cli("check", "--json", check=False)
+        self.assertEqual((done.returncode, done.stderr), (78, ""))
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([(x["finding"], x["line"]) for x in found],
+                         [(kind, len(relay.config().splitlines()) + n) for kind, n in (("error", 1), ("warning", 3))])
+        self.assertIn('"nowhere"', found[0]["text"])
+        self.assertEqual({x["file"] for x in found}, {str(relay.config_path)})
+
     def test_check_of_files(self):
         relay = self.relay(start=False)
         rows = [("missing", None), ("empty", ""), ("cut off", 'listener "in" {'), ("bytes", "\x01\x02 = {{{ }\n")]
@@ -112,6 +139,22 @@ class Commands(RelayCase):
             self.assertTrue(text)
             done = postern("check", "-c", root / "conf" / sample)
             self.assertNotRegex(done.stderr, "no option|is out of bounds|syntax", done.stderr)
+
+    def test_every_command_that_reads_has_json(self):
+        sim, relay = self.start(BASE, queue={"retry": ["1h"]})
+        relay.send("m", "busy@t1.example")
+        relay.wait_event("deferred")
+        row, = self.waiting(relay)
+        rows = [(("queue",), "summary"), (("queue", "--list"), "recipients"), (("queue", "--domains"), "domain"), (("show", row["id"]), "recipients"),
+                (("lanes",), "source"), (("clusters",), "host"), (("stats",), "outbound"), (("check",), "ok"), (("check-queue",), "damaged")]
+        for words, key in rows:
+            with self.subTest(words):
+                lines = self.lines(relay, *words)
+                self.assertIn(key, lines[-1])
+        for words, text, key in ((("version",), None, "libuv"), (("classify",), "default\tmail\t451 4.3.0 later\n", "verdict")):
+            with self.subTest(words):
+                done = subprocess.run([find_program("POSTERN", "postern"), *words, "--json"], input=text, capture_output=True, text=True)
+                self.assertIn(key, json.loads(done.stdout))
 
     def test_stats(self):
         sim, relay = self.start(BASE)
