@@ -368,6 +368,8 @@ int source_check(struct source *s)
 	check_providers(s);
 	check_senders(s);
 	source_check_warmups(s);
+	if (s->on_machine)
+		source_check_machine(s);
 	derive(s->config);
 	return 0;
 }

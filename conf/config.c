@@ -42,9 +42,9 @@ static int read_file(const char *path, struct buf *out)
 	return r;
 }
 
-static int build(struct config *c, const char *path, char *text, struct diag *d)
+static int build(struct config *c, const char *path, char *text, bool on_machine, struct diag *d)
 {
-	struct source s = { .config = c, .diag = d };
+	struct source s = { .config = c, .diag = d, .on_machine = on_machine };
 	int r;
 
 	c->path = strdup(path);
@@ -60,7 +60,8 @@ static int build(struct config *c, const char *path, char *text, struct diag *d)
 	return r;
 }
 
-int config_parse(struct config **ret, const char *path, struct slice text, struct buf *errors)
+static int parse(struct config **ret, const char *path, struct slice text, bool on_machine,
+	struct buf *errors)
 {
 	struct config *c = calloc(1, sizeof(*c));
 	char *copy = slice_dup(text);
@@ -78,7 +79,7 @@ int config_parse(struct config **ret, const char *path, struct slice text, struc
 		diag_error(&d, line, "a NUL byte: this is not a text file");
 		r = 0;
 	} else {
-		r = build(c, path, copy, &d);
+		r = build(c, path, copy, on_machine, &d);
 	}
 	if (!r)
 		r = diag_print(&d, path, errors);
@@ -95,6 +96,11 @@ out:
 	return r;
 }
 
+int config_parse(struct config **ret, const char *path, struct slice text, struct buf *errors)
+{
+	return parse(ret, path, text, false, errors);
+}
+
 int config_load(struct config **ret, const char *path, struct buf *errors)
 {
 	struct buf text;
@@ -108,7 +114,7 @@ int config_load(struct config **ret, const char *path, struct buf *errors)
 				       "postern.conf is one to start from"
 				     : "");
 	else
-		r = config_parse(ret, path, buf_slice(&text), errors);
+		r = parse(ret, path, buf_slice(&text), true, errors);
 	buf_deinit(&text);
 	return r;
 }

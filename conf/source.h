@@ -14,7 +14,8 @@ struct source {
 	cfg_opt_t *opts[SECTION_COUNT];
 	struct config *config;
 	struct diag *diag;
-	bool whole; /* read to its end: what is missing is really missing */
+	bool on_machine; /* for this machine: look at it, too */
+	bool whole;	 /* read to its end: what is missing is really missing */
 };
 
 /* ---- parse.c: the text through libconfuse ---- */
@@ -37,6 +38,8 @@ int source_bind(struct source *s);
 int source_check(struct source *s);
 int source_check_listeners(struct source *s);
 void source_check_warmups(struct source *s);
+/* check_machine.c */
+void source_check_machine(struct source *s);
 bool config_has_pool(const struct config *c, const char *name);
 
 /* "listener \"internal\": " for messages, borrowed until the next call with the same buffer. */

@@ -98,13 +98,15 @@ def show_traffic(sim, relay):
           ["source", "address", "subnet", *CLUSTERS, "deferrals met"], rows)
     at = {s: sum(n for (a, c), n in delivered.items() if c == "EUR01" and a.startswith(s[:-4])) for s in (DEFERRED_SUBNET, OTHER_SUBNET)}
     elsewhere = sum(n for (a, c), n in delivered.items() if c != "EUR01" and a.startswith(DEFERRED_SUBNET[:-4]))
-    say(f"\n{DEFERRED_SUBNET} met {sum(deferred.values())} deferrals at EUR01, was found to be the cause, and rests there; EUR01's "
-        f"{at[OTHER_SUBNET] + at[DEFERRED_SUBNET]}\nmessages went from {OTHER_SUBNET}. "
-        f"At the other clusters {DEFERRED_SUBNET} is welcome, and was used on: {elsewhere} messages.")
+    lanes = [x for x in relay.json("lanes") if x["cluster"] == "EUR01"]
+    blamed = any(x["subnet"] == DEFERRED_SUBNET and x.get("cause") == "subnet" for x in lanes)
+    say(f"\n{DEFERRED_SUBNET} met {sum(deferred.values())} deferrals at EUR01" + (", was found to be their cause, and rests there" if blamed else "")
+        + f". Of EUR01's messages {at[OTHER_SUBNET]}\nwent from {OTHER_SUBNET} and {at[DEFERRED_SUBNET]} from {DEFERRED_SUBNET}. "
+        f"The other clusters take mail from {DEFERRED_SUBNET}, and had {elsewhere} messages from it.")
     table("The relay's own view of the lanes at EUR01 (postern lanes shows all, and more of each):",
           ["source", "subnet", "health", "cause", "delivered", "deferred", "until"],
           [[x["source"], x["subnet"], x["health"], x.get("cause") or "", x["delivered"], x["deferred"], (x.get("until") or "")[11:19]]
-           for x in relay.json("lanes") if x["cluster"] == "EUR01"])
+           for x in lanes])
 
 
 def show_caps(sim):

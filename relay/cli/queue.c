@@ -35,7 +35,7 @@ static void print_recipient(const json_t *r)
 		*when ? when : "");
 	if (*when)
 		printf("       that is in %s\n", human_until(until, when));
-	if (*text_of(r, "reply"))
+	if (*text_of(r, "reply") && *text_of(r, "host"))
 		printf("       %s [%s] said: %s\n", text_of(r, "host"), text_of(r, "source"),
 			text_of(r, "reply"));
 }

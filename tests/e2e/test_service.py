@@ -95,6 +95,13 @@ class Commands(RelayCase):
             self.assertRegex(done.stderr, rf"(?m)^{re.escape(str(path))}:{line}: .*{re.escape(word)}")
         self.assertEqual(relay.cli("run", check=False).returncode, 78)
 
+    def test_check_warns_of_addresses_that_are_not_here(self):
+        relay = self.relay(start=False, sources={"a1": "127.0.1.1", "far": "192.0.2.77"})
+        line = next(i for i, text in enumerate(relay.config().splitlines(), 1) if "192.0.2.77" in text)
+        done = relay.cli("check")
+        self.assertRegex(done.stderr, rf'^\S+:{line}: warning: source "far": address: this machine has no address 192\.0\.2\.77[^\n]*\n$')
+        self.assertIn("ok", done.stdout)
+
     def test_check_as_json(self):
         relay = self.relay(start=False)
         ok, = self.lines(relay, "check")
