@@ -192,9 +192,18 @@ static bool is_echo(const struct smtp_server *s, enum smtp_verb verb)
 	       (verb == SMTP_RCPT || verb == SMTP_DATA || verb == SMTP_BDAT);
 }
 
-static bool has_bare_newline(struct slice line)
+/* A web page may have a browser within the allowed networks send a request whose body is commands;
+ * no client of ours speaks like that (RFC 9110 section 9.3). */
+static bool is_http(struct slice line)
 {
-	return memchr(line.p, '\n', line.n) || memchr(line.p, '\r', line.n);
+	static const char *const methods[] = { "GET ", "POST ", "PUT ", "HEAD ", "DELETE ",
+		"OPTIONS ", "PATCH ", "TRACE ", "CONNECT ", "PRI " };
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if (line.n >= strlen(methods[i]) && !memcmp(line.p, methods[i], strlen(methods[i])))
+			return true;
+	}
+	return false;
 }
 
 static int run_command(struct smtp_server *s, struct slice line, struct buf *out)
@@ -205,8 +214,10 @@ static int run_command(struct smtp_server *s, struct slice line, struct buf *out
 	smtp_command_parse(&c, line);
 	if (c.verb == SMTP_BDAT && c.syntax != SMTP_SYNTAX_OK)
 		return server_close(s, out, smtp_command_reply(&c));
-	if (c.syntax == SMTP_SYNTAX_CONTROL && has_bare_newline(line))
-		return server_refuse(s, out, "500 5.5.2 Bare CR or LF; end lines with CR LF");
+	if (c.verb == SMTP_UNKNOWN && is_http(line))
+		return server_close(s, out, "521 5.5.1 This is SMTP, not HTTP; closing");
+	if (c.syntax == SMTP_SYNTAX_CONTROL && memchr(line.p, '\r', line.n))
+		return server_refuse(s, out, "500 5.5.2 Bare CR; end lines with CR LF");
 	if (!(rules[c.verb].states & 1u << s->state)) {
 		why = out_of_order(s, c.verb);
 		if (c.verb == SMTP_BDAT)
@@ -236,6 +247,15 @@ static const char *find_crlf(struct slice in)
 		p = lf + 1;
 	}
 	return NULL;
+}
+
+/* Its first LF is no line end. Such a client would wait for an answer for ever, and what follows
+ * may be meant for another reader than us: not one more command is taken from it. */
+static bool has_bare_lf(struct slice in)
+{
+	const char *lf = memchr(in.p, '\n', in.n);
+
+	return lf && (lf == in.p || lf[-1] != '\r');
 }
 
 static int end_of_long_line(struct smtp_server *s, struct buf *out)
@@ -281,6 +301,10 @@ static int take_line(
 
 	if (s->skipping)
 		return skip_line(s, in, used, out, step);
+	if (has_bare_lf(look)) {
+		*used = in.n;
+		return server_close(s, out, "521 5.5.2 Bare LF; end lines with CR LF; closing");
+	}
 	cr = find_crlf(look);
 	if (!cr && in.n < most) {
 		*step = STEP_MORE;

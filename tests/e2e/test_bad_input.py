@@ -98,8 +98,7 @@ class Commands(BadCase):
             ("EHLO", "501 5.5.4"), ("EHLO a b", "501 5.5.4"), ("EHLO <x>", "501 5.5.4"), ("HELO", "501 5.5.4"), ("EHLO " + "x" * 300, "501 5.5.4"),
             ("RSET x", "501 5.5.4"), ("QUIT x", "501 5.5.4"), ("STARTTLS x", "501 5.5.4"), ("VRFY", "501 5.5.4"), ("EXPN a", "502 5.5.1"),
             (RCPT, "503 5.5.1"), ("DATA", "503 5.5.1"), ("STARTTLS", "502 5.5.1"), ("AUTH PLAIN", "502 5.5.1"),
-            ("NOOP x\nNOOP", "500 5.5.2 Bare CR or LF"), ("NOOP x\rNOOP", "500 5.5.2 Bare CR or LF"), ("NOOP \0", "501 5.5.2"),
-            ("NOOP\nNOOP", "500 5.5.2"),
+            ("NOOP x\rNOOP", "500 5.5.2 Bare CR; "), ("NOOP \0", "501 5.5.2"),
             ("NOOP " + "x" * 5000, "500 5.5.2 Line too long"), ("x" * 60000, "500 5.5.2 Line too long"),
             ("BDAT 0", "503 5.5.1"), ("VRFY a@b.example", "252 2.0.0"), ("HELP", "214 2.0.0"), ("noop", "250 2.0.0"),
         ])
@@ -122,7 +121,19 @@ class Commands(BadCase):
             (f" FROM:<a@b.example> ENVID={'x' * 101}", "501 5.5.4"), (" FROM:<a@b.example> AUTH=", "501 5.5.4"),
             (" FROM:<a@b.example> SIZE=1 SIZE=1", "501 5.5.4 Parameter given twice"), (" FROM:<a@b.example> FOO=1", "555 5.5.4"),
             (" FROM:<a@b.example> NOTIFY=NEVER", "555 5.5.4"), (" FROM:<ä@b.example>", "553 5.6.7"), (" FROM:<a@bü.example>", "553 5.6.7"),
-            (" FROM:<a\x01@b.example>", "501 5.5.2"), (" FROM:<a\n@b.example>", "500 5.5.2"))])
+            (" FROM:<a\x01@b.example>", "501 5.5.2"))])
+
+    def test_what_ends_the_session_at_once(self):
+        """Line ends without CR (their sender would wait for an answer for ever), and a browser's request with commands in its body."""
+        for wire, prefix in (("NOOP\n", "521 5.5.2 Bare LF"), ("NOOP\nNOOP\r\n", "521 5.5.2 Bare LF"),
+                             ("MAIL FROM:<a\n@b.example>\r\n", "521 5.5.2 Bare LF"),
+                             ("POST / HTTP/1.1\r\nHost: x\r\n\r\nMAIL FROM:<a@b.example>\r\n" + RCPT + "\r\nDATA\r\n\r\n.\r\n", "521 5.5.1 This is SMTP")):
+            with self.subTest(wire):
+                c = self.connect()
+                c.send(wire)
+                self.check_reply(c.reply(), prefix)
+                self.assertEqual(c.at_eof(), b"")
+        self.check_empty()
 
     def test_invalid_utf8(self):
         c = self.connect()

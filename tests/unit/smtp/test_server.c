@@ -45,7 +45,11 @@ static const struct {
 		{ "503 5.5.1", "235 2.7.0", "503 5.5.1", "503 5.5.1", "503 5.5.1" } },
 	{ "XYZZY\r\n", { "500 5.5.2", "500 5.5.2", "500 5.5.2", "500 5.5.2", "500 5.5.2" } },
 	{ "\r\n", { "500 5.5.2", "500 5.5.2", "500 5.5.2", "500 5.5.2", "500 5.5.2" } },
-	{ "NOOP\n\r\n", { "500 5.5.2", "500 5.5.2", "500 5.5.2", "500 5.5.2", "500 5.5.2" } },
+	{ "NOOP\rX\r\n", { "500 5.5.2", "500 5.5.2", "500 5.5.2", "500 5.5.2", "500 5.5.2" } },
+	{ "NOOP\n", { "521 5.5.2", "521 5.5.2", "521 5.5.2", "521 5.5.2", "521 5.5.2" } },
+	{ "POST / HTTP/1.1\r\n",
+		{ "521 5.5.1", "521 5.5.1", "521 5.5.1", "521 5.5.1", "521 5.5.1" } },
+	{ "post office\r\n", { "500 5.5.2", "500 5.5.2", "500 5.5.2", "500 5.5.2", "500 5.5.2" } },
 	{ "BDAT x\r\n", { "521 5.5.4", "521 5.5.4", "521 5.5.4", "521 5.5.4", "521 5.5.4" } },
 };
 
@@ -71,7 +75,7 @@ static void check_cell(size_t cell, size_t state, uint64_t seed)
 	rig_play(&r, SLICE_LIT("NOOP\r\n"), seed);
 	codes = rig_codes(&r);
 	if (strncmp(cells[cell].command, "QUIT", 4) != 0 &&
-		strncmp(cells[cell].command, "BDAT x", 6) != 0)
+		strncmp(cells[cell].in_state[state], "521", 3) != 0)
 		assert_string_equal(codes, "250 2.0.0");
 	else
 		assert_true(r.closed);
@@ -198,7 +202,7 @@ static const struct script {
 		     "01234567890123456789012345678901234567890123\r\n",
 		"250, 501 5.5.2", 0),
 	S("bare LF in a response", AUTH, EHLO "AUTH LOGIN\r\ndXNlcg==\ncGFzcw==\r\n",
-		"250, 334, 501 5.5.2", 0),
+		"250, 334, 521 5.5.2", 0),
 	S("no such mechanism", AUTH, EHLO "AUTH CRAM-MD5\r\n", "250, 504 5.5.4", 0),
 	S("twice", AUTH, EHLO "AUTH PLAIN AHVzZXIAcGFzcw==\r\nAUTH PLAIN\r\n",
 		"250, 235 2.7.0, 503 5.5.1", 0),
@@ -295,11 +299,14 @@ static const struct script {
 
 	/* line ends */
 	S("bare LF ends no command", 0, EHLO "MAIL FROM:<a@b>\nRCPT TO:<c@d>\r\nNOOP\r\n",
-		"250, 500 5.5.2, 250 2.0.0", 0),
+		"250, 521 5.5.2", 0),
+	S("bare LF first", 0, EHLO "\nNOOP\r\n", "250, 521 5.5.2", 0),
+	S("commands in the body of an HTTP request", 0,
+		"POST / HTTP/1.1\r\nHost: x\r\n\r\n" EHLO MAIL RCPT "DATA\r\n.\r\n", "521 5.5.1",
+		0),
 	S("bare CR ends no command", 0, EHLO "NOOP\rNOOP\r\nNOOP\r\n", "250, 500 5.5.2, 250 2.0.0",
 		0),
-	S("bare LF after DATA", 0, EHLO MAIL RCPT "DATA\nDATA\r\nNOOP\r\n",
-		READY ", 500 5.5.2, 250 2.0.0", 0),
+	S("bare LF after DATA", 0, EHLO MAIL RCPT "DATA\nDATA\r\nNOOP\r\n", READY ", 521 5.5.2", 0),
 	S("bare LF in content", 0, EHLO MAIL RCPT "DATA\r\nA: b\nc\r\n.\r\nNOOP\r\n",
 		READY ", 354, 550 5.6.11, 250 2.0.0", 0),
 	S("smuggling with LF . LF", 0,
