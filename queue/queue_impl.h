@@ -9,7 +9,7 @@
 /* Jobs in order, each linked by its node. */
 struct job_list {
 	struct mpsc_node *first, *last;
-	uint32_t n;
+	uint32_t n, mail; /* all; those that bring new mail */
 };
 
 struct queue {
@@ -40,7 +40,8 @@ struct queue {
 	struct job_list lazy; /* learned state, waits for company */
 	uint64_t lazy_since_us;
 	struct queue_job **batch;
-	uint32_t batch_max, last_batch, active;
+	uint32_t batch_max, last_batch, last_mail;
+	uint32_t active, senders, in_vain; /* for gathering */
 	uint64_t last_commit_us, commit_us /* how long it took */, reopen_at_us;
 	int reopen_error; /* why the store has no environment */
 	/* moving young entries into the due index, domain by domain */
@@ -54,6 +55,16 @@ struct queue {
 
 /* writer.c */
 void *queue_writer(void *arg);
+
+/* inbox.c */
+#define LAZY_US	 1000000u /* how long learned state waits for company */
+#define LAZY_MAX 1024u
+struct queue_job *jobs_take(struct job_list *l); /* of a list that is not empty */
+void inbox_collect(struct queue *q);		 /* what was posted, into todo and lazy */
+void inbox_wait(struct queue *q, uint64_t until_us /* 0: for ever */);
+/* Right after a commit: who is at work. Then, before the next batch, inbox_gather. */
+void inbox_count(struct queue *q);
+void inbox_gather(struct queue *q);
 void queue_wake(void *arg);
 bool queue_ask_fix(struct queue *q, const struct fix *f); /* any thread; false: full */
 

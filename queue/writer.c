@@ -3,7 +3,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include "postern/must.h"
 #include "queue_impl.h"
@@ -15,152 +14,12 @@
  * new pages each and give some back to the next but one. */
 #define GROUP_AFTER_FULL 64u
 /* Bodies without message removed along with other work, and in a transaction of their own. */
-#define REAP_ALONG 256u
-#define REAP_ALONE 1024u
-/* How long learned state waits for company. */
-#define LAZY_US	 1000000u
-#define LAZY_MAX 1024u
-/* A batch gathers only when the last one was just now. */
-#define GATHER_FRESH_US	  10000u
-#define GATHER_STEP_US	  50u
-#define GATHER_MANY	  128u
-#define GATHER_SHARE	  11u /* sixteenths */
-#define GATHER_SHARE_SLOW 15u
-#define SLOW_COMMIT_US	  5000u
-#define ACTIVE_DECAY	  8u
-#define REOPEN_EVERY_US	  100000u
+#define REAP_ALONG	256u
+#define REAP_ALONE	1024u
+#define REOPEN_EVERY_US 100000u
 /* Chores that failed (no space, damage) are left alone for so long: jobs must not wait for them. */
 #define CHORES_AGAIN_US 1000000u
 #define MAILBOXES	64u
-
-/* ---- waking ---- */
-
-void queue_wake(void *arg)
-{
-	struct queue *q = arg;
-
-	pthread_mutex_lock(&q->lock);
-	q->woken = true;
-	pthread_cond_signal(&q->cond);
-	pthread_mutex_unlock(&q->lock);
-}
-
-bool queue_ask_fix(struct queue *q, const struct fix *f)
-{
-	bool room;
-
-	if (q->params.read_only)
-		return false;
-	pthread_mutex_lock(&q->lock);
-	room = q->nfixes < FIXES_MAX;
-	if (room) {
-		q->fixes[q->nfixes++] = *f;
-		q->woken = true;
-		pthread_cond_signal(&q->cond);
-	}
-	pthread_mutex_unlock(&q->lock);
-	return room;
-}
-
-static void wait_for_work(struct queue *q, uint64_t until_us)
-{
-	const struct timespec until = { .tv_sec = (time_t)(until_us / 1000000u),
-		.tv_nsec = (long)(until_us % 1000000u) * 1000 };
-
-	pthread_mutex_lock(&q->lock);
-	while (!q->woken && !q->closing) {
-		if (!until_us)
-			pthread_cond_wait(&q->cond, &q->lock);
-		else if (pthread_cond_timedwait(&q->cond, &q->lock, &until) == ETIMEDOUT)
-			break;
-	}
-	q->woken = false;
-	pthread_mutex_unlock(&q->lock);
-}
-
-/* ---- job lists ---- */
-
-static struct queue_job *job_of(struct mpsc_node *n)
-{
-	return (struct queue_job *)((char *)n - offsetof(struct queue_job, node));
-}
-
-static void list_add(struct job_list *l, struct mpsc_node *n)
-{
-	n->next = NULL;
-	if (l->last)
-		l->last->next = n;
-	else
-		l->first = n;
-	l->last = n;
-	l->n++;
-}
-
-static struct queue_job *list_take(struct job_list *l)
-{
-	struct mpsc_node *n = l->first;
-
-	l->first = n->next;
-	if (!l->first)
-		l->last = NULL;
-	l->n--;
-	return job_of(n);
-}
-
-static void collect(struct queue *q)
-{
-	struct mpsc_node *n = mpsc_take_all(&q->inbox);
-
-	while (n) {
-		struct mpsc_node *next = n->next;
-
-		if (job_of(n)->kind == QUEUE_STATE && q->lazy.n < LAZY_MAX) {
-			if (q->lazy.n == 0)
-				q->lazy_since_us = clock_mono_us();
-			list_add(&q->lazy, n);
-		} else {
-			list_add(&q->todo, n);
-		}
-		n = next;
-	}
-}
-
-/* Half of gather_us for a few, and up to one and a half for many: there is more to gain, and more
- * who lag. */
-static uint64_t gather_time(const struct queue *q)
-{
-	uint64_t many = q->active < GATHER_MANY ? q->active : GATHER_MANY;
-
-	if (q->params.gather_us == 0)
-		return 0;
-	return q->params.gather_us / 2 + q->params.gather_us * many / GATHER_MANY +
-	       q->commit_us / 4;
-}
-
-/* Lets a batch grow, as long as gather_us allows. What was in the last batch and what came during
- * its commit are together about all who are at work; when two thirds of them are here it goes: the
- * others make up the next one. Waiting for all costs a third of the throughput, for half of them
- * twice the syncs. Looks at times instead of being woken for each job: the producers post into a
- * box that is not empty, which costs them nothing. */
-static void gather(struct queue *q)
-{
-	const struct timespec step = { .tv_nsec = GATHER_STEP_US * 1000 };
-	uint64_t now = clock_mono_us(), until = now + gather_time(q);
-	bool busy = q->last_batch >= 2 && now - q->last_commit_us <= GATHER_FRESH_US;
-	uint32_t active = q->last_batch + q->todo.n;
-	/* on a slow disk to miss a commit costs more than to wait */
-	uint32_t share = q->commit_us > SLOW_COMMIT_US ? GATHER_SHARE_SLOW : GATHER_SHARE;
-
-	q->active -= q->active / ACTIVE_DECAY;
-	if (q->active < active)
-		q->active = active;
-	while (busy && q->todo.n < q->active * share / 16 && now < until) {
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
-		collect(q);
-		now = clock_mono_us();
-	}
-	q->last_batch = q->todo.n;
-}
 
 /* ---- answers ---- */
 
@@ -325,6 +184,8 @@ static int commit(struct queue *q)
 	r = work_commit(w);
 	q->last_commit_us = clock_mono_us();
 	q->commit_us = q->last_commit_us - from;
+	/* before the answers: who is answered comes again, and would count twice */
+	inbox_count(q);
 	if (dirty && !r) {
 		/* LMDB syncs the data, then writes its meta page through a synchronous descriptor
 		 */
@@ -525,9 +386,9 @@ static uint32_t fill_batch(struct queue *q)
 	uint32_t n = 0;
 
 	while (q->lazy.n > 0 && n < q->batch_max)
-		q->batch[n++] = list_take(&q->lazy);
+		q->batch[n++] = jobs_take(&q->lazy);
 	while (q->todo.n > 0 && n < q->batch_max)
-		q->batch[n++] = list_take(&q->todo);
+		q->batch[n++] = jobs_take(&q->todo);
 	return n;
 }
 
@@ -572,9 +433,9 @@ void *queue_writer(void *arg)
 	for (;;) {
 		bool closing = is_closing(q);
 
-		collect(q);
+		inbox_collect(q);
 		if (q->todo.n > 0) {
-			gather(q);
+			inbox_gather(q);
 			run_batch(q, fill_batch(q));
 		} else if (lazy_due(q, closing)) {
 			run_batch(q, fill_batch(q));
@@ -583,7 +444,7 @@ void *queue_writer(void *arg)
 		} else if (has_chores(q) && !(q->suspect && clock_mono_us() < q->reopen_at_us)) {
 			run_batch(q, 0);
 		} else {
-			wait_for_work(q, next_look(q));
+			inbox_wait(q, next_look(q));
 		}
 	}
 	last_commit(q);

@@ -1,0 +1,179 @@
+/* What comes to the writer: posted jobs and wishes for repairs, how it waits for them, and how long
+ * a batch is let grow. The writer's thread, but for the waking. */
+#include <errno.h>
+#include <stddef.h>
+#include <time.h>
+
+#include "queue_impl.h"
+
+/* A batch gathers only when the last one was just now. */
+#define GATHER_FRESH_US	  10000u
+#define GATHER_STEP_US	  50u
+#define GATHER_MANY	  128u
+#define GATHER_SHARE	  11u /* sixteenths */
+#define GATHER_SHARE_SLOW 15u
+#define SLOW_COMMIT_US	  5000u
+#define IN_VAIN_PAUSE	  32u /* batches, after one that waited and was not complete */
+#define ACTIVE_DECAY	  8u
+
+/* ---- waking ---- */
+
+void queue_wake(void *arg)
+{
+	struct queue *q = arg;
+
+	pthread_mutex_lock(&q->lock);
+	q->woken = true;
+	pthread_cond_signal(&q->cond);
+	pthread_mutex_unlock(&q->lock);
+}
+
+bool queue_ask_fix(struct queue *q, const struct fix *f)
+{
+	bool room;
+
+	if (q->params.read_only)
+		return false;
+	pthread_mutex_lock(&q->lock);
+	room = q->nfixes < FIXES_MAX;
+	if (room) {
+		q->fixes[q->nfixes++] = *f;
+		q->woken = true;
+		pthread_cond_signal(&q->cond);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return room;
+}
+
+void inbox_wait(struct queue *q, uint64_t until_us)
+{
+	const struct timespec until = { .tv_sec = (time_t)(until_us / 1000000u),
+		.tv_nsec = (long)(until_us % 1000000u) * 1000 };
+
+	pthread_mutex_lock(&q->lock);
+	while (!q->woken && !q->closing) {
+		if (!until_us)
+			pthread_cond_wait(&q->cond, &q->lock);
+		else if (pthread_cond_timedwait(&q->cond, &q->lock, &until) == ETIMEDOUT)
+			break;
+	}
+	q->woken = false;
+	pthread_mutex_unlock(&q->lock);
+}
+
+/* ---- job lists ---- */
+
+static struct queue_job *job_of(struct mpsc_node *n)
+{
+	return (struct queue_job *)((char *)n - offsetof(struct queue_job, node));
+}
+
+static void jobs_add(struct job_list *l, struct mpsc_node *n)
+{
+	n->next = NULL;
+	if (l->last)
+		l->last->next = n;
+	else
+		l->first = n;
+	l->last = n;
+	l->n++;
+	l->mail += job_of(n)->kind == QUEUE_ACCEPT;
+}
+
+struct queue_job *jobs_take(struct job_list *l)
+{
+	struct mpsc_node *n = l->first;
+
+	l->first = n->next;
+	if (!l->first)
+		l->last = NULL;
+	l->n--;
+	l->mail -= job_of(n)->kind == QUEUE_ACCEPT;
+	return job_of(n);
+}
+
+void inbox_collect(struct queue *q)
+{
+	struct mpsc_node *n = mpsc_take_all(&q->inbox);
+
+	while (n) {
+		struct mpsc_node *next = n->next;
+
+		if (job_of(n)->kind == QUEUE_STATE && q->lazy.n < LAZY_MAX) {
+			if (q->lazy.n == 0)
+				q->lazy_since_us = clock_mono_us();
+			jobs_add(&q->lazy, n);
+		} else {
+			jobs_add(&q->todo, n);
+		}
+		n = next;
+	}
+}
+
+static bool is_slow(const struct queue *q)
+{
+	return q->commit_us > SLOW_COMMIT_US;
+}
+
+/* Half of gather_us for a few, and up to one and a half for many: there is more to gain, and more
+ * who lag. On a slow disk up to most of a commit. */
+static uint64_t gather_time(const struct queue *q)
+{
+	uint64_t many = q->active < GATHER_MANY ? q->active : GATHER_MANY;
+
+	if (q->params.gather_us == 0 || (is_slow(q) && q->in_vain > 0))
+		return 0;
+	if (is_slow(q))
+		return q->commit_us / 4 * 3;
+	return q->params.gather_us / 2 + q->params.gather_us * many / GATHER_MANY +
+	       q->commit_us / 4;
+}
+
+/* What was in the last batch and what came during its commit are together about all who are at
+ * work; when two thirds of them are here it goes: the others make up the next one. Waiting for all
+ * costs a third of the throughput, for half of them twice the syncs.
+ *
+ * On a slow disk who misses a commit loses two: all who bring mail are waited for. That pays as
+ * long as they are back sooner than a commit takes; where they are not, two halves that take turns
+ * are faster, and these form by themselves when nothing is waited for. */
+static bool gathered(const struct queue *q)
+{
+	if (is_slow(q))
+		return q->todo.mail >= q->senders * GATHER_SHARE_SLOW / 16;
+	return q->todo.n >= q->active * GATHER_SHARE / 16;
+}
+
+static uint32_t recent_max(uint32_t before, uint32_t now)
+{
+	before -= before / ACTIVE_DECAY;
+	return before > now ? before : now;
+}
+
+/* Lets a batch grow, as long as gather_time allows. Looks at times instead of being woken for each
+ * job: the producers post into a box that is not empty, which costs them nothing. */
+void inbox_count(struct queue *q)
+{
+	inbox_collect(q);
+	q->active = recent_max(q->active, q->last_batch + q->todo.n);
+	q->senders = recent_max(q->senders, q->last_mail + q->todo.mail);
+}
+
+void inbox_gather(struct queue *q)
+{
+	const struct timespec step = { .tv_nsec = GATHER_STEP_US * 1000 };
+	uint64_t began = clock_mono_us(), now = began, until;
+	bool busy = q->last_batch >= 2 && now - q->last_commit_us <= GATHER_FRESH_US;
+
+	until = began + gather_time(q);
+	while (busy && !gathered(q) && now < until) {
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
+		inbox_collect(q);
+		now = clock_mono_us();
+	}
+	if (q->in_vain > 0)
+		q->in_vain--;
+	else if (is_slow(q) && until > began && now >= until)
+		q->in_vain = IN_VAIN_PAUSE;
+	q->last_batch = q->todo.n;
+	q->last_mail = q->todo.mail;
+}
