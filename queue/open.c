@@ -1,5 +1,4 @@
 /* Opening: everything that can be wrong with a directory and a file, told in words. */
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,11 +10,10 @@
 #include <unistd.h>
 
 #include "rawfile.h"
-#include "store.h"
+#include "schema.h"
 
-#define SCHEMA_KEY "schema"
-#define DATA_FILE  "data.mdb"
-#define LOCK_FILE  "postern.lock"
+#define DATA_FILE "data.mdb"
+#define LOCK_FILE "postern.lock"
 /* Blocks kept allocated behind the file's end: what a few transactions of settling alone may need.
  */
 #define DISK_AHEAD (16u << 20)
@@ -241,122 +239,6 @@ static int look_at_file(struct store *s, const struct complaint *c)
 	return r;
 }
 
-/* ---- schema ---- */
-
-/* One row for each older schema that can still be brought up to date: run changes the trees of
- * `from` to those of from + 1, in the transaction that also writes the new number. */
-static const struct upgrade {
-	uint32_t from;
-	int (*run)(struct store *s, MDB_txn *txn);
-} upgrades[] = {
-	{ 0, NULL }, /* no release has had an older one than schema 1 */
-};
-
-static int upgrade(struct store *s, MDB_txn *txn, uint32_t from)
-{
-	int r;
-
-	for (; from < STORE_SCHEMA; from++) {
-		r = -EPROTO;
-		for (unsigned i = 0; i < sizeof(upgrades) / sizeof(upgrades[0]); i++) {
-			if (upgrades[i].run && upgrades[i].from == from)
-				r = upgrades[i].run(s, txn);
-		}
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static int put_schema(struct store *s, MDB_txn *txn)
-{
-	uint32_t n = htole32(STORE_SCHEMA);
-	MDB_val key = val_of(SCHEMA_KEY, sizeof(SCHEMA_KEY) - 1), v = val_of(&n, sizeof(n));
-
-	return lmdb_errno(mdb_put(txn, s->main, &key, &v, 0));
-}
-
-static int judge_schema(struct store *s, MDB_txn *txn, const struct complaint *c, uint32_t *have)
-{
-	MDB_val key = val_of(SCHEMA_KEY, sizeof(SCHEMA_KEY) - 1), v;
-	MDB_stat st = { 0 };
-	uint32_t n;
-	int rc = mdb_get(txn, s->main, &key, &v);
-
-	if (rc == MDB_NOTFOUND) {
-		rc = mdb_stat(txn, s->main, &st);
-		if (!rc && st.ms_entries == 0) {
-			*have = 0;
-			return s->read_only ? complain(c, -ENOENT,
-						      "%s: is empty: no queue was made here yet",
-						      s->file)
-					    : 0;
-		}
-		return complain(c, -EINVAL,
-			"%s: is an LMDB file, but not a queue of this relay; give the relay "
-			"another queue "
-			"directory",
-			s->file);
-	}
-	if (rc)
-		return complain(
-			c, lmdb_errno(rc), "%s: cannot read: %s", s->file, mdb_strerror(rc));
-	if (v.mv_size != sizeof(n))
-		return complain(c, -EBADMSG,
-			"%s: is damaged: its schema number makes no sense; restore it from a copy",
-			s->file);
-	memcpy(&n, v.mv_data, sizeof(n));
-	n = le32toh(n);
-	if (n > STORE_SCHEMA)
-		return complain(c, -EPROTO,
-			"%s: was written by a newer version (schema %u; this one knows %u); run "
-			"the newer "
-			"version, or give this one another queue directory",
-			s->file, n, STORE_SCHEMA);
-	if (n < STORE_SCHEMA && s->read_only)
-		return complain(c, -EPROTO,
-			"%s: has the older schema %u; start the relay once to upgrade it", s->file,
-			n);
-	*have = n;
-	return 0;
-}
-
-/* have 0: an empty file becomes a queue. */
-static int settle_schema(struct store *s, const struct complaint *c)
-{
-	MDB_txn *txn = NULL;
-	uint32_t have = 0;
-	int r, rc;
-
-	rc = mdb_txn_begin(s->env, NULL, s->read_only ? MDB_RDONLY : 0, &txn);
-	if (!rc)
-		rc = mdb_dbi_open(txn, NULL, 0, &s->main);
-	if (rc) {
-		r = complain(c, lmdb_errno(rc), "%s: cannot begin to read: %s", s->file,
-			mdb_strerror(rc));
-		goto out;
-	}
-	r = judge_schema(s, txn, c, &have);
-	if (r || have == STORE_SCHEMA)
-		goto out;
-	if (have > 0)
-		r = upgrade(s, txn, have);
-	else
-		r = store_totals_put(s, txn, &(struct totals){ 0 });
-	if (!r)
-		r = put_schema(s, txn);
-	if (!r) {
-		r = lmdb_errno(mdb_txn_commit(txn));
-		txn = NULL;
-	}
-	if (r)
-		complain(c, r, "%s: cannot write: %s", s->file, strerror(-r));
-out:
-	if (txn)
-		mdb_txn_abort(txn);
-	return r;
-}
-
 /* ---- all of it ---- */
 
 static int prepare(struct store *s, const struct queue_params *p)
@@ -376,7 +258,8 @@ static int prepare(struct store *s, const struct queue_params *p)
 	return s->file ? 0 : -ENOMEM;
 }
 
-int store_open(struct store *s, const struct queue_params *p, const struct complaint *c)
+int store_open(struct store *s, const struct queue_params *p, const struct schema *known,
+	const struct complaint *c)
 {
 	int r = prepare(s, p);
 
@@ -397,7 +280,7 @@ int store_open(struct store *s, const struct queue_params *p, const struct compl
 				: "; the relay's user must own the queue directory and its files");
 		goto out;
 	}
-	r = settle_schema(s, c);
+	r = schema_settle(s, known, c);
 	if (r)
 		goto out;
 	r = store_env_ready(s);

@@ -6,6 +6,7 @@
 
 #include "postern/must.h"
 #include "queue_impl.h"
+#include "schema.h"
 
 #define BATCH_DEFAULT 4096u
 #define RESERVE_MIN   (4u << 20)
@@ -115,7 +116,7 @@ int queue_open(struct queue **ret, const struct queue_params *p, char *error, si
 	if (r)
 		complain(&c, r, "%s: out of memory", p->path);
 	else
-		r = store_open(&q->store, p, &c);
+		r = store_open(&q->store, p, &schema_current, &c);
 	if (r)
 		goto out;
 	r = read_stats(q);

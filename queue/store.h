@@ -9,7 +9,6 @@
 
 #include "postern/queue.h"
 
-#define STORE_SCHEMA	   1u
 #define STORE_READERS_KEPT 64u
 
 /* Sums over the whole queue, kept up to date in each transaction, so that they cost nothing to
@@ -52,7 +51,9 @@ struct complaint {
 int complain(const struct complaint *c, int r, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-int store_open(struct store *s, const struct queue_params *p, const struct complaint *c);
+struct schema;
+int store_open(struct store *s, const struct queue_params *p, const struct schema *known,
+	const struct complaint *c);
 void store_close(struct store *s); /* a zeroed or half opened store is fine */
 /* Closes and opens the environment again. Until it returns 0 the store has no environment: reads
  * and writes give -EIO. Writer's thread only. */
