@@ -277,6 +277,10 @@ static void open_more(struct dispatch *d, struct flow *f)
 				flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + 1000);
 			else
 				f->domain->logged = HOLD_NONE;
+			if (!list_empty(&d->asking)) { /* who has got one waits behind the others */
+				flow_ask(d, f);
+				return;
+			}
 			continue;
 		}
 		if (impatient(d, f, &choice)) {

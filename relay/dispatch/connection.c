@@ -328,15 +328,19 @@ static void open_failed(struct dispatch *d, struct connection *c, struct outboun
 /* What was posted before we knew comes back untried; until then the slot is needed. */
 void connection_ended(struct dispatch *d, struct connection *c)
 {
+	struct policy_slot_info info;
 	struct host *h = c->host;
+	char where[32];
 
 	if (!c->down || c->nrunning)
 		return;
 	h->refs++;
+	policy_slot(d->policy, c->slot, &info);
+	snprintf(where, sizeof(where), "%.31s", info.cluster);
 	policy_disconnected(
 		d->policy, now_of(d), c->slot, c->refused ? &c->refusal : NULL, c->error);
 	connection_free(d, c);
-	slot_freed(d, h, 4);
+	slot_freed(d, h, where, 4);
 	host_unref(d, h);
 }
 

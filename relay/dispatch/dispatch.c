@@ -385,7 +385,7 @@ static void on_tick(uv_timer_t *t)
 
 	connection_tick(d);
 	policy_turn(d);
-	slot_freed(d, NULL, 256);
+	slot_freed(d, NULL, NULL, 256);
 	if (now - d->swept_at >= SWEEP_EVERY) {
 		d->swept_at = now;
 		domain_sweep(d);

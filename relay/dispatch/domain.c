@@ -8,10 +8,11 @@
 
 #define IDLE_KEPT 10000 /* ms that an empty domain keeps its route */
 #define WAIT_LOOK                                                                                  \
-	60000		/* a wait is looked at this often at least: for expiry and delay notices   \
-			 */
-#define EVICT_WAIT 5000 /* ms; shorter waits are waited in memory */
-#define WAKE_LINKS 4u	/* flows of one host asked when a slot there is free */
+	60000		  /* a wait is looked at this often at least: for expiry and delay notices \
+			   */
+#define EVICT_WAIT   5000 /* ms; shorter waits are waited in memory */
+#define WAKE_LINKS   4u	  /* flows of one host asked when a slot there is free */
+#define WAKE_LONGEST 32u  /* flows that wait for a place, looked at when one is free */
 
 struct domain *domain_find(struct dispatch *d, const char *name)
 {
@@ -334,11 +335,23 @@ void flow_unlink(struct dispatch *d, struct flow *f)
 	f->linked = false;
 }
 
-/* Those that can use a slot at this host come first; then some of all that wait, in turn. */
-void slot_freed(struct dispatch *d, struct host *h, unsigned more)
+/* Those that have waited longest for a place at that cluster come first, else a domain with much
+ * mail at this host would have every place that it leaves; then those at this host; then some of
+ * all that wait, in turn. */
+void slot_freed(struct dispatch *d, struct host *h, const char *where, unsigned more)
 {
+	struct list *next;
 	unsigned n = 0;
 
+	for (struct list *l = d->on_slots.next; where && l != &d->on_slots && n < WAKE_LONGEST;
+		l = next, n++) {
+		struct flow *f = container(l, struct flow, on_slot_list);
+
+		next = l->next;
+		if (!strncmp(f->where, where, sizeof(f->where)))
+			flow_wait_over(d, f);
+	}
+	n = 0;
 	if (h)
 		for (struct list *l = h->links.next; l != &h->links && n < WAKE_LINKS;
 			l = l->next) {

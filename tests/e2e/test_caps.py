@@ -69,6 +69,23 @@ class Caps(RelayCase):
         self.wait_settled(relay)
         self.assertEqual(sim.summary()["refused"], 0)
 
+    def test_a_tenant_with_much_mail_delays_no_other(self):
+        """Two connections, all of them in use for one tenant; then one message each for others at the same hosts, and at other hosts."""
+        scenario = """cluster "C" { addresses = {"127.1.1.1-8"}  addresses_per_tenant = 2  latency = "5ms" }
+            tenant "big.example" { cluster = {"C"} }\ntenant "t{0..99}.example" { cluster = {"C"} }"""
+        sim, relay = self.start(scenario, providers={"microsoft365": {**NONE, "connections_per_cluster": 2, "messages_per_connection": 20}})
+        self.send_all(relay, [(f"big{i}", "u@big.example") for i in range(2500)])
+        small = [(f"small{i}", f"u@t{i}.example") for i in range(20)]
+        before = len(sim.deliveries())
+        relay.send_many(small)
+        relay.wait_event("delivered", count=len(small), to=lambda to: to.startswith("u@t"))
+        order = [d["to"] for d in sorted(sim.deliveries(), key=lambda d: d["time"])]
+        last = max(i for i, to in enumerate(order) if to.startswith("u@t"))
+        self.assertLess(last - before, 800, "the small ones waited for the big one")
+        self.assertLess(before + 800, 2500, "the big one was over too soon to tell")
+        self.wait_settled(relay, timeout=90)
+        sim.check_once([(f"big{i}", "u@big.example") for i in range(2500)] + small)
+
     def rate(self, times, per):
         """The most that came within any window of that length."""
         times = sorted(times)

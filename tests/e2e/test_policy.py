@@ -29,6 +29,11 @@ RULES = {
     "banned": """rule "banned" { phase = "mail"
         reply = "550 5.7.1 Unfortunately, messages from [{ip}] weren't sent. Please contact your Internet service provider since part of their network is on our block list (S3140). {tail}" }""",
 }
+BANS = (
+    "550 5.7.606 Access denied, banned sending IP [{ip}]. To request removal visit https://sender.office.com/ (AS16012609)",
+    "550 5.7.511 Access denied, banned sender[{ip}]. To request removal from this list please forward this message to delist@microsoft.com",
+    "550 5.7.1 Unfortunately, messages from [{ip}] weren't sent, since part of their network is on our block list (S3140).",
+)
 FAST = {"tls": "none", "lane_connect_rate": "none", "lane_message_rate": "none"}
 
 
@@ -163,6 +168,21 @@ class Policy(RelayCase):
         self.assertFalse(relay.find("bounced"))
         self.assertLessEqual(self.refused_by(sim, "banned a1"), 12)
         self.assertEqual({x["health"] for x in self.lines(relay, "lanes") if x["source"] == "a1"}, {"blocked"})
+
+    def test_blocked_in_any_words_at_any_time(self):
+        """One source is refused for good, at MAIL, RCPT or the end of data: all mail arrives from the other subnet, none bounces."""
+        for k, (reply, phase) in enumerate((r, p) for r in BANS for p in ("mail", "rcpt", "eod")):
+            with self.subTest(reply=reply[:12], phase=phase):
+                rule = f'rule "ban" {{ source = {{"127.0.1.0/24"}}  phase = "{phase}"  reply = "{reply} {{tail}}" }}'
+                sim, relay = self.world(scenario=WORLD + rule)
+                pairs = [(f"b{k}-{i}", f"u@t{i}.example") for i in range(24)]
+                self.send_all(relay, pairs)
+                relay.wait_event("source-blocked", alarm=True)
+                self.wait_settled(relay)
+                sim.check_once(pairs)
+                self.assertFalse(relay.find(("bounced", "expired")))
+                self.assertEqual({d["source"] for d in sim.deliveries()} - {"127.0.2.1", "127.0.2.2"}, set())
+                self.assertTrue(self.doCleanups())
 
     def test_all_sources_blocked(self):
         sim, relay = self.world("banned")

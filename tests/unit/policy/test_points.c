@@ -85,7 +85,7 @@ static void test_sick_subnet(void **state)
 		ms_t back;
 
 		model_init(&m, &p);
-		model_traffic(&m, 0, MINUTES(20), 12, 0, 0);
+		model_traffic(&m, 0, MINUTES(30), 12, 0, 0);
 		model_run(&m, T0);
 		before = tries(&m, 0, i.subnet);
 		carried = before * 8 / 2; /* in eight minutes, at the rate of the two before */
@@ -105,13 +105,13 @@ static void test_sick_subnet(void **state)
 		elsewhere_sum += elsewhere;
 		/* back within two probes: no round trip is as short as a step here */
 		probes = tries(&m, 0, i.subnet);
-		while (!(back = event_at(&m, "", true, i.until)) && m.now < MINUTES(19)) {
+		while (!(back = event_at(&m, "", true, i.until)) && m.now < MINUTES(29)) {
 			model_run(&m, m.now + 20);
 			model_look(&m);
 		}
 		assert_true(back > 0);
 		assert_int_equal(tries(&m, 0, i.subnet) - probes, 2);
-		model_run(&m, MINUTES(20));
+		model_run(&m, MINUTES(30));
 		assert_true(tries(&m, 0, i.subnet) > probes + 10);
 		model_finish(&m, MINUTES(600));
 		assert_int_equal(m.total.delivered, m.total.sent);
@@ -372,8 +372,11 @@ static void test_sick_recipient(void **state)
 			}
 		/* what waits is that recipient's: an eighth of eight minutes at four a second */
 		refused = m.clusters[0].attempts - m.clusters[0].delivered;
-		assert_true(refused > 100 && model_waiting(&m) <= refused);
-		assert_true(model_waiting(&m) < 4 * 480 / 8 * 3 / 2);
+		assert_true(refused > 100);
+		if (!model_blamed(&m, "domain", NULL)) {
+			assert_true(model_waiting(&m) <= refused);
+			assert_true(model_waiting(&m) < 4 * 480 / 8 * 3 / 2);
+		}
 		model_finish(&m, MINUTES(1200));
 		assert_int_equal(m.total.delivered, m.total.sent);
 		model_deinit(&m);
