@@ -219,6 +219,32 @@ static void dispose(
 	defer(s, i, delay);
 }
 
+/* 421 within a session: the host closes, and says nothing of the others. They are tried at once, as
+ * after a connection that failed, within the bound of lost connections. */
+static bool another_host(struct sorting *s, struct item *i, const struct reply *r,
+	const struct classification *c, const struct policy_verdict *v)
+{
+	const struct domain *m = i->domain;
+	bool any = false;
+
+	if (r->code != 421 || v->what != DISPOSE_DEFER || i->cancel ||
+		(c->verdict != VERDICT_DESTINATION_BUSY && c->verdict != VERDICT_TRANSIENT_OTHER))
+		return false;
+	for (unsigned k = 0; k < m->nhosts; k++)
+		any |= !m->hosts[k].failed && m->candidates[k].host != s->c->host;
+	if (!any || i->lost + 3u >= LOST_MAX * 3)
+		return false;
+	i->lost = (uint8_t)(i->lost + 3);
+	s->went_wrong = true;
+	if (s->c->host->up <= 1) /* else others of its sessions go on */
+		route_host_failed(s->d, i->domain, s->c->host, i->reply ? i->reply : "421");
+	log_attempt(s, i, "deferred", r, verdict_name(c->verdict), v->cause, "another host next",
+		loop_wall(s->d->loop));
+	s->d->stats.deferred++;
+	to_work(s, &s->again, i);
+	return true;
+}
+
 static void replied(struct sorting *s, struct item *i, const char *phase, const struct reply *r)
 {
 	struct dispatch *d = s->d;
@@ -231,7 +257,8 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 	remember(s, i, text, r->code, c.verdict);
 	d->stats.by_verdict[c.verdict]++;
 	policy_result(d->policy, now_of(d), s->c->slot, i->domain->name, &c, r, &s->tried, &v);
-	dispose(s, i, r, &v);
+	if (!another_host(s, i, r, &c, &v))
+		dispose(s, i, r, &v);
 }
 
 /* Cannot be sent there by our own finding; the reply is ours. */

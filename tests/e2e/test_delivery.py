@@ -445,6 +445,32 @@ class NextHost(RelayCase):
     def test_refused_ehlo(self):
         self.next_host("", 'rule "no" { cluster = {"FIRST"}  phase = "ehlo"  reply = "421 4.3.2 not now" }')
 
+    def test_421_within_a_session(self):
+        """The host closes: the next one is tried at once, and no retry is used up."""
+        for phase in ("mail", "rcpt", "data", "eod"):
+            with self.subTest(phase):
+                sim, relay = self.start(f"""
+                    cluster "FIRST" {{ addresses = {{"127.1.1.1"}} }}
+                    cluster "SECOND" {{ addresses = {{"127.1.2.1"}} }}
+                    tenant "t.example" {{ cluster = {{"SECOND"}}  mx = {{"10 mx1.{{domain}} @FIRST", "20 mx2.{{domain}} @SECOND"}} }}
+                    rule "no" {{ cluster = {{"FIRST"}}  phase = "{phase}"  reply = "421 4.3.2 closing" }}
+                    """, providers=providers(**CLEAR), queue={"retry": ["10m"]})
+                relay.send("m", "u@t.example")
+                e = relay.wait_event("delivered")
+                self.assertEqual((e["host"], e["attempt"]), ("mx2.t.example[127.1.2.1]", 1))
+                e, = relay.find("deferred")
+                self.assertEqual((e["host"], e["code"], e["reason"]), ("mx1.t.example[127.1.1.1]", 421, "another host next"))
+                sim.check_once([("m", "u@t.example")])
+
+    def test_421_from_the_only_host_waits(self):
+        sim, relay = self.start(ONE % "" + 'rule "no" { phase = "mail"  reply = "421 4.3.2 closing" }', providers=providers(**CLEAR),
+                                queue={"retry": ["10m"]})
+        relay.send("m", "u@t1.example")
+        relay.wait_event("deferred", reason=lambda r: r != "another host next")
+        row, = self.waiting(relay)
+        self.assertTrue(row["until"])
+        self.assertLessEqual(len(relay.find("deferred")), 3)
+
     def test_silent_greeting(self):
         self.next_host("", 'rule "no" { cluster = {"FIRST"}  phase = "connect"  action = "stall" }')
 
