@@ -231,7 +231,7 @@ static const struct state states[] = {
 			"close, close banner/554", "close, close banner/554" } },
 };
 
-static void add(char *to, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void add(char *to, const char *format, ...)
 {
 	va_list ap;
 	size_t n = strlen(to);
