@@ -170,6 +170,10 @@ void queue_window_deinit(struct queue_window *w); /* drops message references */
  * call the queue. Stops when fn returns nonzero, and returns that. */
 int queue_domains(struct queue *q, int (*fn)(void *arg, const char *domain, ms_t due), void *arg);
 
+/* How many recipients wait for the domain, as far as max: its cost grows with them. Those that are
+ * moving on disk meanwhile may count twice. */
+int queue_count(struct queue *q, const char *domain, uint32_t max, uint32_t *ret);
+
 /* Copies content bytes [offset, offset+max) into out; *n says how many; 0 at the end. -ENOENT:
  * gone. -EBADMSG: what is stored is damaged or not complete (each chunk has a CRC); nothing of it
  * may be sent. */

@@ -275,8 +275,10 @@ static void open_more(struct dispatch *d, struct flow *f)
 		if (choice.go) {
 			if (connection_open(d, f, &choice))
 				flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + 1000);
-			else
+			else {
 				f->domain->logged = HOLD_NONE;
+				f->domain->warmup_pool = NULL;
+			}
 			if (!list_empty(&d->asking)) { /* who has got one waits behind the others */
 				flow_ask(d, f);
 				return;

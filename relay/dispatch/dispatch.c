@@ -49,6 +49,26 @@ struct pool *pool_get(struct dispatch *d, const char *name)
 	return p;
 }
 
+static void add_members(const struct dispatch *d, bool *has, unsigned pool)
+{
+	for (unsigned k = 0; k < d->params->pools[pool].nmembers; k++)
+		has[d->params->pools[pool].members[k].source] = true;
+}
+
+/* Sources of pools that take what its new sources may not. */
+static void add_overflow(const struct dispatch *d, bool *has)
+{
+	for (unsigned i = 0; i < d->params->nwarmups; i++) {
+		const struct warmup_params *w = &d->params->warmups[i];
+		bool mine = false;
+
+		for (unsigned k = 0; k < w->nsources && !mine; k++)
+			mine = has[w->sources[k]];
+		if (mine && w->overflow == OVERFLOW_NAMED)
+			add_members(d, has, w->overflow_pool);
+	}
+}
+
 int pools_bind(struct dispatch *d)
 {
 	for (unsigned i = 0; i < d->npools; i++) {
@@ -63,8 +83,8 @@ int pools_bind(struct dispatch *d)
 		p->index = policy_pool(d->policy, p->name);
 		if (p->index < 0)
 			continue;
-		for (unsigned k = 0; k < d->params->pools[p->index].nmembers; k++)
-			has[d->params->pools[p->index].members[k].source] = true;
+		add_members(d, has, (unsigned)p->index);
+		add_overflow(d, has);
 	}
 	return 0;
 }
@@ -96,7 +116,7 @@ static void on_answers(void *arg, struct mpsc_node *first)
 			operate_answer(d, j);
 			break;
 		case JOB_STATE:
-			state_answer(j);
+			state_answer(d, j);
 			break;
 		case JOB_FENCE:
 			break;
@@ -335,6 +355,8 @@ static void at_end(void *arg)
 		ask_flows(d);
 		if (operate_step(d))
 			d->more = true;
+		if (policy_warmup_wants(d->policy))
+			warmup_save(d);
 	}
 	flush(d);
 	check_drained(d);
@@ -360,6 +382,7 @@ static void policy_turn(struct dispatch *d)
 	if (d->quiet)
 		return;
 	policy_tick(d->policy, now_of(d));
+	backlog_tick(d);
 	policy_events(d->policy, on_policy_event, d);
 	policy_summary(d->policy, now_of(d), &d->stats.policy);
 	if (d->relieved) {
@@ -646,5 +669,6 @@ int dispatch_reload(
 	d->rules = rules;
 	r = pools_bind(d);
 	forget_numbers(d);
+	backlog_reset(d); /* begun with the old numbers */
 	return r;
 }

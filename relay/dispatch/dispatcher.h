@@ -176,6 +176,8 @@ struct domain {
 	char *failure;	 /* what the hosts said that failed in this cycle */
 	ms_t failed_at;	 /* mono; when the first of them failed; 0: none */
 	ms_t not_before; /* mono; its waiting work was put back for lack of memory until then */
+	struct pool *warmup_pool; /* its mail waits for the allowance of that pool's sources */
+	uint32_t counted;	  /* backlog round in which it was counted last */
 	bool put_back;	 /* and none of it has gone since: only a little is read at a time */
 	uint8_t logged;	 /* hold reason logged last */
 	ms_t idle_since; /* mono; when it became empty */
@@ -292,6 +294,10 @@ struct dispatch {
 	pthread_mutex_t lock;	     /* of the snapshot */
 	struct dispatch_stats snapshot;
 	ms_t snapshot_at, saved_at, swept_at;
+	/* backlog.c: the round of counting under way */
+	uint64_t *backlog; /* by provider, then pool; NULL: none */
+	uint32_t backlog_round;
+	ms_t backlog_at;
 };
 
 static inline struct policy_now now_of(const struct dispatch *d)
@@ -424,7 +430,12 @@ int setup_tls(
 void setup_tls_free(struct tls_context **all, unsigned n);
 void state_load(struct dispatch *d);
 void state_save(struct dispatch *d);
-void state_answer(struct queue_job *j);
+void warmup_save(struct dispatch *d); /* what may be used soon, before it is */
+void state_answer(struct dispatch *d, struct queue_job *j);
+
+/* ---- backlog.c ---- */
+void backlog_tick(struct dispatch *d); /* once a second */
+void backlog_reset(struct dispatch *d);
 void dispatch_free_memory(struct dispatch *d);
 
 /* ---- delivery_log.c ---- */

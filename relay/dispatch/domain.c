@@ -269,6 +269,8 @@ void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t
 	f->waiting = true;
 	f->reason = reason;
 	f->until = until;
+	if (reason == HOLD_WARMUP)
+		f->domain->warmup_pool = f->pool;
 	if (look <= now)
 		look = now + 1;
 	if ((!until || reason == HOLD_CAP) && !f->on_slots) {

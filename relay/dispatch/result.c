@@ -375,6 +375,13 @@ static void take_off(struct connection *c, const struct work *w)
 	c->nrunning--;
 }
 
+/* Its content was sent to the end, whatever came back. */
+static bool content_ended(const struct rcpt_result *o)
+{
+	return o->outcome == RCPT_DELIVERED || o->outcome == RCPT_IN_DOUBT ||
+	       (o->outcome == RCPT_REPLIED && o->phase == PHASE_EOD);
+}
+
 void result_take(struct dispatch *d, struct connection *c, struct outbound_transact *t)
 {
 	struct work *w = t->owner;
@@ -382,6 +389,7 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 		.d = d, .c = c, .t = t, .message = w->message, .tried = w->tried, .flow = w->flow
 	};
 	struct item *i = w->items;
+	bool reached = false;
 
 	take_off(c, w);
 	d->in_flight -= w->n;
@@ -391,10 +399,13 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 	for (uint32_t k = 0; k < t->n; k++) {
 		struct item *next = i->next;
 
+		reached |= content_ended(&t->results[k]);
 		sort_one(&s, i, &t->results[k]);
 		i = next;
 	}
 	must(!i);
+	if (reached)
+		policy_reached(d->policy, c->slot);
 	if (t->results[0].outcome != RCPT_PENDING)
 		policy_finished(d->policy, now_of(d), c->slot);
 	sorting_end(&s);

@@ -74,6 +74,7 @@ void state_load(struct dispatch *d)
 struct saving {
 	struct queue_state_put put;
 	bool failed;
+	uint64_t ticket; /* of a warm-up's save; 0: none */
 };
 
 static void save_entry(void *arg, struct slice key, struct slice value)
@@ -127,9 +128,31 @@ void state_save(struct dispatch *d)
 	job_post(d, &s->put.job, JOB_STATE);
 }
 
-void state_answer(struct queue_job *j)
+void warmup_save(struct dispatch *d)
 {
-	saving_free(container(container(j, struct queue_state_put, job), struct saving, put));
+	struct saving *s = calloc(1, sizeof(*s));
+	uint64_t ticket;
+
+	if (!s)
+		return; /* asked for again at the next turn */
+	policy_save_warmup(d->policy, now_of(d), save_entry, s, &ticket);
+	s->ticket = ticket;
+	if (s->failed || !s->put.n) {
+		policy_warmup_saved(d->policy, now_of(d), ticket, !s->failed);
+		saving_free(s);
+		return;
+	}
+	s->put.job.kind = QUEUE_STATE;
+	job_post(d, &s->put.job, JOB_STATE);
+}
+
+void state_answer(struct dispatch *d, struct queue_job *j)
+{
+	struct saving *s = container(container(j, struct queue_state_put, job), struct saving, put);
+
+	if (s->ticket)
+		policy_warmup_saved(d->policy, now_of(d), s->ticket, j->result == 0);
+	saving_free(s);
 }
 
 /* ---- memory ---- */
@@ -243,4 +266,5 @@ void dispatch_free_memory(struct dispatch *d)
 	free(d->workers);
 	free(d->orders);
 	free(d->load);
+	backlog_reset(d);
 }

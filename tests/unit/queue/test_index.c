@@ -304,16 +304,29 @@ static void test_strays(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-		T(test_window),
-		T(test_window_bounded),
-		T(test_domains),
-		T(test_sweep),
-		T(test_strays),
-		cmocka_unit_test(test_young_order),
-		cmocka_unit_test(test_young_random),
-		cmocka_unit_test(test_young_full),
-	};
+		/* Both in memory and on disk, one domain, up to the limit. */
+		static void test_count(void **state){ struct fixture *f = *state;
+	struct queue_rcpt_state later = { .due = NOW + 100 };
+	uint64_t a = put_message(f, "a@x.example b@x.example o@xx.example", 10, NOW);
+	uint32_t n = 9;
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	put_message(f, "c@x.example o@w.example", 10, NOW);
+	assert_int_equal(settle_defer(f, a, 1, "x.example", NOW, &later), 0);
+	assert_int_equal(queue_count(f->q, "x.example", 100, &n), 0);
+	assert_int_equal(n, 3);
+	assert_int_equal(queue_count(f->q, "x.example", 2, &n), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(queue_count(f->q, "none.example", 2, &n), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(queue_count(f->q, "", 2, &n), -EINVAL);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+T(test_window), T(test_window_bounded), T(test_domains), T(test_sweep), T(test_strays),
+	T(test_count), cmocka_unit_test(test_young_order), cmocka_unit_test(test_young_random),
+	cmocka_unit_test(test_young_full),
+}
+;
+
+return cmocka_run_group_tests(tests, NULL, NULL);
 }
