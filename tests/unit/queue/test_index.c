@@ -301,11 +301,10 @@ static void test_strays(void **state)
 	check_clean(f, N, N);
 }
 
-int main(void)
+/* Both in memory and on disk, one domain, up to the limit. */
+static void test_count(void **state)
 {
-	const struct CMUnitTest tests[] = {
-		/* Both in memory and on disk, one domain, up to the limit. */
-		static void test_count(void **state){ struct fixture *f = *state;
+	struct fixture *f = *state;
 	struct queue_rcpt_state later = { .due = NOW + 100 };
 	uint64_t a = put_message(f, "a@x.example b@x.example o@xx.example", 10, NOW);
 	uint32_t n = 9;
@@ -321,12 +320,20 @@ int main(void)
 	assert_int_equal(queue_count(f->q, "", 2, &n), -EINVAL);
 }
 
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-T(test_window), T(test_window_bounded), T(test_domains), T(test_sweep), T(test_strays),
-	T(test_count), cmocka_unit_test(test_young_order), cmocka_unit_test(test_young_random),
-	cmocka_unit_test(test_young_full),
-}
-;
+		T(test_window),
+		T(test_window_bounded),
+		T(test_domains),
+		T(test_sweep),
+		T(test_strays),
+		T(test_count),
+		cmocka_unit_test(test_young_order),
+		cmocka_unit_test(test_young_random),
+		cmocka_unit_test(test_young_full),
+	};
 
-return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
