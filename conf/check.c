@@ -168,7 +168,7 @@ static int check_sources(struct source *s)
 	return r ? r : check_duplicates(s);
 }
 
-static int find_source(const struct config *c, struct slice name)
+int config_find_source(const struct config *c, struct slice name)
 {
 	for (unsigned i = 0; i < c->policy.nsources; i++) {
 		if (slice_eq(slice_of(c->policy.sources[i].name), name))
@@ -204,7 +204,7 @@ static void add_member(struct source *s, unsigned pool, unsigned at, const char 
 			p->name, text);
 		return;
 	}
-	source = find_source(s->config, name);
+	source = config_find_source(s->config, name);
 	if (source < 0) {
 		diag_error(s->diag, where,
 			"pool \"%s\": sources: there is no source \"%.*s\": write source \"%.*s\" "
@@ -326,6 +326,29 @@ static int check_rules(struct source *s)
 	return r == -ENOMEM ? r : 0;
 }
 
+/* Days are only counted where there is a warm-up: a broken system zone is of no account without. */
+static int check_zone(struct source *s)
+{
+	struct config *c = s->config;
+	const char *name = c->timezone ? c->timezone : "system";
+	bool given = scan_given(scan_find(&s->scan, &sections[SECTION_ROOT], 0), "timezone");
+	int r = zone_load(&c->policy.zone, name);
+
+	if (r == -ENOMEM || (r && !given && c->nwarmups == 0))
+		return r == -ENOMEM ? r : 0;
+	if (r == -ENOENT)
+		diag_error(s->diag, line(s, SECTION_ROOT, 0, "timezone"),
+			"timezone: there is no zone \"%.64s\" in /usr/share/zoneinfo: write "
+			"\"system\", \"UTC\" or a name such as \"Europe/Berlin\" (package tzdata)",
+			name);
+	else if (r)
+		diag_error(s->diag, line(s, SECTION_ROOT, 0, "timezone"),
+			"timezone: the file of the zone \"%.64s\" cannot be used (%s): write "
+			"timezone = \"UTC\", or another",
+			name, r == -EINVAL ? "it is no TZif file" : strerror(-r));
+	return 0;
+}
+
 static void check_senders(struct source *s)
 {
 	for (unsigned i = 0; i < s->config->nsender_pools; i++) {
@@ -362,6 +385,10 @@ int source_check(struct source *s)
 		r = source_check_listeners(s);
 	if (!r)
 		r = check_rules(s);
+	if (!r)
+		r = check_zone(s);
+	if (!r)
+		r = source_bind_warmups(s);
 	if (r)
 		return r;
 	check_queue(s);

@@ -138,6 +138,7 @@ struct config *config_free(struct config *c)
 		return NULL;
 	for (unsigned i = 0; i < c->policy.npools; i++)
 		free(c->policy.pools[i].members);
+	config_free_warmups(&c->policy);
 	for (unsigned id = 0; id < SECTION_COUNT; id++) {
 		if (sections[id].titled) {
 			free_titled(&sections[id], c);

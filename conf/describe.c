@@ -1,6 +1,7 @@
 /* The option tables as text for people. */
 #include <string.h>
 
+#include "ladders.h"
 #include "option.h"
 
 #define WIDTH 88u
@@ -16,6 +17,7 @@ static const char *const type_names[] = {
 	[OPTION_SIZE] = "size",
 	[OPTION_MODE] = "file mode",
 	[OPTION_SHARE] = "fraction",
+	[OPTION_PERCENT] = "percentage",
 	[OPTION_DURATION] = "duration",
 	[OPTION_RATE] = "rate",
 	[OPTION_CHOICE] = "",
@@ -200,6 +202,25 @@ static int describe_builtin(struct buf *out, const char *provider, bool roff)
 	return r;
 }
 
+static int describe_ladders(struct buf *out, bool roff)
+{
+	int r = buf_add_str(out, roff ? ".PP\nBuilt-in ladders:\n" : "    Built-in ladders:\n");
+
+	for (unsigned i = 0; i < LADDERS && !r; i++) {
+		struct buf line;
+
+		buf_init(&line, 0);
+		r = buf_printf(&line, "\"%s\": %s.", ladders[i].name, ladders[i].help);
+		if (!r)
+			r = roff ? roff_line(out, ".br\n", buf_slice(&line), "\n")
+				 : buf_add(&line, "", 1);
+		if (!r && !roff)
+			r = add_wrapped(out, buf_slice(&line).p, 8);
+		buf_deinit(&line);
+	}
+	return r;
+}
+
 int config_describe(struct buf *out, bool roff)
 {
 	int r = 0;
@@ -216,6 +237,8 @@ int config_describe(struct buf *out, bool roff)
 			if (!r)
 				r = describe_builtin(out, builtin_providers[i], roff);
 		}
+		if (id == SECTION_WARMUP && !r)
+			r = describe_ladders(out, roff);
 	}
 	return r;
 }

@@ -17,6 +17,16 @@ static int format_millionths(uint64_t v, struct buf *out)
 		(unsigned long long)part);
 }
 
+/* "90%", "0.5%" */
+static int format_percent(uint64_t millionths, struct buf *out)
+{
+	int r = millionths % 1000000
+			? format_millionths(millionths, out)
+			: buf_printf(out, "%llu", (unsigned long long)(millionths / 1000000));
+
+	return r ? r : buf_add_str(out, "%");
+}
+
 struct scale {
 	int64_t unit;
 	const char *name;
@@ -47,6 +57,8 @@ int value_format_number(const struct option *o, int64_t v, struct buf *out)
 		return buf_printf(out, "%04o", (unsigned)v);
 	case OPTION_SHARE:
 		return format_millionths((uint64_t)v * 1000, out);
+	case OPTION_PERCENT:
+		return format_percent((uint64_t)v * 100000, out);
 	default:
 		return buf_printf(out, "%lld", (long long)v);
 	}
@@ -124,11 +136,13 @@ static int format_text(const void *place, struct buf *out)
 	return value_quote(slice_of(s ? s : ""), out);
 }
 
-static int format_double(double d, struct buf *out)
+static int format_double(const struct option *o, double d, struct buf *out)
 {
 	int r = buf_add_str(out, "\"");
 
-	if (!r)
+	if (!r && o->type == OPTION_PERCENT)
+		r = format_percent((uint64_t)(d * 100000000 + 0.5), out);
+	else if (!r)
 		r = format_millionths((uint64_t)(d * 1000000 + 0.5), out);
 	return r ? r : buf_add_str(out, "\"");
 }
@@ -162,7 +176,8 @@ static int format_item(const struct option *o, const void *place, struct buf *ou
 	case OPTION_DURATIONS:
 		return quote_number(o, *(const int64_t *)place, out);
 	case OPTION_SHARE:
-		return format_double(*(const double *)place, out);
+	case OPTION_PERCENT:
+		return format_double(o, *(const double *)place, out);
 	case OPTION_RATE:
 		return format_rate(place, out);
 	case OPTION_CHOICE:

@@ -9,6 +9,8 @@
 #include "postern/buf.h"
 #include "postern/config.h"
 
+#define LADDER_MAX 400 /* rungs of a warm-up */
+
 enum option_type {
 	OPTION_STRING,	  /* char *; NULL when empty */
 	OPTION_NAME,	  /* the same, with the characters of a name only */
@@ -20,6 +22,7 @@ enum option_type {
 	OPTION_SIZE,	  /* uint64_t, bytes */
 	OPTION_MODE,	  /* uint32_t, octal file mode */
 	OPTION_SHARE,	  /* double; bounds in thousandths */
+	OPTION_PERCENT,	  /* double; written "0.5%"; bounds in thousandths */
 	OPTION_DURATION,  /* ms_t */
 	OPTION_RATE,	  /* struct rate; "none" is count 0 */
 	OPTION_CHOICE,	  /* an enum; place of the word in choices */

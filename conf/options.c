@@ -64,6 +64,7 @@ static const char *const log_levels[] = { "error", "warning", "notice", "info", 
 static const char *const tls_modes[] = { "none", "opportunistic", "require", "verify", NULL };
 static const char *const cluster_namings[] = { "network", "microsoft", NULL };
 static const char *const bare_newlines[] = { "reject", "fix", NULL };
+static const char *const warmup_paces[] = { "even", "hours", "none", NULL };
 
 static const struct option root_options[] = {
 	TEXT("hostname", struct config, hostname, HOST, NULL, 0,
@@ -88,6 +89,9 @@ static const struct option root_options[] = {
 		"sent."),
 	TEXT("rules_file", struct config, rules_file, FILE, NULL, LIVE,
 		"Rules that classify the replies of receivers. Default: those built in."),
+	TEXT("timezone", struct config, timezone, STRING, "system", LIVE,
+		"Time zone in which the days and hours of a warm-up are counted: \"system\" for "
+		"the machine's own, \"UTC\", or a name such as \"Europe/Berlin\"."),
 	DURATION("drain_timeout", struct config, dispatch.drain_deadline, "30s", SECOND, HOUR, 0,
 		"How long running transactions may take to end after SIGTERM."),
 };
@@ -356,21 +360,57 @@ static const struct option sender_options[] = {
 };
 
 #define W struct config_warmup
+#define PERCENT(name, m, def, help)                                                                \
+	{                                                                                          \
+		name, OPTION_PERCENT, AT(W, m, double), 0, def, 0, 1000, help, LIVE, NULL          \
+	}
 static const struct option warmup_options[] = {
 	TEXT("provider", W, provider, NAME, "microsoft365", LIVE,
 		"Provider at which the sources are new."),
 	LIST("sources", W, sources, nsources, STRINGS, char **, NULL, 4096, REQUIRED | LIVE,
-		"Names of the sources that are warmed up."),
-	TEXT("start", W, start, STRING, NULL, REQUIRED | LIVE, "First day, as \"2026-11-01\"."),
-	TEXT("ladder", W, ladder, NAME, NULL, LIVE, "Built-in plan by name. Either this or daily."),
-	LIST("daily", W, daily, ndaily, NUMBERS, uint32_t *, NULL, 400, LIVE,
-		"Messages on the first day, the second, and so on."),
-	TEXT("pace", W, pace, STRING, "even", LIVE,
-		"How a day's amount is spread: \"even\", \"hours\" or \"none\"."),
+		"Names of the sources that are warmed up. A source has one plan at most at a "
+		"provider."),
+	TEXT("start", W, start, STRING, NULL, REQUIRED | LIVE,
+		"First day, as \"2026-11-01\". Before it nothing goes from these sources to this "
+		"provider."),
+	TEXT("ladder", W, ladder, NAME, NULL, LIVE,
+		"Built-in plan by name, see below. Instead of it daily may be given, or first. "
+		"Default: \"outlook\"."),
+	LIST("daily", W, daily, ndaily, NUMBERS, uint32_t *, NULL, LADDER_MAX, LIVE,
+		"Messages on the first day, the second, and so on. After the last one a source is "
+		"warm and has no daily limit any more."),
+	NUMBER("first", W, first, "0", 1, UINT32_MAX, LIVE | ZERO,
+		"Messages on the first day; on each further one growth times as many, until "
+		"ceiling. 0: the plan is a ladder or daily."),
+	{ "growth", OPTION_SHARE, AT(W, growth, double), 0, "1.25", 1010, 10000,
+		"With first: factor from one day to the next.", LIVE, NULL },
+	NUMBER("ceiling", W, ceiling, "100000", 1, UINT32_MAX, LIVE,
+		"With first: messages on the last day of the plan."),
+	CHOICE("pace", W, pace, enum warmup_pace, "even", warmup_paces, LIVE,
+		"How a day's amount is spread: \"even\" over the whole day, over the \"hours\" "
+		"given, or \"none\": it may go at once."),
+	TEXT("hours", W, hours, STRING, NULL, LIVE,
+		"With pace = \"hours\": from and to, as \"08-18\", \"08:30-18\" or, over midnight, "
+		"\"22-06\"."),
+	PERCENT("advance_at", advance_at, "90%",
+		"Part of a day's amount that must have been used for the next day to be a step up. "
+		"Days without mail never are."),
+	PERCENT("hold_at", hold_at, "0.5%",
+		"Share of messages deferred for the source's sake from which on the next day is "
+		"no step up."),
+	PERCENT("step_back_at", step_back_at, "5%",
+		"Share of deferrals from which on the next day is a step down."),
+	PERCENT("pause_at", pause_at, "20%",
+		"Share of deferrals from which on nothing goes for some hours, and then a little "
+		"to see."),
+	DURATION("idle_reset", W, idle_reset, "30d", DAY, 365 * DAY, LIVE | ZERO,
+		"After so many days without mail a source starts lower again. 0: never."),
 	TEXT("overflow", W, overflow, STRING, "pool", LIVE,
-		"Where mail over the day's amount goes: warm sources of its \"pool\", \"wait\", or "
-		"\"pool:NAME\"."),
+		"Where mail over the day's amount goes: to the other sources of its \"pool\", "
+		"inside their own limits; \"wait\": nowhere, it waits for the next day; or "
+		"\"pool:NAME\", the sources of another pool."),
 };
+#undef PERCENT
 #undef W
 
 #define SINGLE(name, help, options)                                                                \

@@ -37,10 +37,19 @@ int source_bind(struct source *s);
 /* ---- check.c, check_listener.c, check_warmup.c: what no single option can tell ---- */
 int source_check(struct source *s);
 int source_check_listeners(struct source *s);
+/* What the plans mean together; after warmup.c. */
 void source_check_warmups(struct source *s);
 /* check_machine.c */
 void source_check_machine(struct source *s);
 bool config_has_pool(const struct config *c, const char *name);
+int config_find_source(const struct config *c, struct slice name); /* index, or -1 */
+
+/* ---- warmup.c: plans into the policy's parameters ---- */
+
+/* Tells what is wrong with a plan by itself. What could not be understood has no rungs or no
+ * sources then, and is passed over in further checks. 0, -ENOMEM. */
+int source_bind_warmups(struct source *s);
+void config_free_warmups(struct policy_params *p);
 
 /* "listener \"internal\": " for messages, borrowed until the next call with the same buffer. */
 const char *section_label(char out[96], const struct section *kind, const char *title);

@@ -16,7 +16,8 @@ _Static_assert(sizeof(struct endpoint) == sizeof(*((struct listener_params *)0)-
 	"the form of listener_params.addresses");
 _Static_assert(sizeof(enum tls_mode) == sizeof(unsigned) &&
 		       sizeof(enum log_level) == sizeof(unsigned) &&
-		       sizeof(enum bare_newline) == sizeof(unsigned),
+		       sizeof(enum bare_newline) == sizeof(unsigned) &&
+		       sizeof(enum warmup_pace) == sizeof(unsigned),
 	"choices are read and written as unsigned");
 
 bool name_valid(struct slice s)
@@ -210,23 +211,43 @@ static int mode_set(const struct option *o, uint32_t *ret, struct slice v, struc
 	return 0;
 }
 
-/* A decimal fraction by hand: strtod follows the locale. */
-static int share_set(const struct option *o, double *ret, struct slice v, struct buf *why)
+/* A decimal fraction by hand: strtod follows the locale. 0, -EINVAL. */
+static int fraction_parse(double *ret, struct slice v)
 {
 	uint64_t whole = 0, part = 0, scale = 1;
 	const char *dot = v.n ? memchr(v.p, '.', v.n) : NULL;
 	struct slice head = { v.p, dot ? (size_t)(dot - v.p) : v.n };
 	struct slice tail = dot ? slice_from(v, head.n + 1) : (struct slice){ "0", 1 };
-	double d;
 
 	if (slice_u64(head, &whole) || slice_u64(tail, &part) || tail.n > 6)
-		return refuse(why, v, "is not a fraction such as \"0.2\"");
+		return -EINVAL;
 	for (size_t i = 0; i < tail.n; i++)
 		scale *= 10;
-	d = (double)whole + (double)part / (double)scale;
+	*ret = (double)whole + (double)part / (double)scale;
+	return 0;
+}
+
+static int share_set(const struct option *o, double *ret, struct slice v, struct buf *why)
+{
+	double d;
+
+	if (fraction_parse(&d, v))
+		return refuse(why, v, "is not a fraction such as \"0.2\"");
 	if (d * 1000 < (double)o->min || d * 1000 > (double)o->max)
 		return refuse_bounds(o, v, why);
 	*ret = d;
+	return 0;
+}
+
+static int percent_set(const struct option *o, double *ret, struct slice v, struct buf *why)
+{
+	double d;
+
+	if (v.n < 2 || v.p[v.n - 1] != '%' || fraction_parse(&d, (struct slice){ v.p, v.n - 1 }))
+		return refuse(why, v, "is not a percentage such as \"0.5%\"");
+	if (d * 10 < (double)o->min || d * 10 > (double)o->max)
+		return refuse_bounds(o, v, why);
+	*ret = d / 100;
 	return 0;
 }
 
@@ -352,6 +373,8 @@ static int item_set(const struct option *o, void *place, struct slice v, struct 
 		return mode_set(o, place, v, why);
 	case OPTION_SHARE:
 		return share_set(o, place, v, why);
+	case OPTION_PERCENT:
+		return percent_set(o, place, v, why);
 	case OPTION_DURATION:
 		return duration_set(o, place, v, why);
 	case OPTION_RATE:

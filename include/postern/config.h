@@ -20,17 +20,23 @@ struct config_sender_pool {
 	char *pattern, *pool;
 };
 
-/* A warm-up plan as written: checked here, given a meaning by whoever enforces it. */
+/* A warm-up plan as written; policy.warmups has what it means. */
 struct config_warmup {
 	char *name;
 	char *provider;
 	char **sources;
 	unsigned nsources;
 	char *start;	 /* "2026-11-01" */
-	char *ladder;	 /* NULL: daily */
+	char *ladder;	 /* NULL: daily, or first with growth and ceiling */
 	uint32_t *daily; /* messages on day 1, 2, … */
 	unsigned ndaily;
-	char *pace;	/* "even" "hours" "none" */
+	uint32_t first; /* 0: not given */
+	double growth;
+	uint32_t ceiling;
+	enum warmup_pace pace;
+	char *hours; /* "08-18"; PACE_HOURS */
+	double advance_at, hold_at, step_back_at, pause_at;
+	ms_t idle_reset;
 	char *overflow; /* "pool" "wait" "pool:NAME" */
 };
 
@@ -40,6 +46,7 @@ struct config {
 	char *postmaster;	  /* From of DSNs; NULL: MAILER-DAEMON@hostname */
 	char *user, *group;	  /* privileges dropped to after binding; NULL: stay */
 	char *pid_file;		  /* NULL: none */
+	char *timezone;		  /* in which a day of a warm-up begins */
 	unsigned workers;	  /* 0: one per core */
 	uint32_t outbound_max;	  /* connections of the process, all providers */
 	uint64_t body_memory_max; /* bytes of content in memory */
@@ -54,7 +61,7 @@ struct config {
 	 * .smtp.arg */
 	struct listener_params *listeners;
 	unsigned nlisteners;
-	struct policy_params policy; /* sources, pools, providers, retry */
+	struct policy_params policy; /* sources, pools, providers, retry, warmups, zone */
 	struct config_sender_pool *sender_pools;
 	unsigned nsender_pools;
 	struct config_warmup *warmups;

@@ -242,6 +242,116 @@ static void test_dump(void **state)
 	config_free(c);
 }
 
+/* Plans as the policy gets them. */
+static void test_warmups(void **state)
+{
+	static const char text[] =
+		"hostname = \"out.example.net\" timezone = \"Europe/Berlin\"\n"
+		"listener \"in\" { address = \"127.0.0.1:2525\" allow = \"127.0.0.0/8\" pool = "
+		"\"p\" }\n"
+		"source \"a\" { address = \"192.0.2.1\" } source \"b\" { address = \"192.0.2.2\" "
+		"}\n"
+		"source \"c\" { address = \"192.0.2.3\" } source \"d\" { address = \"192.0.2.4\" "
+		"}\n"
+		"pool \"p\" { sources = {\"a\", \"b\", \"c\"} } pool \"q\" { sources = \"d\" }\n"
+		"warmup \"one\" { sources = {\"c\", \"b\"} start = \"2026-11-01\" }\n"
+		"warmup \"two\" { sources = \"a\" start = \"2026-11-02\" provider = \"outlook\"\n"
+		"  first = 3 growth = \"1.1\" ceiling = 8 pace = \"hours\" hours = \"22:15-6\"\n"
+		"  advance_at = \"75%\" hold_at = \"0.25%\" step_back_at = \"2%\" pause_at = "
+		"\"12.5%\"\n"
+		"  idle_reset = 0 overflow = \"pool:q\" }\n"
+		"warmup \"three\" { sources = \"d\" start = \"2026-11-03\" daily = {7, 9} pace = "
+		"\"none\" overflow = \"wait\" }\n";
+	static const uint32_t growing[] = { 3, 4, 5, 6, 7, 8 };
+	struct config *c = parse(text);
+	const struct warmup_params *w = c->policy.warmups;
+	struct buf dump;
+
+	assert_int_equal(c->policy.nwarmups, 3);
+	assert_int_equal(zone_offset(c->policy.zone, 1795651200000), 3600);
+	assert_string_equal(w[0].name, "one");
+	assert_string_equal(c->policy.providers[w[0].provider].name, "microsoft365");
+	assert_int_equal(w[0].nsources, 2);
+	assert_int_equal(w[0].sources[0], 2);
+	assert_int_equal(w[0].sources[1], 1);
+	assert_int_equal(w[0].start, 20758);
+	assert_int_equal(w[0].ndaily, 26);
+	assert_int_equal(w[0].daily[0], 200);
+	assert_int_equal(w[0].pace, PACE_EVEN);
+	assert_true(w[0].advance_at == 0.9 && w[0].hold_at == 0.005);
+	assert_true(w[0].step_back_at == 0.05 && w[0].pause_at == 0.2);
+	assert_int_equal(w[0].idle_reset, 30);
+	assert_int_equal(w[0].overflow, OVERFLOW_POOL);
+	assert_string_equal(c->policy.providers[w[1].provider].name, "outlook");
+	assert_int_equal(w[1].ndaily, 6);
+	assert_memory_equal(w[1].daily, growing, sizeof(growing));
+	assert_int_equal(w[1].pace, PACE_HOURS);
+	assert_int_equal(w[1].hours_from, 22 * 60 + 15);
+	assert_int_equal(w[1].hours_to, 360);
+	assert_true(w[1].advance_at == 0.75 && w[1].pause_at == 0.125);
+	assert_int_equal(w[1].idle_reset, 0);
+	assert_int_equal(w[1].overflow, OVERFLOW_NAMED);
+	assert_int_equal(w[1].overflow_pool, 1);
+	assert_int_equal(w[2].ndaily, 2);
+	assert_int_equal(w[2].daily[1], 9);
+	assert_int_equal(w[2].pace, PACE_NONE);
+	assert_int_equal(w[2].overflow, OVERFLOW_WAIT);
+	check_round_trip(c, false);
+	check_round_trip(c, true);
+	buf_init(&dump, 0);
+	assert_int_equal(config_dump(&dump, c, false), 0);
+	assert_non_null(memmem(dump.p, dump.len, "pause_at = \"12.5%\"", 18));
+	assert_non_null(memmem(dump.p, dump.len, "advance_at = \"90%\"", 18));
+	buf_deinit(&dump);
+	config_free(c);
+}
+
+/* What is built in is what its comment says: steps that receivers bear. */
+static void test_ladders(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t first, last;
+		unsigned days;
+		double step_max;
+	} rows[] = {
+		{ "outlook", 200, 97600, 26, 1.4 },
+		{ "sendgrid", 480, 1102011, 24, 1.41 },
+		{ "sparkpost", 200, 1000000, 20, 2.5 },
+		{ "ses", 50, 50000, 45, 1.18 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf text;
+		struct config *c;
+		const struct warmup_params *w;
+
+		buf_init(&text, 0);
+		buf_printf(&text,
+			"%swarmup \"w\" { sources = \"a\" start = \"2026-11-01\" ladder = \"%s\" "
+			"overflow = \"wait\" }%c",
+			minimal, rows[i].name, '\0');
+		c = parse(text.p);
+		w = c->policy.warmups;
+		assert_int_equal(w->ndaily, rows[i].days);
+		assert_int_equal(w->daily[0], rows[i].first);
+		assert_int_equal(w->daily[w->ndaily - 1], rows[i].last);
+		for (unsigned k = 1; k < w->ndaily; k++) {
+			assert_true(w->daily[k] > w->daily[k - 1]);
+			assert_true(w->daily[k] <= w->daily[k - 1] * rows[i].step_max);
+			/* the careful one: smaller steps as the numbers grow */
+			if (i == 0 && w->daily[k - 1] >= 1000)
+				assert_true(w->daily[k] <= w->daily[k - 1] * 1.301);
+			if (i == 0 && w->daily[k - 1] >= 10000)
+				assert_true(w->daily[k] <= w->daily[k - 1] * 1.251);
+			if (i == 0 && k < 18)
+				assert_true(w->daily[k] < 20000);
+		}
+		config_free(c);
+		buf_deinit(&text);
+	}
+}
+
 static void test_reloadable(void **state)
 {
 	static const struct {
@@ -254,6 +364,9 @@ static void test_reloadable(void **state)
 		{ "provider \"microsoft365\" { connections_per_lane = 1 }", "" },
 		{ "queue { retry = \"1m\" expire = \"24h\" }", "" },
 		{ "log { level = \"debug\" }", "" },
+		{ "timezone = \"UTC\"", "" },
+		{ "warmup \"w\" { sources = \"a\" start = \"2026-11-01\" overflow = \"wait\" }",
+			"" },
 		{ "workers = 2", "workers: a change needs a restart\n" },
 		{ "queue { path = \"/elsewhere\" }", "queue: path: a change needs a restart\n" },
 		{ "http { address = \"127.0.0.1:1\" }",
@@ -286,7 +399,9 @@ static void test_describe(void **state)
 		"max_size = \"64GiB\"   (size, 16MiB to 64TiB)", "listener \"NAME\" { }",
 		"retry_jitter = \"0.2\"   (fraction, 0.0 to 0.9)",
 		"bare_newline = \"reject\"   (\"reject\", \"fix\")",
-		"Built in for \"outlook\":", "lane_message_rate = \"600/1m\"", "; required)" };
+		"Built in for \"outlook\":", "\"outlook\": the default",
+		"hold_at = \"0.5%\"   (percentage, 0% to 100%)", "lane_message_rate = \"600/1m\"",
+		"; required)" };
 	struct buf text, roff;
 
 	buf_init(&text, 0);
@@ -387,6 +502,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_providers),
 		cmocka_unit_test(test_dump),
+		cmocka_unit_test(test_warmups),
+		cmocka_unit_test(test_ladders),
 		cmocka_unit_test(test_reloadable),
 		cmocka_unit_test(test_describe),
 		cmocka_unit_test(test_rules),
