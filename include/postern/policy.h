@@ -171,6 +171,8 @@ enum hold_reason {
 #undef X
 };
 const char *hold_reason_text(enum hold_reason r);
+/* It is the recipient domain's own: no connection is to offer its work until then. */
+bool hold_is_domains(enum hold_reason r);
 
 /* Which of our own limits it was. */
 #define POLICY_LIMITS(X)                                                                           \
@@ -213,6 +215,9 @@ struct policy_choice {
  */
 void policy_choose(struct policy *p, struct policy_now now, const struct policy_want *w,
 	struct policy_choice *ret);
+/* A refused choice for work that other subnets have refused (diverted): is it to go back to the
+ * schedule, because no other can take it soon? */
+bool policy_impatient(const struct policy_choice *why, ms_t mono);
 /* May this open connection carry one more transaction, for this work? Counts the message against
  * the lane when it says go. On refusal reason/until are set. NOT when the connection should be
  * ended (age, messages): then *retire is set. */

@@ -118,11 +118,6 @@ static bool tried_here(const struct dispatch *d, const struct work *w, unsigned 
 	return false;
 }
 
-static bool domains_own(enum hold_reason r)
-{
-	return r == HOLD_BACKOFF || r == HOLD_DNS || r == HOLD_OPERATOR;
-}
-
 enum offer { OFFER_TAKEN, OFFER_OTHER /* not this flow: another may do */, OFFER_NONE };
 
 static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f)
@@ -145,7 +140,7 @@ static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f
 		c->retire = true;
 		return OFFER_NONE;
 	}
-	if (domains_own(why.reason)) { /* no connection is to offer it until then */
+	if (hold_is_domains(why.reason)) { /* no connection is to offer it until then */
 		flow_unlink(d, f);
 		flow_wait(d, f, why.reason, why.until);
 		f->where[0] = '\0';
@@ -241,18 +236,6 @@ static void use_half(struct dispatch *d, struct flow *f)
 	}
 }
 
-/* Diverted work that no other subnet can take soon goes back to the schedule. */
-static bool impatient(const struct dispatch *d, const struct flow *f, const struct policy_choice *c)
-{
-	if (!f->diverted)
-		return false;
-	if (c->reason == HOLD_BLOCKED || c->reason == HOLD_SUSPENDED || c->reason == HOLD_BACKOFF)
-		return false;
-	if (c->reason == HOLD_CAP || c->reason == HOLD_RATE || c->reason == HOLD_WINDOW)
-		return c->until && c->until - loop_mono(d->loop) > DIVERTED_PATIENCE;
-	return true;
-}
-
 static void open_more(struct dispatch *d, struct flow *f)
 {
 	unsigned opened = 0;
@@ -285,7 +268,7 @@ static void open_more(struct dispatch *d, struct flow *f)
 			}
 			continue;
 		}
-		if (impatient(d, f, &choice)) {
+		if (f->diverted && policy_impatient(&choice, loop_mono(d->loop))) {
 			flow_remove(d, w);
 			result_local(d, w, "4.7.0", NULL, choice.reason);
 			continue;
@@ -308,7 +291,7 @@ void assign_flow(struct dispatch *d, struct flow *f)
 		flow_wait(d, f, HOLD_NO_SOURCE, loop_mono(d->loop) + 60000);
 		return;
 	}
-	if (f->waiting && domains_own(f->reason))
+	if (f->waiting && hold_is_domains(f->reason))
 		return;
 	if (!route_ready(d, m) || !f->nready)
 		return;

@@ -21,8 +21,7 @@
 #define LOST_MAX  3u  /* connections that one recipient may lose in a cycle */
 #define INTAKE_GROUP                                                                               \
 	100u /* recipients of one work at first; the provider's limit splits it later */
-#define STALLED_MAX	  2000u /* settlements that failed and wait, before new work is left alone */
-#define DIVERTED_PATIENCE 60000
+#define STALLED_MAX 2000u /* settlements that failed and wait, before new work is left alone */
 
 struct dispatch;
 struct domain;

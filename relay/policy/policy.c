@@ -16,6 +16,23 @@ const char *hold_reason_text(enum hold_reason r)
 	return r >= 0 && r < sizeof(text) / sizeof(*text) ? text[r] : "";
 }
 
+bool hold_is_domains(enum hold_reason r)
+{
+	return r == HOLD_BACKOFF || r == HOLD_DNS || r == HOLD_OPERATOR;
+}
+
+#define DIVERTED_PATIENCE 60000
+
+bool policy_impatient(const struct policy_choice *why, ms_t mono)
+{
+	if (why->reason == HOLD_BLOCKED || why->reason == HOLD_SUSPENDED ||
+		why->reason == HOLD_BACKOFF)
+		return false;
+	if (why->reason == HOLD_CAP || why->reason == HOLD_RATE || why->reason == HOLD_WINDOW)
+		return why->until && why->until - mono > DIVERTED_PATIENCE;
+	return true;
+}
+
 const char *policy_limit_text(enum policy_limit l)
 {
 	static const char *const text[] = {

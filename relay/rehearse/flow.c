@@ -1,0 +1,316 @@
+/* What waits, by flow, and how a flow looks for connections: as relay/dispatch does it. */
+#include <stdlib.h>
+
+#include "state.h"
+
+#define LOOK	     60000 /* ms; a wait is looked at this often at least */
+#define OPEN_AT_ONCE 16u
+
+/* ---- letters ---- */
+
+static uint32_t letter_slot(struct rehearsal *r)
+{
+	uint32_t i = r->free_letter;
+
+	if (i != NONE) {
+		r->free_letter = r->letters[i].next;
+		return i;
+	}
+	if (r->nletters == r->letters_cap) {
+		uint32_t cap = r->letters_cap ? r->letters_cap * 2 : 4096;
+		struct letter *a = cap < NONE / 2 ? realloc(r->letters, cap * sizeof(*a)) : NULL;
+
+		if (!a) {
+			r->no_memory = true;
+			return NONE;
+		}
+		r->letters = a;
+		r->letters_cap = cap;
+	}
+	return r->nletters++;
+}
+
+uint32_t letter_new(struct rehearsal *r, const struct letter *like, uint32_t count)
+{
+	struct letter copy = *like;
+	uint32_t i = letter_slot(r);
+
+	if (i == NONE)
+		return NONE;
+	r->letters[i] = copy;
+	r->letters[i].count = count;
+	r->letters[i].next = NONE;
+	r->letters[i].tried.message = copy.id;
+	return i;
+}
+
+void letter_free(struct rehearsal *r, uint32_t i)
+{
+	r->letters[i].next = r->free_letter;
+	r->free_letter = i;
+}
+
+/* The first n messages of a letter stay in it; the others become one of their own. */
+static uint32_t letter_split(struct rehearsal *r, uint32_t i, uint32_t n)
+{
+	struct letter rest = r->letters[i];
+	const struct receiver *v = &r->receivers[r->flows[rest.flow].cluster];
+	const struct group *g = &v->groups[r->flows[rest.flow].group];
+
+	rest.id += n;
+	rest.tenant = g->first + (rest.tenant - g->first + n) % g->n;
+	i = letter_new(r, &rest, rest.count - n);
+	return i;
+}
+
+/* ---- flows ---- */
+
+void flow_ask(struct rehearsal *r, uint32_t flow)
+{
+	if (r->flows[flow].asking)
+		return;
+	r->flows[flow].asking = true;
+	if (!ring_push(&r->asking, flow))
+		r->no_memory = true;
+}
+
+static void flow_link(struct rehearsal *r, uint32_t flow)
+{
+	struct flow *f = &r->flows[flow];
+
+	if (f->linked)
+		return;
+	f->linked = true;
+	if (!ring_push(&r->receivers[f->cluster].linked, flow))
+		r->no_memory = true;
+}
+
+void flow_push(struct rehearsal *r, uint32_t flow, uint32_t letter, bool front)
+{
+	struct flow *f = &r->flows[flow];
+	struct letter *g = &r->letters[letter];
+
+	g->flow = flow;
+	g->next = front ? f->first : NONE;
+	if (f->first == NONE)
+		f->first = f->last = letter;
+	else if (front)
+		f->first = letter;
+	else {
+		r->letters[f->last].next = letter;
+		f->last = letter;
+	}
+	f->letters++;
+	f->messages += g->count;
+	flow_link(r, flow);
+	if (!f->waiting)
+		flow_ask(r, flow);
+	else
+		for (uint32_t i = 0; i < r->receivers[f->cluster].nlinks; i++) {
+			/* while it waits, connections that are open may still take it */
+			uint32_t k = r->receivers[f->cluster].links[i];
+
+			if (r->links[k].state == LINK_UP && !r->links[k].count) {
+				flow_ask(r, flow);
+				break;
+			}
+		}
+}
+
+static uint32_t pop(struct rehearsal *r, struct flow *f)
+{
+	uint32_t i = f->first;
+
+	f->first = r->letters[i].next;
+	if (f->first == NONE)
+		f->last = NONE;
+	f->letters--;
+	f->messages -= r->letters[i].count;
+	r->letters[i].next = NONE;
+	if (!f->letters) {
+		f->waiting = false;
+		f->reason = HOLD_NONE;
+		f->generation++;
+	}
+	return i;
+}
+
+uint32_t flow_take(struct rehearsal *r, uint32_t flow, uint32_t n)
+{
+	uint32_t first = NONE, last = NONE;
+
+	while (n && r->flows[flow].first != NONE) {
+		uint32_t i = pop(r, &r->flows[flow]), rest = NONE;
+
+		if (r->letters[i].count > n) {
+			rest = letter_split(r, i, n);
+			if (rest == NONE)
+				return first; /* no_memory is set: the run ends */
+			r->letters[i].count = n;
+			flow_push(r, flow, rest, true);
+		}
+		n -= r->letters[i].count;
+		if (first == NONE)
+			first = i;
+		else
+			r->letters[last].next = i;
+		last = i;
+	}
+	return first;
+}
+
+void flow_wait(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until)
+{
+	struct flow *f = &r->flows[flow];
+	ms_t at = until && until - MONO < r->now + LOOK ? until - MONO : r->now + LOOK;
+
+	f->waiting = true;
+	f->reason = reason;
+	f->until = until ? until - MONO : 0;
+	post(r, at > r->now ? at : r->now + 1, EVENT_FLOW, flow, ++f->generation);
+	if ((!until || reason == HOLD_CAP) && !f->on_slots) {
+		f->on_slots = true;
+		if (!ring_push(&r->on_slots, flow))
+			r->no_memory = true;
+	}
+}
+
+void flow_wait_over(struct rehearsal *r, uint32_t flow)
+{
+	struct flow *f = &r->flows[flow];
+
+	if (!f->waiting)
+		return;
+	f->waiting = false;
+	f->generation++;
+	if (f->letters)
+		flow_ask(r, flow);
+}
+
+void slot_freed(struct rehearsal *r, unsigned n)
+{
+	uint32_t f;
+
+	while (n-- && ring_pop(&r->on_slots, &f)) {
+		r->flows[f].on_slots = false;
+		flow_wait_over(r, f);
+	}
+}
+
+/* What has waited too long; the oldest come first but for those that were tried before. */
+void flow_age(struct rehearsal *r, uint32_t flow)
+{
+	struct flow *f = &r->flows[flow];
+	uint32_t i = f->first, before = NONE;
+
+	while (i != NONE) {
+		uint32_t next = r->letters[i].next;
+
+		if (!settle_expired(r, &r->letters[i])) {
+			before = i;
+			i = next;
+			continue;
+		}
+		if (before == NONE) {
+			pop(r, f);
+		} else {
+			r->letters[before].next = next;
+			if (f->last == i)
+				f->last = before;
+			f->letters--;
+			f->messages -= r->letters[i].count;
+		}
+		settle_expire(r, i);
+		i = next;
+	}
+}
+
+void flow_want(const struct rehearsal *r, uint32_t flow, struct policy_want *w,
+	struct policy_host hosts[HOSTS_MAX])
+{
+	const struct flow *f = &r->flows[flow];
+	const struct receiver *v = &r->receivers[f->cluster];
+	const struct letter *g = &r->letters[f->first];
+	unsigned n = r->s->clusters[f->cluster].hosts;
+
+	*w = (struct policy_want){
+		.provider = r->s->clusters[f->cluster].provider_index,
+		.pool = f->pool,
+		.domain = v->domains[g->tenant],
+		.hosts = hosts,
+		.nhosts = n,
+		.tried = g->tried.n ? &g->tried : NULL,
+	};
+	for (unsigned i = 0; i < n; i++)
+		hosts[i] = (struct policy_host){ .addr = v->hosts[i] };
+}
+
+/* ---- a flow looks for connections ---- */
+
+static void use_idle(struct rehearsal *r, uint32_t flow)
+{
+	const struct receiver *v = &r->receivers[r->flows[flow].cluster];
+
+	for (uint32_t i = 0; i < v->nlinks && r->flows[flow].letters; i++) {
+		const struct link *k = &r->links[v->links[i]];
+
+		if (k->state == LINK_UP && !k->count && !k->waking)
+			link_assign(r, v->links[i]);
+	}
+}
+
+/* One connection for each step's worth that waits. */
+static uint32_t wanted(const struct rehearsal *r, const struct flow *f)
+{
+	uint32_t steps = (f->messages + r->batch - 1) / r->batch;
+
+	return f->diverted ? f->letters : steps;
+}
+
+static void look(struct rehearsal *r, uint32_t flow)
+{
+	struct flow *f = &r->flows[flow];
+	unsigned opened = 0;
+
+	use_idle(r, flow);
+	while (wanted(r, f) > f->opening && !f->waiting && !r->no_memory) {
+		struct policy_host hosts[HOSTS_MAX];
+		struct policy_choice choice;
+		struct policy_want w;
+
+		if (opened++ >= OPEN_AT_ONCE) {
+			flow_ask(r, flow);
+			return;
+		}
+		flow_want(r, flow, &w, hosts);
+		policy_choose(r->policy, policy_time(r), &w, &choice);
+		if (choice.go) {
+			link_open(r, flow, &choice);
+			continue;
+		}
+		if (f->diverted && policy_impatient(&choice, r->now + MONO)) {
+			settle_defer(r, pop(r, f));
+			continue;
+		}
+		if (choice.reason == HOLD_CAP || choice.reason == HOLD_WINDOW)
+			link_give_up_idle(r, &choice);
+		flow_wait(r, flow, choice.reason, choice.until);
+	}
+}
+
+void asked(struct rehearsal *r)
+{
+	uint32_t n = r->asking.n, f;
+
+	/* those that ask again meanwhile come in the next turn */
+	while (n-- && ring_pop(&r->asking, &f)) {
+		struct flow *v = &r->flows[f];
+
+		v->asking = false;
+		if (!v->letters)
+			continue;
+		if (v->waiting && hold_is_domains(v->reason))
+			continue;
+		look(r, f);
+	}
+}

@@ -1,0 +1,238 @@
+/* A rehearsal's life: event after event in virtual time. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "state.h"
+
+#define SECOND	      1000
+#define BACKLOG_EVERY 60 /* seconds */
+
+int rehearsal_new(struct rehearsal **ret, const struct rehearsal_params *p)
+{
+	struct rehearsal *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->s = p->scenario;
+	r->params = p->policy;
+	if (setup(r, p->rules) || policy_new(&r->policy, p->policy, r->s->seed + 1)) {
+		rehearsal_free(r);
+		return -ENOMEM;
+	}
+	traffic_start(r);
+	post(r, SECOND, EVENT_TICK, 0, 0);
+	*ret = r;
+	return 0;
+}
+
+struct rehearsal *rehearsal_free(struct rehearsal *r)
+{
+	if (!r)
+		return NULL;
+	policy_free(r->policy);
+	teardown(r);
+	free(r);
+	return NULL;
+}
+
+/* ---- once a second ---- */
+
+static void on_policy_event(void *arg, const struct policy_event *e)
+{
+	struct rehearsal *r = arg;
+
+	r->relieved |= e->over;
+	record_event(r, e);
+}
+
+static void wake_all(struct rehearsal *r)
+{
+	for (uint32_t i = 0; i < r->nflows; i++) {
+		const struct flow *f = &r->flows[i];
+
+		if (f->waiting && f->reason != HOLD_CAP && f->reason != HOLD_RATE)
+			flow_wait_over(r, i);
+	}
+	for (uint32_t i = 0; i < r->nlinks; i++) {
+		if (r->links[i].state != LINK_UP || !r->links[i].waking)
+			continue;
+		r->links[i].waking = false;
+		link_assign(r, i);
+	}
+}
+
+static void nowhere(void *arg, struct slice key, struct slice value)
+{
+}
+
+/* What is to be saved is on disk at once here. */
+static void save(struct rehearsal *r)
+{
+	uint64_t ticket;
+
+	policy_save_warmup(r->policy, policy_time(r), nowhere, NULL, &ticket);
+	policy_warmup_saved(r->policy, policy_time(r), ticket, true);
+}
+
+static void tell_backlog(struct rehearsal *r)
+{
+	for (unsigned v = 0; r->params->nwarmups && v < r->params->nproviders; v++)
+		for (unsigned k = 0; k < r->params->npools; k++) {
+			uint64_t n = 0;
+
+			for (uint32_t i = 0; i < r->nflows; i++) {
+				const struct flow *f = &r->flows[i];
+
+				if (f->pool == k && f->waiting && f->reason == HOLD_WARMUP &&
+					r->s->clusters[f->cluster].provider_index == v)
+					n += f->messages;
+			}
+			policy_warmup_backlog(r->policy, policy_time(r), v, k, n);
+		}
+}
+
+static void on_tick(struct rehearsal *r)
+{
+	links_tick(r);
+	policy_tick(r->policy, policy_time(r));
+	policy_events(r->policy, on_policy_event, r);
+	if (r->relieved) {
+		r->relieved = false;
+		wake_all(r);
+	}
+	if (policy_urgent(r->policy))
+		policy_save(r->policy, nowhere, NULL);
+	if (r->now / SECOND % BACKLOG_EVERY == 0)
+		tell_backlog(r);
+	slot_freed(r, 256);
+	if (r->now >= r->next_edge)
+		receiver_edges(r);
+	record_tick(r);
+	post(r, r->now + SECOND, EVENT_TICK, 0, 0);
+}
+
+/* ---- events ---- */
+
+static void on_retry(struct rehearsal *r, uint32_t letter)
+{
+	if (settle_expired(r, &r->letters[letter]))
+		settle_expire(r, letter);
+	else
+		flow_push(r, r->letters[letter].flow, letter, false);
+}
+
+static bool current(const struct rehearsal *r, const struct event *e)
+{
+	switch ((enum event_kind)e->kind) {
+	case EVENT_UP:
+	case EVENT_DONE:
+	case EVENT_CLOSED:
+		return r->links[e->index].generation == e->generation;
+	case EVENT_LINK:
+		return r->links[e->index].generation == e->generation &&
+		       r->links[e->index].waking;
+	case EVENT_FLOW:
+		return r->flows[e->index].generation == e->generation;
+	case EVENT_TRAFFIC:
+	case EVENT_RETRY:
+	case EVENT_TICK:
+		break;
+	}
+	return true;
+}
+
+static void handle(struct rehearsal *r, const struct event *e)
+{
+	switch ((enum event_kind)e->kind) {
+	case EVENT_TRAFFIC:
+		on_traffic(r, e->index);
+		break;
+	case EVENT_RETRY:
+		on_retry(r, e->index);
+		break;
+	case EVENT_UP:
+		on_up(r, e->index);
+		break;
+	case EVENT_DONE:
+		on_done(r, e->index);
+		break;
+	case EVENT_CLOSED:
+		on_closed(r, e->index);
+		break;
+	case EVENT_FLOW:
+		flow_age(r, e->index);
+		flow_wait_over(r, e->index);
+		break;
+	case EVENT_LINK:
+		r->links[e->index].waking = false;
+		link_assign(r, e->index);
+		break;
+	case EVENT_TICK:
+		on_tick(r);
+		break;
+	}
+}
+
+int rehearsal_run(struct rehearsal *r, ms_t until)
+{
+	ms_t end = until - r->s->start < r->s->duration ? until - r->s->start : r->s->duration;
+
+	while (r->heap.n && r->heap.a[0].at <= end && !r->no_memory && !r->ended) {
+		struct event e = heap_take(&r->heap);
+
+		r->now = e.at;
+		if (!current(r, &e))
+			continue;
+		handle(r, &e);
+		asked(r);
+		if (policy_warmup_wants(r->policy))
+			save(r);
+	}
+	if (r->no_memory)
+		return -ENOMEM;
+	if (end > r->now)
+		r->now = end;
+	if (end == r->s->duration && !r->ended) {
+		r->ended = true;
+		policy_events(r->policy, on_policy_event, r);
+		record_end(r);
+	}
+	return 0;
+}
+
+void rehearsal_result(const struct rehearsal *r, struct rehearsal_result *ret)
+{
+	*ret = (struct rehearsal_result){
+		.scenario = r->s,
+		.policy = r->params,
+		.nhours = r->nhours,
+		.nsources = r->params->nsources,
+		.nsubnets = r->nsubnets,
+		.nclusters = r->s->nclusters,
+		.hours = r->hours,
+		.by_source = r->by_source,
+		.by_path = r->by_path,
+		.subnets = r->subnets,
+		.subnet_of = r->subnet_of,
+		.events = r->events,
+		.nevents = r->nevents,
+		.events_lost = r->events_lost,
+		.ramps = r->ramps,
+		.nramps = r->nramps,
+		.total = r->total,
+		.waiting = r->waiting,
+		.queue_max = r->queue_max,
+		.connects = r->connects,
+		.batch = r->batch,
+		.steps = r->steps,
+		.queue_max_at = r->queue_max_at,
+		.last_out = r->last_out,
+		.delay_max = r->delay_max,
+		.now = wall_of(r),
+		.most_connections = r->most_connections,
+	};
+	memcpy(ret->delays, r->delays, sizeof(ret->delays));
+	for (uint32_t i = 0; i < r->nflows; i++)
+		if (r->flows[i].waiting && r->flows[i].reason == HOLD_WARMUP)
+			ret->waiting_for_warmup += r->flows[i].messages;
+}

@@ -1,0 +1,237 @@
+/* The world of a scenario: receivers, tenants, sources' standing. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "state.h"
+
+#define HOUR	  3600000
+#define STEPS_DAY 100000.0 /* above so many messages a day, a step stands for more than one */
+#define BATCH_MAX 20u
+
+static uint32_t alone_in(const struct rehearsal *r, unsigned cluster)
+{
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < r->s->nincidents; i++) {
+		const struct scenario_incident *x = &r->s->incidents[i];
+
+		if (x->kind == INCIDENT_TENANT &&
+			(x->cluster_index < 0 || (unsigned)x->cluster_index == cluster) &&
+			x->tenants > n)
+			n = x->tenants;
+	}
+	return n < r->s->clusters[cluster].tenants ? n : r->s->clusters[cluster].tenants - 1;
+}
+
+static int setup_groups(struct rehearsal *r, unsigned cluster)
+{
+	struct receiver *v = &r->receivers[cluster];
+	uint32_t tenants = r->s->clusters[cluster].tenants, alone = alone_in(r, cluster), at;
+
+	v->nshared = tenants - alone < GROUPS ? tenants - alone : GROUPS;
+	v->ngroups = alone + v->nshared;
+	v->groups = calloc(v->ngroups, sizeof(*v->groups));
+	v->domains = calloc(tenants, sizeof(*v->domains));
+	if (!v->groups || !v->domains)
+		return -1;
+	for (at = 0; at < alone; at++)
+		v->groups[at] = (struct group){ at, 1 };
+	for (unsigned k = 0; k < v->nshared; k++) {
+		uint32_t n = (tenants - at) / (v->nshared - k);
+
+		v->groups[alone + k] = (struct group){ at, n };
+		at += n;
+	}
+	for (uint32_t i = 0; i < tenants; i++)
+		snprintf(v->domains[i], sizeof(v->domains[i]), "t%u.%.16s.example", i + 1,
+			r->s->clusters[cluster].name);
+	return 0;
+}
+
+static int setup_receiver(struct rehearsal *r, unsigned cluster)
+{
+	struct receiver *v = &r->receivers[cluster];
+
+	for (unsigned h = 0; h < r->s->clusters[cluster].hosts; h++)
+		v->hosts[h] = (struct addr){ .family = ADDR_V4,
+			.ip = { 198, 18, (uint8_t)cluster, (uint8_t)(1 + h) } };
+	v->by_source = calloc(r->params->nsources, sizeof(*v->by_source));
+	v->by_subnet = calloc(r->nsubnets, sizeof(*v->by_subnet));
+	v->bad_at = calloc(r->params->nsources, sizeof(*v->bad_at));
+	if (!v->by_source || !v->by_subnet || !v->bad_at)
+		return -1;
+	return setup_groups(r, cluster);
+}
+
+static int setup_flows(struct rehearsal *r)
+{
+	uint32_t n = 0, at = 0;
+
+	r->flows_per_group = r->params->npools * 2;
+	for (unsigned c = 0; c < r->s->nclusters; c++)
+		n += r->receivers[c].ngroups * r->flows_per_group;
+	r->flows = calloc(n, sizeof(*r->flows));
+	if (!r->flows)
+		return -1;
+	r->nflows = n;
+	for (unsigned c = 0; c < r->s->nclusters; c++) {
+		r->receivers[c].first_flow = at;
+		for (unsigned g = 0; g < r->receivers[c].ngroups; g++)
+			for (unsigned k = 0; k < r->flows_per_group; k++)
+				r->flows[at++] = (struct flow){ .cluster = c,
+					.group = g,
+					.pool = k / 2,
+					.diverted = k & 1,
+					.first = NONE,
+					.last = NONE };
+	}
+	return 0;
+}
+
+static int setup_feeds(struct rehearsal *r)
+{
+	r->feeds = calloc((size_t)r->s->ntraffic * r->s->nclusters + 1, sizeof(*r->feeds));
+	if (!r->feeds)
+		return -1;
+	for (unsigned t = 0; t < r->s->ntraffic; t++)
+		for (unsigned c = 0; c < r->s->nclusters; c++)
+			if (r->s->clusters[c].share &&
+				traffic_reaches(&r->s->traffic[t], r->s->clusters[c].name))
+				r->feeds[r->nfeeds++] =
+					(struct feed){ .traffic = t, .cluster = c };
+	return 0;
+}
+
+static int setup_subnets(struct rehearsal *r)
+{
+	unsigned n = r->params->nsources;
+
+	r->subnets = calloc(n, sizeof(*r->subnets));
+	r->subnet_of = calloc(n, sizeof(*r->subnet_of));
+	if (!r->subnets || !r->subnet_of)
+		return -1;
+	for (unsigned i = 0; i < n; i++) {
+		const struct net *net = &r->params->sources[i].subnet;
+		unsigned k = 0;
+
+		while (k < r->nsubnets && (r->subnets[k].bits != net->bits ||
+						  !addr_eq(&r->subnets[k].addr, &net->addr)))
+			k++;
+		if (k == r->nsubnets)
+			r->subnets[r->nsubnets++] = *net;
+		r->subnet_of[i] = k;
+	}
+	return 0;
+}
+
+static int setup_standings(struct rehearsal *r)
+{
+	unsigned n = r->params->nsources;
+
+	r->standings = calloc((size_t)n * r->params->nproviders, sizeof(*r->standings));
+	if (!r->standings)
+		return -1;
+	for (unsigned i = 0; i < r->s->nreputations; i++)
+		for (unsigned k = 0; k < n; k++)
+			r->standings[r->s->reputations[i].provider_index * n + k].allowed =
+				r->s->reputations[i].first;
+	for (unsigned i = 0; i < r->s->nhistories; i++)
+		for (unsigned v = 0; v < r->params->nproviders; v++) {
+			const struct scenario_history *h = &r->s->histories[i];
+			struct standing *s = &r->standings[v * n + h->source_index];
+
+			if (h->daily > s->allowed)
+				s->allowed = h->daily;
+		}
+	return 0;
+}
+
+static int setup_rows(struct rehearsal *r)
+{
+	size_t n = (size_t)((r->s->duration + HOUR - 1) / HOUR);
+
+	r->nhours = (unsigned)(n ? n : 1);
+	r->hours = calloc(r->nhours, sizeof(*r->hours));
+	r->by_source = calloc((size_t)r->nhours * r->params->nsources, sizeof(*r->by_source));
+	r->by_path = calloc((size_t)r->nhours * r->nsubnets * r->s->nclusters, sizeof(*r->by_path));
+	if (!r->hours || !r->by_source || !r->by_path)
+		return -1;
+	for (unsigned i = 0; i < r->nhours; i++)
+		r->hours[i].start = r->s->start + (ms_t)i * HOUR;
+	return 0;
+}
+
+/* Low volumes are played message by message. */
+static uint32_t batch_of(const struct scenario *s)
+{
+	double most = 0, n;
+
+	if (s->batch)
+		return s->batch;
+	for (unsigned i = 0; i < s->ntraffic; i++)
+		most += s->traffic[i].daily;
+	n = most / STEPS_DAY;
+	return n < 1 ? 1 : n > BATCH_MAX ? BATCH_MAX : (uint32_t)n;
+}
+
+static const char full[] =
+	"4.3.2 The maximum number of concurrent connections has exceeded a limit, closing "
+	"transmission channel. PRX8";
+
+int setup(struct rehearsal *r, const struct classifier *rules)
+{
+	r->rules = rules;
+	r->free_letter = r->free_link = NONE;
+	r->batch = batch_of(r->s);
+	rng_seed(&r->rng, r->s->seed);
+	rng_seed(&r->receiver_rng, r->s->seed ^ 0x9e3779b97f4a7c15u);
+	r->receivers = calloc(r->s->nclusters, sizeof(*r->receivers));
+	r->answers = calloc((size_t)r->s->nclusters * (SAYS_INCIDENT + r->s->nincidents),
+		sizeof(struct answer *));
+	if (!r->receivers || !r->answers || setup_subnets(r))
+		return -1;
+	for (unsigned i = 0; i < r->s->nclusters; i++)
+		if (setup_receiver(r, i))
+			return -1;
+	if (setup_flows(r) || setup_feeds(r) || setup_standings(r) || setup_rows(r))
+		return -1;
+	answer_make(r, &r->no_room, 0, 421, full);
+	zone_day(r->params->zone, r->s->start, &r->day);
+	receiver_edges(r);
+	return 0;
+}
+
+void teardown(struct rehearsal *r)
+{
+	for (unsigned i = 0; r->answers && i < r->s->nclusters * (SAYS_INCIDENT + r->s->nincidents);
+		i++)
+		free(r->answers[i]);
+	for (unsigned i = 0; r->receivers && i < r->s->nclusters; i++) {
+		struct receiver *v = &r->receivers[i];
+
+		free(v->domains);
+		free(v->groups);
+		free(v->linked.a);
+		free(v->links);
+		free(v->by_source);
+		free(v->by_subnet);
+		free(v->bad_at);
+	}
+	free(r->receivers);
+	free(r->answers);
+	free(r->heap.a);
+	free(r->asking.a);
+	free(r->on_slots.a);
+	free(r->flows);
+	free(r->letters);
+	free(r->links);
+	free(r->standings);
+	free(r->feeds);
+	free(r->subnets);
+	free(r->subnet_of);
+	free(r->hours);
+	free(r->by_source);
+	free(r->by_path);
+	free(r->events);
+	free(r->ramps);
+}
