@@ -13,8 +13,7 @@
 const char *const incident_replies[INCIDENT_COUNT] = {
 	[INCIDENT_THROTTLE] = "451 4.7.500 Server busy. Please try again later. (S77719)",
 	[INCIDENT_BUSY] = "451 4.7.0 Temporary server error. Please try again later. PRX2",
-	[INCIDENT_BAN] = "550 5.7.606 Access denied, banned sending IP. To request removal from "
-			 "this list please visit https://sender.office.com/",
+	[INCIDENT_BAN] = "550 5.7.606 Access denied, banned sending IP. (AS16012609)",
 	[INCIDENT_TENANT] = "450 4.7.3 Organization queue quota exceeded.",
 	[INCIDENT_UNREACHABLE] = "",
 };
