@@ -15,16 +15,16 @@ const struct option *option_find(const struct section *s, struct slice name)
 	return NULL;
 }
 
-unsigned section_count(const struct section *s, const struct config *c)
+unsigned section_count(const struct section *s, const void *base)
 {
-	return *(const unsigned *)((const char *)c + s->count_at);
+	return *(const unsigned *)((const char *)base + s->count_at);
 }
 
-void *section_element(const struct section *s, const struct config *c, unsigned i)
+void *section_element(const struct section *s, const void *base, unsigned i)
 {
 	char *array;
 
-	memcpy(&array, (const char *)c + s->array_at, sizeof(array));
+	memcpy(&array, (const char *)base + s->array_at, sizeof(array));
 	return i ? array + i * s->size : array;
 }
 
@@ -127,7 +127,7 @@ static int bind_section(const struct binding *b)
 }
 
 /* Makes room for n elements of a titled section. */
-static int make_array(const struct section *kind, struct config *c, unsigned n)
+static int make_array(const struct section *kind, void *base, unsigned n)
 {
 	void *array = NULL;
 
@@ -136,17 +136,17 @@ static int make_array(const struct section *kind, struct config *c, unsigned n)
 		if (!array)
 			return -ENOMEM;
 	}
-	memcpy((char *)c + kind->array_at, &array, sizeof(array));
-	*(unsigned *)((char *)c + kind->count_at) = n;
+	memcpy((char *)base + kind->array_at, &array, sizeof(array));
+	*(unsigned *)((char *)base + kind->count_at) = n;
 	return 0;
 }
 
 static int bind_element(
-	struct source *s, enum section_id id, unsigned i, const char *title, int given)
+	struct source *s, unsigned id, unsigned i, const char *title, int given)
 {
-	const struct section *kind = &sections[id];
+	const struct section *kind = &s->schema->sections[id];
 	struct binding b = {
-		.s = s, .kind = kind, .base = section_element(kind, s->config, i), .title = title
+		.s = s, .kind = kind, .base = section_element(kind, s->base, i), .title = title
 	};
 	char *name = strdup(title);
 
@@ -160,25 +160,26 @@ static int bind_element(
 	return bind_section(&b);
 }
 
-static const char *title_of(const struct source *s, enum section_id id, unsigned i)
+static const char *title_of(const struct source *s, unsigned id, unsigned i)
 {
 	const char *title = cfg_title(source_section(s, id, i));
 
 	return title ? title : "";
 }
 
-static void check_title(struct source *s, enum section_id id, unsigned i)
+static void check_title(struct source *s, unsigned id, unsigned i)
 {
 	const char *title = title_of(s, id, i);
-	const struct scan_section *lines = scan_find(&s->scan, &sections[id], i);
+	const struct section *kind = &s->schema->sections[id];
+	const struct scan_section *lines = scan_find(&s->scan, &s->schema->sections[id], i);
 
 	/* a sender's title is a pattern, not a name */
-	if (id != SECTION_SENDER && !name_valid(slice_of(title)))
+	if (kind != &sections[SECTION_SENDER] && !name_valid(slice_of(title)))
 		diag_error(s->diag, scan_line(lines, ""),
 			"%s \"%.63s\": not a name: use letters, digits, \"-\", \"_\" and \".\" (at "
 			"most 63)",
-			sections[id].name, title);
-	else if (id == SECTION_SENDER && title[0] == '\0')
+			kind->name, title);
+	else if (kind == &sections[SECTION_SENDER] && title[0] == '\0')
 		diag_error(s->diag, scan_line(lines, ""),
 			"sender \"\": the title is a domain or a pattern");
 }
@@ -219,10 +220,10 @@ static int bind_providers(struct source *s)
 	return r;
 }
 
-static int bind_titled(struct source *s, enum section_id id)
+static int bind_titled(struct source *s, unsigned id)
 {
 	unsigned n = source_count(s, id);
-	int r = make_array(&sections[id], s->config, n);
+	int r = make_array(&s->schema->sections[id], s->base, n);
 
 	for (unsigned i = 0; i < n && !r; i++) {
 		check_title(s, id, i);
@@ -235,16 +236,18 @@ int source_bind(struct source *s)
 {
 	int r = 0;
 
-	for (unsigned id = 0; id < SECTION_COUNT && !r; id++) {
-		if (id == SECTION_PROVIDER) {
-			r = bind_providers(s);
-		} else if (sections[id].titled) {
-			r = bind_titled(s, (enum section_id)id);
-		} else {
-			struct binding b = { .s = s, .kind = &sections[id], .base = s->config };
+	for (unsigned id = 0; id < s->schema->n && !r; id++) {
+		const struct section *kind = &s->schema->sections[id];
 
-			b.cfg = source_section(s, (enum section_id)id, 0);
-			b.lines = scan_find(&s->scan, &sections[id], 0);
+		if (kind == &sections[SECTION_PROVIDER]) {
+			r = bind_providers(s);
+		} else if (kind->titled) {
+			r = bind_titled(s, id);
+		} else {
+			struct binding b = { .s = s, .kind = kind, .base = s->base };
+
+			b.cfg = source_section(s, id, 0);
+			b.lines = scan_find(&s->scan, &s->schema->sections[id], 0);
 			r = bind_section(&b);
 		}
 	}

@@ -14,7 +14,7 @@
 /* Room for tens of thousands of sources. */
 #define FILE_MAX (16u << 20)
 
-static int read_file(const char *path, struct buf *out)
+int config_read_file(const char *path, struct buf *out)
 {
 	struct stat st;
 	ssize_t n = 1;
@@ -44,7 +44,13 @@ static int read_file(const char *path, struct buf *out)
 
 static int build(struct config *c, const char *path, char *text, bool on_machine, struct diag *d)
 {
-	struct source s = { .config = c, .diag = d, .on_machine = on_machine };
+	struct source s = {
+		.schema = &config_schema,
+		.base = c,
+		.config = c,
+		.diag = d,
+		.on_machine = on_machine,
+	};
 	int r;
 
 	c->path = strdup(path);
@@ -107,7 +113,7 @@ int config_load(struct config **ret, const char *path, struct buf *errors)
 	int r;
 
 	buf_init(&text, 0);
-	r = read_file(path, &text);
+	r = config_read_file(path, &text);
 	if (r)
 		buf_printf(errors, "%s:1: cannot be read: %s%s\n", path, strerror(-r),
 			r == -ENOENT ? ": name the configuration with -c FILE; the sample "
@@ -119,17 +125,31 @@ int config_load(struct config **ret, const char *path, struct buf *errors)
 	return r;
 }
 
-static void free_titled(const struct section *kind, struct config *c)
+static void free_titled(const struct section *kind, void *base)
 {
-	for (unsigned i = 0; i < section_count(kind, c); i++) {
-		char *base = section_element(kind, c, i), *name;
+	for (unsigned i = 0; i < section_count(kind, base); i++) {
+		char *element = section_element(kind, base, i), *name;
 
 		for (unsigned k = 0; k < kind->noptions; k++)
-			value_free(&kind->options[k], base);
-		memcpy(&name, base + kind->name_at, sizeof(name));
+			value_free(&kind->options[k], element);
+		memcpy(&name, element + kind->name_at, sizeof(name));
 		free(name);
 	}
-	free(section_element(kind, c, 0));
+	free(section_element(kind, base, 0));
+}
+
+void schema_free(const struct schema *k, void *base)
+{
+	for (unsigned id = 0; id < k->n; id++) {
+		const struct section *kind = &k->sections[id];
+
+		if (kind->titled) {
+			free_titled(kind, base);
+			continue;
+		}
+		for (unsigned i = 0; i < kind->noptions; i++)
+			value_free(&kind->options[i], base);
+	}
 }
 
 struct config *config_free(struct config *c)
@@ -139,14 +159,7 @@ struct config *config_free(struct config *c)
 	for (unsigned i = 0; i < c->policy.npools; i++)
 		free(c->policy.pools[i].members);
 	config_free_warmups(&c->policy);
-	for (unsigned id = 0; id < SECTION_COUNT; id++) {
-		if (sections[id].titled) {
-			free_titled(&sections[id], c);
-			continue;
-		}
-		for (unsigned k = 0; k < sections[id].noptions; k++)
-			value_free(&sections[id].options[k], c);
-	}
+	schema_free(&config_schema, c);
 	free(c->path);
 	free(c);
 	return NULL;
@@ -154,5 +167,5 @@ struct config *config_free(struct config *c)
 
 int config_rules(const struct config *c, struct buf *text)
 {
-	return c->rules_file ? read_file(c->rules_file, text) : buf_add_str(text, builtin_rules);
+	return c->rules_file ? config_read_file(c->rules_file, text) : buf_add_str(text, builtin_rules);
 }

@@ -221,14 +221,30 @@ static int describe_ladders(struct buf *out, bool roff)
 	return r;
 }
 
+static int describe_section(struct buf *out, const struct section *kind, bool roff)
+{
+	int r = describe_head(out, kind, roff);
+
+	for (unsigned i = 0; i < kind->noptions && !r; i++)
+		r = describe_option(out, kind, &kind->options[i], roff);
+	return r;
+}
+
+int scenario_describe(struct buf *out, bool roff)
+{
+	int r = 0;
+
+	for (unsigned id = 0; id < scenario_schema.n && !r; id++)
+		r = describe_section(out, &scenario_schema.sections[id], roff);
+	return r;
+}
+
 int config_describe(struct buf *out, bool roff)
 {
 	int r = 0;
 
 	for (unsigned id = 0; id < SECTION_COUNT && !r; id++) {
-		r = describe_head(out, &sections[id], roff);
-		for (unsigned i = 0; i < sections[id].noptions && !r; i++)
-			r = describe_option(out, &sections[id], &sections[id].options[i], roff);
+		r = describe_section(out, &sections[id], roff);
 		for (unsigned i = 0; id == SECTION_PROVIDER && i + 1 < BUILTIN_PROVIDERS && !r;
 			i++) {
 			r = buf_printf(out,

@@ -89,6 +89,14 @@ struct section {
 	size_t size, array_at, count_at, name_at;
 };
 extern const struct section sections[SECTION_COUNT];
+/* What a kind of file may hold; the first section is what stands outside all others. */
+struct schema {
+	const struct section *sections;
+	unsigned n;
+	const char *names; /* where they can be looked up */
+};
+#define SCHEMA_SECTIONS_MAX 16
+extern const struct schema config_schema, scenario_schema;
 
 const struct option *option_find(const struct section *s, struct slice name);
 bool option_is_list(const struct option *o);
@@ -99,8 +107,8 @@ extern const char
 	*const builtin_providers[BUILTIN_PROVIDERS]; /* in the order in which they are matched */
 
 /* The elements of a titled section in a configuration. */
-void *section_element(const struct section *s, const struct config *c, unsigned i);
-unsigned section_count(const struct section *s, const struct config *c);
+void *section_element(const struct section *s, const void *base, unsigned i);
+unsigned section_count(const struct section *s, const void *base);
 
 /* ---- values ---- */
 

@@ -44,27 +44,27 @@ static cfg_opt_t *section_opts(const struct section *kind, cfg_opt_t *extra, uns
 
 static int make_opts(struct source *s)
 {
-	cfg_opt_t subs[SECTION_COUNT];
+	cfg_opt_t subs[SCHEMA_SECTIONS_MAX];
 
-	for (unsigned i = 1; i < SECTION_COUNT; i++) {
-		cfg_opt_t single = CFG_SEC(sections[i].name, NULL, CFGF_NODEFAULT);
+	for (unsigned i = 1; i < s->schema->n; i++) {
+		cfg_opt_t single = CFG_SEC(s->schema->sections[i].name, NULL, CFGF_NODEFAULT);
 		cfg_opt_t titled = CFG_SEC(
-			sections[i].name, NULL, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+			s->schema->sections[i].name, NULL, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
 
-		s->opts[i] = section_opts(&sections[i], NULL, 0);
+		s->opts[i] = section_opts(&s->schema->sections[i], NULL, 0);
 		if (!s->opts[i])
 			return -ENOMEM;
-		subs[i] = sections[i].titled ? titled : single;
+		subs[i] = s->schema->sections[i].titled ? titled : single;
 		subs[i].subopts = s->opts[i];
 	}
-	s->opts[0] = section_opts(&sections[0], subs + 1, SECTION_COUNT - 1);
+	s->opts[0] = section_opts(&s->schema->sections[0], subs + 1, s->schema->n - 1);
 	return s->opts[0] ? 0 : -ENOMEM;
 }
 
 int source_parse(struct source *s, char *text)
 {
 	unsigned before;
-	int r = scan_text(&s->scan, text, s->diag);
+	int r = scan_text(&s->scan, s->schema, text, s->diag);
 
 	if (!r)
 		r = make_opts(s);
@@ -94,21 +94,21 @@ void source_deinit(struct source *s)
 {
 	if (s->cfg)
 		cfg_free(s->cfg);
-	for (unsigned i = 0; i < SECTION_COUNT; i++)
+	for (unsigned i = 0; i < SCHEMA_SECTIONS_MAX; i++)
 		free(s->opts[i]);
 	scan_deinit(&s->scan);
 }
 
-unsigned source_count(const struct source *s, enum section_id id)
+unsigned source_count(const struct source *s, unsigned id)
 {
-	return id == SECTION_ROOT ? 1 : cfg_size(s->cfg, sections[id].name);
+	return id == SECTION_ROOT ? 1 : cfg_size(s->cfg, s->schema->sections[id].name);
 }
 
-cfg_t *source_section(const struct source *s, enum section_id id, unsigned i)
+cfg_t *source_section(const struct source *s, unsigned id, unsigned i)
 {
 	if (id == SECTION_ROOT)
 		return s->cfg;
-	return i < cfg_size(s->cfg, sections[id].name) ? cfg_getnsec(s->cfg, sections[id].name, i)
+	return i < cfg_size(s->cfg, s->schema->sections[id].name) ? cfg_getnsec(s->cfg, s->schema->sections[id].name, i)
 						       : NULL;
 }
 

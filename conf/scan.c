@@ -10,12 +10,13 @@
 
 struct scanner {
 	struct scan *s;
+	const struct schema *schema;
 	struct diag *d;
 	struct lexer lexer;
 	struct token t; /* the one looked at */
 	char *text;
 	const char *begin;
-	unsigned counts[SECTION_COUNT];
+	unsigned counts[SCHEMA_SECTIONS_MAX];
 	unsigned depth; /* of sections that are not known */
 	bool no_memory;
 };
@@ -68,15 +69,16 @@ static struct scan_section *add_section(
 	struct scanner *x, const struct section *kind, unsigned line, struct slice title)
 {
 	struct scan_section *sec = take(x, sizeof(*sec));
+	size_t id = (size_t)(kind - x->schema->sections);
 
 	if (!sec)
 		return NULL;
-	if (kind - sections >= SECTION_LISTENER && x->counts[kind - sections] >= SECTIONS_MAX) {
+	if (kind->titled && x->counts[id] >= SECTIONS_MAX) {
 		stop(x, line, "too many sections of one kind");
 		return NULL;
 	}
 	*sec = (struct scan_section){
-		.kind = kind, .line = line, .index = x->counts[kind - sections]++
+		.kind = kind, .line = line, .index = x->counts[id]++
 	};
 	if (title.p)
 		sec->title = arena_strdup(&x->s->arena, title);
@@ -107,11 +109,11 @@ static struct scan_option *find_option(const struct scan_section *sec, struct sl
 	return NULL;
 }
 
-static const struct section *find_kind(struct slice name)
+static const struct section *find_kind(const struct scanner *x, struct slice name)
 {
-	for (unsigned i = 1; i < SECTION_COUNT; i++) {
-		if (slice_eq(slice_of(sections[i].name), name))
-			return &sections[i];
+	for (unsigned i = 1; i < x->schema->n; i++) {
+		if (slice_eq(slice_of(x->schema->sections[i].name), name))
+			return &x->schema->sections[i];
 	}
 	return NULL;
 }
@@ -174,24 +176,24 @@ static void report_unknown(
 			n, name->text.p);
 		return;
 	}
-	if (!section && !kind->name[0] && find_kind(name->text)) {
+	if (!section && !kind->name[0] && find_kind(x, name->text)) {
 		diag_error(x->d, name->line, "\"%.*s\" is a section: write %.*s { ... }", n,
 			name->text.p, n, name->text.p);
 		return;
 	}
 	for (unsigned i = 0; i < kind->noptions; i++)
 		guess_add(&g, name->text, kind->options[i].name);
-	for (unsigned i = 1; i < SECTION_COUNT && !kind->name[0]; i++)
-		guess_add(&g, name->text, sections[i].name);
-	for (unsigned i = 0; i < SECTION_COUNT; i++) {
-		if (g.distance == 0 || !option_find(&sections[i], name->text))
+	for (unsigned i = 1; i < x->schema->n && !kind->name[0]; i++)
+		guess_add(&g, name->text, x->schema->sections[i].name);
+	for (unsigned i = 0; i < x->schema->n; i++) {
+		if (g.distance == 0 || !option_find(&x->schema->sections[i], name->text))
 			continue;
 		diag_error(x->d, name->line, "unknown option \"%.*s\" in %s: it belongs %s%s%s", n,
-			name->text.p, where, i ? "into " : "outside all sections", sections[i].name,
+			name->text.p, where, i ? "into " : "outside all sections", x->schema->sections[i].name,
 			i ? " { }" : "");
 		return;
 	}
-	if (section && find_kind(name->text)) {
+	if (section && find_kind(x, name->text)) {
 		diag_error(x->d, name->line,
 			"section \"%.*s\" inside %s: close that section before it", n, name->text.p,
 			where);
@@ -199,9 +201,8 @@ static void report_unknown(
 	}
 	diag_error(x->d, name->line, "unknown %s \"%.*s\" in %s: %s%s%s",
 		section ? "section" : "option", n, name->text.p, where,
-		g.name ? "did you mean \""
-		       : "remove it, or look for its name in `postern check --defaults`",
-		g.name ? g.name : "", g.name ? "\"?" : "");
+		g.name ? "did you mean \"" : "remove it, or look for its name in ",
+		g.name ? g.name : x->schema->names, g.name ? "\"?" : "");
 }
 
 static void note_value(struct scanner *x, struct scan_option *o)
@@ -291,7 +292,7 @@ static void scan_items(struct scanner *x, struct scan_section *sec);
 
 static void scan_section(struct scanner *x, struct scan_section *outer, const struct token *name)
 {
-	const struct section *kind = outer && !outer->kind->name[0] ? find_kind(name->text) : NULL;
+	const struct section *kind = outer && !outer->kind->name[0] ? find_kind(x, name->text) : NULL;
 	const struct scan_section *same;
 	struct slice title = { 0 };
 	struct token title_token = { 0 };
@@ -364,14 +365,14 @@ static void scan_items(struct scanner *x, struct scan_section *sec)
 	}
 }
 
-int scan_text(struct scan *s, char *text, struct diag *d)
+int scan_text(struct scan *s, const struct schema *schema, char *text, struct diag *d)
 {
-	struct scanner x = { .s = s, .d = d, .lexer = { text, 1 }, .text = text, .begin = text };
+	struct scanner x = { .s = s, .schema = schema, .d = d, .lexer = { text, 1 }, .text = text, .begin = text };
 	struct scan_section *root;
 
 	*s = (struct scan){ 0 };
 	arena_init(&s->arena, 0);
-	root = add_section(&x, &sections[SECTION_ROOT], 1, (struct slice){ 0 });
+	root = add_section(&x, &schema->sections[0], 1, (struct slice){ 0 });
 	if (!root)
 		return -ENOMEM;
 	scan_items(&x, root);

@@ -30,7 +30,7 @@ struct scan {
 };
 
 /* text is NUL-terminated and changed. 0, -ENOMEM. */
-int scan_text(struct scan *s, char *text, struct diag *d);
+int scan_text(struct scan *s, const struct schema *schema, char *text, struct diag *d);
 void scan_deinit(struct scan *s);
 const struct scan_section *scan_find(
 	const struct scan *s, const struct section *kind, unsigned index);

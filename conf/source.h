@@ -11,8 +11,10 @@
 struct source {
 	struct scan scan;
 	cfg_t *cfg;
-	cfg_opt_t *opts[SECTION_COUNT];
-	struct config *config;
+	const struct schema *schema;
+	void *base; /* struct config or struct scenario */
+	cfg_opt_t *opts[SCHEMA_SECTIONS_MAX];
+	struct config *config; /* base, when it is that */
 	struct diag *diag;
 	bool on_machine; /* for this machine: look at it, too */
 	bool whole;	 /* read to its end: what is missing is really missing */
@@ -24,8 +26,8 @@ struct source {
 int source_parse(struct source *s, char *text);
 void source_deinit(struct source *s);
 /* The section as libconfuse has it; NULL when it was not given, or not reached. */
-cfg_t *source_section(const struct source *s, enum section_id id, unsigned i);
-unsigned source_count(const struct source *s, enum section_id id);
+cfg_t *source_section(const struct source *s, unsigned id, unsigned i);
+unsigned source_count(const struct source *s, unsigned id);
 /* Number of values given for an option, and one of them. */
 unsigned source_values(cfg_t *cfg, const char *option);
 const char *source_value(cfg_t *cfg, const char *option, unsigned i);
@@ -33,6 +35,8 @@ bool source_flag(cfg_t *cfg, const char *option);
 
 /* ---- bind.c: values into the parameters ---- */
 int source_bind(struct source *s);
+/* Of the configuration or scenario, by its tables. */
+void schema_free(const struct schema *k, void *base);
 
 /* ---- check.c, check_listener.c, check_warmup.c: what no single option can tell ---- */
 int source_check(struct source *s);
@@ -50,6 +54,9 @@ int config_find_source(const struct config *c, struct slice name); /* index, or 
  * sources then, and is passed over in further checks. 0, -ENOMEM. */
 int source_bind_warmups(struct source *s);
 void config_free_warmups(struct policy_params *p);
+
+/* Bounded. 0, -errno. */
+int config_read_file(const char *path, struct buf *out);
 
 /* "listener \"internal\": " for messages, borrowed until the next call with the same buffer. */
 const char *section_label(char out[96], const struct section *kind, const char *title);

@@ -7,6 +7,7 @@
 #include "postern/log.h"
 #include "postern/policy.h"
 #include "postern/queue.h"
+#include "postern/rehearse.h"
 #include "postern/worker.h"
 
 struct config_http {
@@ -88,3 +89,12 @@ int config_dump(struct buf *out, const struct config *c, bool only_changed);
 bool config_reloadable(const struct config *now, const struct config *next, struct buf *why);
 /* The rule text: of rules_file, or the built-in one. 0, -errno of reading. */
 int config_rules(const struct config *c, struct buf *text);
+
+/* A scenario of `postern rehearse`, against the configuration whose sources, pools and providers it
+ * names (borrowed for the scenario's life). As config_load. */
+int scenario_load(
+	struct scenario **ret, const char *path, const struct config *c, struct buf *errors);
+int scenario_parse(struct scenario **ret, const char *path, struct slice text,
+	const struct config *c, struct buf *errors);
+struct scenario *scenario_free(struct scenario *s);
+int scenario_describe(struct buf *out, bool roff);

@@ -65,7 +65,7 @@ static uint32_t letter_split(struct rehearsal *r, uint32_t i, uint32_t n)
 
 /* ---- flows ---- */
 
-void flow_ask(struct rehearsal *r, uint32_t flow)
+void mail_ask(struct rehearsal *r, uint32_t flow)
 {
 	if (r->flows[flow].asking)
 		return;
@@ -85,7 +85,7 @@ static void flow_link(struct rehearsal *r, uint32_t flow)
 		r->no_memory = true;
 }
 
-void flow_push(struct rehearsal *r, uint32_t flow, uint32_t letter, bool front)
+void mail_push(struct rehearsal *r, uint32_t flow, uint32_t letter, bool front)
 {
 	struct flow *f = &r->flows[flow];
 	struct letter *g = &r->letters[letter];
@@ -104,14 +104,14 @@ void flow_push(struct rehearsal *r, uint32_t flow, uint32_t letter, bool front)
 	f->messages += g->count;
 	flow_link(r, flow);
 	if (!f->waiting)
-		flow_ask(r, flow);
+		mail_ask(r, flow);
 	else
 		for (uint32_t i = 0; i < r->receivers[f->cluster].nlinks; i++) {
 			/* while it waits, connections that are open may still take it */
 			uint32_t k = r->receivers[f->cluster].links[i];
 
 			if (r->links[k].state == LINK_UP && !r->links[k].count) {
-				flow_ask(r, flow);
+				mail_ask(r, flow);
 				break;
 			}
 		}
@@ -135,7 +135,7 @@ static uint32_t pop(struct rehearsal *r, struct flow *f)
 	return i;
 }
 
-uint32_t flow_take(struct rehearsal *r, uint32_t flow, uint32_t n)
+uint32_t mail_take(struct rehearsal *r, uint32_t flow, uint32_t n)
 {
 	uint32_t first = NONE, last = NONE;
 
@@ -147,7 +147,7 @@ uint32_t flow_take(struct rehearsal *r, uint32_t flow, uint32_t n)
 			if (rest == NONE)
 				return first; /* no_memory is set: the run ends */
 			r->letters[i].count = n;
-			flow_push(r, flow, rest, true);
+			mail_push(r, flow, rest, true);
 		}
 		n -= r->letters[i].count;
 		if (first == NONE)
@@ -159,7 +159,7 @@ uint32_t flow_take(struct rehearsal *r, uint32_t flow, uint32_t n)
 	return first;
 }
 
-void flow_wait(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until)
+void mail_wait(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until)
 {
 	struct flow *f = &r->flows[flow];
 	ms_t at = until && until - MONO < r->now + LOOK ? until - MONO : r->now + LOOK;
@@ -175,7 +175,7 @@ void flow_wait(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t
 	}
 }
 
-void flow_wait_over(struct rehearsal *r, uint32_t flow)
+void mail_wait_over(struct rehearsal *r, uint32_t flow)
 {
 	struct flow *f = &r->flows[flow];
 
@@ -184,21 +184,21 @@ void flow_wait_over(struct rehearsal *r, uint32_t flow)
 	f->waiting = false;
 	f->generation++;
 	if (f->letters)
-		flow_ask(r, flow);
+		mail_ask(r, flow);
 }
 
-void slot_freed(struct rehearsal *r, unsigned n)
+void link_freed(struct rehearsal *r, unsigned n)
 {
 	uint32_t f;
 
 	while (n-- && ring_pop(&r->on_slots, &f)) {
 		r->flows[f].on_slots = false;
-		flow_wait_over(r, f);
+		mail_wait_over(r, f);
 	}
 }
 
 /* What has waited too long; the oldest come first but for those that were tried before. */
-void flow_age(struct rehearsal *r, uint32_t flow)
+void mail_age(struct rehearsal *r, uint32_t flow)
 {
 	struct flow *f = &r->flows[flow];
 	uint32_t i = f->first, before = NONE;
@@ -206,7 +206,7 @@ void flow_age(struct rehearsal *r, uint32_t flow)
 	while (i != NONE) {
 		uint32_t next = r->letters[i].next;
 
-		if (!settle_expired(r, &r->letters[i])) {
+		if (!end_expired(r, &r->letters[i])) {
 			before = i;
 			i = next;
 			continue;
@@ -220,12 +220,12 @@ void flow_age(struct rehearsal *r, uint32_t flow)
 			f->letters--;
 			f->messages -= r->letters[i].count;
 		}
-		settle_expire(r, i);
+		end_expire(r, i);
 		i = next;
 	}
 }
 
-void flow_want(const struct rehearsal *r, uint32_t flow, struct policy_want *w,
+void mail_want(const struct rehearsal *r, uint32_t flow, struct policy_want *w,
 	struct policy_host hosts[HOSTS_MAX])
 {
 	const struct flow *f = &r->flows[flow];
@@ -279,22 +279,22 @@ static void look(struct rehearsal *r, uint32_t flow)
 		struct policy_want w;
 
 		if (opened++ >= OPEN_AT_ONCE) {
-			flow_ask(r, flow);
+			mail_ask(r, flow);
 			return;
 		}
-		flow_want(r, flow, &w, hosts);
+		mail_want(r, flow, &w, hosts);
 		policy_choose(r->policy, policy_time(r), &w, &choice);
 		if (choice.go) {
 			link_open(r, flow, &choice);
 			continue;
 		}
 		if (f->diverted && policy_impatient(&choice, r->now + MONO)) {
-			settle_defer(r, pop(r, f));
+			end_defer(r, pop(r, f));
 			continue;
 		}
 		if (choice.reason == HOLD_CAP || choice.reason == HOLD_WINDOW)
 			link_give_up_idle(r, &choice);
-		flow_wait(r, flow, choice.reason, choice.until);
+		mail_wait(r, flow, choice.reason, choice.until);
 	}
 }
 

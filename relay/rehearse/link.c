@@ -143,10 +143,10 @@ static void tenant_waits(
 	uint32_t i;
 
 	if (f->group < v->ngroups - v->nshared) {
-		flow_wait(r, flow, reason, until);
+		mail_wait(r, flow, reason, until);
 		return;
 	}
-	i = flow_take(r, flow, 1);
+	i = mail_take(r, flow, 1);
 	if (i != NONE)
 		post(r, until - MONO, EVENT_RETRY, i, 0);
 }
@@ -170,7 +170,7 @@ static void begin(struct rehearsal *r, uint32_t i, uint32_t flow, uint32_t n, un
 	k->count = n;
 	k->says = says;
 	k->next_bad = says == SAYS_YES && k->then && n == k->then_after;
-	k->running = flow_take(r, flow, n);
+	k->running = mail_take(r, flow, n);
 	r->steps++;
 	receiver_saw(r, k, n, says);
 	post(r, r->now + t, EVENT_DONE, i, k->generation);
@@ -189,7 +189,7 @@ static enum offer offer(struct rehearsal *r, uint32_t i, uint32_t flow)
 
 	if (tried_here(r, flow, k->source))
 		return OFFER_OTHER;
-	flow_want(r, flow, &w, hosts);
+	mail_want(r, flow, &w, hosts);
 	w.count = receiver_judge(r, k, &r->letters[r->flows[flow].first],
 		r->flows[flow].diverted ? 1 : r->flows[flow].messages, &says);
 	if (policy_admit(r->policy, policy_time(r), k->slot, &w, &why, &retire)) {
@@ -266,7 +266,7 @@ static void banner(const struct rehearsal *r, const struct link *k, struct smtp_
 static void exhausted(struct rehearsal *r, uint32_t flow)
 {
 	while (r->flows[flow].first != NONE && !r->no_memory)
-		settle_defer(r, flow_take(r, flow, r->letters[r->flows[flow].first].count));
+		end_defer(r, mail_take(r, flow, r->letters[r->flows[flow].first].count));
 }
 
 static void never_up(struct rehearsal *r, uint32_t i)
@@ -278,10 +278,10 @@ static void never_up(struct rehearsal *r, uint32_t i)
 	policy_disconnected(r->policy, policy_time(r), k->slot, full ? &r->no_room.is : NULL, 0);
 	leave(r, i);
 	if (full)
-		flow_wait(r, flow, HOLD_CAP, r->now + MONO + 1000);
+		mail_wait(r, flow, HOLD_CAP, r->now + MONO + 1000);
 	else
 		exhausted(r, flow);
-	slot_freed(r, 4);
+	link_freed(r, 4);
 }
 
 void on_up(struct rehearsal *r, uint32_t i)
@@ -301,7 +301,7 @@ void on_up(struct rehearsal *r, uint32_t i)
 	policy_connected(r->policy, policy_time(r), k->slot, &info);
 	link_assign(r, i);
 	if (r->flows[flow].letters)
-		flow_ask(r, flow);
+		mail_ask(r, flow);
 }
 
 void on_done(struct rehearsal *r, uint32_t i)
@@ -310,7 +310,7 @@ void on_done(struct rehearsal *r, uint32_t i)
 	uint32_t letters = k->running;
 
 	k->running = NONE;
-	settle_step(r, k, letters);
+	end_step(r, k, letters);
 	k->count = 0;
 	k->idle_since = r->now;
 	link_assign(r, i);
@@ -323,7 +323,7 @@ void on_closed(struct rehearsal *r, uint32_t i)
 	receiver_gone(r, k);
 	policy_disconnected(r->policy, policy_time(r), k->slot, NULL, 0);
 	leave(r, i);
-	slot_freed(r, 4);
+	link_freed(r, 4);
 }
 
 void links_tick(struct rehearsal *r)

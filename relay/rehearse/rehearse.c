@@ -51,7 +51,7 @@ static void wake_all(struct rehearsal *r)
 		const struct flow *f = &r->flows[i];
 
 		if (f->waiting && f->reason != HOLD_CAP && f->reason != HOLD_RATE)
-			flow_wait_over(r, i);
+			mail_wait_over(r, i);
 	}
 	for (uint32_t i = 0; i < r->nlinks; i++) {
 		if (r->links[i].state != LINK_UP || !r->links[i].waking)
@@ -104,7 +104,7 @@ static void on_tick(struct rehearsal *r)
 		policy_save(r->policy, nowhere, NULL);
 	if (r->now / SECOND % BACKLOG_EVERY == 0)
 		tell_backlog(r);
-	slot_freed(r, 256);
+	link_freed(r, 256);
 	if (r->now >= r->next_edge)
 		receiver_edges(r);
 	record_tick(r);
@@ -115,10 +115,10 @@ static void on_tick(struct rehearsal *r)
 
 static void on_retry(struct rehearsal *r, uint32_t letter)
 {
-	if (settle_expired(r, &r->letters[letter]))
-		settle_expire(r, letter);
+	if (end_expired(r, &r->letters[letter]))
+		end_expire(r, letter);
 	else
-		flow_push(r, r->letters[letter].flow, letter, false);
+		mail_push(r, r->letters[letter].flow, letter, false);
 }
 
 static bool current(const struct rehearsal *r, const struct event *e)
@@ -160,8 +160,8 @@ static void handle(struct rehearsal *r, const struct event *e)
 		on_closed(r, e->index);
 		break;
 	case EVENT_FLOW:
-		flow_age(r, e->index);
-		flow_wait_over(r, e->index);
+		mail_age(r, e->index);
+		mail_wait_over(r, e->index);
 		break;
 	case EVENT_LINK:
 		r->links[e->index].waking = false;

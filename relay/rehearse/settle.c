@@ -8,7 +8,7 @@ static ms_t expires(const struct rehearsal *r, const struct letter *g)
 	return g->arrived + r->params->retry.expire;
 }
 
-bool settle_expired(const struct rehearsal *r, const struct letter *g)
+bool end_expired(const struct rehearsal *r, const struct letter *g)
 {
 	return r->now >= expires(r, g);
 }
@@ -24,7 +24,7 @@ static void again_at(struct rehearsal *r, uint32_t i, ms_t at)
 	post(r, at, EVENT_RETRY, i, 0);
 }
 
-void settle_expire(struct rehearsal *r, uint32_t i)
+void end_expire(struct rehearsal *r, uint32_t i)
 {
 	r->total.expired += r->letters[i].count;
 	r->hours[r->hour].n.expired += r->letters[i].count;
@@ -32,13 +32,13 @@ void settle_expire(struct rehearsal *r, uint32_t i)
 	letter_free(r, i);
 }
 
-void settle_defer(struct rehearsal *r, uint32_t i)
+void end_defer(struct rehearsal *r, uint32_t i)
 {
 	struct letter *g = &r->letters[i];
 	uint32_t rest;
 
-	if (settle_expired(r, g)) {
-		settle_expire(r, i);
+	if (end_expired(r, g)) {
+		end_expire(r, i);
 		return;
 	}
 	/* each message has its own luck with the schedule, up to a point */
@@ -79,11 +79,11 @@ static void dispose(struct rehearsal *r, uint32_t i, const struct policy_verdict
 	case DISPOSE_RETRY_SUBNET:
 		r->total.diverted += g->count;
 		r->hours[r->hour].n.diverted += g->count;
-		flow_push(r, g->flow | 1u, i, false);
+		mail_push(r, g->flow | 1u, i, false);
 		return;
 	case DISPOSE_HOLD:
-		if (settle_expired(r, g))
-			settle_expire(r, i);
+		if (end_expired(r, g))
+			end_expire(r, i);
 		else
 			again_at(r, i, r->now + (v->hold > HOLD_MIN ? v->hold : HOLD_MIN));
 		return;
@@ -93,7 +93,7 @@ static void dispose(struct rehearsal *r, uint32_t i, const struct policy_verdict
 	case DISPOSE_DELIVERED:
 		break;
 	}
-	settle_defer(r, i);
+	end_defer(r, i);
 }
 
 static void delivered(struct rehearsal *r, const struct link *k, uint32_t i)
@@ -107,7 +107,7 @@ static void delivered(struct rehearsal *r, const struct link *k, uint32_t i)
 	}
 }
 
-void settle_step(struct rehearsal *r, struct link *k, uint32_t first)
+void end_step(struct rehearsal *r, struct link *k, uint32_t first)
 {
 	const struct answer *a = receiver_answer(r, k);
 	struct letter *g = &r->letters[first];

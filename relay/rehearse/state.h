@@ -194,16 +194,16 @@ void on_traffic(struct rehearsal *r, uint32_t feed);
 /* ---- flow.c ---- */
 uint32_t letter_new(struct rehearsal *r, const struct letter *like, uint32_t count);
 void letter_free(struct rehearsal *r, uint32_t i);
-void flow_push(struct rehearsal *r, uint32_t flow, uint32_t letter, bool front);
+void mail_push(struct rehearsal *r, uint32_t flow, uint32_t letter, bool front);
 /* Takes at most n messages from its head; returns the letters as a list. */
-uint32_t flow_take(struct rehearsal *r, uint32_t flow, uint32_t n);
-void flow_ask(struct rehearsal *r, uint32_t flow);
-void flow_wait(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until);
-void flow_wait_over(struct rehearsal *r, uint32_t flow);
-void flow_age(struct rehearsal *r, uint32_t flow);
-void flow_want(const struct rehearsal *r, uint32_t flow, struct policy_want *w,
+uint32_t mail_take(struct rehearsal *r, uint32_t flow, uint32_t n);
+void mail_ask(struct rehearsal *r, uint32_t flow);
+void mail_wait(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until);
+void mail_wait_over(struct rehearsal *r, uint32_t flow);
+void mail_age(struct rehearsal *r, uint32_t flow);
+void mail_want(const struct rehearsal *r, uint32_t flow, struct policy_want *w,
 	struct policy_host hosts[HOSTS_MAX]);
-void slot_freed(struct rehearsal *r, unsigned n);
+void link_freed(struct rehearsal *r, unsigned n);
 void asked(struct rehearsal *r); /* flows that look for connections */
 
 /* ---- link.c ---- */
@@ -235,10 +235,10 @@ void receiver_day(struct rehearsal *r);
 void receiver_edges(struct rehearsal *r);
 
 /* ---- settle.c ---- */
-void settle_step(struct rehearsal *r, struct link *k, uint32_t letters);
-void settle_defer(struct rehearsal *r, uint32_t letter);
-void settle_expire(struct rehearsal *r, uint32_t letter);
-bool settle_expired(const struct rehearsal *r, const struct letter *g);
+void end_step(struct rehearsal *r, struct link *k, uint32_t letters);
+void end_defer(struct rehearsal *r, uint32_t letter);
+void end_expire(struct rehearsal *r, uint32_t letter);
+bool end_expired(const struct rehearsal *r, const struct letter *g);
 
 /* ---- record.c ---- */
 void record_arrived(struct rehearsal *r, uint32_t n);

@@ -95,7 +95,7 @@ static void place(struct rehearsal *r, const struct feed *f, unsigned group, uin
 		return;
 	r->ids += n;
 	record_arrived(r, n);
-	flow_push(r, like.flow, i, false);
+	mail_push(r, like.flow, i, false);
 }
 
 static void arrive(struct rehearsal *r, const struct feed *f, uint32_t n)

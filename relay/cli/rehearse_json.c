@@ -1,0 +1,136 @@
+/* A rehearsal for programs. */
+#include "rehearse.h"
+
+static json_t *time_of(ms_t wall)
+{
+	char text[CLOCK_RFC3339_MAX];
+
+	if (!wall)
+		return json_null();
+	clock_rfc3339(text, wall);
+	return json_string(text);
+}
+
+static json_t *count_of(const struct rehearsal_count *n)
+{
+	return json_pack("{sI sI sI sI sI sI}", "arrived", (json_int_t)n->arrived, "delivered",
+		(json_int_t)n->delivered, "deferred", (json_int_t)n->deferred, "diverted",
+		(json_int_t)n->diverted, "bounced", (json_int_t)n->bounced, "expired",
+		(json_int_t)n->expired);
+}
+
+static json_t *sources_of(const struct view *v, unsigned row)
+{
+	json_t *all = json_object();
+
+	for (unsigned i = 0; i < v->r->nsources; i++) {
+		struct rehearsal_cell c = view_source(v, row, i);
+
+		json_object_set_new(all, v->r->policy->sources[i].name,
+			json_pack("{sI sI}", "delivered", (json_int_t)c.delivered, "deferred",
+				(json_int_t)c.deferred));
+	}
+	return all;
+}
+
+static json_t *rows_of(const struct view *v)
+{
+	json_t *all = json_array();
+
+	for (unsigned i = 0; i < v->nrows; i++) {
+		struct rehearsal_hour h;
+		json_t *row, *held = json_object();
+
+		view_row(v, i, &h);
+		for (unsigned k = 1; k < 16; k++)
+			if (h.held[k])
+				json_object_set_new(held, hold_reason_text((enum hold_reason)k),
+					json_integer((json_int_t)h.held[k]));
+		row = count_of(&h.n);
+		json_object_set_new(row, "start", time_of(h.start));
+		json_object_set_new(row, "queue", json_integer((json_int_t)h.queue_end));
+		json_object_set_new(row, "queue_max", json_integer((json_int_t)h.queue_max));
+		json_object_set_new(row, "oldest_seconds", json_integer(h.oldest / 1000));
+		json_object_set_new(row, "held", held);
+		json_object_set_new(row, "sources", sources_of(v, i));
+		json_array_append_new(all, row);
+	}
+	return all;
+}
+
+static json_t *events_of(const struct rehearsal_result *r)
+{
+	json_t *all = json_array();
+
+	for (unsigned i = 0; i < r->nevents; i++) {
+		const struct rehearsal_event *e = &r->events[i];
+
+		json_array_append_new(all,
+			json_pack("{ss sb ss ss ss ss ss ss ss so so so si}", "event",
+				policy_event_name(e->kind), "alarm", e->alarm, "provider",
+				e->provider, "cluster", e->cluster, "source", e->source, "subnet",
+				e->subnet, "domain", e->domain, "cause", e->cause, "text", e->text,
+				"first", time_of(e->first), "last", time_of(e->last), "over",
+				time_of(e->over), "times", (int)e->times));
+	}
+	return all;
+}
+
+static json_t *ramps_of(const struct rehearsal_result *r)
+{
+	json_t *all = json_array();
+
+	for (unsigned i = 0; i < r->nramps; i++) {
+		const struct rehearsal_ramp *w = &r->ramps[i];
+		char date[ZONE_DATE_MAX];
+
+		zone_date_format(date, w->day);
+		json_array_append_new(all,
+			json_pack("{ss ss ss si si so sI sf ss ss ss}", "day", date, "source",
+				r->policy->sources[w->source].name, "provider",
+				r->policy->providers[w->provider].name, "rung", (int)w->rung,
+				"rungs", (int)w->nrungs, "allowance",
+				w->allowance == UINT32_MAX ? json_null()
+							   : json_integer(w->allowance),
+				"used", (json_int_t)w->used, "share", w->share, "state", w->state,
+				"change", w->change, "why", w->why));
+	}
+	return all;
+}
+
+static void add_finding(void *arg, enum finding_level level, const char *text)
+{
+	static const char *const names[] = { "well", "look", "act" };
+
+	json_array_append_new(
+		arg, json_pack("{ss ss}", "level", names[level], "text", text));
+}
+
+int rehearse_json(const struct view *v)
+{
+	const struct rehearsal_result *r = v->r;
+	json_t *all = count_of(&r->total), *findings = json_array();
+	int e;
+
+	rehearsal_findings(r, add_finding, findings);
+	json_object_set_new(all, "start", time_of(r->scenario->start));
+	json_object_set_new(all, "end", time_of(r->now));
+	json_object_set_new(all, "attempts", json_integer((json_int_t)r->total.attempts));
+	json_object_set_new(all, "connections", json_integer((json_int_t)r->connects));
+	json_object_set_new(all, "most_connections", json_integer(r->most_connections));
+	json_object_set_new(all, "waiting", json_integer((json_int_t)r->waiting));
+	json_object_set_new(all, "queue_max", json_integer((json_int_t)r->queue_max));
+	json_object_set_new(all, "queue_max_at", time_of(r->queue_max_at));
+	json_object_set_new(all, "last_out", time_of(r->last_out));
+	json_object_set_new(all, "delay_max_seconds", json_integer(r->delay_max / 1000));
+	json_object_set_new(all, "messages_per_step", json_integer((json_int_t)r->batch));
+	json_object_set_new(all, "steps", json_integer((json_int_t)r->steps));
+	json_object_set_new(all, "rows", rows_of(v));
+	json_object_set_new(all, "events", events_of(r));
+	json_object_set_new(all, "warmup", ramps_of(r));
+	json_object_set_new(all, "findings", findings);
+	e = json_dumpf(all, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+	puts("");
+	json_decref(all);
+	return e;
+}

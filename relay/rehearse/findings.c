@@ -1,0 +1,205 @@
+/* What came of it, in words. */
+#include <stdio.h>
+
+#include "state.h"
+
+struct teller {
+	const struct rehearsal_result *r;
+	void (*fn)(void *arg, enum finding_level level, const char *text);
+	void *arg;
+};
+
+__attribute__((format(printf, 3, 4))) static void say(
+	const struct teller *t, enum finding_level level, const char *fmt, ...)
+{
+	char text[600];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	t->fn(t->arg, level, text);
+}
+
+static void at(char out[32], const struct rehearsal_result *r, ms_t wall)
+{
+	const struct zone *z = r->policy->zone;
+	ms_t local = wall + (ms_t)zone_offset(z, wall) * 1000;
+	struct zone_day first, d;
+
+	zone_day(z, r->scenario->start, &first);
+	zone_day(z, wall, &d);
+	snprintf(out, 32, "day %d %02d:%02d", d.number - first.number + 1,
+		(int)(local / 3600000 % 24), (int)(local / 60000 % 60));
+}
+
+static void delivered(const struct teller *t)
+{
+	const struct rehearsal_result *r = t->r;
+	uint64_t late = 0;
+	char when[32], peak[32];
+
+	for (unsigned i = 6; i < REHEARSAL_DELAYS; i++) /* over an hour */
+		late += r->delays[i];
+	at(when, r, r->last_out ? r->last_out : r->scenario->start);
+	at(peak, r, r->queue_max_at ? r->queue_max_at : r->scenario->start);
+	say(t, FINDING_WELL,
+		"%llu messages came in, %llu were delivered, %llu bounced as the receiver had it; "
+		"%llu of them were delivered more than an hour late, the slowest after %.1f hours.",
+		(unsigned long long)r->total.arrived, (unsigned long long)r->total.delivered,
+		(unsigned long long)r->total.bounced, (unsigned long long)late,
+		(double)r->delay_max / 3600000);
+	say(t, FINDING_WELL, "The queue was deepest on %s, with %llu messages; the last message left it on %s.",
+		peak, (unsigned long long)r->queue_max, when);
+}
+
+static void expired(const struct teller *t)
+{
+	const struct rehearsal_result *r = t->r;
+
+	if (!r->total.expired)
+		return;
+	say(t, FINDING_ACT,
+		"%llu messages expired (%.2f %%): they waited for longer than %.0f hours. Give the "
+		"pool more sources or subnets, start the warm-up earlier, take in less, or raise "
+		"expire.",
+		(unsigned long long)r->total.expired,
+		100.0 * (double)r->total.expired / (double)r->total.arrived,
+		(double)r->policy->retry.expire / 3600000);
+}
+
+/* Does what waits at the end grow? */
+static void left_over(const struct teller *t)
+{
+	const struct rehearsal_result *r = t->r;
+	uint64_t now = r->waiting, before = 0;
+
+	if (r->nhours > 24)
+		before = r->hours[r->nhours - 25].queue_end;
+	if (!now || now * 200 < r->total.arrived / (r->nhours / 24 + 1))
+		return;
+	say(t, r->nhours > 24 && now > before + before / 10 ? FINDING_ACT : FINDING_LOOK,
+		"%llu messages still wait at the end, %llu of them for warm-up%s.",
+		(unsigned long long)now, (unsigned long long)r->waiting_for_warmup,
+		r->nhours > 24 && now > before + before / 10
+			? ", and they become more from day to day: more comes in than the sources "
+			  "may send"
+			: "");
+}
+
+static void incidents(const struct teller *t)
+{
+	const struct rehearsal_result *r = t->r;
+	unsigned told = 0;
+
+	for (unsigned i = 0; i < r->nevents && told < 12; i++) {
+		const struct rehearsal_event *e = &r->events[i];
+		char from[32], to[32] = "the end";
+
+		at(from, r, e->first);
+		if (!e->open)
+			at(to, r, e->over);
+		switch ((int)e->kind) {
+		case POLICY_EVENT_HEALTH:
+			if (strcmp(e->cause, "subnet") && strcmp(e->cause, "source"))
+				continue;
+			say(t, FINDING_LOOK,
+				"%s %s was found deferred at %s on %s and rested there until %s "
+				"(%u rests with a probe after each); its mail went by other "
+				"subnets where their own limits allowed it.",
+				e->source[0] ? "Source" : "Subnet",
+				e->source[0] ? e->source : e->subnet, e->cluster, from, to,
+				e->times);
+			break;
+		case POLICY_EVENT_CLUSTER_DEFERS:
+			say(t, FINDING_LOOK,
+				"%s deferred everyone from %s to %s: the relay slowed down there "
+				"and blamed none of its sources. Nothing to do but wait.",
+				e->cluster, from, to);
+			break;
+		case POLICY_EVENT_PROVIDER_DEFERS:
+			say(t, FINDING_LOOK,
+				"Most clusters of %s deferred at the same time, from %s to %s: an "
+				"incident of the provider's. Do not move mail to other addresses.",
+				e->provider, from, to);
+			break;
+		case POLICY_EVENT_SOURCE_BLOCKED:
+			say(t, FINDING_ACT,
+				"%s refused source %s from %s to %s: nothing bounced for it. Ask "
+				"for its removal from the provider's list, and look for the cause "
+				"before it sends again.",
+				e->provider, e->source, from, to);
+			break;
+		case POLICY_EVENT_ALL_SOURCES_BLOCKED:
+			say(t, FINDING_ACT,
+				"On %s all sources of a pool were blocked at %s: its mail waited.",
+				from, e->provider);
+			break;
+		default:
+			continue;
+		}
+		told++;
+	}
+}
+
+static const struct rehearsal_ramp *last_of(
+	const struct rehearsal_result *r, unsigned source, unsigned provider)
+{
+	for (unsigned i = r->nramps; i-- > 0;)
+		if (r->ramps[i].source == source && r->ramps[i].provider == provider)
+			return &r->ramps[i];
+	return NULL;
+}
+
+static void warm(const struct teller *t, const struct rehearsal_ramp *w)
+{
+	const struct rehearsal_result *r = t->r;
+	const char *name = r->policy->sources[w->source].name,
+		   *provider = r->policy->providers[w->provider].name;
+	char date[ZONE_DATE_MAX];
+	struct zone_day first;
+
+	zone_day(r->policy->zone, r->scenario->start, &first);
+	for (unsigned i = 0; i < r->nramps; i++) {
+		const struct rehearsal_ramp *x = &r->ramps[i];
+
+		if (x->source != w->source || x->provider != w->provider ||
+			strcmp(x->state, "warm") != 0)
+			continue;
+		zone_date_format(date, x->day);
+		say(t, FINDING_WELL, "%s is warm at %s on day %d (%s).", name, provider,
+			x->day - first.number + 1, date);
+		return;
+	}
+	zone_date_format(date, w->full);
+	say(t, FINDING_LOOK,
+		"%s is not warm at %s at the end: rung %u of %u, %u messages a day; %s. If every "
+		"day from then on advances, it is on %s.",
+		name, provider, w->rung, w->nrungs, w->allowance,
+		w->why[0] ? w->why : w->state, date);
+}
+
+static void ramps(const struct teller *t)
+{
+	const struct rehearsal_result *r = t->r;
+
+	for (unsigned k = 0; k < r->policy->nproviders; k++)
+		for (unsigned i = 0; i < r->policy->nsources; i++) {
+			const struct rehearsal_ramp *w = last_of(r, i, k);
+
+			if (w)
+				warm(t, w);
+		}
+}
+
+void rehearsal_findings(const struct rehearsal_result *r,
+	void (*fn)(void *arg, enum finding_level level, const char *text), void *arg)
+{
+	struct teller t = { r, fn, arg };
+
+	expired(&t);
+	left_over(&t);
+	incidents(&t);
+	ramps(&t);
+	delivered(&t);
+}
