@@ -141,8 +141,7 @@ static int make_array(const struct section *kind, void *base, unsigned n)
 	return 0;
 }
 
-static int bind_element(
-	struct source *s, unsigned id, unsigned i, const char *title, int given)
+static int bind_element(struct source *s, unsigned id, unsigned i, const char *title, int given)
 {
 	const struct section *kind = &s->schema->sections[id];
 	struct binding b = {

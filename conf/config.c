@@ -167,5 +167,6 @@ struct config *config_free(struct config *c)
 
 int config_rules(const struct config *c, struct buf *text)
 {
-	return c->rules_file ? config_read_file(c->rules_file, text) : buf_add_str(text, builtin_rules);
+	return c->rules_file ? config_read_file(c->rules_file, text)
+			     : buf_add_str(text, builtin_rules);
 }

@@ -48,8 +48,8 @@ static int make_opts(struct source *s)
 
 	for (unsigned i = 1; i < s->schema->n; i++) {
 		cfg_opt_t single = CFG_SEC(s->schema->sections[i].name, NULL, CFGF_NODEFAULT);
-		cfg_opt_t titled = CFG_SEC(
-			s->schema->sections[i].name, NULL, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+		cfg_opt_t titled = CFG_SEC(s->schema->sections[i].name, NULL,
+			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
 
 		s->opts[i] = section_opts(&s->schema->sections[i], NULL, 0);
 		if (!s->opts[i])
@@ -108,8 +108,9 @@ cfg_t *source_section(const struct source *s, unsigned id, unsigned i)
 {
 	if (id == SECTION_ROOT)
 		return s->cfg;
-	return i < cfg_size(s->cfg, s->schema->sections[id].name) ? cfg_getnsec(s->cfg, s->schema->sections[id].name, i)
-						       : NULL;
+	return i < cfg_size(s->cfg, s->schema->sections[id].name)
+		       ? cfg_getnsec(s->cfg, s->schema->sections[id].name, i)
+		       : NULL;
 }
 
 unsigned source_values(cfg_t *cfg, const char *option)

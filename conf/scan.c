@@ -77,9 +77,7 @@ static struct scan_section *add_section(
 		stop(x, line, "too many sections of one kind");
 		return NULL;
 	}
-	*sec = (struct scan_section){
-		.kind = kind, .line = line, .index = x->counts[id]++
-	};
+	*sec = (struct scan_section){ .kind = kind, .line = line, .index = x->counts[id]++ };
 	if (title.p)
 		sec->title = arena_strdup(&x->s->arena, title);
 	if (x->s->last)
@@ -189,8 +187,8 @@ static void report_unknown(
 		if (g.distance == 0 || !option_find(&x->schema->sections[i], name->text))
 			continue;
 		diag_error(x->d, name->line, "unknown option \"%.*s\" in %s: it belongs %s%s%s", n,
-			name->text.p, where, i ? "into " : "outside all sections", x->schema->sections[i].name,
-			i ? " { }" : "");
+			name->text.p, where, i ? "into " : "outside all sections",
+			x->schema->sections[i].name, i ? " { }" : "");
 		return;
 	}
 	if (section && find_kind(x, name->text)) {
@@ -292,7 +290,8 @@ static void scan_items(struct scanner *x, struct scan_section *sec);
 
 static void scan_section(struct scanner *x, struct scan_section *outer, const struct token *name)
 {
-	const struct section *kind = outer && !outer->kind->name[0] ? find_kind(x, name->text) : NULL;
+	const struct section *kind =
+		outer && !outer->kind->name[0] ? find_kind(x, name->text) : NULL;
 	const struct scan_section *same;
 	struct slice title = { 0 };
 	struct token title_token = { 0 };
@@ -367,7 +366,9 @@ static void scan_items(struct scanner *x, struct scan_section *sec)
 
 int scan_text(struct scan *s, const struct schema *schema, char *text, struct diag *d)
 {
-	struct scanner x = { .s = s, .schema = schema, .d = d, .lexer = { text, 1 }, .text = text, .begin = text };
+	struct scanner x = {
+		.s = s, .schema = schema, .d = d, .lexer = { text, 1 }, .text = text, .begin = text
+	};
 	struct scan_section *root;
 
 	*s = (struct scan){ 0 };

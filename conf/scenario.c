@@ -45,8 +45,7 @@ static bool clock_of(struct slice t, unsigned *minute)
 	if (!t.n)
 		return true;
 	if (t.n != 5 || t.p[2] != ':' || slice_u64((struct slice){ t.p, 2 }, &h) ||
-		slice_u64((struct slice){ t.p + 3, 2 }, &m) || h > 24 || m > 59 ||
-		(h == 24 && m))
+		slice_u64((struct slice){ t.p + 3, 2 }, &m) || h > 24 || m > 59 || (h == 24 && m))
 		return false;
 	*minute = (unsigned)(h * 60 + m);
 	return true;
@@ -213,7 +212,8 @@ static int check_traffic(struct reading *x, struct scenario_traffic *t)
 	if (t->nhours && t->nhours != 24)
 		wrong(x, "hours", "%u weights, and there are 24 hours", t->nhours);
 	if (t->nweekdays && t->nweekdays != 7)
-		wrong(x, "weekdays", "%u weights, and there are 7 days, from Monday on", t->nweekdays);
+		wrong(x, "weekdays", "%u weights, and there are 7 days, from Monday on",
+			t->nweekdays);
 	for (unsigned i = 0; i < t->nclusters; i++)
 		if (cluster_of(x, t->clusters[i]) < 0)
 			wrong(x, "clusters", "there is no cluster \"%.63s\" in the scenario",
@@ -278,7 +278,8 @@ static void check_incident(struct reading *x, struct scenario_incident *k)
 		return;
 	code = strtoul(k->reply, &end, 10);
 	if (code < 400 || code > 599 || *end != ' ')
-		wrong(x, "reply", "\"%.60s\" is no refusal: write its code, 400 to 599, and its text",
+		wrong(x, "reply",
+			"\"%.60s\" is no refusal: write its code, 400 to 599, and its text",
 			k->reply);
 }
 
@@ -288,7 +289,8 @@ static void check_root(struct reading *x)
 
 	x->id = SCENARIO_ROOT;
 	if (v->start_text && !moment(x, v->start_text, false, &v->start))
-		wrong(x, "start", "\"%.60s\" is no time: write \"2026-11-02\" or \"2026-11-02 08:00\"",
+		wrong(x, "start",
+			"\"%.60s\" is no time: write \"2026-11-02\" or \"2026-11-02 08:00\"",
 			v->start_text);
 	zone_day(x->zone, v->start, &x->first);
 	if (!v->ntraffic)

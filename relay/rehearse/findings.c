@@ -49,7 +49,8 @@ static void delivered(const struct teller *t)
 		(unsigned long long)r->total.arrived, (unsigned long long)r->total.delivered,
 		(unsigned long long)r->total.bounced, (unsigned long long)late,
 		(double)r->delay_max / 3600000);
-	say(t, FINDING_WELL, "The queue was deepest on %s, with %llu messages; the last message left it on %s.",
+	say(t, FINDING_WELL,
+		"The queue was deepest on %s, with %llu messages; the last message left it on %s.",
 		peak, (unsigned long long)r->queue_max, when);
 }
 
@@ -175,8 +176,8 @@ static void warm(const struct teller *t, const struct rehearsal_ramp *w)
 	say(t, FINDING_LOOK,
 		"%s is not warm at %s at the end: rung %u of %u, %u messages a day; %s. If every "
 		"day from then on advances, it is on %s.",
-		name, provider, w->rung, w->nrungs, w->allowance,
-		w->why[0] ? w->why : w->state, date);
+		name, provider, w->rung, w->nrungs, w->allowance, w->why[0] ? w->why : w->state,
+		date);
 }
 
 static void ramps(const struct teller *t)

@@ -12,15 +12,16 @@ INTERIM void policy_save_warmup(struct policy *p, struct policy_now now,
 {
 	*ticket = 0;
 }
-INTERIM void policy_warmup_saved(struct policy *p, struct policy_now now, uint64_t ticket, bool saved)
+INTERIM void policy_warmup_saved(
+	struct policy *p, struct policy_now now, uint64_t ticket, bool saved)
 {
 }
 INTERIM void policy_warmups(const struct policy *p, struct policy_now now,
 	void (*fn)(void *arg, const struct policy_warmup_info *i), void *arg)
 {
 }
-INTERIM void policy_warmup_backlog(struct policy *p, struct policy_now now, unsigned provider,
-	unsigned pool, uint64_t waiting)
+INTERIM void policy_warmup_backlog(
+	struct policy *p, struct policy_now now, unsigned provider, unsigned pool, uint64_t waiting)
 {
 }
 INTERIM void policy_reached(struct policy *p, uint32_t slot)

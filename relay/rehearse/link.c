@@ -1,4 +1,5 @@
-/* Connections: opened for a flow, given work in turn, closed when idle; as relay/dispatch does it. */
+/* Connections: opened for a flow, given work in turn, closed when idle; as relay/dispatch does it.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -100,8 +101,7 @@ void link_open(struct rehearsal *r, uint32_t flow, const struct policy_choice *c
 	if (++r->links_used > r->most_connections)
 		r->most_connections = r->links_used;
 	receiver_connect(r, k);
-	post(r,
-		r->now + (k->unreachable ? CONNECT_AFTER : about(r, c->connect_time)), EVENT_UP, i,
+	post(r, r->now + (k->unreachable ? CONNECT_AFTER : about(r, c->connect_time)), EVENT_UP, i,
 		k->generation);
 }
 
@@ -135,8 +135,7 @@ void link_give_up_idle(struct rehearsal *r, const struct policy_choice *why)
 /* ---- the next step of an idle connection ---- */
 
 /* One tenant waits: in a queue of many only its own mail does. */
-static void tenant_waits(
-	struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until)
+static void tenant_waits(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until)
 {
 	const struct flow *f = &r->flows[flow];
 	const struct receiver *v = &r->receivers[f->cluster];
@@ -335,9 +334,8 @@ void links_tick(struct rehearsal *r)
 		if (k->state != LINK_UP || k->count)
 			continue;
 		policy_slot(r->policy, k->slot, &info);
-		if (info.retire ||
-			r->now - k->idle_since >=
-				r->params->providers[info.provider].connection_idle_max)
+		if (info.retire || r->now - k->idle_since >=
+					   r->params->providers[info.provider].connection_idle_max)
 			link_close(r, i);
 	}
 }

@@ -64,8 +64,7 @@ static void answer_from(struct rehearsal *r, struct answer *a, unsigned cluster,
 
 const struct answer *receiver_answer(struct rehearsal *r, const struct link *k)
 {
-	struct answer **a =
-		&r->answers[k->cluster * (SAYS_INCIDENT + r->s->nincidents) + k->says];
+	struct answer **a = &r->answers[k->cluster * (SAYS_INCIDENT + r->s->nincidents) + k->says];
 	const struct scenario_incident *x;
 
 	if (*a)
@@ -197,7 +196,8 @@ void receiver_connect(struct rehearsal *r, struct link *k)
 {
 	const struct scenario_cluster *c = &r->s->clusters[k->cluster];
 	struct receiver *v = &r->receivers[k->cluster];
-	uint32_t *source = &v->by_source[k->source], *subnet = &v->by_subnet[r->subnet_of[k->source]];
+	uint32_t *source = &v->by_source[k->source],
+		 *subnet = &v->by_subnet[r->subnet_of[k->source]];
 
 	for (unsigned i = 0; i < r->s->nincidents; i++) {
 		const struct scenario_incident *x = &r->s->incidents[i];
@@ -258,8 +258,8 @@ static struct chances chances_of(const struct rehearsal *r, const struct link *k
 	return h;
 }
 
-static unsigned reason_of(struct rehearsal *r, const struct link *k, uint32_t tenant,
-	const struct chances *h)
+static unsigned reason_of(
+	struct rehearsal *r, const struct link *k, uint32_t tenant, const struct chances *h)
 {
 	double at = rng_unit(&r->receiver_rng) * h->sum;
 	unsigned last = SAYS_NOISE;

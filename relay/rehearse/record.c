@@ -217,9 +217,15 @@ static void hour_ends(struct rehearsal *r)
 static void keep_ramp(void *arg, const struct policy_warmup_info *i)
 {
 	struct rehearsal *r = arg;
-	struct rehearsal_ramp *a, v = { .day = i->day, .at = wall_of(r), .rung = i->rung,
-		.nrungs = i->nrungs, .allowance = i->allowance, .used = i->used,
-		.share = i->share, .full = i->full, .full_volume = i->full_volume };
+	struct rehearsal_ramp *a, v = { .day = i->day,
+		.at = wall_of(r),
+		.rung = i->rung,
+		.nrungs = i->nrungs,
+		.allowance = i->allowance,
+		.used = i->used,
+		.share = i->share,
+		.full = i->full,
+		.full_volume = i->full_volume };
 
 	if (r->nramps == r->ramps_cap) {
 		unsigned cap = r->ramps_cap ? r->ramps_cap * 2 : 64;

@@ -129,8 +129,7 @@ static bool current(const struct rehearsal *r, const struct event *e)
 	case EVENT_CLOSED:
 		return r->links[e->index].generation == e->generation;
 	case EVENT_LINK:
-		return r->links[e->index].generation == e->generation &&
-		       r->links[e->index].waking;
+		return r->links[e->index].generation == e->generation && r->links[e->index].waking;
 	case EVENT_FLOW:
 		return r->flows[e->index].generation == e->generation;
 	case EVENT_TRAFFIC:

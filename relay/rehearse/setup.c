@@ -97,8 +97,7 @@ static int setup_feeds(struct rehearsal *r)
 		for (unsigned c = 0; c < r->s->nclusters; c++)
 			if (r->s->clusters[c].share &&
 				traffic_reaches(&r->s->traffic[t], r->s->clusters[c].name))
-				r->feeds[r->nfeeds++] =
-					(struct feed){ .traffic = t, .cluster = c };
+				r->feeds[r->nfeeds++] = (struct feed){ .traffic = t, .cluster = c };
 	return 0;
 }
 

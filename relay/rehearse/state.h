@@ -1,9 +1,9 @@
 /* Inside the rehearsal. Times: `now` counts milliseconds from the scenario's start; the policy's
  * mono is a little more, its wall the scenario's start and that.
  *
- * A letter is messages that are alike: same flow, same attempts, the same history. Letters wait in a
- * flow (tenants of one cluster × pool; diverted ones apart), are under way on a link (connection),
- * or wait in the event heap for their retry. */
+ * A letter is messages that are alike: same flow, same attempts, the same history. Letters wait in
+ * a flow (tenants of one cluster × pool; diverted ones apart), are under way on a link
+ * (connection), or wait in the event heap for their retry. */
 #pragma once
 
 #include "postern/rehearse.h"
@@ -92,8 +92,8 @@ struct link {
 	ms_t idle_since;
 };
 
-struct standing { /* of a source with a provider, as the receiver keeps it */
-	double allowed; /* messages a day; 0: no limit */
+struct standing {		     /* of a source with a provider, as the receiver keeps it */
+	double allowed;		     /* messages a day; 0: no limit */
 	uint32_t day, hour, refused; /* today */
 	int64_t hour_number;
 	uint32_t idle; /* days */
@@ -220,8 +220,8 @@ void on_closed(struct rehearsal *r, uint32_t link);
 /* Will there be a connection, and room for it? */
 void receiver_connect(struct rehearsal *r, struct link *k);
 void receiver_gone(struct rehearsal *r, struct link *k);
-/* What it will say to the next messages of a letter on this connection: at most max, fewer when what
- * is said changes; says as in link. */
+/* What it will say to the next messages of a letter on this connection: at most max, fewer when
+ * what is said changes; says as in link. */
 uint32_t receiver_judge(
 	struct rehearsal *r, struct link *k, const struct letter *g, uint32_t max, unsigned *says);
 /* It took them (or refused them for the source's sake). */

@@ -10,8 +10,8 @@ static const uint8_t shapes[][24] = {
 	[SHAPE_EVEN] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 },
 	[SHAPE_OFFICE] = { 2, 2, 2, 2, 2, 3, 5, 9, 14, 16, 15, 13, 11, 13, 14, 13, 11, 9, 6, 5, 4,
 		4, 3, 2 },
-	[SHAPE_EVENING] = { 3, 2, 2, 2, 2, 2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 7, 9, 12, 15, 16, 15, 12, 8,
-		5 },
+	[SHAPE_EVENING] = { 3, 2, 2, 2, 2, 2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 7, 9, 12, 15, 16, 15, 12,
+		8, 5 },
 	[SHAPE_NIGHT] = { 14, 16, 16, 15, 13, 10, 6, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 4, 5, 7,
 		10 },
 };
@@ -81,8 +81,8 @@ static double rate_at(const struct rehearsal *r, const struct feed *f, ms_t wall
 	       HOUR;
 }
 
-static void place(struct rehearsal *r, const struct feed *f, unsigned group, uint32_t tenant,
-	uint32_t n)
+static void place(
+	struct rehearsal *r, const struct feed *f, unsigned group, uint32_t tenant, uint32_t n)
 {
 	const struct receiver *v = &r->receivers[f->cluster];
 	struct letter like = { .arrived = r->now, .tenant = tenant, .id = r->ids + 1 };
