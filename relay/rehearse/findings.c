@@ -3,6 +3,8 @@
 
 #include "state.h"
 
+#define LATE 7u /* the first of rehearsal_delay_bounds that is over an hour */
+
 struct teller {
 	const struct rehearsal_result *r;
 	void (*fn)(void *arg, enum finding_level level, const char *text);
@@ -39,7 +41,7 @@ static void delivered(const struct teller *t)
 	uint64_t late = 0;
 	char when[32], peak[32];
 
-	for (unsigned i = 6; i < REHEARSAL_DELAYS; i++) /* over an hour */
+	for (unsigned i = LATE; i < REHEARSAL_DELAYS; i++)
 		late += r->delays[i];
 	at(when, r, r->last_out ? r->last_out : r->scenario->start);
 	at(peak, r, r->queue_max_at ? r->queue_max_at : r->scenario->start);
@@ -105,12 +107,11 @@ static void incidents(const struct teller *t)
 			if (strcmp(e->cause, "subnet") && strcmp(e->cause, "source"))
 				continue;
 			say(t, FINDING_LOOK,
-				"%s %s was found deferred at %s on %s and rested there until %s "
-				"(%u rests with a probe after each); its mail went by other "
-				"subnets where their own limits allowed it.",
+				"%s %s was deferred at %s on %s and rested there until %s, "
+				"probed now and then; its mail went by other subnets as far as "
+				"their own limits allowed.",
 				e->source[0] ? "Source" : "Subnet",
-				e->source[0] ? e->source : e->subnet, e->cluster, from, to,
-				e->times);
+				e->source[0] ? e->source : e->subnet, e->cluster, from, to);
 			break;
 		case POLICY_EVENT_CLUSTER_DEFERS:
 			say(t, FINDING_LOOK,

@@ -116,7 +116,8 @@ static struct rehearsal_event *story(struct rehearsal *r, const struct rehearsal
 	for (unsigned i = r->nevents; i-- > 0;) {
 		struct rehearsal_event *e = &r->events[i];
 
-		if (same_story(e, v) && v->first - (e->over ? e->over : e->last) < APART)
+		if (same_story(e, v) &&
+			(e->open || v->first - (e->over ? e->over : e->last) < APART))
 			return e;
 	}
 	return NULL;

@@ -13,13 +13,15 @@ ROOMS = {
     "relay/smtp": (["smtp_command", "smtp_data", "smtp_proxy", "smtp_server", "smtp_reply", "smtp_client", "classify", "dsn"],
                    ["relay/base"]),
     "relay/policy": (["policy"], ["relay/base", "relay/smtp"]),
+    "relay/rehearse": (["rehearse"], ["relay/base", "relay/smtp", "relay/policy"]),
     "queue": (["queue"], ["relay/base"]),
     "relay/net": (["loop", "stream", "dns"], ["relay/base"]),
     "relay/session": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
     "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session"]),
-    "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session", "relay/dispatch"]),
+    "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/session",
+                          "relay/dispatch"]),
     "relay/ops": (["ops"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session", "relay/dispatch", "conf"]),
-    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session", "relay/dispatch", "conf",
+    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/session", "relay/dispatch", "conf",
                        "relay/ops"]),
 }
 # System headers that only some rooms may touch.
@@ -34,7 +36,7 @@ LIBRARIES = {
     "idn2.h": ["relay/net"],
 }
 # Pure rooms: no socket, clock, thread or file.
-PURE = ["relay/smtp", "relay/policy"]
+PURE = ["relay/smtp", "relay/policy", "relay/rehearse"]
 IMPURE = re.compile(r"<(sys/(socket|epoll|stat|time|mman|file|uio)\.h|pthread\.h|time\.h|unistd\.h|fcntl\.h|poll\.h|threads\.h|signal\.h|stdio\.h)>")
 PURE_STDIO_OK = True  # snprintf into memory is pure; the pure-symbols test watches fopen and its kin
 
