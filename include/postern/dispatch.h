@@ -51,6 +51,9 @@ void dispatch_call(struct dispatch *d, struct dispatch_call *c);
 /* ---- on the dispatcher's thread (from dispatch_call) ---- */
 struct policy *dispatch_policy(struct dispatch *d);
 struct policy_now dispatch_now(struct dispatch *d);
+/* Something that waiting mail waits for was ended by the operator: it is asked again within a
+ * second. */
+void dispatch_relieved(struct dispatch *d);
 int dispatch_reload(
 	struct dispatch *d, const struct policy_params *policy, struct classifier *rules);
 

@@ -16,6 +16,7 @@ static const struct cli_command *const commands[] = {
 	&command_bounce,
 	&command_lanes,
 	&command_clusters,
+	&command_warmup,
 	&command_suspend,
 	&command_resume,
 	&command_classify,

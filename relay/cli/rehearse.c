@@ -189,8 +189,7 @@ out:
 	return e;
 }
 
-static int load_and_run(
-	const struct cli_arguments *a, const char *path, const struct asked *q)
+static int load_and_run(const struct cli_arguments *a, const char *path, const struct asked *q)
 {
 	struct config *c = cli_config(a, true);
 	struct scenario *s = NULL;

@@ -85,15 +85,15 @@ static json_t *ramps_of(const struct rehearsal_result *r)
 		char date[ZONE_DATE_MAX];
 
 		zone_date_format(date, w->day);
-		json_array_append_new(all,
-			json_pack("{ss ss ss si si so sI sf ss ss ss}", "day", date, "source",
-				r->policy->sources[w->source].name, "provider",
-				r->policy->providers[w->provider].name, "rung", (int)w->rung,
-				"rungs", (int)w->nrungs, "allowance",
-				w->allowance == UINT32_MAX ? json_null()
-							   : json_integer(w->allowance),
-				"used", (json_int_t)w->used, "share", w->share, "state", w->state,
-				"change", w->change, "why", w->why));
+		json_array_append_new(
+			all, json_pack("{ss ss ss si si so sI sf ss ss ss}", "day", date, "source",
+				     r->policy->sources[w->source].name, "provider",
+				     r->policy->providers[w->provider].name, "rung", (int)w->rung,
+				     "rungs", (int)w->nrungs, "allowance",
+				     w->allowance == UINT32_MAX ? json_null()
+								: json_integer(w->allowance),
+				     "used", (json_int_t)w->used, "share", w->share, "state",
+				     w->state, "change", w->change, "why", w->why));
 	}
 	return all;
 }
@@ -102,8 +102,7 @@ static void add_finding(void *arg, enum finding_level level, const char *text)
 {
 	static const char *const names[] = { "well", "look", "act" };
 
-	json_array_append_new(
-		arg, json_pack("{ss ss}", "level", names[level], "text", text));
+	json_array_append_new(arg, json_pack("{ss ss}", "level", names[level], "text", text));
 }
 
 int rehearse_json(const struct view *v)

@@ -13,7 +13,8 @@ static void head(const struct view *v)
 	printf("%s: %s to %s, %u sources, %u clusters, seed %u\n", r->scenario->path, from, to,
 		r->nsources, r->nclusters, r->scenario->seed);
 	if (r->batch > 1)
-		printf("Played in steps of at most %s messages: those that one connection delivers in a row; "
+		printf("Played in steps of at most %s messages: those that one connection delivers "
+		       "in a row; "
 		       "refusals are single.\n",
 			grouped(n, r->batch));
 	puts("");
@@ -129,10 +130,9 @@ static void ramps(const struct rehearsal_result *r)
 			grouped(allowance, w->allowance);
 		zone_date_format(date, w->day);
 		printf("%-11s %-10s %-13s %4u/%-3u %10s %10s %6.1f%%  %-10s %s%s%s\n", date,
-			r->policy->sources[w->source].name,
-			r->policy->providers[w->provider].name, w->rung, w->nrungs, allowance,
-			grouped(used, w->used), 100 * w->share, w->state, w->change,
-			w->why[0] ? ": " : "", w->why);
+			r->policy->sources[w->source].name, r->policy->providers[w->provider].name,
+			w->rung, w->nrungs, allowance, grouped(used, w->used), 100 * w->share,
+			w->state, w->change, w->why[0] ? ": " : "", w->why);
 	}
 	puts("");
 }

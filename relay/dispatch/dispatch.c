@@ -49,22 +49,27 @@ struct pool *pool_get(struct dispatch *d, const char *name)
 	return p;
 }
 
-static void add_members(const struct dispatch *d, bool *has, unsigned pool)
+static void add_members(struct dispatch *d, bool *has, unsigned pool)
 {
-	for (unsigned k = 0; k < d->params->pools[pool].nmembers; k++)
-		has[d->params->pools[pool].members[k].source] = true;
+	const struct pool_params *v = &d->params->pools[pool];
+
+	for (unsigned k = 0; k < v->nmembers; k++)
+		has[v->members[k].source] = true;
 }
 
-/* Sources of pools that take what its new sources may not. */
-static void add_overflow(const struct dispatch *d, bool *has)
+/* Mail over the allowance of its own sources may go from another pool's. */
+static void add_overflow(struct dispatch *d, bool *has, unsigned pool)
 {
+	const struct pool_params *v = &d->params->pools[pool];
+
 	for (unsigned i = 0; i < d->params->nwarmups; i++) {
 		const struct warmup_params *w = &d->params->warmups[i];
-		bool mine = false;
+		bool ours = false;
 
-		for (unsigned k = 0; k < w->nsources && !mine; k++)
-			mine = has[w->sources[k]];
-		if (mine && w->overflow == OVERFLOW_NAMED)
+		for (unsigned k = 0; k < v->nmembers; k++)
+			for (unsigned j = 0; j < w->nsources; j++)
+				ours |= v->members[k].source == w->sources[j];
+		if (ours && w->overflow == OVERFLOW_NAMED)
 			add_members(d, has, w->overflow_pool);
 	}
 }
@@ -84,7 +89,7 @@ int pools_bind(struct dispatch *d)
 		if (p->index < 0)
 			continue;
 		add_members(d, has, (unsigned)p->index);
-		add_overflow(d, has);
+		add_overflow(d, has, (unsigned)p->index);
 	}
 	return 0;
 }
@@ -188,6 +193,11 @@ struct mpsc *dispatch_events(struct dispatch *d)
 struct policy *dispatch_policy(struct dispatch *d)
 {
 	return d->policy;
+}
+
+void dispatch_relieved(struct dispatch *d)
+{
+	d->relieved = true;
 }
 
 struct policy_now dispatch_now(struct dispatch *d)

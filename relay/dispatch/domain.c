@@ -372,11 +372,17 @@ void flows_wake(struct dispatch *d)
 {
 	struct domain *m, *next;
 
-	HASH_ITER (hh, d->domains, m, next)
+	HASH_ITER (hh, d->domains, m, next) {
 		for (struct flow *f = m->flows; f; f = f->next)
 			if (f->waiting && f->reason != HOLD_CAP && f->reason != HOLD_RATE &&
 				f->reason != HOLD_DNS)
 				flow_wait_over(d, f);
+		/* what waits in the queue alone waits for the same: a little of it finds out */
+		if (m->put_back && m->not_before) {
+			m->not_before = 0;
+			domain_look(d, m);
+		}
+	}
 }
 
 void flow_ask(struct dispatch *d, struct flow *f)

@@ -26,7 +26,8 @@ struct control_command {
 	void (*run)(struct control_client *c, const json_t *request);
 };
 /* One table a file, ended by a row without name. */
-extern const struct control_command commands_queue[], commands_traffic[], commands_service[];
+extern const struct control_command commands_queue[], commands_traffic[], commands_service[],
+	commands_warmup[];
 
 /* Small helpers for requests and answers. */
 const char *request_str(const json_t *request, const char *key); /* NULL when missing */
