@@ -18,12 +18,11 @@ bool bucket_ready(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until
 	per_ms = (r->count - burst + 1) / (double)r->per;
 	if (b->at == 0)
 		b->tokens = burst;
-	else if (b->at < 0) /* what was used before a restart is not known */
+	else if (b->at < 0 && !b->charged) /* what was used before a restart is not known */
 		b->tokens = 0;
-	else if (b->charged)
-		b->charged = false;
-	else if (mono > b->at)
+	else if (b->at > 0 && !b->charged && mono > b->at)
 		b->tokens += (double)(mono - b->at) * per_ms;
+	b->charged = false;
 	b->at = mono > 0 ? mono : 1;
 	if (b->tokens > burst)
 		b->tokens = burst;
@@ -65,6 +64,9 @@ void bucket_charge(struct bucket *b, const struct rate *r, uint32_t n)
 	if (b->at == 0) {
 		b->tokens = burst_of(r);
 		b->at = 1; /* the first use sees a full bucket, less this */
+		b->charged = true;
+	} else if (b->at < 0 && !b->charged) {
+		b->tokens = 0; /* an empty one, less this */
 		b->charged = true;
 	}
 	b->tokens -= n < r->count ? n : r->count;

@@ -442,6 +442,20 @@ static void keep(void *arg, struct slice key, struct slice value)
 	memcpy(k->values[k->n++], value.p, value.n);
 }
 
+/* As after a kill that came when all was saved; time goes on. */
+static void restart(struct rig *r)
+{
+	static struct kept k;
+
+	k = (struct kept){ .n = 0 };
+	policy_save(r->policy, keep, &k);
+	policy_free(r->policy);
+	assert_int_equal(policy_new(&r->policy, &r->params, 8), 0);
+	for (size_t i = 0; i < k.n; i++)
+		assert_int_equal(
+			policy_load(r->policy, slice_of(k.keys[i]), slice_of(k.values[i])), 0);
+}
+
 static void told(void *arg, const struct policy_cluster_info *i)
 {
 	snprintf(arg, 64, "%s by %s", i->cluster, i->how);
@@ -449,7 +463,6 @@ static void told(void *arg, const struct policy_cluster_info *i)
 
 static void test_kept(void **state)
 {
-	static struct kept k;
 	struct policy_choice c;
 	char text[64];
 	struct rig r;
@@ -459,14 +472,7 @@ static void test_kept(void **state)
 	c = rig_choose(&r);
 	up(&r, c.slot, "BN1PEPF0000467F", 157286400);
 	says(&r, c.slot, "5.4.1 x [BN1PEPF0000467F.namprd03.prod.outlook.com 2025 08DE]");
-	policy_save(r.policy, keep, &k);
-	rig_deinit(&r);
-
-	microsoft(&r);
-	r.want.nhosts = 1;
-	for (size_t i = 0; i < k.n; i++)
-		assert_int_equal(
-			policy_load(r.policy, slice_of(k.keys[i]), slice_of(k.values[i])), 0);
+	restart(&r);
 	policy_clusters(r.policy, r.now, told, text);
 	assert_string_equal(text, "namprd03 by error tail");
 	c = rig_choose(&r);
@@ -476,6 +482,44 @@ static void test_kept(void **state)
 	up(&r, c.slot, "BN1PEPF0000467F", 157286400);
 	assert_string_equal(cluster_of(&r, c.slot), "namprd03");
 	rig_deinit(&r);
+}
+
+/* After a restart the lanes that were in use begin empty. A connection to a network not known yet,
+ * which turns out to be of such a lane, is taken from it all the same. */
+static void test_rates_over_a_restart(void **state)
+{
+	static const struct {
+		bool restarted;
+		ms_t not_yet, next; /* after the second connection: one in six seconds */
+	} rows[] = { { false, 5000, 6002 }, { true, 11000, 12002 } };
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct policy_choice c;
+		struct rig r;
+
+		microsoft(&r);
+		r.providers[0].lane_connect_rate = (struct rate){ 10, 60000 };
+		r.pools[0].nmembers = r.want.nhosts = 1;
+		c = rig_choose(&r);
+		up(&r, c.slot, "DB5EUR01FT043", 157286400);
+		rig_end(&r, c.slot);
+		if (rows[i].restarted)
+			restart(&r);
+		else
+			rig_pass(&r, 6001);
+		r.hosts[0].addr = rig_addr("203.0.115.9");
+		c = rig_choose(&r);
+		assert_string_equal(c.cluster, "203.0.115.0/24");
+		assert_true(c.go);
+		up(&r, c.slot, "DB5EUR01FT043", 157286400);
+		assert_string_equal(cluster_of(&r, c.slot), "EUR01");
+		assert_int_equal(rig_choose(&r).reason, HOLD_RATE);
+		rig_pass(&r, rows[i].not_yet);
+		assert_int_equal(rig_choose(&r).reason, HOLD_RATE);
+		rig_pass(&r, rows[i].next - rows[i].not_yet);
+		assert_true(rig_choose(&r).go);
+		rig_deinit(&r);
+	}
 }
 
 int main(void)
@@ -492,6 +536,7 @@ int main(void)
 		cmocka_unit_test(test_receiver_cap),
 		cmocka_unit_test(test_frees),
 		cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_rates_over_a_restart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
