@@ -92,6 +92,22 @@ struct queue_job *jobs_take(struct job_list *l)
 	return job_of(n);
 }
 
+static bool may_wait(const struct queue *q, struct queue_job *j)
+{
+	const struct queue_state_put *put =
+		(const struct queue_state_put *)((const char *)j -
+						 offsetof(struct queue_state_put, job));
+
+	return j->kind == QUEUE_STATE && !put->urgent && q->lazy.n < LAZY_MAX;
+}
+
+/* What was learned must not overtake what was learned before it. */
+static void lazy_goes(struct queue *q)
+{
+	while (q->lazy.n > 0)
+		jobs_add(&q->todo, &jobs_take(&q->lazy)->node);
+}
+
 void inbox_collect(struct queue *q)
 {
 	struct mpsc_node *n = mpsc_take_all(&q->inbox);
@@ -99,11 +115,13 @@ void inbox_collect(struct queue *q)
 	while (n) {
 		struct mpsc_node *next = n->next;
 
-		if (job_of(n)->kind == QUEUE_STATE && q->lazy.n < LAZY_MAX) {
+		if (may_wait(q, job_of(n))) {
 			if (q->lazy.n == 0)
 				q->lazy_since_us = clock_mono_us();
 			jobs_add(&q->lazy, n);
 		} else {
+			if (job_of(n)->kind == QUEUE_STATE)
+				lazy_goes(q);
 			jobs_add(&q->todo, n);
 		}
 		n = next;

@@ -111,6 +111,7 @@ struct queue_settle {
 
 struct queue_state_put {
 	struct queue_job job;
+	bool urgent; /* its answer is waited for: goes with the next commit, after all before it */
 	uint32_t n;
 	struct queue_state_entry {
 		struct slice key, value; /* value.p NULL: delete. Keys at most 400 bytes */

@@ -143,6 +143,7 @@ void warmup_save(struct dispatch *d)
 		return;
 	}
 	s->put.job.kind = QUEUE_STATE;
+	s->put.urgent = true;
 	job_post(d, &s->put.job, JOB_STATE);
 }
 

@@ -293,6 +293,41 @@ static int collect_state(void *arg, struct slice key, struct slice value)
 	return 0;
 }
 
+static int copy_value(void *arg, struct slice key, struct slice value)
+{
+	assert_true(value.n < 8);
+	memcpy(arg, value.p, value.n);
+	return 0;
+}
+
+/* What is waited for does not wait itself, and takes what was learned before it along: in order. */
+static void test_urgent_state(void **state)
+{
+	struct fixture *f = *state;
+	struct queue_state_entry old = { SLICE_LIT("policy/k"), SLICE_LIT("old") },
+				 new = { SLICE_LIT("policy/k"), SLICE_LIT("new") };
+	struct queue_state_put lazy = {
+		.job = { .kind = QUEUE_STATE, .reply_to = &f->box.mpsc }, .n = 1, .entries = &old
+	};
+	struct queue_state_put urgent = { .job = { .kind = QUEUE_STATE, .reply_to = &f->box.mpsc },
+		.urgent = true,
+		.n = 1,
+		.entries = &new };
+	uint64_t began = clock_mono_us(), took;
+	char found[8] = "";
+
+	queue_post(f->q, &lazy.job);
+	queue_post(f->q, &urgent.job);
+	assert_ptr_equal(box_wait(&f->box), &lazy.job.node);
+	assert_ptr_equal(box_wait(&f->box), &urgent.job.node);
+	took = clock_mono_us() - began;
+	assert_int_equal(lazy.job.result, 0);
+	assert_int_equal(urgent.job.result, 0);
+	assert_true(took < 900000); /* one alone waits for a second */
+	assert_int_equal(queue_state_scan(f->q, SLICE_LIT("policy/k"), copy_value, found), 0);
+	assert_string_equal(found, "new");
+}
+
 static void test_state(void **state)
 {
 	struct fixture *f = *state;
@@ -417,6 +452,7 @@ int main(void)
 		T(test_detached_job),
 		T(test_ids),
 		T(test_state),
+		T(test_urgent_state),
 		T(test_flags),
 		T(test_next_message),
 	};
