@@ -35,6 +35,16 @@ static void at(char out[32], const struct rehearsal_result *r, ms_t wall)
 		(int)(local / 3600000 % 24), (int)(local / 60000 % 60));
 }
 
+/* The end of the first hour after the peak at which little of it was left; 0: not before the end. */
+static ms_t worked_off(const struct rehearsal_result *r)
+{
+	for (unsigned i = 0; i < r->nhours; i++)
+		if (r->hours[i].start + 3600000 > r->queue_max_at &&
+			r->hours[i].queue_end * 10 <= r->queue_max)
+			return r->hours[i].start + 3600000;
+	return 0;
+}
+
 static void delivered(const struct teller *t)
 {
 	const struct rehearsal_result *r = t->r;
@@ -43,7 +53,6 @@ static void delivered(const struct teller *t)
 
 	for (unsigned i = LATE; i < REHEARSAL_DELAYS; i++)
 		late += r->delays[i];
-	at(when, r, r->last_out ? r->last_out : r->scenario->start);
 	at(peak, r, r->queue_max_at ? r->queue_max_at : r->scenario->start);
 	say(t, FINDING_WELL,
 		"%llu messages came in, %llu were delivered, %llu bounced as the receiver had it; "
@@ -51,9 +60,16 @@ static void delivered(const struct teller *t)
 		(unsigned long long)r->total.arrived, (unsigned long long)r->total.delivered,
 		(unsigned long long)r->total.bounced, (unsigned long long)late,
 		(double)r->delay_max / 3600000);
-	say(t, FINDING_WELL,
-		"The queue was deepest on %s, with %llu messages; the last message left it on %s.",
-		peak, (unsigned long long)r->queue_max, when);
+	say(t, FINDING_WELL, "The queue was deepest on %s, with %llu messages.", peak,
+		(unsigned long long)r->queue_max);
+	if (r->queue_max < 1000 || (double)r->queue_max * 2000 < (double)r->total.arrived)
+		return;
+	if (!worked_off(r)) {
+		say(t, FINDING_LOOK, "That was not worked off before the end.");
+		return;
+	}
+	at(when, r, worked_off(r));
+	say(t, FINDING_WELL, "Within the hour before %s it was worked off to a tenth of that.", when);
 }
 
 static void expired(const struct teller *t)
@@ -177,8 +193,8 @@ static void warm(const struct teller *t, const struct rehearsal_ramp *w)
 	say(t, FINDING_LOOK,
 		"%s is not warm at %s at the end: rung %u of %u, %u messages a day; %s. If every "
 		"day from then on advances, it is on %s.",
-		name, provider, w->rung, w->nrungs, w->allowance, w->why[0] ? w->why : w->state,
-		date);
+		name, provider, w->rung, w->nrungs, w->allowance,
+		w->why[0] ? w->why : w->state, date);
 }
 
 static void ramps(const struct teller *t)

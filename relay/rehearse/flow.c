@@ -203,6 +203,9 @@ void mail_age(struct rehearsal *r, uint32_t flow)
 	struct flow *f = &r->flows[flow];
 	uint32_t i = f->first, before = NONE;
 
+	if (r->now - f->aged < LOOK)
+		return; /* a long queue is not walked at each turn */
+	f->aged = r->now;
 	while (i != NONE) {
 		uint32_t next = r->letters[i].next;
 

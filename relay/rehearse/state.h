@@ -62,6 +62,7 @@ struct flow {
 	bool waiting, on_slots, linked, asking;
 	enum hold_reason reason;
 	ms_t until; /* now; of the wait */
+	ms_t aged;  /* now; when what has expired was looked for */
 	uint32_t generation;
 };
 struct group {
