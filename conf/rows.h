@@ -67,8 +67,6 @@
 	}
 #define TITLED(name, help, options, s, array, n, title)                                            \
 	{                                                                                          \
-		name, help, options, COUNT(options), true, sizeof(s),                              \
-			AT(ROWS_OF, array, s *), AT(ROWS_OF, n, unsigned),             \
-			AT_TEXT(s, title)                                                          \
+		name, help, options, COUNT(options), true, sizeof(s), AT(ROWS_OF, array, s *),     \
+			AT(ROWS_OF, n, unsigned), AT_TEXT(s, title)                                \
 	}
-

@@ -6,7 +6,8 @@
  * (one queue for many, each message keeps its own tenant's name); messages that a receiver takes
  * one after the other on one connection are one step of at most scenario.batch messages, and a
  * refused message is always a step of its own, so that everything that the policy judges is seen
- * as it would be. DNS answers at once; content and TLS are part of message_time and connect_time. */
+ * as it would be. DNS answers at once; content and TLS are part of message_time and connect_time.
+ */
 #pragma once
 
 #include "postern/classify.h"
@@ -21,8 +22,8 @@ struct scenario_change {
 struct scenario_traffic {
 	char *name, *pool;
 	unsigned pool_index;
-	uint32_t daily; /* messages a day */
-	unsigned shape; /* enum scenario_shape */
+	uint32_t daily;		    /* messages a day */
+	unsigned shape;		    /* enum scenario_shape */
 	uint32_t *hours, *weekdays; /* weights; 24 and 7 (from Monday), or none */
 	unsigned nhours, nweekdays;
 	char **changes; /* as written: "day 5: 4000000" */
@@ -30,7 +31,7 @@ struct scenario_traffic {
 	struct scenario_change *steps; /* of changes; in order */
 	char *from_text, *until_text;
 	ms_t from, until; /* wall; 0: from the beginning, to the end */
-	char **clusters; /* only to these; none: to all */
+	char **clusters;  /* only to these; none: to all */
 	unsigned nclusters;
 };
 enum scenario_shape { SHAPE_EVEN, SHAPE_OFFICE, SHAPE_EVENING, SHAPE_NIGHT };
@@ -41,17 +42,17 @@ struct scenario_cluster {
 	ms_t connect_time, message_time;
 	uint32_t connections, connections_per_source, connections_per_subnet; /* that the receiver
 										 takes; 0: any */
-	double noise, invalid; /* shares */
+	double noise, invalid;						      /* shares */
 };
 /* How much a provider takes from a source in a day, by what it is used to. */
 struct scenario_reputation {
 	char *name; /* the provider's */
 	unsigned provider_index;
-	uint32_t first;	   /* messages a day from an address that it does not know */
-	double growth;	   /* tomorrow: so many times what it took today */
-	uint32_t trusted;  /* from this volume on there is no limit */
-	double hourly;	   /* share of the day's that may come within an hour; 1: all */
-	double tolerance;  /* share of refusals above which it does not grow */
+	uint32_t first;	    /* messages a day from an address that it does not know */
+	double growth;	    /* tomorrow: so many times what it took today */
+	uint32_t trusted;   /* from this volume on there is no limit */
+	double hourly;	    /* share of the day's that may come within an hour; 1: all */
+	double tolerance;   /* share of refusals above which it does not grow */
 	uint32_t idle_days; /* without mail, after which it halves */
 };
 struct scenario_history {
@@ -71,11 +72,11 @@ extern const char *const incident_replies[INCIDENT_COUNT]; /* what is said where
 							      not say it */
 struct scenario_incident {
 	char *name;
-	unsigned kind; /* enum incident_kind */
-	char *source, *cluster, *provider; /* NULL: any */
-	struct net subnet;		   /* family ADDR_NONE: any */
+	unsigned kind;					 /* enum incident_kind */
+	char *source, *cluster, *provider;		 /* NULL: any */
+	struct net subnet;				 /* family ADDR_NONE: any */
 	int source_index, cluster_index, provider_index; /* -1: any */
-	uint32_t tenants;		   /* INCIDENT_TENANT: how many of the cluster's */
+	uint32_t tenants; /* INCIDENT_TENANT: how many of the cluster's */
 	char *from_text, *until_text;
 	ms_t from, until; /* wall */
 	double share;
@@ -157,8 +158,9 @@ struct rehearsal_result {
 	const struct policy_params *policy;
 	unsigned nhours, nsources, nsubnets, nclusters;
 	const struct rehearsal_hour *hours;
-	const struct rehearsal_cell *by_source;	 /* [hour * nsources + source] */
-	const struct rehearsal_cell *by_path;	 /* [(hour * nsubnets + subnet) * nclusters + cluster] */
+	const struct rehearsal_cell *by_source; /* [hour * nsources + source] */
+	const struct rehearsal_cell
+		*by_path; /* [(hour * nsubnets + subnet) * nclusters + cluster] */
 	const struct net *subnets;
 	const unsigned *subnet_of; /* by source */
 	const struct rehearsal_event *events;
@@ -167,9 +169,9 @@ struct rehearsal_result {
 	unsigned nramps;
 	struct rehearsal_count total;
 	uint64_t waiting, queue_max, connects, batch, steps;
-	uint64_t delays[REHEARSAL_DELAYS]; /* deliveries by age */
+	uint64_t delays[REHEARSAL_DELAYS];	/* deliveries by age */
 	ms_t queue_max_at, last_out, delay_max; /* wall, wall, ms */
-	ms_t now; /* wall */
+	ms_t now;				/* wall */
 	uint64_t waiting_for_warmup;
 	uint32_t most_connections; /* at the same time */
 };

@@ -270,4 +270,5 @@ const struct cli_command command_rehearse = {
 		"sent, and the running relay is not asked.",
 	.options = options,
 	.run = run,
+	.takes_id = true,
 };

@@ -35,7 +35,8 @@ static void at(char out[32], const struct rehearsal_result *r, ms_t wall)
 		(int)(local / 3600000 % 24), (int)(local / 60000 % 60));
 }
 
-/* The end of the first hour after the peak at which little of it was left; 0: not before the end. */
+/* The end of the first hour after the peak at which little of it was left; 0: not before the end.
+ */
 static ms_t worked_off(const struct rehearsal_result *r)
 {
 	for (unsigned i = 0; i < r->nhours; i++)
@@ -69,7 +70,8 @@ static void delivered(const struct teller *t)
 		return;
 	}
 	at(when, r, worked_off(r));
-	say(t, FINDING_WELL, "Within the hour before %s it was worked off to a tenth of that.", when);
+	say(t, FINDING_WELL, "Within the hour before %s it was worked off to a tenth of that.",
+		when);
 }
 
 static void expired(const struct teller *t)
@@ -193,8 +195,8 @@ static void warm(const struct teller *t, const struct rehearsal_ramp *w)
 	say(t, FINDING_LOOK,
 		"%s is not warm at %s at the end: rung %u of %u, %u messages a day; %s. If every "
 		"day from then on advances, it is on %s.",
-		name, provider, w->rung, w->nrungs, w->allowance,
-		w->why[0] ? w->why : w->state, date);
+		name, provider, w->rung, w->nrungs, w->allowance, w->why[0] ? w->why : w->state,
+		date);
 }
 
 static void ramps(const struct teller *t)

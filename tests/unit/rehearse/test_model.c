@@ -1,0 +1,179 @@
+/* The model itself: steps of many messages change nothing, the receiver does as it is told. */
+#include "rig.h"
+
+#define FOUR                                                                                       \
+	"source \"a1\" { address = \"192.0.2.1\" } source \"a2\" { address = \"192.0.2.2\" }\n"    \
+	"source \"b1\" { address = \"198.51.100.1\" } source \"b2\" { address = "                  \
+	"\"198.51.100.2\" }\npool \"main\" { sources = {\"a1\",\"a2\",\"b1\",\"b2\"} }\n"
+#define ONE "source \"a1\" { address = \"192.0.2.1\" }\npool \"main\" { sources = {\"a1\"} }\n"
+#define EUR "cluster \"EUR01\" { tenants = 300 noise = 0 invalid = 0 }\n"
+#define DAY "start = \"2026-11-03\" duration = \"1d\"\n"
+
+static bool near(uint64_t a, uint64_t b, double share)
+{
+	double more = (double)(a > b ? a : b), less = (double)(a > b ? b : a);
+
+	return more - less <= share * more + 20;
+}
+
+static void the_same_again(void **state)
+{
+	struct rig g;
+	struct rehearsal_count first;
+
+	rig_texts(&g, FOUR,
+		DAY EUR "traffic \"t\" { pool = \"main\" daily = 300000 }\n"
+			"incident \"i\" { subnet = \"192.0.2.0/24\" share = 0.5 from = \"day 1 "
+			"05:00\" until = \"day 1 07:00\" }\n");
+	rig_run(&g, 7);
+	first = g.r.total;
+	rig_run(&g, 7);
+	assert_memory_equal(&first, &g.r.total, sizeof(first));
+	rig_run(&g, 8);
+	assert_memory_not_equal(&first, &g.r.total, sizeof(first));
+	rig_free(&g);
+}
+
+/* Steps of up to twenty messages against message by message. */
+static void steps_change_nothing(void **state)
+{
+	static const char text[] =
+		DAY "cluster \"EUR01\" { tenants = 500 share = 2 }\ncluster \"NAM01\" { tenants = "
+		    "300 }\n"
+		    "traffic \"t\" { pool = \"main\" daily = 1000000 shape = \"office\" }\n"
+		    "incident \"i\" { subnet = \"192.0.2.0/24\" cluster = \"EUR01\" from = \"day 1 "
+		    "09:00\" until = \"day 1 13:00\" }\n"
+		    "incident \"k\" { kind = \"busy\" cluster = \"NAM01\" from = \"day 1 "
+		    "15:00\" until = \"day 1 17:00\" }\n";
+	static const char *const sources[] = { "a1", "a2", "b1", "b2" };
+	struct rig one, many;
+
+	rig_texts(&one, FOUR, text);
+	rig_texts(&many, FOUR, text);
+	one.scenario->batch = 1;
+	many.scenario->batch = 20;
+	rig_run(&one, 3);
+	rig_run(&many, 4);
+	assert_int_equal(one.r.steps, one.r.total.attempts);
+	assert_true(many.r.steps * 2 < many.r.total.attempts);
+	assert_true(near(one.r.total.deferred, many.r.total.deferred, 0.1));
+	assert_true(near(one.r.total.bounced, many.r.total.bounced, 0.1));
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(near(rig_source(&one, sources[i], 0, 24).delivered,
+			rig_source(&many, sources[i], 0, 24).delivered, 0.03));
+	/* the queue of the long incident: the mail of two hours */
+	assert_true(near(one.r.hours[16].queue_end, many.r.hours[16].queue_end, 0.1));
+	rig_free(&one);
+	rig_free(&many);
+}
+
+static void volume_by_hours_and_days(void **state)
+{
+	struct rig g;
+
+	rig_texts(&g, ONE,
+		"start = \"2026-11-02\" duration = \"14d\"\n" EUR /* a Monday */
+		"traffic \"t\" { pool = \"main\" daily = 7000\n"
+		" hours = {1,1,1,1,1,1,1,1,1,1,1,1,3,1,1,1,1,1,1,1,1,1,1,1}\n"
+		" weekdays = {2,1,1,1,1,1,1} changes = {\"day 8: 14000\"} }\n");
+	rig_run(&g, 0);
+	for (unsigned d = 0; d < 14; d++) {
+		uint64_t sum = 0, wanted = (d < 7 ? 7000 : 14000) * (d % 7 ? 1u : 2u) * 7 / 8;
+
+		for (unsigned h = 0; h < 24; h++)
+			sum += g.r.hours[d * 24 + h].n.arrived;
+		assert_true(near(sum, wanted, 0.02));
+		assert_true(near(g.r.hours[d * 24 + 12].n.arrived, wanted * 3 / 26, 0.05));
+	}
+	rig_free(&g);
+}
+
+/* What a new address may send grows by what was taken; over it the receiver throttles. */
+static void standing(void **state)
+{
+	struct rig g;
+	double allowed = 1000;
+
+	rig_texts(&g, ONE,
+		"start = \"2026-11-03\" duration = \"6d\"\n" EUR
+		"traffic \"t\" { pool = \"main\" daily = 20000 }\n"
+		"reputation \"microsoft365\" { first = 1000 growth = 2 hourly = 1.0 tolerance = "
+		"1.0 }\n");
+	rig_run(&g, 0);
+	for (unsigned d = 0; d < 6; d++, allowed *= 2) {
+		struct rehearsal_cell c = rig_source(&g, "a1", d * 24, d * 24 + 24);
+
+		assert_true(c.delivered <= allowed + 1);
+		assert_true(d > 3 || c.deferred > 0);
+	}
+	rig_free(&g);
+}
+
+static void receivers_connections(void **state)
+{
+	struct rig g;
+
+	rig_texts(&g, FOUR,
+		DAY "cluster \"EUR01\" { connections = 3 message_time = \"2s\" noise = 0 invalid = "
+		    "0 }\n"
+		    "traffic \"t\" { pool = \"main\" daily = 100000 }\n");
+	rig_run(&g, 0);
+	/* three connections of one message in two seconds: 5,400 an hour and more do come */
+	for (unsigned h = 1; h < 24; h++)
+		assert_true(g.r.hours[h].n.arrived < 5400 || g.r.hours[h].n.delivered < 5700);
+	assert_true(g.r.total.delivered > 60000);
+	rig_free(&g);
+}
+
+static void one_tenant(void **state)
+{
+	struct rig g;
+
+	rig_texts(&g, FOUR,
+		DAY "cluster \"EUR01\" { tenants = 20 noise = 0 invalid = 0 }\n"
+		    "traffic \"t\" { pool = \"main\" daily = 200000 }\n"
+		    "incident \"i\" { kind = \"tenant\" cluster = \"EUR01\" from = \"day 1 04:00\" "
+		    "until = \"day 1 08:00\" }\n");
+	rig_run(&g, 0);
+	/* its own mail waits, a twentieth; the others' goes, and nobody else is blamed */
+	assert_true(near(g.r.hours[7].queue_end, 200000 / 24 * 4 / 20, 0.2));
+	assert_int_equal(rig_events(&g, POLICY_EVENT_CLUSTER_DEFERS), 0);
+	for (unsigned i = 0; i < g.r.nevents; i++)
+		assert_string_equal(g.r.events[i].cause, "domain");
+	assert_true(g.r.nevents > 0);
+	assert_true(g.r.hours[12].queue_end < 100);
+	rig_free(&g);
+}
+
+static void expiry(void **state)
+{
+	struct rig g;
+
+	rig_texts(&g, "queue { path = \"/tmp/q\" expire = \"4h\" }\n" ONE,
+		DAY EUR "traffic \"t\" { pool = \"main\" daily = 24000 until = \"day 1 10:00\" }\n"
+			"incident \"i\" { kind = \"unreachable\" from = \"day 1 02:00\" until = "
+			"\"day 1 12:00\" }\n");
+	rig_run(&g, 0);
+	/* The fifth retry, after two and a quarter hours, is the last before the age of four: what
+	 * came from 02:00 to 09:45 has had it in vain by noon. */
+	assert_true(near(g.r.total.expired, 7750, 0.08));
+	assert_int_equal(g.r.waiting, 0);
+	assert_true(g.r.delay_max <= 4 * 3600000 + 60000);
+	assert_true(rig_says(&g, "expired"));
+	rig_free(&g);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_same_again),
+		cmocka_unit_test(steps_change_nothing),
+		cmocka_unit_test(volume_by_hours_and_days),
+		cmocka_unit_test(standing),
+		cmocka_unit_test(receivers_connections),
+		cmocka_unit_test(one_tenant),
+		cmocka_unit_test(expiry),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
