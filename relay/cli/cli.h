@@ -24,7 +24,7 @@ struct cli_command {
 	/* sysexits.h code */
 	int (*run)(const struct cli_command *self, int argc, char **argv);
 	bool no_config; /* does not take -c */
-	bool takes_id; /* or a file: words that are no options */
+	bool takes_id;	/* or a file: words that are no options */
 };
 
 extern const struct cli_command command_run, command_check, command_queue, command_show,

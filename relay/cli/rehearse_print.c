@@ -132,7 +132,7 @@ static void ramps(const struct rehearsal_result *r)
 		printf("%-11s %-10s %-13s %4u/%-3u %10s %10s %6.1f%%  %-10s %s\n", date,
 			r->policy->sources[w->source].name, r->policy->providers[w->provider].name,
 			w->rung, w->nrungs, allowance, grouped(used, w->used), 100 * w->share,
-			w->state, w->change, w->why[0] ? ": " : "", w->why);
+			w->state, w->why[0] ? w->why : w->change);
 	}
 	puts("");
 }
