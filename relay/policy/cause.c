@@ -436,6 +436,6 @@ void acquit(struct policy *p, struct policy_now now, struct slot *s, const char 
 	evidence_good(&s->path->evidence, now.mono);
 	evidence_good(&s->cluster->evidence, now.mono);
 	s->cluster->ramp_fed = true;
-	window_good(p, s->lane, now.mono);
+	window_good(p, s->lane, s->weight ? s->weight : 1, now.mono);
 	block_good(p, now, s);
 }

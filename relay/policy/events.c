@@ -95,13 +95,13 @@ static void next_bucket(struct provider_state *v, ms_t mono)
 		v->bucket_at = mono;
 }
 
-void provider_outcome(struct policy *p, unsigned provider, bool deferred, ms_t mono)
+void provider_outcome(struct policy *p, unsigned provider, bool deferred, uint32_t n, ms_t mono)
 {
 	struct provider_state *v = &p->providers[provider];
 
 	next_bucket(v, mono);
-	v->buckets[v->bucket].attempts++;
-	v->buckets[v->bucket].deferred += deferred;
+	v->buckets[v->bucket].attempts += n;
+	v->buckets[v->bucket].deferred += deferred ? n : 0;
 }
 
 static void watch_share(struct policy *p, struct policy_now now, unsigned provider)

@@ -440,7 +440,7 @@ uint32_t cluster_ramp(struct policy *p, struct cluster *c, ms_t mono);
 
 /* window.c */
 uint32_t window_start(uint32_t cap);
-void window_good(struct policy *p, struct lane *l, ms_t mono);
+void window_good(struct policy *p, struct lane *l, uint32_t n, ms_t mono);
 void window_throttled(struct lane *l, ms_t mono, bool at_connect);
 void window_slow_start(struct lane *l, ms_t mono);
 
@@ -551,7 +551,7 @@ struct policy_event *event_add(
 void event_health(struct policy *p, struct policy_now now, const struct cluster *c, unsigned source,
 	unsigned subnet, const struct health *h, enum cause cause, const struct evidence *e,
 	const char *domain);
-void provider_outcome(struct policy *p, unsigned provider, bool deferred, ms_t mono);
+void provider_outcome(struct policy *p, unsigned provider, bool deferred, uint32_t n, ms_t mono);
 void forget_key(struct policy *p, const char *key);
 
 /* save.c */

@@ -207,6 +207,12 @@ static bool environment(enum verdict v)
 	       v == VERDICT_DESTINATION_BUSY;
 }
 
+/* One message; many only in a rehearsal. */
+static uint32_t stands_for(const struct slot *s)
+{
+	return s->weight ? s->weight : 1;
+}
+
 void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const char *domain,
 	const struct classification *c, const struct reply *r, struct policy_tried *tried,
 	struct policy_verdict *ret)
@@ -216,18 +222,18 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 
 	*ret = (struct policy_verdict){ .what = DISPOSE_DEFER };
 	if (s->provider != ~0u)
-		provider_outcome(p, s->provider, environment(c->verdict), now.mono);
+		provider_outcome(p, s->provider, environment(c->verdict), stands_for(s), now.mono);
 	if (c->verdict == VERDICT_DELIVERED) {
 		ret->what = DISPOSE_DELIVERED;
 		if (s->lane) {
-			s->lane->delivered++;
+			s->lane->delivered += stands_for(s);
 			acquit(p, now, s, domain);
 			warmup_accepted(p, now, s);
 		}
 		return;
 	}
 	if (s->lane) {
-		*(permanent ? &s->lane->rejected : &s->lane->deferred) += 1;
+		*(permanent ? &s->lane->rejected : &s->lane->deferred) += stands_for(s);
 		learn_tail(p, s, r, now);
 	}
 	s->blamed = true;

@@ -12,7 +12,7 @@ uint32_t window_start(uint32_t cap)
 	return cap && cap < START ? cap : START;
 }
 
-void window_good(struct policy *p, struct lane *l, ms_t mono)
+void window_good(struct policy *p, struct lane *l, uint32_t n, ms_t mono)
 {
 	uint32_t cap = p->params->providers[l->cluster->provider].connections_per_lane;
 
@@ -20,7 +20,8 @@ void window_good(struct policy *p, struct lane *l, ms_t mono)
 		l->slow = false;
 		return;
 	}
-	if (++l->good < GROW_AFTER || (l->slow && mono - l->grown < SLOW_AT_MOST))
+	l->good += n;
+	if (l->good < GROW_AFTER || (l->slow && mono - l->grown < SLOW_AT_MOST))
 		return;
 	/* growth that is not used proves nothing */
 	if (l->in_use < l->window && l->window >= START)
