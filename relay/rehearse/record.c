@@ -280,6 +280,7 @@ void record_tick(struct rehearsal *r)
 void record_end(struct rehearsal *r)
 {
 	hour_ends(r);
-	if (!r->day_told)
+	/* at midnight the day has been told already */
+	if (!r->day_told && wall_of(r) - r->day.start >= HOUR)
 		day_ends(r);
 }

@@ -97,6 +97,31 @@ static void doubled_volume(void **state)
 	rig_free(&g);
 }
 
+static void warm_four(void **state)
+{
+	struct rig g;
+	unsigned warm = 0;
+
+	rig_files(&g, "warm-four.conf", "warm-four.scenario");
+	rig_run(&g, 0);
+	assert_int_equal(g.r.total.expired, 0);
+	for (unsigned i = 0; i < g.r.nramps; i++) {
+		const struct rehearsal_ramp *w = &g.r.ramps[i];
+		unsigned day = (unsigned)((w->at - g.r.scenario->start) / 86400000);
+		const char *name = g.r.policy->sources[w->source].name;
+		struct rehearsal_cell c = rig_source(&g, name, day * 24, day * 24 + 24);
+
+		/* never more than the day's, which is nearly used up */
+		assert_true(c.delivered <= w->allowance);
+		if (day < 20 && !strcmp(w->state, "ramping"))
+			assert_true(c.delivered + c.deferred > w->allowance * 8 / 10);
+		warm += day == 29 && !strcmp(w->state, "warm");
+	}
+	assert_int_equal(warm, 4);
+	assert_true(rig_says(&g, "n1 is warm at microsoft365 on day"));
+	rig_free(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +129,7 @@ int main(void)
 		cmocka_unit_test(microsoft_incident),
 		cmocka_unit_test(banned_address),
 		cmocka_unit_test(doubled_volume),
+		cmocka_unit_test(warm_four),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
