@@ -143,7 +143,6 @@ static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f
 	if (hold_is_domains(why.reason)) { /* no connection is to offer it until then */
 		flow_unlink(d, f);
 		flow_wait(d, f, why.reason, why.until);
-		f->where[0] = '\0';
 		return OFFER_OTHER;
 	}
 	if (why.reason == HOLD_NO_SOURCE || why.reason == HOLD_NO_HOST)

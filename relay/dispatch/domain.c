@@ -256,6 +256,7 @@ static void put_back(struct dispatch *d, struct flow *f)
 {
 	f->domain->not_before = f->until;
 	f->domain->put_back = true;
+	f->domain->put_back_for = f->reason;
 	while (!list_empty(&f->ready))
 		work_evict(d, container(f->ready.next, struct work, in_flow));
 	f->domain->idle_since = 0; /* its route goes with the next sweep */
@@ -269,6 +270,8 @@ void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t
 	f->waiting = true;
 	f->reason = reason;
 	f->until = until;
+	f->limit = LIMIT_NONE;
+	f->where[0] = '\0';
 	if (reason == HOLD_WARMUP)
 		f->domain->warmup_pool = f->pool;
 	if (look <= now)

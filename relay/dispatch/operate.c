@@ -312,16 +312,25 @@ static ms_t wall_of(const struct dispatch *d, ms_t mono)
 	return mono ? loop_wall(d->loop) + (mono - loop_mono(d->loop)) : 0;
 }
 
+/* What waits for a place is looked at again at the latest then. */
+static ms_t flow_until(const struct dispatch *d, const struct flow *f)
+{
+	bool place = f->reason == HOLD_CAP || f->reason == HOLD_WINDOW;
+
+	return wall_of(d, !f->until && place && f->wake.pos ? f->wake.at : f->until);
+}
+
 static void flow_reason(
 	const struct dispatch *d, const struct flow *f, char *reason, size_t max, ms_t *until)
 {
 	if (f->waiting) {
 		const char *limit = policy_limit_text((enum policy_limit)f->limit);
-		bool local = f->where[0] && (limit[0] || f->reason == HOLD_RESTING);
+		bool local = f->where[0] && f->limit != LIMIT_PROVIDER &&
+			     (limit[0] || f->reason == HOLD_RESTING);
 
 		snprintf(reason, max, "%s%s%s%s%s", hold_reason_text(f->reason),
 			limit[0] ? ": " : "", limit, local ? " at " : "", local ? f->where : "");
-		*until = wall_of(d, f->until);
+		*until = flow_until(d, f);
 	} else if (!f->domain->route && f->domain->asked) {
 		snprintf(reason, max, "waiting for DNS");
 	} else if (f->opening) {
@@ -331,11 +340,21 @@ static void flow_reason(
 	}
 }
 
+static const struct flow *waiting_flow(const struct domain *m)
+{
+	const struct flow *f = m->flows;
+
+	while (f && !f->waiting)
+		f = f->next;
+	return f;
+}
+
 void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 	const struct queue_rcpt_state *s, char *reason, size_t reason_max, ms_t *until)
 {
 	struct item *i = item_find(d, id, r->index);
 	ms_t wall = loop_wall(d->loop);
+	const struct flow *f;
 	struct domain *m;
 
 	*until = 0;
@@ -361,8 +380,11 @@ void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 	} else if (s->due > wall) {
 		snprintf(reason, reason_max, "held: %s", s->reply ? s->reply : "not due yet");
 		*until = s->due;
-	} else if (m && m->flows && m->flows->waiting) {
-		flow_reason(d, m->flows, reason, reason_max, until);
+	} else if (m && m->not_before) {
+		snprintf(reason, reason_max, "%s", hold_reason_text(m->put_back_for));
+		*until = wall_of(d, m->not_before);
+	} else if (m && (f = waiting_flow(m))) {
+		flow_reason(d, f, reason, reason_max, until);
 	} else {
 		snprintf(reason, reason_max, "in line behind other messages of this domain");
 	}
@@ -383,7 +405,7 @@ static void domain_info(
 			ret->ready += container(l, struct work, in_flow)->n;
 		if (f->nready && f->waiting) {
 			ret->reason = hold_reason_text(f->reason);
-			ret->until = wall_of(d, f->until);
+			ret->until = flow_until(d, f);
 		}
 	}
 	if (!ret->reason[0] && m->asked && !m->route && m->in_memory)
