@@ -55,9 +55,9 @@ ROWS = [
     row("no usable source in pool", 0, 3600, sources={"a1": "192.0.2.99"}),
 ]
 BOUNDED_WORK = [  # where few are kept in memory the others say it, too
-    row("suspended by operator", 3500, 3601, to=[f"u{i}@t1.example" for i in range(150)],
+    row("suspended by operator", 3500, 3601, to=[f"u{i}@t{i % 10}.example" for i in range(150)],
         before=["suspend", "--source", "a1", "--for", "1h"], extra="dispatch { work_max = 100 }\n"),
-    row("rate limit*", 3000, 3700, to=[f"u{i}@t1.example" for i in range(150)],
+    row("rate limit*", 3000, 3700, to=[f"u{i}@t{i % 10}.example" for i in range(150)],
         provider={"lane_message_rate": "1/1h"}, extra="dispatch { work_max = 100 }\n"),
 ]
 
@@ -94,6 +94,9 @@ class Reasons(RelayCase):
         if r["before"]:
             relay.cli(*r["before"])
         relay.send_many((f"m{i}", to) for i, to in enumerate(r["to"]))
+        if r.get("restart"):  # what is read back then is put back at once
+            relay.wait_event("held" if r["before"] else "delivered")
+            relay.restart()
         if r["after"]:
             relay.wait_event("deferred", count=len(r["to"]))
             relay.cli(*r["after"])
@@ -116,8 +119,9 @@ class Reasons(RelayCase):
 
     def test_what_is_not_in_memory(self):
         for r in BOUNDED_WORK:
-            with self.subTest(reason=r["reason"]):
-                self.assertGreater(len(self.check(r)), 120)
+            for restart in (False, True):
+                with self.subTest(reason=r["reason"], restart=restart):
+                    self.assertGreater(len(self.check({**r, "restart": restart})), 120)
 
 
 if __name__ == "__main__":
