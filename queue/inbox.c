@@ -80,6 +80,11 @@ static void jobs_add(struct job_list *l, struct mpsc_node *n)
 	l->mail += job_of(n)->kind == QUEUE_ACCEPT;
 }
 
+struct queue_job *jobs_first(const struct job_list *l)
+{
+	return job_of(l->first);
+}
+
 struct queue_job *jobs_take(struct job_list *l)
 {
 	struct mpsc_node *n = l->first;
@@ -108,6 +113,18 @@ static void lazy_goes(struct queue *q)
 		jobs_add(&q->todo, &jobs_take(&q->lazy)->node);
 }
 
+static struct job_list *list_for(struct queue *q, enum queue_job_kind kind)
+{
+	if (kind == QUEUE_SETTLE)
+		return &q->outcomes;
+	return kind == QUEUE_FLAG || kind == QUEUE_FENCE ? &q->later : &q->todo;
+}
+
+uint32_t inbox_waiting(const struct queue *q)
+{
+	return q->todo.n + q->outcomes.n;
+}
+
 void inbox_collect(struct queue *q)
 {
 	struct mpsc_node *n = mpsc_take_all(&q->inbox);
@@ -122,10 +139,12 @@ void inbox_collect(struct queue *q)
 		} else {
 			if (job_of(n)->kind == QUEUE_STATE)
 				lazy_goes(q);
-			jobs_add(&q->todo, n);
+			jobs_add(list_for(q, job_of(n)->kind), n);
 		}
 		n = next;
 	}
+	if (q->todo.mail > 0)
+		q->mail_us = clock_mono_us();
 }
 
 static bool is_slow(const struct queue *q)
@@ -158,7 +177,7 @@ static bool gathered(const struct queue *q)
 {
 	if (is_slow(q))
 		return q->todo.mail >= q->senders * GATHER_SHARE_SLOW / 16;
-	return q->todo.n >= q->active * GATHER_SHARE / 16;
+	return inbox_waiting(q) >= q->active * GATHER_SHARE / 16;
 }
 
 static uint32_t recent_max(uint32_t before, uint32_t now)
@@ -172,7 +191,7 @@ static uint32_t recent_max(uint32_t before, uint32_t now)
 void inbox_count(struct queue *q)
 {
 	inbox_collect(q);
-	q->active = recent_max(q->active, q->last_batch + q->todo.n);
+	q->active = recent_max(q->active, q->last_batch + inbox_waiting(q));
 	q->senders = recent_max(q->senders, q->last_mail + q->todo.mail);
 }
 
@@ -192,6 +211,6 @@ void inbox_gather(struct queue *q)
 		q->in_vain--;
 	else if (is_slow(q) && until > began && now >= until)
 		q->in_vain = IN_VAIN_PAUSE;
-	q->last_batch = q->todo.n;
+	q->last_batch = inbox_waiting(q);
 	q->last_mail = q->todo.mail;
 }

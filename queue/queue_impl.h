@@ -36,12 +36,14 @@ struct queue {
 
 	/* the writer's own */
 	struct work work;
-	struct job_list todo;
+	/* new mail first, then outcomes, then operators' passes; a fence waits behind them all */
+	struct job_list todo, outcomes, later;
 	struct job_list lazy; /* learned state, waits for company */
 	uint64_t lazy_since_us;
 	struct queue_job **batch;
 	uint32_t batch_max, last_batch, last_mail;
 	uint32_t active, senders, in_vain; /* for gathering */
+	uint64_t mail_us;		   /* when new mail was here last */
 	uint64_t last_commit_us, commit_us /* how long it took */, reopen_at_us;
 	int reopen_error; /* why the store has no environment */
 	/* moving young entries into the due index, domain by domain */
@@ -59,8 +61,10 @@ void *queue_writer(void *arg);
 /* inbox.c */
 #define LAZY_US	 1000000u /* how long learned state waits for company */
 #define LAZY_MAX 1024u
-struct queue_job *jobs_take(struct job_list *l); /* of a list that is not empty */
-void inbox_collect(struct queue *q);		 /* what was posted, into todo and lazy */
+struct queue_job *jobs_first(const struct job_list *l); /* likewise */
+struct queue_job *jobs_take(struct job_list *l);	/* of a list that is not empty */
+void inbox_collect(struct queue *q);			/* what was posted, into its lists */
+uint32_t inbox_waiting(const struct queue *q);		/* of those that batches gather */
 void inbox_wait(struct queue *q, uint64_t until_us /* 0: for ever */);
 /* Right after a commit: who is at work. Then, before the next batch, inbox_gather. */
 void inbox_count(struct queue *q);

@@ -20,6 +20,13 @@
 /* Chores that failed (no space, damage) are left alone for so long: jobs must not wait for them. */
 #define CHORES_AGAIN_US 1000000u
 #define MAILBOXES	64u
+/* What goes along with mail in one transaction, at least or at most: in a deep queue each outcome
+ * and each flag of an operator's pass writes pages of its own, all over the file, and who brings
+ * mail waits for them. */
+#define OUTCOMES_ALONG 64u
+#define LATER_ALONG    16u
+#define LATER_ALONE    512u
+#define MAIL_LATELY_US 200000u /* who brought mail may be about to bring more */
 
 /* ---- answers ---- */
 
@@ -381,14 +388,32 @@ static bool has_chores(struct queue *q)
 	return (fixes || q->loose_waits || sweep_waits(q)) && clock_mono_us() >= q->chores_at_us;
 }
 
+static void take(struct queue *q, struct job_list *from, uint32_t max, uint32_t *n)
+{
+	for (; from->n > 0 && max > 0 && *n < q->batch_max; max--)
+		q->batch[(*n)++] = jobs_take(from);
+}
+
+static bool fence_first(const struct queue *q)
+{
+	return q->later.n > 0 && jobs_first(&q->later)->kind == QUEUE_FENCE;
+}
+
+/* While mail comes in, a backlog of other things goes along in slices. */
 static uint32_t fill_batch(struct queue *q)
 {
-	uint32_t n = 0;
+	bool mail = q->mail_us > 0 && clock_mono_us() - q->mail_us < MAIL_LATELY_US;
+	uint32_t twice = 2 * q->todo.mail, n = 0;
+	uint32_t outcomes = mail ? (twice > OUTCOMES_ALONG ? twice : OUTCOMES_ALONG) : UINT32_MAX;
 
-	while (q->lazy.n > 0 && n < q->batch_max)
-		q->batch[n++] = jobs_take(&q->lazy);
-	while (q->todo.n > 0 && n < q->batch_max)
-		q->batch[n++] = jobs_take(&q->todo);
+	take(q, &q->lazy, UINT32_MAX, &n);
+	take(q, &q->todo, UINT32_MAX, &n);
+	take(q, &q->outcomes, outcomes, &n);
+	for (uint32_t max = mail ? LATER_ALONG : LATER_ALONE; max > 0; max--) {
+		if (fence_first(q) && inbox_waiting(q) > 0)
+			break;
+		take(q, &q->later, 1, &n);
+	}
 	return n;
 }
 
@@ -434,7 +459,7 @@ void *queue_writer(void *arg)
 		bool closing = is_closing(q);
 
 		inbox_collect(q);
-		if (q->todo.n > 0) {
+		if (inbox_waiting(q) > 0 || q->later.n > 0) {
 			inbox_gather(q);
 			run_batch(q, fill_batch(q));
 		} else if (lazy_due(q, closing)) {

@@ -36,6 +36,7 @@ struct dns_channel {
 	struct dns_query *line; /* waiting, oldest first */
 	unsigned running_max;
 	bool starting, closing, one_server;
+	bool unwatched; /* some socket of c-ares may have no handle */
 	struct dns_channel_stats stats;
 	struct dns_answer answer; /* scratch: too large for the stack at each level */
 	char servers[128];
@@ -89,7 +90,8 @@ static struct dns_socket *socket_new(struct dns_channel *c, int fd)
 	return s;
 }
 
-/* Without memory for the handle the question ends by its time-out. */
+/* A socket that could not be watched for lack of memory serves all later questions too: the tick
+ * tries again. */
 static void on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
 {
 	struct dns_channel *c = data;
@@ -109,15 +111,33 @@ static void on_socket_state(void *data, ares_socket_t fd, int readable, int writ
 	}
 	if (!s)
 		s = socket_new(c, fd);
-	if (s)
+	if (!s ||
 		uv_poll_start(&s->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0),
-			on_socket_ready);
+			on_socket_ready))
+		c->unwatched = true;
+}
+
+static void watch_again(struct dns_channel *c)
+{
+	ares_socket_t fds[ARES_GETSOCK_MAXNUM];
+	unsigned mask = (unsigned)ares_getsock(c->ares, fds, ARES_GETSOCK_MAXNUM);
+
+	c->unwatched = false;
+	for (unsigned i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
+		bool readable = ARES_GETSOCK_READABLE(mask, i) != 0;
+		bool writable = ARES_GETSOCK_WRITABLE(mask, i) != 0;
+
+		if (readable || writable)
+			on_socket_state(c, fds[i], readable, writable);
+	}
 }
 
 static void on_tick(uv_timer_t *t)
 {
 	struct dns_channel *c = t->data;
 
+	if (c->unwatched)
+		watch_again(c);
 	ares_process_fd(c->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 }
 

@@ -264,6 +264,54 @@ static void test_detached_job(void **state)
 	fence(f);
 }
 
+/* Posted last, behind an operator's pass and a backlog of outcomes; and a fence still waits for
+ * all. */
+static void test_mail_goes_first(void **state)
+{
+	enum { FLAGS = 600, OUTCOMES = 300 };
+	static struct queue_flag flags[FLAGS];
+	static struct queue_settle outcomes[OUTCOMES];
+	struct fixture *f = *state;
+	struct queue_job last = { .kind = QUEUE_FENCE, .reply_to = &f->box.mpsc };
+	struct queue_accept a = { .job = { .kind = QUEUE_ACCEPT, .reply_to = &f->box.mpsc },
+		.message = make_message(f, "a@x.example", 100),
+		.due = NOW };
+	unsigned nflags = 0, noutcomes = 0;
+	struct mpsc_batch b = { 0 };
+
+	for (unsigned i = 0; i < FLAGS; i++) {
+		flags[i] = (struct queue_flag){
+			.job = { .kind = QUEUE_FLAG, .reply_to = &f->box.mpsc }, .id = 1 + i
+		};
+		mpsc_batch_add(&b, &flags[i].job.node);
+	}
+	for (unsigned i = 0; i < OUTCOMES; i++) {
+		outcomes[i] = (struct queue_settle){
+			.job = { .kind = QUEUE_SETTLE, .reply_to = &f->box.mpsc }, .id = 1 + i
+		};
+		mpsc_batch_add(&b, &outcomes[i].job.node);
+	}
+	mpsc_batch_add(&b, &last.node);
+	mpsc_batch_add(&b, &a.job.node);
+	queue_post_batch(f->q, &b);
+	assert_ptr_equal(box_wait(&f->box), &a.job.node);
+	assert_int_equal(a.job.result, 0);
+	for (unsigned i = 0; i < FLAGS + OUTCOMES; i++) {
+		struct queue_job *job = (struct queue_job *)((char *)box_wait(&f->box) -
+							     offsetof(struct queue_job, node));
+
+		nflags += job->kind == QUEUE_FLAG;
+		noutcomes += job->kind == QUEUE_SETTLE;
+		/* of the pass some went along before the last outcome */
+		if (noutcomes == OUTCOMES && job->kind == QUEUE_SETTLE)
+			assert_in_range(nflags, 1, FLAGS - 1);
+	}
+	assert_int_equal(nflags, FLAGS);
+	assert_int_equal(noutcomes, OUTCOMES);
+	assert_ptr_equal(box_wait(&f->box), &last.node);
+	message_unref(a.message);
+}
+
 static void test_ids(void **state)
 {
 	struct fixture *f = *state;
@@ -450,6 +498,7 @@ int main(void)
 		T(test_failure_is_its_own),
 		T(test_answers_in_order_one_wake),
 		T(test_detached_job),
+		T(test_mail_goes_first),
 		T(test_ids),
 		T(test_state),
 		T(test_urgent_state),
