@@ -38,6 +38,8 @@ uint64_t queue_new_id(struct queue *q); /* any thread, lock-free; never 0 */
 
 /* ---- jobs ---- */
 
+/* What waits is run in this order: new mail, outcomes, flags. While mail comes in, a backlog of the
+ * others goes along in slices. */
 enum queue_job_kind {
 	QUEUE_ACCEPT,  /* struct queue_accept: store a message */
 	QUEUE_APPEND,  /* struct queue_append: store body blocks of a message not yet accepted

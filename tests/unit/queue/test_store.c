@@ -271,6 +271,7 @@ static void test_mail_goes_first(void **state)
 	enum { FLAGS = 600, OUTCOMES = 300 };
 	static struct queue_flag flags[FLAGS];
 	static struct queue_settle outcomes[OUTCOMES];
+	struct queue_settle_rcpt none = { .outcome = OUTCOME_GONE };
 	struct fixture *f = *state;
 	struct queue_job last = { .kind = QUEUE_FENCE, .reply_to = &f->box.mpsc };
 	struct queue_accept a = { .job = { .kind = QUEUE_ACCEPT, .reply_to = &f->box.mpsc },
@@ -286,9 +287,11 @@ static void test_mail_goes_first(void **state)
 		mpsc_batch_add(&b, &flags[i].job.node);
 	}
 	for (unsigned i = 0; i < OUTCOMES; i++) {
-		outcomes[i] = (struct queue_settle){
-			.job = { .kind = QUEUE_SETTLE, .reply_to = &f->box.mpsc }, .id = 1 + i
-		};
+		outcomes[i] = (struct queue_settle){ .job = { .kind = QUEUE_SETTLE,
+							     .reply_to = &f->box.mpsc },
+			.id = 1 + i,
+			.n = 1,
+			.rcpts = &none };
 		mpsc_batch_add(&b, &outcomes[i].job.node);
 	}
 	mpsc_batch_add(&b, &last.node);
@@ -310,6 +313,7 @@ static void test_mail_goes_first(void **state)
 	assert_int_equal(noutcomes, OUTCOMES);
 	assert_ptr_equal(box_wait(&f->box), &last.node);
 	message_unref(a.message);
+	check_clean(f, 1, 1);
 }
 
 static void test_ids(void **state)
