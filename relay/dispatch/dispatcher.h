@@ -177,7 +177,7 @@ struct domain {
 	ms_t not_before; /* mono; its waiting work was put back for lack of memory until then */
 	struct pool *warmup_pool; /* its mail waits for the allowance of that pool's sources */
 	uint32_t counted;	  /* backlog round in which it was counted last */
-	bool put_back;	 /* and none of it has gone since: only a little is read at a time */
+	bool put_back; /* and none of it has gone since: only a little is read at a time */
 	enum hold_reason put_back_for;
 	uint8_t logged;	 /* hold reason logged last */
 	ms_t idle_since; /* mono; when it became empty */
