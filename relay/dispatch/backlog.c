@@ -1,11 +1,11 @@
-/* Mail that waits for the allowance of new sources: counted once a minute, a little at a time, so
+/* Mail that waits for the allowance of new sources: counted every ten seconds, a little at a time, so
  * that the policy can say in time that it cannot all go before it expires. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "dispatcher.h"
 
-#define ROUND_EVERY  60000
+#define ROUND_EVERY  10000
 #define DOMAINS_TICK 500u
 #define COUNT_MAX    50000u /* of one domain; and, together, of one tick */
 

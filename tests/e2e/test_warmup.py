@@ -111,6 +111,19 @@ class Warmup(RelayCase):
         shown = relay.cli("show", rows[0]["id"]).stdout
         self.assertIn("warm-up allowance used", shown)
 
+    def test_backlog_that_would_expire_is_an_alarm(self):
+        """At two a day the last of 30 goes in a fortnight, and mail is kept for two days."""
+        sim, relay = self.world(plan(daily="2, 4", overflow="wait"), pools={"main": ["b1"]})
+        self.send(relay, 30)
+        event = relay.wait_event("warmup-backlog", timeout=40)
+        self.assertEqual((event["provider"], event["alarm"]), ("microsoft365", True))
+        due = datetime.datetime.fromisoformat(event["until"].replace("Z", "+00:00")) - datetime.datetime.now(datetime.timezone.utc)
+        self.assertTrue(12 <= due.days <= 15, event)
+        self.assertIn("at 2 a day the last goes on ", event["message"])
+        relay.cli("warmup", "set", "b1", "--rung", "3")
+        self.wait_settled(relay)
+        relay.wait_event("warmup-backlog-over", timeout=40)
+
     def test_overflow_to_another_pool(self):
         sim, relay = self.world(plan(overflow="pool:warm"), pools={"main": ["b1"], "warm": ["a1"], "third": ["b2"]})
         self.send(relay, 60)
