@@ -1,5 +1,5 @@
-/* Mail that waits for the allowance of new sources: counted every ten seconds, a little at a time, so
- * that the policy can say in time that it cannot all go before it expires. */
+/* Mail that waits for the allowance of new sources: counted every ten seconds, a little at a time,
+ * so that the policy can say in time that it cannot all go before it expires. */
 #include <stdlib.h>
 #include <string.h>
 
