@@ -62,7 +62,8 @@ enum dispatch_op {
 	DISPATCH_REMOVE,
 	DISPATCH_BOUNCE,
 	DISPATCH_HOLD,
-	DISPATCH_RELEASE
+	DISPATCH_RELEASE,
+	DISPATCH_SAVE /* no recipient: what the policy knows, and what it was told, is recorded */
 };
 /* Queue operations of the operator on one message (id) or, id 0, on one domain (NULL: all waiting).
  * Goes through the dispatcher, because it knows what is in work: that is not interrupted, but not

@@ -55,6 +55,10 @@ int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const
 	o->arg = arg;
 	while (*last)
 		last = &(*last)->next;
+	if (op == DISPATCH_SAVE) {
+		state_save(d);
+		o->walked = true; /* the fence comes after it */
+	}
 	*last = o;
 	d->more = true;
 	return 0;
@@ -407,6 +411,10 @@ static void domain_info(
 			ret->reason = hold_reason_text(f->reason);
 			ret->until = flow_until(d, f);
 		}
+	}
+	if (!ret->reason[0] && m->not_before) {
+		ret->reason = hold_reason_text(m->put_back_for);
+		ret->until = wall_of(d, m->not_before);
 	}
 	if (!ret->reason[0] && m->asked && !m->route && m->in_memory)
 		ret->reason = hold_reason_text(HOLD_DNS);

@@ -110,6 +110,19 @@ static void run_suspension(struct dispatch *d, void *arg)
 			s->expires_in ? now.wall + s->expires_in : 0);
 }
 
+/* What was answered is not forgotten by a kill. */
+static void record(struct control_client *c, const char *what)
+{
+	uint64_t changed;
+	int r = ask_operate(c->ctx->dispatch, DISPATCH_SAVE, 0, NULL, &changed);
+
+	if (r)
+		control_fail(c, EX_TEMPFAIL, "%s, but that could not be recorded: %s", what,
+			strerror(-r));
+	else
+		control_say(c, json_pack("{ss}", "result", what));
+}
+
 static void suspend_or_resume(struct control_client *c, const json_t *request, bool resume)
 {
 	const char *expires = request_str(request, "for");
@@ -134,7 +147,7 @@ static void suspend_or_resume(struct control_client *c, const json_t *request, b
 	else if (s.result)
 		control_fail(c, EX_SOFTWARE, "not done: %s", strerror(-s.result));
 	else
-		control_say(c, json_pack("{ss}", "result", resume ? "resumed" : "suspended"));
+		record(c, resume ? "resumed" : "suspended");
 }
 
 static void run_suspend(struct control_client *c, const json_t *request)

@@ -89,7 +89,8 @@ class Policy(RelayCase):
         lanes = [x for x in self.lines(relay, "lanes") if x["cluster"] == "EUR01" and x["subnet"] == "127.0.2.0/24"]
         self.assertEqual({(x["health"], x["cause"]) for x in lanes}, {("resting", "subnet")})
         self.assertTrue(all(x["since"] and x["until"] for x in lanes))
-        self.assertEqual(relay.metrics()['postern_policy_events_total{event="health"}'], 1)
+        metrics = relay.metrics()
+        self.assertEqual((metrics['postern_policy_events_total{event="health"}'], metrics["postern_policy_health_changes_total"]), (1, 1))
         # a restart forgets nothing
         relay.restart()
         before = self.refused_by(sim, "subnet")
@@ -112,6 +113,53 @@ class Policy(RelayCase):
         self.wait_settled(relay)
         lanes = {x["source"]: x for x in self.lines(relay, "lanes") if x["cluster"] == "EUR01"}
         self.assertEqual((lanes["b1"]["health"], lanes["b1"]["cause"]), ("healthy", "operator"))
+
+    def test_a_kill_forgets_nothing(self):
+        """A resting subnet, a blocked source and a suspension: after kill -9 they are the same, and not one more attempt is made."""
+        sim, relay = self.world("subnet", "banned a1")
+        self.send_all(relay, self.pairs(60, "u"))
+        self.sicken(relay, [])
+        relay.wait_event("source-blocked", source="a1")
+        self.wait_settled(relay)
+        relay.cli("suspend", "--source", "a2", "--at", "microsoft365", "--for", "1h")  # what was found before it is recorded with it
+        relay.cli("resume", "--source", "a2", "--at", "microsoft365")
+        relay.cli("suspend", "--source", "a2", "--at", "eurprd05", "--for", "1h")
+        known = self.known_lanes(relay)
+        self.assertEqual({k[0]: v[:2] for k, v in known.items()}, {"a1": ("blocked", "source"), "a2": ("suspended", "operator"),
+                                                                   "b1": ("resting", "subnet"), "b2": ("resting", "subnet")})
+        self.assertTrue(all(until for _, _, until in known.values()), known)
+        refused = [self.refused_by(sim, rule) for rule in ("subnet", "banned a1")]
+        sim.reset()
+        relay.kill()
+        relay.start()
+        self.assertEqual(self.known_lanes(relay), known)
+        self.send_all(relay, self.pairs(60, "t", first=9000) + self.pairs(60, "u", first=9000))
+        self.wait_settled(relay)
+        self.assertEqual([self.refused_by(sim, rule) for rule in ("subnet", "banned a1")], refused)
+        self.assertEqual({(d["source"], d["cluster"]) for d in sim.deliveries()},
+                         {("127.0.1.2", "EUR01"), ("127.0.2.1", "EUR05"), ("127.0.2.2", "EUR05")})
+
+    def known_lanes(self, relay):
+        """Those that something keeps from being used."""
+        return {(x["source"], x["cluster"]): (x["health"], x["cause"], x["until"]) for x in self.lines(relay, "lanes")
+                if x["health"] not in ("healthy", "throttled")}
+
+    def test_a_suspension_that_was_answered_outlives_a_kill(self):
+        for where in (["--source", "a1"], ["--at", "EUR01"], ["--source", "b1", "--at", "microsoft365"]):
+            with self.subTest(where=where):
+                sim, relay = self.world()
+                self.send_all(relay, self.pairs(20))
+                self.wait_settled(relay)
+                relay.cli("suspend", *where, "--for", "1h")
+                relay.kill()
+                relay.start()
+                known = self.known_lanes(relay)
+                self.assertEqual({v[:2] for v in known.values()}, {("suspended", "operator")})
+                relay.cli("resume", *where)
+                relay.kill()
+                relay.start()
+                self.assertEqual(self.known_lanes(relay), {})
+                self.assertTrue(self.doCleanups())
 
     # 2
 
