@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@ struct options {
 	const char *path, *mode;
 	uint64_t messages, depth, size;
 	uint32_t sessions, domains, gather_us;
-	bool json;
+	bool json, bare;
 };
 
 /* One message in flight: accepted, then settled. */
@@ -38,6 +39,7 @@ struct bench {
 	pthread_cond_t cond;
 	bool woken;
 	uint64_t started, done;
+	bool bare_settles;
 	char *content;
 };
 
@@ -325,6 +327,70 @@ static void print(const struct bench *b, const char *what, const struct sample *
 	fflush(stdout);
 }
 
+/* ---- the bare loop: what LMDB itself costs, without records, index or another thread ---- */
+
+/* As many puts of a message's content, in the store's chunks, and deletions of the batch before, as
+ * a commit of the store has. */
+static int bare_batch(struct bench *b, MDB_env *env, MDB_dbi dbi, uint64_t first, uint64_t n)
+{
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(env, NULL, 0, &txn);
+
+	if (rc)
+		return rc;
+	for (uint64_t i = first; i < first + n && !rc; i++) {
+		for (uint64_t off = 0; off < b->o.size && !rc; off += BODY_CHUNK) {
+			uint64_t k[2] = { __builtin_bswap64(i), __builtin_bswap64(off) };
+			uint64_t left = b->o.size - off;
+			MDB_val key = { sizeof(k), k };
+			MDB_val v = { left < BODY_CHUNK ? left : BODY_CHUNK, b->content + off };
+
+			rc = mdb_put(txn, dbi, &key, &v, 0);
+			k[0] = __builtin_bswap64(i - n);
+			if (!rc && i >= n && b->bare_settles)
+				rc = mdb_del(txn, dbi, &key, NULL);
+			if (rc == MDB_NOTFOUND)
+				rc = 0;
+		}
+	}
+	if (!rc)
+		return mdb_txn_commit(txn);
+	mdb_txn_abort(txn);
+	return rc;
+}
+
+static void run_bare(struct bench *b, uint64_t batch)
+{
+	struct sample from, to;
+	char dir[512];
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	int rc;
+
+	snprintf(dir, sizeof(dir), "%s/bare", b->o.path);
+	mkdir(dir, 0700);
+	must(mdb_env_create(&env) == 0 && mdb_env_set_mapsize(env, 64ull << 30) == 0);
+	rc = mdb_env_open(env, dir, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+	if (!rc)
+		rc = mdb_txn_begin(env, NULL, 0, &txn);
+	if (!rc) {
+		must(mdb_dbi_open(txn, NULL, 0, &dbi) == 0);
+		rc = mdb_txn_commit(txn);
+	}
+	from = take_sample(b);
+	for (uint64_t i = 0; i < b->o.messages && !rc; i += batch)
+		rc = bare_batch(
+			b, env, dbi, i, b->o.messages - i < batch ? b->o.messages - i : batch);
+	to = take_sample(b);
+	mdb_env_close(env);
+	if (rc) {
+		fprintf(stderr, "%s: %s\n", dir, mdb_strerror(rc));
+		exit(1);
+	}
+	print(b, "bare", &from, &to, b->o.messages);
+}
+
 static void measure(struct bench *b, const char *what, uint64_t n, uint32_t sessions, bool settle)
 {
 	struct sample from = take_sample(b), to;
@@ -347,22 +413,33 @@ static int open_queue(struct bench *b)
 	return -1;
 }
 
+/* Messages a commit, on average. */
+static uint64_t batch_of(const struct bench *b, const struct queue_stats *s)
+{
+	uint64_t n = b->o.messages + b->o.depth;
+
+	return s->commits > 0 && n > s->commits ? n / s->commits : 1;
+}
+
 static void usage(const char *name)
 {
 	fprintf(stderr,
 		"usage: %s -d DIRECTORY [-m relay|accept|drain|spool] [-n MESSAGES] [-s SIZE] [-c "
 		"IN-FLIGHT]\n"
-		"       [-q DEPTH] [-t DOMAINS] [-g GATHER-US] [--json]\n"
+		"       [-q DEPTH] [-t DOMAINS] [-g GATHER-US] [--json] [--bare]\n"
 		"relay: each message accepted, then settled. accept: accepted only. drain: all "
 		"that is\n"
 		"there settled. spool: one synced file each.\n"
-		"DEPTH messages are put in first. DIRECTORY is made when missing.\n",
+		"DEPTH messages are put in first. DIRECTORY is made when missing.\n"
+		"--bare: the same number in a plain LMDB loop afterwards, in batches as large as "
+		"the\nstore's were.\n",
 		name);
 }
 
 static int parse(struct options *o, int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
+	static const struct option longs[] = { { "json", no_argument, NULL, 'j' },
+		{ "bare", no_argument, NULL, 'b' }, { 0 } };
 	int c;
 
 	*o = (struct options){
@@ -397,6 +474,9 @@ static int parse(struct options *o, int argc, char **argv)
 		case 'j':
 			o->json = true;
 			break;
+		case 'b':
+			o->bare = true;
+			break;
 		default:
 			return -1;
 		}
@@ -407,6 +487,7 @@ static int parse(struct options *o, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct bench b = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+	struct queue_stats stats;
 	struct sample from, to;
 
 	if (parse(&b.o, argc, argv)) {
@@ -439,7 +520,13 @@ int main(int argc, char **argv)
 	} else {
 		measure(&b, b.o.mode, b.o.messages, b.o.sessions, strcmp(b.o.mode, "accept") != 0);
 	}
+	queue_stats(b.q, &stats);
 	queue_close(b.q);
+	b.q = NULL;
+	if (b.o.bare) {
+		b.bare_settles = strcmp(b.o.mode, "relay") == 0;
+		run_bare(&b, batch_of(&b, &stats));
+	}
 out:
 	free(b.content);
 	return 0;
