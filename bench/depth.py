@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """What the queue costs, and what of that depends on its depth. Prints each figure with its target beside it.
 
-Usage: depth.py --build DIRECTORY [--depth N ...] [--parts depth,syncs,slow,large] [--dir DIRECTORY] [--json] [--short]
+Usage: depth.py --build DIRECTORY [--depth N ...] [--parts depth,syncs,slow,huge,steady,large] [--dir DIRECTORY] [--json] [--short]
 
 depth   the queue is filled with N messages of 4 KiB for 20,000 domains of a cluster that accepts nothing; then: start, memory, accepting,
         delivery to another cluster, commands, disk use; at last the cluster accepts, and the backlog is worked off under load.
 syncs   syncs and bytes written a message, with 20 and 100 sessions (counted in the process by tests/crash/faults.c).
 slow    messages a second with each sync made 10 ms slow.
+huge    one domain with N messages that are being delivered: messages for other domains at its cluster, meanwhile.
+steady  relaying in four parts, one after the other: no slowing down.
 large   messages of 25 MB: resident memory.
 --short: 20,000 deep, as a test: exit status 1 when a target is missed that does not depend on the machine's speed.
 """
@@ -67,8 +69,8 @@ class Bench:
 
     # programs
 
-    def fill(self, n, queue):
-        out = subprocess.run([self.args.build / "bench/queue_bench", "-d", queue, "-m", "accept", "-n", str(n), "-s", "4096", "-c", "256", "-t", str(DOMAINS),
+    def fill(self, n, queue, domains=DOMAINS):
+        out = subprocess.run([self.args.build / "bench/queue_bench", "-d", queue, "-m", "accept", "-n", str(n), "-s", "4096", "-c", "256", "-t", str(domains),
                               "--json"], check=True, capture_output=True, text=True).stdout
         return json.loads(out)
 
@@ -122,13 +124,13 @@ class Bench:
 
     # depth
 
-    def latency(self, sim, relay, n, prefix):
+    def latency(self, sim, relay, n, prefix, domain="t{}.example"):
         """Median and 90th percentile of the seconds from a message's arrival to its delivery, as the delivery log has them (in whole
         milliseconds), of messages sent one after the other."""
         log = self.dir / "log"
         start = log.stat().st_size
         for i in range(n):
-            relay.send(f"{prefix}-{i}", f"latency@t{i % 100}.example")
+            relay.send(f"{prefix}-{i}", "latency@" + domain.format(i % 100))
         found = []
         while len(found) < n:
             time.sleep(0.02)
@@ -231,7 +233,7 @@ class Bench:
                 f.add(p + "accepted meanwhile", d["drain_accept"], "/s")
                 f.add(p + "end of data to 250 meanwhile, p99", d["drain_p99"], "ms")
                 f.add(p + "resident memory meanwhile, more than empty", (d["drain_memory"] - empty["memory"]) / MIB, "MiB")
-                f.add(p + "file grown by as much mail again after draining", d["grown"] / MIB, "MiB", 1, hard=True)
+                f.add(p + "file grown by as much mail again after draining", d["grown"] / MIB, "MiB", 1 if depth >= self.args.messages else None, hard=True)
 
     # syncs
 
@@ -281,6 +283,56 @@ class Bench:
         r = self.relayed(100, self.args.messages, sync_delay_us=10000, write_delay_us=10000)
         self.figures.add("100 sessions, synchronous writes 10 ms slow as well: relayed", r["per_second"], "/s")
 
+    # huge, steady
+
+    def huge(self):
+        """One domain has all of the backlog and takes it; messages for others at the same cluster, meanwhile."""
+        found, n = {}, max(self.args.depth)
+        with Simulator(SCENARIO.format(last=DOMAINS - 1), detail=False, hash=False, args=["--quiet"]) as sim:
+            sim.disable_rule("nothing")
+            for name, fill in (("empty", 0), ("huge", n)):
+                queue = self.dir / f"queue-{name}"
+                if fill:
+                    self.fill(fill, queue, domains=1)
+                relay = self.relay(sim, queue)
+                try:
+                    self.start(relay)
+                    found[name] = self.latency(sim, relay, 200, name, "tenant1{:04}.example.com")
+                    left = self.stats(relay)["messages"]
+                    relay.stop(timeout=60)
+                finally:
+                    relay.close()
+                    shutil.rmtree(queue, ignore_errors=True)
+        p = f"one domain with {n:,} that are being delivered: "
+        self.figures.add(p + "left at the end", left, "messages", 1, below=False)
+        for k, which in enumerate(("median", "p90")):
+            self.figures.add(p + f"250 to delivery of others there, {which} (empty: {found['empty'][k] * 1000:.0f} ms)", found["huge"][k] * 1000, "ms",
+                             2000 * found["empty"][k])
+
+    def steady(self):
+        n = self.args.messages // 2
+        sink, port = self.sink(4 * n)
+        queue = self.dir / "queue-steady"
+        relay = self.relay(None, queue, default={**UNCAPPED, "port": port})
+        try:
+            self.start(relay)
+            rates = []
+            for k in range(4):
+                began = time.monotonic()
+                self.load(relay, n, 20, f"u@[{SINK}]", prefix=f"s{k}")
+                self.wait_empty(relay)
+                rates.append(n / (time.monotonic() - began))
+            relay.stop(timeout=60)
+        finally:
+            sink.kill()
+            sink.wait()
+            sink.stdout.close()
+            relay.close()
+            shutil.rmtree(queue, ignore_errors=True)
+        for k, rate in enumerate(rates):
+            self.figures.add(f"{4 * n:,} messages, 20 sessions, quarter {k + 1}: relayed", rate, "/s")
+        self.figures.add(f"{4 * n:,} messages: the last quarter's rate, of the first one's", 100 * rates[3] / rates[0], "%", 90, below=False)
+
     # large
 
     def large(self):
@@ -320,7 +372,8 @@ class Bench:
     def run(self):
         try:
             for part in self.args.parts.split(","):
-                {"depth": self.depth, "syncs": self.syncs, "slow": self.slow, "large": self.large}[part]()
+                {"depth": self.depth, "syncs": self.syncs, "slow": self.slow, "large": self.large, "huge": self.huge,
+                 "steady": self.steady}[part]()
         finally:
             shutil.rmtree(self.dir, ignore_errors=True)
         return self.figures
