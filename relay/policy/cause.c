@@ -274,8 +274,9 @@ static void accuse_tenant(
 	}
 	t->subnets |= bit;
 	t->cluster = s->cluster->id;
-	/* one message refused again may be the message's own fault */
-	if (f->message && f->message == t->message)
+	/* one message refused again, here or from another subnet, may be its own fault or its
+	 * recipient's: it is one piece of evidence */
+	if (f->tried || (f->message && f->message == t->message))
 		return;
 	t->messages++;
 	t->message = f->message;

@@ -381,10 +381,10 @@ static void test_sick_recipient(void **state)
 		assert_int_equal(m.total.delivered, m.total.sent);
 		model_deinit(&m);
 	}
-	/* a recipient at whom the sender is told that it is too fast may be taken for its tenant,
-	 * which then rests for a short time: there are no scores by recipient */
+	/* a recipient at whom the sender is told that it is too fast is now and then taken for its
+	 * tenant, which then rests for a short time: there are no scores by recipient */
 	print_message("sick recipient: %u seeds, tenant blamed %u times\n", seeds, tenants);
-	assert_true(tenants <= (seeds + 3) / 4);
+	assert_true(tenants * 10 <= seeds);
 }
 
 /* ---- 4: blocked sources ---- */
