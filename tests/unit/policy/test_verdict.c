@@ -511,6 +511,7 @@ static void keep_alarm(void *arg, const struct policy_event *e)
 static void test_alarm(void **state)
 {
 	enum policy_event_kind kinds[16] = { 0 };
+	struct policy_summary summary;
 	struct policy_choice c;
 	struct rig r;
 
@@ -535,6 +536,16 @@ static void test_alarm(void **state)
 	policy_events(r.policy, keep_alarm, kinds);
 	assert_int_equal(kinds[0], POLICY_EVENT_DEFERRALS_HIGH);
 	assert_int_equal(kinds[1], 0);
+	policy_summary(r.policy, r.now, &summary);
+	assert_int_equal(summary.deferrals_high, 1);
+	/* it is over when less than half of that is deferred */
+	for (int i = 0; i < 600 && summary.deferrals_high; i++) {
+		rig_result(&r, c.slot, VERDICT_DELIVERED, 250, &(struct policy_tried){ 0 });
+		rig_pass(&r, 1000);
+		policy_tick(r.policy, r.now);
+		policy_summary(r.policy, r.now, &summary);
+	}
+	assert_int_equal(summary.deferrals_high, 0);
 	rig_deinit(&r);
 }
 
