@@ -59,6 +59,7 @@ struct refusals {
 	unsigned source;
 	const struct cluster *cluster;
 	ms_t until; /* mono; 0: none known */
+	bool slot;  /* somewhere all it needs is a slot that becomes free, at any time */
 };
 
 /* What is over soonest or needs least comes first. */
@@ -91,6 +92,7 @@ static void refuse(struct refusals *f, enum hold_reason why, enum policy_limit l
 		f->source = source;
 		f->cluster = c;
 	}
+	f->slot |= !until && (why == HOLD_CAP || why == HOLD_WINDOW);
 	if (until && (!f->until || until < f->until))
 		f->until = until;
 }
@@ -353,7 +355,8 @@ static void say_no(struct policy_choice *ret, const struct refusals *f)
 {
 	ret->reason = f->reason == HOLD_NONE ? HOLD_NO_SOURCE : f->reason;
 	ret->limit = f->limit;
-	ret->until = f->until;
+	/* the hours that another source is blocked for say nothing about a slot */
+	ret->until = f->slot && (f->reason == HOLD_CAP || f->reason == HOLD_WINDOW) ? 0 : f->until;
 	ret->blocking_source = f->source;
 	if (f->cluster)
 		name_cluster(ret, f->cluster);

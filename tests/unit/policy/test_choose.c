@@ -72,6 +72,29 @@ static void test_caps(void **state)
 	rig_deinit(&r);
 }
 
+/* What waits for a slot is not told the hours for which another source is blocked. */
+static void test_slot_beside_a_block(void **state)
+{
+	struct policy_tried tried = { 0 };
+	struct policy_choice c;
+	struct rig r;
+
+	rig_init(&r);
+	do {
+		c = rig_choose(&r);
+		assert_true(c.go);
+		if (c.source == 2)
+			rig_end(&r, c.slot);
+	} while (c.source == 2);
+	rig_result(&r, c.slot, VERDICT_SOURCE_BLOCK, 550, &tried);
+	rig_end(&r, c.slot);
+	while ((c = rig_choose(&r)).go)
+		;
+	assert_true(c.reason == HOLD_CAP || c.reason == HOLD_WINDOW);
+	assert_int_equal(c.until, 0);
+	rig_deinit(&r);
+}
+
 static void test_provider_cap(void **state)
 {
 	struct rig r;
@@ -269,6 +292,7 @@ int main(void)
 		cmocka_unit_test(test_provider),
 		cmocka_unit_test(test_round_robin),
 		cmocka_unit_test(test_caps),
+		cmocka_unit_test(test_slot_beside_a_block),
 		cmocka_unit_test(test_provider_cap),
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_family),
