@@ -37,17 +37,22 @@ __attribute__((format(printf, 3, 4))) static void wrong(
 
 /* ---- times ---- */
 
-static bool clock_of(struct slice t, unsigned *minute)
+/* "10:00", "10:00:30"; nothing: midnight. */
+static bool clock_of(struct slice t, unsigned *second)
 {
-	uint64_t h, m;
+	uint64_t h, m, s = 0;
 
-	*minute = 0;
+	*second = 0;
 	if (!t.n)
 		return true;
-	if (t.n != 5 || t.p[2] != ':' || slice_u64((struct slice){ t.p, 2 }, &h) ||
-		slice_u64((struct slice){ t.p + 3, 2 }, &m) || h > 24 || m > 59 || (h == 24 && m))
+	if ((t.n != 5 && t.n != 8) || t.p[2] != ':' || slice_u64((struct slice){ t.p, 2 }, &h) ||
+		slice_u64((struct slice){ t.p + 3, 2 }, &m))
 		return false;
-	*minute = (unsigned)(h * 60 + m);
+	if (t.n == 8 && (t.p[5] != ':' || slice_u64((struct slice){ t.p + 6, 2 }, &s)))
+		return false;
+	if (h > 24 || m > 59 || s > 59 || (h == 24 && (m || s)))
+		return false;
+	*second = (unsigned)(h * 3600 + m * 60 + s);
 	return true;
 }
 
@@ -65,7 +70,7 @@ static bool moment(const struct reading *x, const char *text, bool relative, ms_
 	struct slice t = slice_trim(slice_of(text)), clock = { "", 0 }, day = t;
 	const char *space;
 	struct zone_day d;
-	unsigned minute;
+	unsigned second;
 	int32_t number;
 	uint64_t n;
 
@@ -84,10 +89,10 @@ static bool moment(const struct reading *x, const char *text, bool relative, ms_
 	}
 	if (space)
 		clock = slice_trim(slice_from(t, day.n));
-	if (!clock_of(clock, &minute))
+	if (!clock_of(clock, &second))
 		return false;
 	day_of(x, number, &d);
-	*ret = zone_minute(x->zone, &d, minute);
+	*ret = zone_minute(x->zone, &d, second / 60) + second % 60 * 1000;
 	return true;
 }
 

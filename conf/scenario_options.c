@@ -21,9 +21,10 @@ static const char *const kinds[] = { "throttle", "busy", "ban", "tenant", "unrea
 
 static const struct option root_options[] = {
 	TEXT("start", S, start_text, STRING, NULL, REQUIRED,
-		"When it begins: \"2026-11-02\" or \"2026-11-02 08:00\", in the time zone of the "
-		"configuration. That date is day 1."),
-	DURATION("duration", S, duration, "1d", HOUR, 370 * DAY, 0, "How long it lasts."),
+		"When it begins: \"2026-11-02\", \"2026-11-02 08:00\" or \"2026-11-02 08:00:30\", "
+		"in the "
+		"time zone of the configuration. That date is day 1."),
+	DURATION("duration", S, duration, "1d", SECOND, 370 * DAY, 0, "How long it lasts."),
 	NUMBER("seed", S, seed, "1", 0, ANY, 0, "The same seed gives the same result."),
 	NUMBER("batch", S, batch, "0", 0, 100, 0,
 		"How many messages in a row, all accepted on one connection, may be played as one "

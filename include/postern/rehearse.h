@@ -169,6 +169,7 @@ struct rehearsal_result {
 	unsigned nramps;
 	struct rehearsal_count total;
 	uint64_t waiting, queue_max, connects, batch, steps;
+	double queue_mean;			/* messages waiting, over the time rehearsed */
 	uint64_t delays[REHEARSAL_DELAYS];	/* deliveries by age */
 	ms_t queue_max_at, last_out, delay_max; /* wall, wall, ms */
 	ms_t now;				/* wall */

@@ -33,6 +33,25 @@ static json_t *sources_of(const struct view *v, unsigned row)
 	return all;
 }
 
+static json_t *paths_of(const struct view *v, unsigned row)
+{
+	json_t *all = json_array();
+	char subnet[ADDR_TEXT_MAX + 4];
+
+	for (unsigned i = 0; i < v->r->nsubnets; i++)
+		for (unsigned k = 0; k < v->r->nclusters; k++) {
+			struct rehearsal_cell c = view_path(v, row, i, k);
+
+			net_format(subnet, &v->r->subnets[i]);
+			json_array_append_new(
+				all, json_pack("{ss ss sI sI}", "subnet", subnet, "cluster",
+					     v->r->scenario->clusters[k].name, "delivered",
+					     (json_int_t)c.delivered, "deferred",
+					     (json_int_t)c.deferred));
+		}
+	return all;
+}
+
 static json_t *rows_of(const struct view *v)
 {
 	json_t *all = json_array();
@@ -53,6 +72,7 @@ static json_t *rows_of(const struct view *v)
 		json_object_set_new(row, "oldest_seconds", json_integer(h.oldest / 1000));
 		json_object_set_new(row, "held", held);
 		json_object_set_new(row, "sources", sources_of(v, i));
+		json_object_set_new(row, "paths", paths_of(v, i));
 		json_array_append_new(all, row);
 	}
 	return all;
@@ -119,6 +139,7 @@ int rehearse_json(const struct view *v)
 	json_object_set_new(all, "most_connections", json_integer(r->most_connections));
 	json_object_set_new(all, "waiting", json_integer((json_int_t)r->waiting));
 	json_object_set_new(all, "queue_max", json_integer((json_int_t)r->queue_max));
+	json_object_set_new(all, "queue_mean", json_real(r->queue_mean));
 	json_object_set_new(all, "queue_max_at", time_of(r->queue_max_at));
 	json_object_set_new(all, "last_out", time_of(r->last_out));
 	json_object_set_new(all, "delay_max_seconds", json_integer(r->delay_max / 1000));

@@ -11,10 +11,24 @@
 const uint32_t rehearsal_delay_bounds[REHEARSAL_DELAYS] = { 1, 5, 30, 60, 300, 900, 3600, 4 * 3600,
 	12 * 3600, 24 * 3600, 48 * 3600, UINT32_MAX };
 
+static void queue_until_now(struct rehearsal *r)
+{
+	r->queue_area += (double)r->waiting * (double)(r->now - r->area_at);
+	r->area_at = r->now;
+}
+
+double record_queue_mean(const struct rehearsal *r)
+{
+	double area = r->queue_area + (double)r->waiting * (double)(r->now - r->area_at);
+
+	return r->now > 0 ? area / (double)r->now : 0;
+}
+
 void record_arrived(struct rehearsal *r, uint32_t n)
 {
 	struct rehearsal_hour *h = &r->hours[r->hour];
 
+	queue_until_now(r);
 	r->total.arrived += n;
 	h->n.arrived += n;
 	r->waiting += n;
@@ -28,6 +42,7 @@ void record_arrived(struct rehearsal *r, uint32_t n)
 
 void record_left(struct rehearsal *r, uint32_t n)
 {
+	queue_until_now(r);
 	r->waiting -= n;
 	r->last_out = wall_of(r);
 }

@@ -221,6 +221,7 @@ void rehearsal_result(const struct rehearsal *r, struct rehearsal_result *ret)
 		.total = r->total,
 		.waiting = r->waiting,
 		.queue_max = r->queue_max,
+		.queue_mean = record_queue_mean(r),
 		.connects = r->connects,
 		.batch = r->batch,
 		.steps = r->steps,

@@ -5,7 +5,7 @@
 #include "state.h"
 
 #define HOUR	  3600000
-#define STEPS_DAY 100000.0 /* above so many messages a day, a step stands for more than one */
+#define STEPS_DAY 100000.0 /* above so many messages (a day), a step stands for more than one */
 #define BATCH_MAX 20u
 
 static uint32_t alone_in(const struct rehearsal *r, unsigned cluster)
@@ -169,6 +169,8 @@ static uint32_t batch_of(const struct scenario *s)
 		return s->batch;
 	for (unsigned i = 0; i < s->ntraffic; i++)
 		most += s->traffic[i].daily;
+	if (s->duration < 24 * HOUR)
+		most *= (double)s->duration / (24 * HOUR);
 	n = most / STEPS_DAY;
 	return n < 1 ? 1 : n > BATCH_MAX ? BATCH_MAX : (uint32_t)n;
 }

@@ -163,6 +163,8 @@ struct rehearsal {
 	unsigned nramps, ramps_cap;
 	struct rehearsal_count total;
 	uint64_t waiting, queue_max, connects, steps;
+	double queue_area; /* messages × ms, until area_at */
+	ms_t area_at;
 	uint64_t delays[REHEARSAL_DELAYS];
 	ms_t queue_max_at, last_out, delay_max;
 	uint32_t most_connections;
@@ -243,6 +245,7 @@ bool end_expired(const struct rehearsal *r, const struct letter *g);
 
 /* ---- record.c ---- */
 void record_arrived(struct rehearsal *r, uint32_t n);
+double record_queue_mean(const struct rehearsal *r);
 void record_left(struct rehearsal *r, uint32_t n);
 void record_delivered(struct rehearsal *r, const struct link *k, const struct letter *g);
 void record_deferred(struct rehearsal *r, const struct link *k);
