@@ -5,6 +5,7 @@
 
 #define LOOK	     60000 /* ms; a wait is looked at this often at least */
 #define OPEN_AT_ONCE 16u
+#define FREED_WAKES  32u /* flows of a cluster that are looked at when a place there is free */
 
 /* ---- letters ---- */
 
@@ -187,10 +188,18 @@ void mail_wait_over(struct rehearsal *r, uint32_t flow)
 		mail_ask(r, flow);
 }
 
-void link_freed(struct rehearsal *r, unsigned n)
+void link_freed(struct rehearsal *r, unsigned cluster, unsigned n)
 {
-	uint32_t f;
+	const struct receiver *v = cluster < r->s->nclusters ? &r->receivers[cluster] : NULL;
+	uint32_t f, woken = 0;
 
+	for (uint32_t i = 0; v && i < v->ngroups * r->flows_per_group && woken < FREED_WAKES; i++) {
+		f = v->first_flow + i;
+		if (!r->flows[f].waiting || !r->flows[f].on_slots)
+			continue;
+		mail_wait_over(r, f);
+		woken++;
+	}
 	while (n-- && ring_pop(&r->on_slots, &f)) {
 		r->flows[f].on_slots = false;
 		mail_wait_over(r, f);

@@ -272,6 +272,7 @@ static void never_up(struct rehearsal *r, uint32_t i)
 {
 	struct link *k = &r->links[i];
 	uint32_t flow = k->flow;
+	unsigned cluster = k->cluster;
 	bool full = k->refused;
 
 	policy_disconnected(r->policy, policy_time(r), k->slot, full ? &r->no_room.is : NULL, 0);
@@ -280,7 +281,7 @@ static void never_up(struct rehearsal *r, uint32_t i)
 		mail_wait(r, flow, HOLD_CAP, r->now + MONO + 1000);
 	else
 		exhausted(r, flow);
-	link_freed(r, 4);
+	link_freed(r, cluster, 4);
 }
 
 void on_up(struct rehearsal *r, uint32_t i)
@@ -318,11 +319,12 @@ void on_done(struct rehearsal *r, uint32_t i)
 void on_closed(struct rehearsal *r, uint32_t i)
 {
 	struct link *k = &r->links[i];
+	unsigned cluster = k->cluster;
 
 	receiver_gone(r, k);
 	policy_disconnected(r->policy, policy_time(r), k->slot, NULL, 0);
 	leave(r, i);
-	link_freed(r, 4);
+	link_freed(r, cluster, 4);
 }
 
 void links_tick(struct rehearsal *r)

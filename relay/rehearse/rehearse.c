@@ -104,7 +104,7 @@ static void on_tick(struct rehearsal *r)
 		policy_save(r->policy, nowhere, NULL);
 	if (r->now / SECOND % BACKLOG_EVERY == 0)
 		tell_backlog(r);
-	link_freed(r, 256);
+	link_freed(r, NONE, 256);
 	if (r->now >= r->next_edge)
 		receiver_edges(r);
 	record_tick(r);

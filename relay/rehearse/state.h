@@ -206,7 +206,9 @@ void mail_wait_over(struct rehearsal *r, uint32_t flow);
 void mail_age(struct rehearsal *r, uint32_t flow);
 void mail_want(const struct rehearsal *r, uint32_t flow, struct policy_want *w,
 	struct policy_host hosts[HOSTS_MAX]);
-void link_freed(struct rehearsal *r, unsigned n);
+/* A place at that cluster is free, or anywhere (NONE): those that wait there look again, and n of
+ * all. */
+void link_freed(struct rehearsal *r, unsigned cluster, unsigned n);
 void asked(struct rehearsal *r); /* flows that look for connections */
 
 /* ---- link.c ---- */

@@ -155,6 +155,9 @@ void on_traffic(struct rehearsal *r, uint32_t number)
 
 void traffic_start(struct rehearsal *r)
 {
-	for (unsigned i = 0; i < r->nfeeds; i++)
-		post(r, (ms_t)rng_below(&r->rng, 1000), EVENT_TRAFFIC, i, 0);
+	/* all begin at once, each with a part of its first message behind it: not in step */
+	for (unsigned i = 0; i < r->nfeeds; i++) {
+		r->feeds[i].owed = rng_unit(&r->rng);
+		post(r, 0, EVENT_TRAFFIC, i, 0);
+	}
 }

@@ -4,7 +4,9 @@ import datetime
 import json
 import os
 import pathlib
+import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -16,10 +18,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib.case import RelayCase  # noqa: E402
 from lib.clock import Clock  # noqa: E402
-from lib.process import Deadline, Failed  # noqa: E402
-from lib.relay import Relay, message  # noqa: E402
+from lib.process import DEADLINE, find_program  # noqa: E402
+from lib.relay import message  # noqa: E402
 
 SECONDS, RATE, CLIENTS = 70, 60, 8  # messages a second, from as many clients
+SLOW = 10, 5  # messages a second, for so many seconds: until the relay knows both clusters, which of them gets the first places is luck
 THROTTLED = (15, 45)
 SOURCES = {"a1": "127.0.1.1", "a2": "127.0.1.2", "b1": "127.0.2.1", "b2": "127.0.2.2"}
 DAILY = 400  # of b2, which is cold
@@ -27,6 +30,7 @@ SEEDS = range(1, 21)
 GREY, GREY_EVERY = "450 4.7.1 Greylisted, please try again later", 10
 SUBNET = "451 4.4.4 Temporary server error. Please try again later ATTR3"
 START = "2026-11-03 10:00"
+AGREED = 0.10
 
 # what a lane's throughput is bound by: about eight messages a second either way
 WORLDS = {
@@ -50,15 +54,26 @@ rule "grey" {{ cluster = {{"EUR02"}}  phase = "rcpt"  every = {GREY_EVERY}  repl
 WARMUP = f'warmup "cold" {{ sources = {{"b2"}}  start = "2026-11-01"  daily = {{{DAILY}}}  pace = "none" }}\n'
 
 
+def due(i):
+    """Second in which message i is sent."""
+    few = SLOW[0] * SLOW[1]
+    return i / SLOW[0] if i < few else SLOW[1] + (i - few) / RATE
+
+
+MESSAGES = SLOW[0] * SLOW[1] + RATE * (SECONDS - SLOW[1])
+
+
 def clock_of(second):
     return (datetime.datetime.fromisoformat(START) + datetime.timedelta(seconds=second)).time().isoformat()
 
 
 def scenario(latency, seed):
-    """The same world and what happens in it, for the rehearsal. A connection is a flight of the simulator for itself, one for the banner, one for EHLO."""
-    cluster = f'share = 1  tenants = 100  hosts = 4  connect_time = "{3 * int(latency[:-2])}ms"  message_time = "{latency}"  noise = 0.0  invalid = 0.0'
+    """The same world and what happens in it, for the rehearsal. The simulator lets a connection cost two flights, its EHLO a third."""
+    connect = f"{3 * int(latency.removesuffix('ms'))}ms"
+    cluster = f'tenants = 100  hosts = 4  connect_time = "{connect}"  message_time = "{latency}"  noise = 0.0  invalid = 0.0'
     return f"""start = "{START}"  duration = "{SECONDS}s"  seed = {seed}
-traffic "all" {{ pool = "main"  daily = {RATE * 86400}  shape = "even" }}
+traffic "all" {{ pool = "main"  daily = {SLOW[0] * 86400}  shape = "even"
+    changes = {{"day 1 {clock_of(SLOW[1])}: {RATE * 86400}"}} }}
 cluster "EUR01" {{ {cluster} }}
 cluster "EUR02" {{ {cluster} }}
 incident "subnet" {{ kind = "throttle"  subnet = "127.0.2.0/24"  cluster = "EUR01"  reply = "{SUBNET}"
@@ -85,8 +100,8 @@ class Minute:
     def send(self, k):
         try:
             with self.relay.client() as client:
-                for i in range(k, SECONDS * RATE, CLIENTS):
-                    self.late = max(self.late, self.sleep_until(i / RATE))
+                for i in range(k, MESSAGES, CLIENTS):
+                    self.late = max(self.late, self.sleep_until(due(i)))
                     client.sendmail("sender@example.org", [f"u@{'tu'[i % 2]}{i // 2 % 100}.example"], message(f"m{i}"))
         except Exception as e:  # told by the test's own thread
             self.errors.append(e)
@@ -134,13 +149,20 @@ class Agrees(RelayCase):
             runs.append({**run, "deferred": r["deferred"], "queue mean": r["queue_mean"], "queue peak": r["queue_max"]})
         return {key: [r[key] for r in runs] for key in runs[0]}
 
-    def compare(self, name, real, expected):
-        lines, off = [], {}
+    def check_agreement(self, real, expected):
+        rows, far = [], []
         for key, values in expected.items():
-            mean = statistics.fmean(values)
-            off[key] = real.got[key] / mean - 1
-            lines.append(f"{name:12} {key:12} {real.got[key]:8.1f} {mean:8.1f} ±{statistics.pstdev(values):5.1f} {100 * off[key]:+6.1f} %")
-        print("\n".join(lines), f"late {real.late:.2f} {real.depths[::10]} {real.depths[-1]}", file=sys.stderr)
+            mean, got = statistics.fmean(values), real.got[key]
+            rows.append(f"{key:12}{got:9.1f}{mean:9.1f} ±{statistics.pstdev(values):5.1f}  {100 * (got / mean - 1):+5.1f} %")
+            if key != "throttled" and abs(got / mean - 1) > AGREED:
+                far.append(key)
+        table = "\n".join(["             real   rehearsed", *rows, f"sent at most {real.late:.2f} s late; depths: {real.depths[::10]}"])
+        if os.environ.get("E2E_FIGURES"):
+            print(table, file=sys.stderr)
+        self.assertLess(real.late, 2, f"the machine is too busy to send in time\n{table}")
+        self.assertEqual(far, [], table)
+        # a handful: what it takes to know, and what is under way then (two on each of four connections)
+        self.assertLessEqual(max(abs(real.got["throttled"] - x) for x in expected["throttled"]), 8, table)
 
     def test_agrees(self):
         clock = Clock(self.enterContext(tempfile.TemporaryDirectory()), START)
@@ -160,7 +182,125 @@ class Agrees(RelayCase):
             with self.subTest(bound_by=name):
                 if real.errors:
                     raise real.errors[0]
-                self.compare(name, real, expected)
+                self.check_agreement(real, expected)
+
+
+SAMPLES = pathlib.Path(__file__).resolve().parents[2] / "conf" / "scenarios"
+COUNTS = ("arrived", "delivered", "deferred", "diverted", "bounced", "expired")
+
+
+class Command(unittest.TestCase):
+    def setUp(self):
+        self.dir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def rehearse(self, *words, config="two-subnets.conf", status=0):
+        command = [find_program("POSTERN", "postern"), "rehearse", "-c", SAMPLES / config, *words]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=self.dir, timeout=DEADLINE)
+        self.assertEqual(done.returncode, status, f"{words}\n{done.stdout[-2000:]}{done.stderr}")
+        return done
+
+    def file(self, text, name="s.scenario"):
+        (self.dir / name).write_text(text)
+        return name
+
+    def small(self, more="", **options):
+        """Two days in small."""
+        root = {"start": "2026-11-03", "duration": "2d", **options}
+        return self.file("".join(f'{k} = "{v}"\n' for k, v in root.items()) + f"""traffic "t" {{ pool = "main"  daily = 20000  shape = "office" }}
+cluster "EUR01" {{ share = 2  tenants = 20  noise = 0.05 }}
+cluster "NAM12" {{ }}
+{more}""")
+
+    THROTTLE = """incident "b" { kind = "throttle"  subnet = "198.51.100.0/24"  cluster = "EUR01"  from = "day 1 10:00"  until = "day 1 16:00" }"""
+
+    def json(self, *words, **options):
+        return json.loads(self.rehearse("--json", *words, **options).stdout)
+
+    def test_json(self):
+        r = self.json(self.small(self.THROTTLE))
+        self.assertAlmostEqual(r["arrived"], 40000, delta=40)
+        self.assertEqual(r["arrived"], r["delivered"] + r["bounced"] + r["expired"] + r["waiting"])
+        self.assertEqual((r["start"], r["end"]), ("2026-11-03T00:00:00.000Z", "2026-11-05T00:00:00.000Z"))
+        self.assertLessEqual(0 < r["queue_mean"], r["queue_max"])
+        self.assertEqual(len(r["rows"]), 48)
+        for k in COUNTS:
+            self.assertEqual(sum(row[k] for row in r["rows"]), r[k], k)
+        for row in r["rows"]:
+            self.assertEqual(set(row["sources"]), {"a1", "a2", "b1", "b2"})
+            self.assertEqual(len(row["paths"]), 4)
+            for k in ("delivered", "deferred"):
+                self.assertEqual(sum(s[k] for s in row["sources"].values()), row[k])
+                self.assertEqual(sum(p[k] for p in row["paths"]), row[k])
+            self.assertLessEqual(row["queue"], row["queue_max"])
+        rests = [e for e in r["events"] if (e["event"], e["cluster"], e["subnet"]) == ("health", "EUR01", "198.51.100.0/24")]
+        self.assertEqual([(e["cause"], e["first"][:13]) for e in rests], [("subnet", "2026-11-03T10")])
+        self.assertEqual({f["level"] for f in r["findings"]} - {"well", "look", "act"}, set())
+        self.assertTrue(any("198.51.100.0/24 was deferred at EUR01" in f["text"] for f in r["findings"]), r["findings"])
+        self.assertEqual(r["warmup"], [])
+
+    def test_the_same_seed(self):
+        first, again, other = (self.rehearse("--json", self.small(seed=s)).stdout for s in (1, 1, 2))
+        self.assertEqual(first, again)
+        self.assertNotEqual(first, other)
+
+    def test_by(self):
+        hours, days = (self.json("--by", by, self.small(self.THROTTLE)) for by in ("hour", "day"))
+        self.assertEqual([len(x.pop("rows")) for x in (hours, days)], [48, 2])
+        self.assertEqual(hours, days)
+        for by, n in (("hour", 48), ("day", 2)):
+            lines = self.rehearse("--by", by, self.small()).stdout.splitlines()
+            rows = [x for x in lines if re.match(r"2026-11-0[34]( \d\d:00)? +[\d,]+ ", x)]
+            self.assertEqual(len(rows), n, lines)
+        self.assertEqual(len(self.json(self.small(duration="4d"))["rows"]), 4)  # more than three days: by day
+
+    def test_minutes(self):
+        """Shorter than a row; times with seconds."""
+        for duration, n in (("90s", 1), ("61m", 2)):
+            r = self.json(self.small(start="2026-11-03 09:59:30", duration=duration))
+            self.assertEqual((len(r["rows"]), r["start"]), (n, "2026-11-03T09:59:30.000Z"))
+        edge = """incident "all" { kind = "unreachable"  from = "day 1 09:59:30"  until = "day 1 10:00:30" }"""
+        r = self.json(self.small(edge, start="2026-11-03 09:59:30", duration="1m"))
+        self.assertGreater(r["arrived"], 10)
+        self.assertEqual((r["delivered"], r["waiting"]), (0, r["arrived"]))
+
+    def test_svg(self):
+        self.rehearse("--svg", "plot.svg", self.small(self.THROTTLE))
+        root = xml.etree.ElementTree.parse(self.dir / "plot.svg").getroot()
+        self.assertEqual(root.tag, "{http://www.w3.org/2000/svg}svg")
+        text = " ".join(root.itertext())
+        for word in ("a1", "b2", "EUR01", "NAM12", "198.51.100.0/24", "Queue"):
+            self.assertIn(word.lower(), text.lower())
+        self.assertGreater(len(list(root.iter())), 50)
+        both = self.json("--svg", "again.svg", self.small(self.THROTTLE))
+        self.assertEqual(len(both["rows"]), 48)
+        self.assertEqual((self.dir / "plot.svg").read_bytes(), (self.dir / "again.svg").read_bytes())
+
+    def test_exit_codes(self):
+        good = self.small()
+        bad = self.file('start = "2026-11-03"\nduration = "1h"\ntraffic "t" { pool = "mian"  daily = 10 }\ncluster "EUR01" { }\n', "bad.scenario")
+        when = self.file('start = "2026-11-03 10:00:60"\ntraffic "t" { pool = "main"  daily = 10 }\ncluster "EUR01" { }\n', "when.scenario")
+        broken = self.file("hostname = \n", "broken.conf")
+        for words, config, status, said in (
+                ((good,), None, 0, ""),
+                (("--help",), None, 0, ""),
+                (("--scenario-help",), None, 0, ""),
+                ((), None, 64, "which scenario? Give its file"),
+                ((good, good), None, 64, "one scenario at a time"),
+                (("--by", "week", good), None, 64, "write hour or day"),
+                (("--nonsense", good), None, 64, "nonsense"),
+                ((bad,), None, 65, 'bad.scenario:3: traffic "t": pool: there is no pool "mian" in the configuration'),
+                ((when,), None, 65, "when.scenario:1: start"),
+                (("none.scenario",), None, 66, "none.scenario:1: cannot be read"),
+                (("--svg", "no/such/place.svg", good), None, 73, "no/such/place.svg: cannot be written"),
+                ((good,), self.dir / broken, 78, "broken.conf:1"),
+                ((good,), self.dir / "none.conf", 78, "none.conf")):
+            with self.subTest(words=words):
+                self.assertIn(said, self.rehearse(*words, config=config or "two-subnets.conf", status=status).stderr)
+
+    def test_words(self):
+        out = self.rehearse(self.small(self.THROTTLE)).stdout
+        for words in ("messages came in", "The queue was deepest on day ", "198.51.100.0/24", "EUR01"):
+            self.assertIn(words, out)
 
 
 if __name__ == "__main__":
