@@ -5,7 +5,7 @@
 
 #define LOOK	     60000 /* ms; a wait is looked at this often at least */
 #define OPEN_AT_ONCE 16u
-#define FREED_WAKES  32u /* flows of a cluster that are looked at when a place there is free */
+#define FREED_LOOKS  32u /* flows that wait for a place, looked at when one is free */
 
 /* ---- letters ---- */
 
@@ -188,18 +188,31 @@ void mail_wait_over(struct rehearsal *r, uint32_t flow)
 		mail_ask(r, flow);
 }
 
+/* Of those that wait, the first ones that want a place at that cluster: they have waited longest.
+ */
+static void wake_at(struct rehearsal *r, unsigned cluster)
+{
+	struct ring *s = &r->on_slots;
+	uint32_t n = s->n < FREED_LOOKS ? s->n : FREED_LOOKS, kept = 0, keep[FREED_LOOKS], f;
+
+	while (n-- && ring_pop(s, &f)) {
+		if (r->flows[f].cluster != cluster) {
+			keep[kept++] = f;
+			continue;
+		}
+		r->flows[f].on_slots = false;
+		mail_wait_over(r, f);
+	}
+	while (kept)
+		ring_unpop(s, keep[--kept]);
+}
+
 void link_freed(struct rehearsal *r, unsigned cluster, unsigned n)
 {
-	const struct receiver *v = cluster < r->s->nclusters ? &r->receivers[cluster] : NULL;
-	uint32_t f, woken = 0;
+	uint32_t f;
 
-	for (uint32_t i = 0; v && i < v->ngroups * r->flows_per_group && woken < FREED_WAKES; i++) {
-		f = v->first_flow + i;
-		if (!r->flows[f].waiting || !r->flows[f].on_slots)
-			continue;
-		mail_wait_over(r, f);
-		woken++;
-	}
+	if (cluster != NONE)
+		wake_at(r, cluster);
 	while (n-- && ring_pop(&r->on_slots, &f)) {
 		r->flows[f].on_slots = false;
 		mail_wait_over(r, f);
@@ -319,9 +332,9 @@ void asked(struct rehearsal *r)
 		struct flow *v = &r->flows[f];
 
 		v->asking = false;
-		if (!v->letters)
-			continue;
-		if (v->waiting && hold_is_domains(v->reason))
+		if (v->letters)
+			mail_age(r, f);
+		if (!v->letters || (v->waiting && hold_is_domains(v->reason)))
 			continue;
 		look(r, f);
 	}

@@ -44,6 +44,7 @@ struct ring {
 };
 bool ring_push(struct ring *r, uint32_t v);
 bool ring_pop(struct ring *r, uint32_t *v);
+void ring_unpop(struct ring *r, uint32_t v); /* puts back what was just taken */
 
 struct letter {
 	uint64_t id; /* of its first message; the others follow */
