@@ -110,8 +110,7 @@ static void run_suspension(struct dispatch *d, void *arg)
 			s->expires_in ? now.wall + s->expires_in : 0);
 }
 
-/* What was answered is not forgotten by a kill. */
-static void record(struct control_client *c, const char *what)
+void control_record(struct control_client *c, const char *what)
 {
 	uint64_t changed;
 	int r = ask_operate(c->ctx->dispatch, DISPATCH_SAVE, 0, NULL, &changed);
@@ -147,7 +146,7 @@ static void suspend_or_resume(struct control_client *c, const json_t *request, b
 	else if (s.result)
 		control_fail(c, EX_SOFTWARE, "not done: %s", strerror(-s.result));
 	else
-		record(c, resume ? "resumed" : "suspended");
+		control_record(c, resume ? "resumed" : "suspended");
 }
 
 static void run_suspend(struct control_client *c, const json_t *request)

@@ -149,7 +149,7 @@ static void run_warmup(struct control_client *c, const json_t *request)
 	else if (o.result)
 		control_fail(c, EX_SOFTWARE, "not done: %s", strerror(-o.result));
 	else
-		control_say(c, json_pack("{ss}", "result", actions[k].done));
+		control_record(c, actions[k].done);
 }
 
 const struct control_command commands_warmup[] = {

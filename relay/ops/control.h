@@ -18,6 +18,9 @@ struct control_client {
  * gone. */
 bool control_say(struct control_client *c, json_t *object);
 bool control_flush(struct control_client *c);
+/* The answer to what was changed in the policy: given when it is on disk, so that no kill forgets
+ * it. (commands_traffic.c) */
+void control_record(struct control_client *c, const char *what);
 void control_fail(struct control_client *c, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
