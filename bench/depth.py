@@ -235,6 +235,13 @@ class Bench:
                 f.add(p + "resident memory meanwhile, more than empty", (d["drain_memory"] - empty["memory"]) / MIB, "MiB")
                 f.add(p + "file grown by as much mail again after draining", d["grown"] / MIB, "MiB", 1 if depth >= self.args.messages else None, hard=True)
 
+    def clear_away(self, relay, sink, queue):
+        sink.kill()
+        sink.wait()
+        sink.stdout.close()
+        relay.close()
+        shutil.rmtree(queue, ignore_errors=True)
+
     # syncs
 
     def relayed(self, sessions, messages, **faults_set):
@@ -257,11 +264,7 @@ class Bench:
             faults.clear()
             relay.stop(timeout=60)
         finally:
-            sink.kill()
-            sink.wait()
-            sink.stdout.close()
-            relay.close()
-            shutil.rmtree(queue, ignore_errors=True)
+            self.clear_away(relay, sink, queue)
         return {"per_second": messages / (last - began), "accept": accepted, **counted}
 
     def wait_empty(self, relay):
@@ -326,11 +329,7 @@ class Bench:
                 rates.append(n / (time.monotonic() - began))
             relay.stop(timeout=60)
         finally:
-            sink.kill()
-            sink.wait()
-            sink.stdout.close()
-            relay.close()
-            shutil.rmtree(queue, ignore_errors=True)
+            self.clear_away(relay, sink, queue)
         for k, rate in enumerate(rates):
             self.figures.add(f"{4 * n:,} messages, 20 sessions, quarter {k + 1}: relayed", rate, "/s")
         self.figures.add(f"{4 * n:,} messages: the last quarter's rate, of the first one's", 100 * rates[3] / rates[0], "%", 90, below=False)
