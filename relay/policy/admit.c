@@ -66,11 +66,10 @@ static bool makes_way(struct policy *p, const struct slot *s, ms_t mono)
 	return true;
 }
 
-static ms_t mono_of(struct policy_now now, ms_t wall)
+/* 0, which is no time known: looked at again soon. */
+static ms_t mono_or_soon(struct policy_now now, ms_t wall)
 {
-	if (!wall)
-		return now.mono + SOON;
-	return wall > now.wall ? now.mono + (wall - now.wall) : now.mono;
+	return wall ? mono_at(now, wall) : now.mono + SOON;
 }
 
 /* Rests, probes and slow starts of what the slot belongs to. retire: it is of no use for long. */
@@ -96,7 +95,7 @@ static enum hold_reason slot_rests(
 	}
 	if (r == HOLD_NONE && sick(&c->health))
 		r = health_gate(&c->health, now.wall, c->outstanding > 0, &wall);
-	*until = mono_of(now, wall);
+	*until = mono_or_soon(now, wall);
 	if (r != HOLD_NONE)
 		return r;
 	ramp = cluster_ramp(p, c, now.mono);
@@ -192,7 +191,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	r = source_obstacle(p, now, s->source, s->cluster, s->provider, &until);
 	if (r != HOLD_NONE) {
 		*retire = true;
-		return no(why, r, until ? mono_of(now, until) : 0);
+		return no(why, r, until ? mono_or_soon(now, until) : 0);
 	}
 	if (s->surplus || worn_out(s, v, now.mono) || makes_way(p, s, now.mono)) {
 		*retire = true;
@@ -205,7 +204,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	if (t) {
 		r = tenant_gate(p, t, now, &until);
 		if (r != HOLD_NONE)
-			return no(why, r, mono_of(now, until));
+			return no(why, r, mono_or_soon(now, until));
 		if (tenant_blocks(t, s->source, now.wall, &until))
 			return no(why, HOLD_NO_SOURCE, 0);
 	}

@@ -99,9 +99,7 @@ static void refuse(struct refusals *f, enum hold_reason why, enum policy_limit l
 
 static ms_t mono_of(struct policy_now now, ms_t wall)
 {
-	if (!wall)
-		return 0;
-	return wall > now.wall ? now.mono + (wall - now.wall) : now.mono;
+	return wall ? mono_at(now, wall) : 0;
 }
 
 /* ---- candidates ---- */

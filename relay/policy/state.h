@@ -26,6 +26,12 @@
 #define BANNER_NAME	32u
 #define FOR_EVER	INT64_MAX
 
+/* The monotonic time of a wall time that is to come; now, when it has come. */
+static inline ms_t mono_at(struct policy_now now, ms_t wall)
+{
+	return wall > now.wall ? now.mono + (wall - now.wall) : now.mono;
+}
+
 /* ---- evidence.c ---- */
 
 #define RING	      16u

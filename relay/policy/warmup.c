@@ -182,7 +182,7 @@ enum hold_reason warmup_gate(struct policy *p, struct policy_now now, unsigned p
 			    &wall) != HOLD_NONE) {
 			*count = 0;
 			if (wall)
-				*until = now.mono + (wall > now.wall ? wall - now.wall : 0);
+				*until = mono_at(now, wall);
 			return HOLD_WARMUP;
 		}
 		*count = n = 1;
