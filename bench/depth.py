@@ -293,7 +293,8 @@ class Bench:
     def huge(self):
         """One domain has all of the backlog and takes it; messages for others at the same cluster, meanwhile."""
         found, n = {}, max(self.args.depth)
-        with Simulator(SCENARIO.format(last=DOMAINS - 1), detail=False, hash=False, args=["--quiet"]) as sim:
+        scenario = f'defaults {{ latency = "{self.args.latency}" }}' + SCENARIO.format(last=DOMAINS - 1)
+        with Simulator(scenario, detail=False, hash=False, args=["--quiet"]) as sim:
             sim.disable_rule("nothing")
             for name, fill in (("empty", 0), ("huge", n)):
                 queue = self.dir / f"queue-{name}"
@@ -308,7 +309,7 @@ class Bench:
                 finally:
                     relay.close()
                     shutil.rmtree(queue, ignore_errors=True)
-        p = f"one domain with {n:,} that are being delivered: "
+        p = f"one domain with {n:,} that are being delivered, {self.args.latency}: "
         self.figures.add(p + "left at the end", left, "messages", 1, below=False)
         for k, which in enumerate(("median", "p90")):
             self.figures.add(p + f"250 to delivery of others there, {which} (empty: {found['empty'][k] * 1000:.0f} ms)", found["huge"][k] * 1000, "ms",
@@ -387,6 +388,7 @@ def main():
     p.add_argument("--parts", default="syncs,slow,large,depth")
     p.add_argument("--messages", type=int, default=20000)
     p.add_argument("--large", type=int, default=1000)
+    p.add_argument("--latency", default="10ms", help="of the receiver, for the part `huge`; with 0ms both cores are busy, and everything waits for them")
     p.add_argument("--dir", help="where the queues lie (default: the system's temporary directory)")
     p.add_argument("--json", action="store_true")
     p.add_argument("--short", action="store_true")

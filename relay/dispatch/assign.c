@@ -7,6 +7,7 @@
 #define PICK_TRIES     8u    /* flows offered to one connection before it stays idle */
 #define FAILED_KEPT    60000 /* ms until hosts that failed are tried again while others work */
 #define NO_MEMORY_WAIT 1000  /* ms */
+#define SEVERAL	       2u    /* recipients under way, from which on a domain leaves room */
 #define OPEN_AT_ONCE   16u   /* new connections for one flow in one turn */
 
 void want_of(const struct flow *f, const struct work *w, struct policy_want *ret)
@@ -118,6 +119,19 @@ static bool tried_here(const struct dispatch *d, const struct work *w, unsigned 
 	return false;
 }
 
+/* Of a host's connections one is left without a second transaction by domains that have several
+ * under way: whoever comes with a single message then waits for what is left of one transaction,
+ * not for a whole one more. The one left is another each time. */
+static bool leaves_room(const struct connection *c, const struct flow *f)
+{
+	const struct host *h = c->host;
+	const struct list *l = &h->half;
+
+	if (!c->nrunning || h->up < 2 || f->domain->in_flight < SEVERAL)
+		return false;
+	return list_empty(l) || (l->next == &c->half && l->prev == &c->half);
+}
+
 enum offer { OFFER_TAKEN, OFFER_OTHER /* not this flow: another may do */, OFFER_NONE };
 
 static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f)
@@ -127,7 +141,8 @@ static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f
 	struct policy_want want;
 	bool retire;
 
-	if (!w || f->pool->index < 0 || !f->pool->has[c->source] || tried_here(d, w, c->source))
+	if (!w || f->pool->index < 0 || !f->pool->has[c->source] || tried_here(d, w, c->source) ||
+		leaves_room(c, f))
 		return OFFER_OTHER;
 	want_of(f, w, &want);
 	if (policy_admit(d->policy, now_of(d), c->slot, &want, &why, &retire)) {

@@ -60,6 +60,27 @@ static void test_shared_connections(void **state)
 	rig_stop(&r);
 }
 
+/* A domain with much mail leaves one place behind a running transaction to whoever comes. */
+static void test_room_for_others(void **state)
+{
+	struct mx_rule rules[] = { { .when = MX_RCPT, .match = "much", .reply = MX_SILENCE } };
+	struct rig r;
+
+	rig_init(&r, rules, COUNT(rules));
+	r.providers[0].connections_per_cluster = 2;
+	rig_start(&r);
+	for (int i = 0; i < 20; i++)
+		rig_send_to(&r, "much@a.test");
+	WAIT_UNTIL(rig_stats(&r).work == 20 && rig_stats(&r).in_flight >= 3);
+	rig_send_to(&r, "much@a.test");
+	WAIT_UNTIL(rig_stats(&r).work == 21);
+	assert_int_equal(r.mx.peak, 2);
+	assert_int_equal(rig_stats(&r).in_flight, 3);
+	rig_send_to(&r, "one@b.test");
+	WAIT_UNTIL(rig_stats(&r).in_flight == 4);
+	rig_stop(&r);
+}
+
 /* Far more than memory has room for, from a queue that was there before. */
 static void test_window(void **state)
 {
@@ -371,6 +392,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one),
 		cmocka_unit_test(test_shared_connections),
+		cmocka_unit_test(test_room_for_others),
 		cmocka_unit_test(test_window),
 		cmocka_unit_test(test_overflow),
 		cmocka_unit_test(test_body_over_budget),
