@@ -16,10 +16,13 @@
 #include "postern/must.h"
 #include "postern/queue.h"
 
+#define ROUNDS_MAX 99u
+
 struct options {
 	const char *path, *mode;
 	uint64_t messages, depth, size;
 	uint32_t sessions, domains, gather_us;
+	uint32_t rounds;
 	bool json, bare;
 };
 
@@ -291,6 +294,11 @@ static void run_spool(struct bench *b, uint64_t total)
 	}
 }
 
+static double per_second(const struct sample *from, const struct sample *to, uint64_t n)
+{
+	return (double)n / ((double)(to->us - from->us) / 1e6);
+}
+
 static void print(const struct bench *b, const char *what, const struct sample *from,
 	const struct sample *to, uint64_t n)
 {
@@ -359,7 +367,19 @@ static int bare_batch(struct bench *b, MDB_env *env, MDB_dbi dbi, uint64_t first
 	return rc;
 }
 
-static void run_bare(struct bench *b, uint64_t batch)
+static void remove_bare(const char *dir)
+{
+	char file[600];
+
+	snprintf(file, sizeof(file), "%s/data.mdb", dir);
+	unlink(file);
+	snprintf(file, sizeof(file), "%s/lock.mdb", dir);
+	unlink(file);
+	rmdir(dir);
+}
+
+/* Messages a second. */
+static double run_bare(struct bench *b, uint64_t batch)
 {
 	struct sample from, to;
 	char dir[512];
@@ -388,16 +408,53 @@ static void run_bare(struct bench *b, uint64_t batch)
 		fprintf(stderr, "%s: %s\n", dir, mdb_strerror(rc));
 		exit(1);
 	}
+	remove_bare(dir);
 	print(b, "bare", &from, &to, b->o.messages);
+	return per_second(&from, &to, b->o.messages);
 }
 
-static void measure(struct bench *b, const char *what, uint64_t n, uint32_t sessions, bool settle)
+/* Messages a second; *commits: how many it took. */
+static double measure(struct bench *b, const char *what, uint64_t n, uint32_t sessions, bool settle,
+	uint64_t *commits)
 {
 	struct sample from = take_sample(b), to;
 
 	run(b, n, sessions, settle);
 	to = take_sample(b);
 	print(b, what, &from, &to, n);
+	if (commits)
+		*commits = to.stats.commits - from.stats.commits;
+	return per_second(&from, &to, n);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	const double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The store and the bare loop in turn, and what share of the loop the store reached. */
+static void run_rounds(struct bench *b)
+{
+	const bool settle = strcmp(b->o.mode, "relay") == 0;
+	double ratio[ROUNDS_MAX];
+
+	for (uint32_t i = 0; i < b->o.rounds; i++) {
+		uint64_t commits = 0, n = b->o.messages;
+		double store = measure(b, b->o.mode, n, b->o.sessions, settle, &commits);
+
+		if (!b->o.bare)
+			continue;
+		b->bare_settles = settle;
+		ratio[i] = store / run_bare(b, commits > 0 && n > commits ? n / commits : 1);
+	}
+	if (!b->o.bare)
+		return;
+	qsort(ratio, b->o.rounds, sizeof(ratio[0]), by_value);
+	printf(b->o.json ? "{\"run\":\"ratio\",\"median\":%.3f,\"least\":%.3f,\"most\":%.3f}\n"
+			 : "the store reached %.2f of the bare loop in the median (%.2f to %.2f)\n",
+		ratio[b->o.rounds / 2], ratio[0], ratio[b->o.rounds - 1]);
 }
 
 static int open_queue(struct bench *b)
@@ -413,38 +470,36 @@ static int open_queue(struct bench *b)
 	return -1;
 }
 
-/* Messages a commit, on average. */
-static uint64_t batch_of(const struct bench *b, const struct queue_stats *s)
-{
-	uint64_t n = b->o.messages + b->o.depth;
-
-	return s->commits > 0 && n > s->commits ? n / s->commits : 1;
-}
-
 static void usage(const char *name)
 {
 	fprintf(stderr,
 		"usage: %s -d DIRECTORY [-m relay|accept|drain|spool] [-n MESSAGES] [-s SIZE] [-c "
 		"IN-FLIGHT]\n"
 		"       [-q DEPTH] [-t DOMAINS] [-g GATHER-US] [--json] [--bare]\n"
+		"       [--rounds N]\n"
 		"relay: each message accepted, then settled. accept: accepted only. drain: all "
 		"that is\n"
 		"there settled. spool: one synced file each.\n"
 		"DEPTH messages are put in first. DIRECTORY is made when missing.\n"
-		"--bare: the same number in a plain LMDB loop afterwards, in batches as large as "
-		"the\nstore's were.\n",
+		"--bare: the same number in a plain LMDB loop beside it, with as many commits as "
+		"the "
+		"store\nmade. --rounds: so often in turn, and the median of the ratios.\n",
 		name);
 }
 
 static int parse(struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = { { "json", no_argument, NULL, 'j' },
-		{ "bare", no_argument, NULL, 'b' }, { 0 } };
+		{ "bare", no_argument, NULL, 'b' }, { "rounds", required_argument, NULL, 'r' },
+		{ "help", no_argument, NULL, 'h' }, { 0 } };
 	int c;
 
-	*o = (struct options){
-		.mode = "relay", .messages = 100000, .size = 4096, .sessions = 20, .domains = 1
-	};
+	*o = (struct options){ .mode = "relay",
+		.messages = 100000,
+		.size = 4096,
+		.sessions = 20,
+		.domains = 1,
+		.rounds = 1 };
 	while ((c = getopt_long(argc, argv, "d:m:n:s:c:q:t:g:j", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'd':
@@ -477,17 +532,22 @@ static int parse(struct options *o, int argc, char **argv)
 		case 'b':
 			o->bare = true;
 			break;
+		case 'r':
+			o->rounds = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
 		default:
 			return -1;
 		}
 	}
-	return o->path && o->sessions > 0 && o->messages > 0 ? 0 : -1;
+	return o->path && o->sessions > 0 && o->messages > 0 && o->rounds > 0 &&
+			       o->rounds <= ROUNDS_MAX
+		       ? 0
+		       : -1;
 }
 
 int main(int argc, char **argv)
 {
 	struct bench b = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
-	struct queue_stats stats;
 	struct sample from, to;
 
 	if (parse(&b.o, argc, argv)) {
@@ -511,22 +571,16 @@ int main(int argc, char **argv)
 		return 73;
 	fprintf(stderr, "opened in %" PRIu64 " us\n", clock_mono_us() - from.us);
 	if (b.o.depth > 0)
-		measure(&b, "fill", b.o.depth, 256, false);
+		measure(&b, "fill", b.o.depth, 256, false, NULL);
 	if (strcmp(b.o.mode, "drain") == 0) {
 		from = take_sample(&b);
 		b.o.messages = drain(&b, b.o.sessions);
 		to = take_sample(&b);
 		print(&b, "drain", &from, &to, b.o.messages ? b.o.messages : 1);
 	} else {
-		measure(&b, b.o.mode, b.o.messages, b.o.sessions, strcmp(b.o.mode, "accept") != 0);
+		run_rounds(&b);
 	}
-	queue_stats(b.q, &stats);
 	queue_close(b.q);
-	b.q = NULL;
-	if (b.o.bare) {
-		b.bare_settles = strcmp(b.o.mode, "relay") == 0;
-		run_bare(&b, batch_of(&b, &stats));
-	}
 out:
 	free(b.content);
 	return 0;

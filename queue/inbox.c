@@ -10,7 +10,7 @@
 #define GATHER_FRESH_US	  10000u
 #define GATHER_STEP_US	  50u
 #define GATHER_MANY	  128u
-#define GATHER_SHARE	  11u /* sixteenths */
+#define GATHER_SHARE	  12u /* sixteenths */
 #define GATHER_SHARE_SLOW 15u
 #define SLOW_COMMIT_US	  5000u
 #define IN_VAIN_PAUSE	  32u /* batches, after one that waited and was not complete */
@@ -167,8 +167,8 @@ static uint64_t gather_time(const struct queue *q)
 }
 
 /* What was in the last batch and what came during its commit are together about all who are at
- * work; when two thirds of them are here it goes: the others make up the next one. Waiting for all
- * costs a third of the throughput, for half of them twice the syncs.
+ * work; when three quarters of them are here it goes: the others make up the next one. Waiting for
+ * all costs a third of the throughput, for half of them twice the syncs.
  *
  * On a slow disk who misses a commit loses two: all who bring mail are waited for. That pays as
  * long as they are back sooner than a commit takes; where they are not, two halves that take turns

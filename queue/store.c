@@ -15,7 +15,7 @@
 #define READERS_MAX 512u
 /* What the map may hold resident, about. One page read brings up to sixteen into the map, so it is
  * looked at after a sixteenth of that. */
-#define RESIDENT_MAX	   (6u << 20)
+#define RESIDENT_MAX	   (16u << 20)
 #define RESIDENT_LOOK_STEP (RESIDENT_MAX / 16)
 
 int lmdb_errno(int rc)

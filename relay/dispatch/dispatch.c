@@ -15,6 +15,7 @@
 #define TICK	     1000
 #define SAVE_EVERY   30000
 #define FREE_MAX     (4u << 20) /* bytes */
+#define WAVE_MIN     100u      /* recipients in memory */
 #define SWEEP_EVERY  2000
 #define SNAPSHOT     100 /* ms; statistics are at most that old while anything happens */
 
@@ -404,9 +405,15 @@ static void policy_turn(struct dispatch *d)
 		state_save(d);
 }
 
-/* After a wave of work the memory is free, and the process's still: given back when it is much. */
-static void give_back(void)
+/* After a wave of work the memory is free, and the process's still: given back when it is much. Only
+ * then: to look costs a walk through all free blocks of all threads. */
+static void give_back(struct dispatch *d)
 {
+	if (d->work > d->work_peak)
+		d->work_peak = d->work;
+	if (d->work_peak < WAVE_MIN || d->work > d->work_peak / 2)
+		return;
+	d->work_peak = d->work;
 	if (mallinfo2().fordblks > FREE_MAX)
 		malloc_trim(FREE_MAX / 2);
 }
@@ -423,7 +430,7 @@ static void on_tick(uv_timer_t *t)
 		d->swept_at = now;
 		domain_sweep(d);
 		hosts_sweep(d);
-		give_back();
+		give_back(d);
 		if (d->missed)
 			d->missed = intake_start(d) != 0;
 	}

@@ -277,6 +277,7 @@ struct dispatch {
 
 	uint32_t routes_asked; /* look-ups under way */
 	uint32_t work, in_flight, jobs_out, stalled;
+	uint32_t work_peak; /* since memory was given back last */
 	bool started, draining, quiet, stopping,
 		more; /* quiet: no more orders. more: the turn's slice is used up */
 	void (*drained)(void *arg),
