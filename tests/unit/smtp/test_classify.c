@@ -345,6 +345,46 @@ static void test_tokens(void **state)
 	}
 }
 
+/* Whatever code and words stand before it: what Microsoft says of our address is never taken for
+ * the recipient's or the message's fault. */
+static void test_source_faults(void **state)
+{
+	static const char *const code[] = { "550 5.7.1", "550 5.1.1", "550 5.4.1", "550 5.2.1",
+		"550 5.0.0", "550", "554 5.7.1", "550 5.7.133", "550 5.7.501", "554 5.6.0",
+		"550 5.7.520", "550 5.3.0" };
+	static const char *const head[] = { "Access denied,", "Service unavailable,",
+		"Recipient not authorized,", "Message rejected;",
+		"Recipient address rejected:", "Not authorized,",
+		"Mail refused:", "Delivery not authorized, message refused;", "Sender denied," };
+	static const char *const fault[] = { "your IP has been found on a block list",
+		"the IP address 192.0.2.7 is blocked", "Client host [192.0.2.7] blocked",
+		"messages from your IP address are not accepted", "banned sending IP [192.0.2.7]",
+		"connections from 192.0.2.7 are refused", "the sending IP has a poor reputation",
+		"the mail server IP connecting has been blocked",
+		"part of their network is on our block list", "traffic not accepted from this IP",
+		"the source IP is listed by Spamhaus", "spam abuse detected from IP range",
+		"your IP range is not allowed", "the host 192.0.2.7 is on a blocklist",
+		"sending server is listed in a DNSBL",
+		"the connecting IP has no reverse DNS record", "too many messages from your IP" };
+	static const char *const phase[] = { "mail", "rcpt", "data", "eod", "unknown" };
+	static const char *const provider[] = { "microsoft365", "outlook" };
+
+	for (size_t i = 0; i < COUNT(code) * COUNT(head) * COUNT(fault); i++) {
+		char text[256];
+
+		(void)snprintf(text, sizeof(text), "%s %s %s", code[i % COUNT(code)],
+			head[i / COUNT(code) % COUNT(head)], fault[i / COUNT(code) / COUNT(head)]);
+		for (size_t j = 0; j < COUNT(phase) * COUNT(provider); j++) {
+			enum verdict v = ask(shipped, provider[j % COUNT(provider)],
+				phase[j / COUNT(provider)], text)
+						 .verdict;
+
+			if (v != VERDICT_SOURCE_BLOCK && v != VERDICT_SOURCE_THROTTLE)
+				fail_msg("%s: %s", verdict_name(v), text);
+		}
+	}
+}
+
 static void test_names(void **state)
 {
 	enum verdict v;
@@ -536,6 +576,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_tables),
 		cmocka_unit_test(test_variations),
 		cmocka_unit_test(test_tokens),
+		cmocka_unit_test(test_source_faults),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_fallback),
 		cmocka_unit_test(test_matching),
