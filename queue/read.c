@@ -65,7 +65,7 @@ struct young_window {
 struct window_read {
 	struct queue *q;
 	MDB_txn *txn;
-	MDB_cursor *c;
+	MDB_cursor *c, *mail;
 	struct slice domain;
 	ms_t now;
 	uint32_t limit, skipped_max;
@@ -172,11 +172,24 @@ static uint32_t *slot_of(struct window_read *wr, uint64_t id)
 	return &wr->slots[i];
 }
 
-static int load_envelope(struct window_read *wr, uint64_t id, struct message **ret)
+/* By a cursor: what belongs to one message lies on one page, for the most part, and is found there
+ * without going down the tree again. */
+static int find_mail(MDB_cursor *c, uint64_t id, uint32_t sub, struct slice *ret)
+{
+	struct mail_key k = mail_key(id, sub);
+	MDB_val key = val_of(k.b, sizeof(k.b)), v;
+	int rc = mdb_cursor_get(c, &key, &v, MDB_SET);
+
+	if (!rc)
+		*ret = slice_of_val(v);
+	return lmdb_errno(rc);
+}
+
+static int load_envelope(MDB_cursor *c, uint64_t id, struct message **ret)
 {
 	struct message *m;
 	struct slice rec;
-	int r = get_mail(wr->q, wr->txn, id, 0, &rec);
+	int r = find_mail(c, id, 0, &rec);
 
 	if (r)
 		return r;
@@ -197,7 +210,7 @@ static int load_item(struct window_read *wr, struct queue_due *it, uint32_t from
 {
 	uint32_t *slot = slot_of(wr, it->id);
 	struct slice rec;
-	int r = get_mail(wr->q, wr->txn, it->id, it->index + 1, &rec);
+	int r = find_mail(wr->mail, it->id, it->index + 1, &rec);
 
 	if (!r)
 		r = recipient_decode(&it->recipient, &it->state, rec, &wr->w->arena);
@@ -211,7 +224,7 @@ static int load_item(struct window_read *wr, struct queue_due *it, uint32_t from
 		it->message = message_ref(wr->w->items[*slot - 1].message);
 		return 0;
 	}
-	r = load_envelope(wr, it->id, &it->message);
+	r = load_envelope(wr->mail, it->id, &it->message);
 	if (!r)
 		*slot = to + 1;
 	return r;
@@ -234,7 +247,13 @@ static int load_items(struct window_read *wr)
 	int r;
 
 	w->n = 0;
-	r = found ? slots_new(wr, found) : 0;
+	if (!found)
+		return 0;
+	r = slots_new(wr, found);
+	if (!r)
+		r = lmdb_errno(mdb_cursor_open(wr->txn, wr->q->store.mail, &wr->mail));
+	if (r)
+		return r;
 	for (uint32_t i = 0; i < found && !r; i++) {
 		struct queue_due it = w->items[i];
 
@@ -248,6 +267,7 @@ static int load_items(struct window_read *wr)
 			w->items[w->n++] = it;
 		}
 	}
+	mdb_cursor_close(wr->mail);
 	return r;
 }
 
@@ -567,20 +587,21 @@ static int load_recipients(MDB_cursor *c, struct message *m, struct queue_rcpt_s
 
 int queue_load(struct queue *q, uint64_t id, struct message **ret, struct queue_rcpt_state **states)
 {
-	struct window_read wr = { .q = q };
 	struct message *m = NULL;
-	int r = store_read(&q->store, &wr.txn);
+	MDB_cursor *c = NULL;
+	MDB_txn *txn;
+	int r = store_read(&q->store, &txn);
 
 	if (r)
 		return r;
-	r = load_envelope(&wr, id, &m);
+	r = lmdb_errno(mdb_cursor_open(txn, q->store.mail, &c));
 	if (!r)
-		r = lmdb_errno(mdb_cursor_open(wr.txn, q->store.mail, &wr.c));
-	if (!r) {
-		r = load_recipients(wr.c, m, states);
-		mdb_cursor_close(wr.c);
-	}
-	store_read_end(&q->store, wr.txn);
+		r = load_envelope(c, id, &m);
+	if (!r)
+		r = load_recipients(c, m, states);
+	if (c)
+		mdb_cursor_close(c);
+	store_read_end(&q->store, txn);
 	store_touched(&q->store, 8192);
 	if (r)
 		message_unref(m);
