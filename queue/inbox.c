@@ -14,6 +14,7 @@
 #define GATHER_SHARE_SLOW 15u
 #define SLOW_COMMIT_US	  5000u
 #define IN_VAIN_PAUSE	  32u /* batches, after one that waited and was not complete */
+#define PROBE_EVERY	  32u /* batches */
 #define ACTIVE_DECAY	  8u
 
 /* ---- waking ---- */
@@ -180,29 +181,50 @@ static bool gathered(const struct queue *q)
 	return inbox_waiting(q) >= q->active * GATHER_SHARE / 16;
 }
 
-static uint32_t recent_max(uint32_t before, uint32_t now)
+/* On a slow disk nothing is counted afresh: there what was forgets itself. */
+static uint32_t recent_max(const struct queue *q, uint32_t before, uint32_t now)
 {
-	before -= before / ACTIVE_DECAY;
+	if (is_slow(q))
+		before -= before / ACTIVE_DECAY;
 	return before > now ? before : now;
+}
+
+void inbox_count(struct queue *q)
+{
+	inbox_collect(q);
+	if (q->probing)
+		q->active = q->senders = 0;
+	q->active = recent_max(q, q->active, q->last_batch + inbox_waiting(q));
+	q->senders = recent_max(q, q->senders, q->last_mail + q->todo.mail);
+}
+
+/* Now and then the time is waited out, and who is at work counted afresh. Where a commit takes next
+ * to no time nobody comes during it, and small batches would pass for all there is. */
+static bool probes(struct queue *q, bool busy)
+{
+	if (!busy || is_slow(q)) {
+		q->until_probe = 0;
+		return false;
+	}
+	if (q->until_probe > 0) {
+		q->until_probe--;
+		return false;
+	}
+	q->until_probe = PROBE_EVERY;
+	return true;
 }
 
 /* Lets a batch grow, as long as gather_time allows. Looks at times instead of being woken for each
  * job: the producers post into a box that is not empty, which costs them nothing. */
-void inbox_count(struct queue *q)
-{
-	inbox_collect(q);
-	q->active = recent_max(q->active, q->last_batch + inbox_waiting(q));
-	q->senders = recent_max(q->senders, q->last_mail + q->todo.mail);
-}
-
 void inbox_gather(struct queue *q)
 {
 	const struct timespec step = { .tv_nsec = GATHER_STEP_US * 1000 };
 	uint64_t began = clock_mono_us(), now = began, until;
 	bool busy = q->last_batch >= 2 && now - q->last_commit_us <= GATHER_FRESH_US;
 
+	q->probing = probes(q, busy);
 	until = began + gather_time(q);
-	while (busy && !gathered(q) && now < until) {
+	while (busy && (q->probing || !gathered(q)) && now < until) {
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
 		inbox_collect(q);
 		now = clock_mono_us();

@@ -42,8 +42,9 @@ struct queue {
 	uint64_t lazy_since_us;
 	struct queue_job **batch;
 	uint32_t batch_max, last_batch, last_mail;
-	uint32_t active, senders, in_vain; /* for gathering */
-	uint64_t mail_us;		   /* when new mail was here last */
+	uint32_t active, senders, in_vain, until_probe; /* for gathering */
+	bool probing;
+	uint64_t mail_us; /* when new mail was here last */
 	uint64_t last_commit_us, commit_us /* how long it took */, reopen_at_us;
 	int reopen_error; /* why the store has no environment */
 	/* moving young entries into the due index, domain by domain */
