@@ -351,7 +351,7 @@ static void test_source_faults(void **state)
 {
 	static const char *const code[] = { "550 5.7.1", "550 5.1.1", "550 5.4.1", "550 5.2.1",
 		"550 5.0.0", "550", "554 5.7.1", "550 5.7.133", "550 5.7.501", "554 5.6.0",
-		"550 5.7.520", "550 5.3.0" };
+		"550 5.7.520", "550 5.3.0", "550 5.7.512", "550 5.7.509", "550 5.7.23" };
 	static const char *const head[] = { "Access denied,", "Service unavailable,",
 		"Recipient not authorized,", "Message rejected;",
 		"Recipient address rejected:", "Not authorized,",
@@ -365,7 +365,11 @@ static void test_source_faults(void **state)
 		"the source IP is listed by Spamhaus", "spam abuse detected from IP range",
 		"your IP range is not allowed", "the host 192.0.2.7 is on a blocklist",
 		"sending server is listed in a DNSBL",
-		"the connecting IP has no reverse DNS record", "too many messages from your IP" };
+		"the connecting IP has no reverse DNS record", "too many messages from your IP",
+		"banned sender[192.0.2.7]", "ask delist@microsoft.com to remove your entry",
+		"our organization takes no mail over IPv6", "the sending host has sent spam before",
+		"the sending system has too poor a reputation",
+		"too many complaints about mail of the sending server: refused" };
 	static const char *const phase[] = { "mail", "rcpt", "data", "eod", "unknown" };
 	static const char *const provider[] = { "microsoft365", "outlook" };
 
