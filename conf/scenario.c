@@ -209,8 +209,79 @@ static int check_changes(const struct reading *x, struct scenario_traffic *t)
 	return 0;
 }
 
+/* One option's value by itself. 0, -EINVAL (told), -ENOMEM. */
+static int part_of(const struct reading *x, const struct option *o, struct slice text, void *ret)
+{
+	char *copy = slice_dup(slice_trim(text));
+	struct buf why;
+	int r;
+
+	if (!copy)
+		return -ENOMEM;
+	buf_init(&why, 0);
+	r = value_set_text(o, ret, copy, &why);
+	if (r == -EINVAL)
+		wrong(x, o->name, "%.*s", (int)buf_size(&why), buf_slice(&why).p);
+	buf_deinit(&why);
+	free(copy);
+	return r;
+}
+
+/* "5%: 2MiB"; without a share: *rest. */
+static int size_of(
+	const struct reading *x, const char *text, double *share, uint64_t *bytes, bool *rest)
+{
+	static const struct option percent = {
+		.name = "sizes", .type = OPTION_PERCENT, .min = 0, .max = 1000
+	};
+	static const struct option size = {
+		.name = "sizes", .type = OPTION_SIZE, .min = 1, .max = 1 << 30
+	};
+	const char *colon = strchr(text, ':');
+	int r = 0;
+
+	*share = 0;
+	*bytes = 1;
+	*rest = !colon;
+	if (colon)
+		r = part_of(x, &percent, (struct slice){ text, (size_t)(colon - text) }, share);
+	return r ? r : part_of(x, &size, slice_of(colon ? colon + 1 : text), bytes);
+}
+
+static int check_sizes(const struct reading *x, struct scenario_traffic *t)
+{
+	double sum = 0, share[SCENARIO_SIZES_MAX], below = 0;
+	int without = -1, r = 0;
+	bool rest;
+
+	if (!t->nsizes)
+		wrong(x, "sizes", "how large are its messages? Write \"60KiB\", or leave it out");
+	t->mix = calloc(t->nsizes + 1, sizeof(*t->mix));
+	if (!t->mix)
+		return -ENOMEM;
+	for (unsigned i = 0; i < t->nsizes; i++) {
+		r = size_of(x, t->sizes[i], &share[i], &t->mix[i].bytes, &rest);
+		if (r)
+			return r == -EINVAL ? 0 : r; /* told */
+		if (rest && without >= 0)
+			wrong(x, "sizes", "\"%.40s\" and \"%.40s\" are without a share: one may be",
+				t->sizes[without], t->sizes[i]);
+		without = rest ? (int)i : without;
+		sum += share[i];
+	}
+	if (sum > 1 + 1e-9 || (without < 0 && t->nsizes && sum < 1 - 1e-9))
+		wrong(x, "sizes", "the shares make %g %%: write 100, or leave one out", sum * 100);
+	for (unsigned i = 0; i < t->nsizes; i++) {
+		below += (int)i == without ? 1 - sum : share[i];
+		t->mix[i].below = below;
+		t->mix[i].stored = queue_footprint(t->mix[i].bytes);
+	}
+	return 0;
+}
+
 static int check_traffic(struct reading *x, struct scenario_traffic *t)
 {
+	int r;
 	int pool = named(x, "pool", t->pool, pool_of, in_config);
 
 	t->pool_index = pool < 0 ? 0 : (unsigned)pool;
@@ -224,7 +295,8 @@ static int check_traffic(struct reading *x, struct scenario_traffic *t)
 			wrong(x, "clusters", "there is no cluster \"%.63s\" in the scenario",
 				t->clusters[i]);
 	check_span(x, t->from_text, t->until_text, &t->from, &t->until);
-	return check_changes(x, t);
+	r = check_changes(x, t);
+	return r ? r : check_sizes(x, t);
 }
 
 static void check_cluster(struct reading *x, struct scenario_cluster *k)
@@ -395,8 +467,10 @@ struct scenario *scenario_free(struct scenario *s)
 {
 	if (!s)
 		return NULL;
-	for (unsigned i = 0; i < s->ntraffic; i++)
+	for (unsigned i = 0; i < s->ntraffic; i++) {
 		free(s->traffic[i].steps);
+		free(s->traffic[i].mix);
+	}
 	schema_free(&scenario_schema, s);
 	free(s->path);
 	free(s);

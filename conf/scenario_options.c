@@ -13,7 +13,7 @@
 
 #define SHARE(name, s, m, def, min, max, help)                                                     \
 	{                                                                                          \
-		name, OPTION_SHARE, AT(s, m, double), 0, def, min, max, help, 0, NULL              \
+		name, OPTION_PERCENT, AT(s, m, double), 0, def, min, max, help, 0, NULL            \
 	}
 
 static const char *const shapes[] = { "even", "office", "evening", "night", NULL };
@@ -47,6 +47,10 @@ static const struct option traffic_options[] = {
 	TEXT("until", T, until_text, STRING, NULL, 0, "None from then on."),
 	LIST("clusters", T, clusters, nclusters, STRINGS, char **, NULL, 200, 0,
 		"Only to these clusters. Default: to all, by their shares."),
+	LIST("sizes", T, sizes, nsizes, STRINGS, char **, "60KiB", SCENARIO_SIZES_MAX, 0,
+		"How large messages are: {\"40KiB\", \"20%: 150KiB\", \"2%: 3MiB\"}. The one "
+		"without "
+		"a share is the rest."),
 };
 static const struct option cluster_options[] = {
 	TEXT("provider", C, provider, NAME, "microsoft365", 0, "Provider that it belongs to."),
@@ -57,27 +61,30 @@ static const struct option cluster_options[] = {
 	DURATION("connect_time", C, connect_time, "300ms", 1, HOUR, 0,
 		"From the beginning of a connection to its first message."),
 	DURATION("message_time", C, message_time, "400ms", 1, HOUR, 0,
-		"One message on a connection."),
+		"One message on a connection, however small."),
+	SIZE("bandwidth", C, bandwidth, "10MiB", KIB, 100 * GIB, 0,
+		"Bytes a second on a connection: a large message takes so much longer."),
 	NUMBER("connections", C, connections, "0", 0, 100000, 0,
 		"Connections that it takes at the same time. 0: any number."),
 	NUMBER("connections_per_source", C, connections_per_source, "0", 0, 100000, 0,
 		"The same, from one address."),
 	NUMBER("connections_per_subnet", C, connections_per_subnet, "0", 0, 100000, 0,
 		"The same, from one subnet."),
-	SHARE("noise", C, noise, "0.002", 0, 900,
+	SHARE("noise", C, noise, "0.2%", 0, 900,
 		"Share of messages that it defers for reasons of its own, at random."),
-	SHARE("invalid", C, invalid, "0.005", 0, 900, "Share of recipients that do not exist."),
+	SHARE("invalid", C, invalid, "0.5%", 0, 900, "Share of recipients that do not exist."),
 };
 static const struct option reputation_options[] = {
 	NUMBER("first", R, first, "1000", 1, 100000000, 0,
 		"Messages that it takes in a day from an address that it does not know."),
-	SHARE("growth", R, growth, "1.6", 1000, 100000,
-		"On the next day so many times what it took, if refusals stayed under tolerance."),
+	{ "growth", OPTION_SHARE, AT(R, growth, double), 0, "1.6", 1000, 100000,
+		"On the next day so many times what it took, if refusals stayed under tolerance.",
+		0, NULL },
 	NUMBER("trusted", R, trusted, "100000", 0, 1000000000, 0,
 		"From this daily volume on it sets no limit. 0: always one."),
-	SHARE("hourly", R, hourly, "0.2", 1, 1000,
+	SHARE("hourly", R, hourly, "20%", 1, 1000,
 		"Part of the day's that it takes within an hour."),
-	SHARE("tolerance", R, tolerance, "0.05", 0, 1000,
+	SHARE("tolerance", R, tolerance, "5%", 0, 1000,
 		"Share of refused messages above which what it takes does not grow."),
 	NUMBER("idle_days", R, idle_days, "30", 0, 1000, 0,
 		"Days without mail after which it takes half. 0: never."),
@@ -99,7 +106,7 @@ static const struct option incident_options[] = {
 	TEXT("from", I, from_text, STRING, NULL, REQUIRED,
 		"Beginning: \"day 1 10:00\", \"2026-11-02 10:00\"."),
 	TEXT("until", I, until_text, STRING, NULL, REQUIRED, "End."),
-	SHARE("share", I, share, "1.0", 1, 1000, "Share of messages that it hits."),
+	SHARE("share", I, share, "100%", 1, 1000, "Share of messages that it hits."),
 	TEXT("reply", I, reply, STRING, NULL, 0,
 		"What is said, such as \"451 4.7.500 Server busy\"; the relay's rules read it."),
 };

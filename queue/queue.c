@@ -55,6 +55,30 @@ static uint64_t default_reserve(const struct queue_params *p)
 	return n < RESERVE_MIN ? RESERVE_MIN : n;
 }
 
+uint64_t queue_room(const struct queue_params *p)
+{
+	uint64_t reserve = default_reserve(p);
+
+	return p->max_size > reserve ? p->max_size - reserve : 0;
+}
+
+/* A chunk has a page to itself unless two would fit into one. */
+#define OWN_PAGE   2000u
+#define CHUNK_KEY  51u	/* bytes in the tree for each chunk; measured, as is */
+#define RECORDS	   275u /* what a message has in it besides */
+#define CHUNK_PAGE 4096u
+
+uint64_t queue_footprint(uint64_t bytes)
+{
+	uint64_t chunks = bytes / BODY_CHUNK, end = bytes % BODY_CHUNK;
+
+	if (end > OWN_PAGE) {
+		chunks++;
+		end = 0;
+	}
+	return chunks * (CHUNK_PAGE + CHUNK_KEY) + end + RECORDS;
+}
+
 static int start_writer(struct queue *q)
 {
 	sigset_t all, before;

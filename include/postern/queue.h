@@ -30,6 +30,11 @@ struct queue_params {
 	bool read_only;	    /* for tools; no writer thread */
 };
 
+/* What a reader may know without a queue. Room: bytes of the file that new mail may take.
+ * Footprint: those that a message of so many bytes to one recipient takes, about. */
+uint64_t queue_room(const struct queue_params *p);
+uint64_t queue_footprint(uint64_t bytes);
+
 /* 0, or -errno with a sentence for people in error that names the file and what to do. */
 int queue_open(struct queue **ret, const struct queue_params *p, char *error, size_t error_max);
 struct queue *queue_close(struct queue *q); /* finishes the jobs that wait; NULL-safe */

@@ -6,7 +6,9 @@
  * (one queue for many, each message keeps its own tenant's name); messages that a receiver takes
  * one after the other on one connection are one step of at most scenario.batch messages, and a
  * refused message is always a step of its own, so that everything that the policy judges is seen
- * as it would be. DNS answers at once; content and TLS are part of message_time and connect_time.
+ * as it would be. A message has a size by its number, one of its traffic's: it takes its time on
+ * the connection and its room in the queue. Connections do not slow each other down. DNS answers at
+ * once; TLS is part of connect_time. A queue that is full is told, and takes the mail nevertheless.
  */
 #pragma once
 
@@ -18,6 +20,11 @@
 struct scenario_change {
 	ms_t at; /* wall */
 	uint32_t daily;
+};
+struct scenario_size {	 /* of messages */
+	double below;	 /* share of them that are of this size or of one before it */
+	uint64_t bytes;	 /* on the wire */
+	uint64_t stored; /* in the queue's file */
 };
 struct scenario_traffic {
 	char *name, *pool;
@@ -33,6 +40,9 @@ struct scenario_traffic {
 	ms_t from, until; /* wall; 0: from the beginning, to the end */
 	char **clusters;  /* only to these; none: to all */
 	unsigned nclusters;
+	char **sizes; /* as written: "5%: 2MiB" */
+	unsigned nsizes;
+	struct scenario_size *mix; /* of sizes */
 };
 enum scenario_shape { SHAPE_EVEN, SHAPE_OFFICE, SHAPE_EVENING, SHAPE_NIGHT };
 struct scenario_cluster {
@@ -40,6 +50,7 @@ struct scenario_cluster {
 	unsigned provider_index;
 	uint32_t share, tenants, hosts;
 	ms_t connect_time, message_time;
+	uint64_t bandwidth; /* bytes a second on a connection */
 	uint32_t connections, connections_per_source, connections_per_subnet; /* that the receiver
 										 takes; 0: any */
 	double noise, invalid;						      /* shares */
@@ -96,6 +107,7 @@ struct scenario {
 	unsigned ntraffic, nclusters, nreputations, nhistories, nincidents;
 };
 #define SCENARIO_CLUSTERS_MAX 200u
+#define SCENARIO_SIZES_MAX    20u
 #define SCENARIO_ROWS_MAX     9000u /* hours */
 
 /* ---- the rehearsal ---- */
@@ -105,6 +117,7 @@ struct rehearsal_params {
 	const struct scenario *scenario;
 	const struct policy_params *policy; /* the relay's, from its configuration */
 	const struct classifier *rules;
+	uint64_t queue_room; /* bytes that mail may take in the queue's file; 0: any */
 };
 /* 0; -ENOMEM. */
 int rehearsal_new(struct rehearsal **ret, const struct rehearsal_params *p);
@@ -122,6 +135,7 @@ struct rehearsal_hour {
 	ms_t start; /* wall */
 	struct rehearsal_count n;
 	uint64_t queue_end, queue_max; /* messages waiting */
+	uint64_t stored_max;	       /* bytes that they take in the queue's file */
 	uint64_t held[16]; /* of queue_end, by enum hold_reason; 0: retry times and work */
 	ms_t oldest;	   /* age of the oldest at the end */
 	ms_t delay_sum;	   /* of those delivered */
@@ -169,6 +183,9 @@ struct rehearsal_result {
 	unsigned nramps;
 	struct rehearsal_count total;
 	uint64_t waiting, queue_max, connects, batch, steps;
+	uint64_t stored_max, queue_room;	/* bytes in the queue's file: taken; for mail */
+	uint64_t full_arrived;			/* messages that came in while it had no room */
+	ms_t full_from;				/* wall; 0: it never was */
 	double queue_mean;			/* messages waiting, over the time rehearsed */
 	uint64_t delays[REHEARSAL_DELAYS];	/* deliveries by age */
 	ms_t queue_max_at, last_out, delay_max; /* wall, wall, ms */
@@ -178,6 +195,9 @@ struct rehearsal_result {
 };
 /* Borrowed until the rehearsal runs on or is freed. */
 void rehearsal_result(const struct rehearsal *r, struct rehearsal_result *ret);
+
+/* "3.4 GiB", for people. */
+void rehearsal_bytes(char out[24], uint64_t n);
 
 /* What it means, in plain words: what happened, what it means, what to do. One paragraph a call of
  * fn; level: 0 well, 1 look, 2 act. */

@@ -28,6 +28,8 @@ void view_row(const struct view *v, unsigned row, struct rehearsal_hour *ret)
 		ret->oldest = h->oldest;
 		if (h->queue_max > ret->queue_max)
 			ret->queue_max = h->queue_max;
+		if (h->stored_max > ret->stored_max)
+			ret->stored_max = h->stored_max;
 		memcpy(ret->held, h->held, sizeof(ret->held));
 	}
 }
@@ -166,7 +168,9 @@ static int show(const struct rehearsal *r, const struct asked *q)
 
 static int rehearse(const struct config *c, const struct scenario *s, const struct asked *q)
 {
-	struct rehearsal_params p = { .scenario = s, .policy = &c->policy };
+	struct rehearsal_params p = {
+		.scenario = s, .policy = &c->policy, .queue_room = queue_room(&c->queue)
+	};
 	struct classifier *rules = NULL;
 	struct rehearsal *r = NULL;
 	int e = EX_CONFIG;

@@ -69,6 +69,8 @@ static json_t *rows_of(const struct view *v)
 		json_object_set_new(row, "start", time_of(h.start));
 		json_object_set_new(row, "queue", json_integer((json_int_t)h.queue_end));
 		json_object_set_new(row, "queue_max", json_integer((json_int_t)h.queue_max));
+		json_object_set_new(
+			row, "queue_stored_max", json_integer((json_int_t)h.stored_max));
 		json_object_set_new(row, "oldest_seconds", json_integer(h.oldest / 1000));
 		json_object_set_new(row, "held", held);
 		json_object_set_new(row, "sources", sources_of(v, i));
@@ -141,6 +143,10 @@ int rehearse_json(const struct view *v)
 	json_object_set_new(all, "queue_max", json_integer((json_int_t)r->queue_max));
 	json_object_set_new(all, "queue_mean", json_real(r->queue_mean));
 	json_object_set_new(all, "queue_max_at", time_of(r->queue_max_at));
+	json_object_set_new(all, "queue_stored_max", json_integer((json_int_t)r->stored_max));
+	json_object_set_new(all, "queue_room", json_integer((json_int_t)r->queue_room));
+	json_object_set_new(all, "queue_full_from", time_of(r->full_from));
+	json_object_set_new(all, "queue_full_arrived", json_integer((json_int_t)r->full_arrived));
 	json_object_set_new(all, "last_out", time_of(r->last_out));
 	json_object_set_new(all, "delay_max_seconds", json_integer(r->delay_max / 1000));
 	json_object_set_new(all, "messages_per_step", json_integer((json_int_t)r->batch));

@@ -44,7 +44,7 @@ static void row(const struct view *v, unsigned i)
 {
 	struct rehearsal_hour h;
 	uint64_t tries;
-	char at[48], n[4][32], oldest[16], share[16] = "-";
+	char at[48], n[4][32], oldest[16], share[16] = "-", stored[24];
 
 	view_row(v, i, &h);
 	when(at, v->r, h.start, false);
@@ -55,18 +55,19 @@ static void row(const struct view *v, unsigned i)
 		snprintf(share, sizeof(share), "%.1f%%",
 			100.0 * (double)h.n.deferred / (double)tries);
 	wait_text(oldest, h.oldest);
-	printf("%-16s %11s %11s %7s %9llu %7llu %8llu %11s %11s %7s  %s\n", at,
+	rehearsal_bytes(stored, h.stored_max);
+	printf("%-16s %11s %11s %7s %9llu %7llu %8llu %11s %8s %11s %7s  %s\n", at,
 		grouped(n[0], h.n.arrived), grouped(n[1], h.n.delivered), share,
 		(unsigned long long)h.n.diverted, (unsigned long long)h.n.bounced,
-		(unsigned long long)h.n.expired, grouped(n[2], h.queue_max),
+		(unsigned long long)h.n.expired, grouped(n[2], h.queue_max), stored,
 		grouped(n[3], h.queue_end), h.queue_end ? oldest : "-", main_reason(&h));
 }
 
 static void table(const struct view *v)
 {
-	printf("%-16s %11s %11s %7s %9s %7s %8s %11s %11s %7s  %s\n",
+	printf("%-16s %11s %11s %7s %9s %7s %8s %11s %8s %11s %7s  %s\n",
 		v->step == 24 ? "day" : "hour", "came in", "delivered", "defer", "diverted",
-		"bounced", "expired", "queue most", "at the end", "oldest", "held by");
+		"bounced", "expired", "queue most", "on disk", "at the end", "oldest", "held by");
 	for (unsigned i = 0; i < v->nrows; i++)
 		row(v, i);
 	puts("");

@@ -199,11 +199,15 @@ static void volume(struct plot *p)
 static void queue(struct plot *p)
 {
 	const struct rehearsal_result *r = p->v->r;
+	char title[96], stored[24];
 	double most = 0;
 
+	rehearsal_bytes(stored, r->stored_max);
+	snprintf(title, sizeof(title),
+		"Waiting in the queue (most within each hour; at most %s on disk)", stored);
 	for (unsigned i = 0; i < r->nhours; i++)
 		most = (double)r->hours[i].queue_max > most ? (double)r->hours[i].queue_max : most;
-	frame(p, "Waiting in the queue (most within each hour)", "messages", most);
+	frame(p, title, "messages", most);
 	fprintf(p->f, "<path class=\"queue\" d=\"M%.1f %.1f", LEFT, y_of(p, 0));
 	for (unsigned i = 0; i < r->nhours; i++) {
 		double y = y_of(p, (double)r->hours[i].queue_max);

@@ -74,6 +74,47 @@ static void delivered(const struct teller *t)
 		when);
 }
 
+void rehearsal_bytes(char out[24], uint64_t n)
+{
+	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB" };
+	double v = (double)n / 1024;
+	unsigned u = 0;
+
+	for (; v >= 999.5 && u + 1 < sizeof(units) / sizeof(units[0]); u++)
+		v /= 1024;
+	if (n)
+		snprintf(out, 24, v < 9.95 ? "%.1f %s" : "%.0f %s", v, units[u]);
+	else
+		snprintf(out, 24, "0");
+}
+
+static void room(const struct teller *t)
+{
+	const struct rehearsal_result *r = t->r;
+	char most[24], may[24], better[24], from[32];
+
+	rehearsal_bytes(most, r->stored_max);
+	rehearsal_bytes(may, r->queue_room);
+	if (!r->queue_room) {
+		say(t, FINDING_WELL, "The queue needs %s of disk.", most);
+		return;
+	}
+	if (!r->full_from) {
+		say(t, r->stored_max > r->queue_room / 4 * 3 ? FINDING_LOOK : FINDING_WELL,
+			"The queue needs %s of disk, of %s that mail may take.", most, may);
+		return;
+	}
+	at(from, r, r->full_from);
+	/* part of it is kept back for settling */
+	rehearsal_bytes(better, r->stored_max + r->stored_max / 16);
+	say(t, FINDING_ACT,
+		"The queue needs %s of disk, and mail may take %s: from %s on it would be full, "
+		"and new mail refused with 452; %llu messages came in while it had no room (here "
+		"they were taken all the same). Raise queue.max_size to %s, or make what waits go "
+		"sooner.",
+		most, may, from, (unsigned long long)r->full_arrived, better);
+}
+
 static void expired(const struct teller *t)
 {
 	const struct rehearsal_result *r = t->r;
@@ -217,9 +258,13 @@ void rehearsal_findings(const struct rehearsal_result *r,
 {
 	struct teller t = { r, fn, arg };
 
+	if (r->full_from)
+		room(&t);
 	expired(&t);
 	left_over(&t);
 	incidents(&t);
 	ramps(&t);
 	delivered(&t);
+	if (!r->full_from)
+		room(&t);
 }

@@ -160,6 +160,20 @@ uint32_t mail_take(struct rehearsal *r, uint32_t flow, uint32_t n)
 	return first;
 }
 
+uint64_t mail_bytes(const struct rehearsal *r, uint32_t i, uint32_t n)
+{
+	uint64_t bytes = 0;
+
+	for (; n && i != NONE; i = r->letters[i].next) {
+		const struct letter *g = &r->letters[i];
+		uint32_t k = g->count < n ? g->count : n;
+
+		bytes += letter_volume(r, g, k).bytes;
+		n -= k;
+	}
+	return bytes;
+}
+
 void mail_wait(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until)
 {
 	struct flow *f = &r->flows[flow];

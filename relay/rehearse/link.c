@@ -160,19 +160,27 @@ static bool tried_here(const struct rehearsal *r, uint32_t flow, unsigned source
 	return false;
 }
 
+ms_t link_sending(const struct rehearsal *r, const struct link *k, uint64_t bytes)
+{
+	return (ms_t)((double)bytes * 1000 / (double)r->s->clusters[k->cluster].bandwidth);
+}
+
 static void begin(struct rehearsal *r, uint32_t i, uint32_t flow, uint32_t n, unsigned says)
 {
 	struct link *k = &r->links[i];
-	ms_t each = r->s->clusters[k->cluster].message_time, t = about(r, each * n);
+	ms_t t = r->s->clusters[k->cluster].message_time * n;
 
 	k->flow = flow;
 	k->count = n;
 	k->says = says;
 	k->next_bad = says == SAYS_YES && k->then && n == k->then_after;
 	k->running = mail_take(r, flow, n);
+	/* refusals come before the content */
+	if (says == SAYS_YES)
+		t += link_sending(r, k, mail_bytes(r, k->running, n));
 	r->steps++;
 	receiver_saw(r, k, n, says);
-	post(r, r->now + t, EVENT_DONE, i, k->generation);
+	post(r, r->now + about(r, t), EVENT_DONE, i, k->generation);
 }
 
 enum offer { OFFER_TAKEN, OFFER_OTHER, OFFER_NONE };
@@ -189,7 +197,7 @@ static enum offer offer(struct rehearsal *r, uint32_t i, uint32_t flow)
 	if (tried_here(r, flow, k->source))
 		return OFFER_OTHER;
 	mail_want(r, flow, &w, hosts);
-	w.count = receiver_judge(r, k, &r->letters[r->flows[flow].first],
+	w.count = receiver_judge(r, k, r->flows[flow].first,
 		r->flows[flow].diverted ? 1 : r->flows[flow].messages, &says);
 	if (policy_admit(r->policy, policy_time(r), k->slot, &w, &why, &retire)) {
 		begin(r, i, flow, why.count ? why.count : 1, says);

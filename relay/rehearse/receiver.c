@@ -281,9 +281,9 @@ static unsigned reason_of(
 }
 
 /* How many in a row it takes, as it stands: a step does not reach over a change. */
-static uint32_t step_max(struct rehearsal *r, const struct link *k, uint32_t max)
+static uint32_t step_max(struct rehearsal *r, const struct link *k, uint32_t letter, uint32_t max)
 {
-	ms_t each = r->s->clusters[k->cluster].message_time, left = r->next_edge - r->now;
+	ms_t left = r->next_edge - r->now, all;
 	const ms_t *bad = &r->receivers[k->cluster].bad_at[k->source];
 	uint32_t standing = left_of(r, k);
 
@@ -291,14 +291,19 @@ static uint32_t step_max(struct rehearsal *r, const struct link *k, uint32_t max
 		max = r->batch;
 	if (*bad && r->now - *bad < CAREFUL)
 		max = 1;
-	if (r->next_edge != INT64_MAX && left / (each ? each : 1) < max)
-		max = left / (each ? each : 1) < 1 ? 1 : (uint32_t)(left / each);
+	if (r->next_edge != INT64_MAX && max > 1) {
+		all = r->s->clusters[k->cluster].message_time * max +
+		      link_sending(r, k, mail_bytes(r, letter, max));
+		if (all > left)
+			max = left * max < all ? 1 : (uint32_t)(left * max / all);
+	}
 	return standing < max ? standing : max;
 }
 
 uint32_t receiver_judge(
-	struct rehearsal *r, struct link *k, const struct letter *g, uint32_t max, unsigned *says)
+	struct rehearsal *r, struct link *k, uint32_t letter, uint32_t max, unsigned *says)
 {
+	uint32_t tenant = r->letters[letter].tenant;
 	struct chances h;
 	double u, n;
 
@@ -307,8 +312,8 @@ uint32_t receiver_judge(
 		return 1;
 	k->then = SAYS_YES;
 	*says = SAYS_YES;
-	h = chances_of(r, k, g->tenant);
-	max = step_max(r, k, max);
+	h = chances_of(r, k, tenant);
+	max = step_max(r, k, letter, max);
 	u = h.none < 1 ? 1 - rng_unit(&r->receiver_rng) : 0;
 	/* messages until one is refused: as many as single draws would give */
 	n = h.none >= 1 ? INFINITY : h.none <= 0 ? 0 : floor(log(u) / log(h.none));
@@ -317,12 +322,12 @@ uint32_t receiver_judge(
 		return 1;
 	}
 	if (n < 1) {
-		*says = reason_of(r, k, g->tenant, &h);
+		*says = reason_of(r, k, tenant, &h);
 		return 1;
 	}
 	if (n >= max)
 		return max;
-	k->then = reason_of(r, k, g->tenant, &h);
+	k->then = reason_of(r, k, tenant, &h);
 	k->then_after = (uint32_t)n;
 	return (uint32_t)n;
 }

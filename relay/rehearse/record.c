@@ -24,14 +24,31 @@ double record_queue_mean(const struct rehearsal *r)
 	return r->now > 0 ? area / (double)r->now : 0;
 }
 
-void record_arrived(struct rehearsal *r, uint32_t n)
+static void room_taken(struct rehearsal *r, const struct letter *g)
+{
+	struct rehearsal_hour *h = &r->hours[r->hour];
+
+	r->stored += letter_volume(r, g, g->count).stored;
+	if (r->stored > h->stored_max)
+		h->stored_max = r->stored;
+	if (r->stored > r->stored_max)
+		r->stored_max = r->stored;
+	if (!r->queue_room || r->stored <= r->queue_room)
+		return;
+	r->full_arrived += g->count;
+	if (!r->full_from)
+		r->full_from = wall_of(r);
+}
+
+void record_arrived(struct rehearsal *r, const struct letter *g)
 {
 	struct rehearsal_hour *h = &r->hours[r->hour];
 
 	queue_until_now(r);
-	r->total.arrived += n;
-	h->n.arrived += n;
-	r->waiting += n;
+	room_taken(r, g);
+	r->total.arrived += g->count;
+	h->n.arrived += g->count;
+	r->waiting += g->count;
 	if (r->waiting > h->queue_max)
 		h->queue_max = r->waiting;
 	if (r->waiting > r->queue_max) {
@@ -40,10 +57,11 @@ void record_arrived(struct rehearsal *r, uint32_t n)
 	}
 }
 
-void record_left(struct rehearsal *r, uint32_t n)
+void record_left(struct rehearsal *r, const struct letter *g)
 {
 	queue_until_now(r);
-	r->waiting -= n;
+	r->waiting -= g->count;
+	r->stored -= letter_volume(r, g, g->count).stored;
 	r->last_out = wall_of(r);
 }
 
@@ -70,7 +88,7 @@ void record_delivered(struct rehearsal *r, const struct link *k, const struct le
 	r->delays[b] += g->count;
 	if (age > r->delay_max)
 		r->delay_max = age;
-	record_left(r, g->count);
+	record_left(r, g);
 }
 
 void record_deferred(struct rehearsal *r, const struct link *k)
@@ -289,6 +307,7 @@ void record_tick(struct rehearsal *r)
 		hour_ends(r);
 		r->hour++;
 		r->hours[r->hour].queue_max = r->waiting;
+		r->hours[r->hour].stored_max = r->stored;
 	}
 }
 

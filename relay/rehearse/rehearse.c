@@ -15,6 +15,7 @@ int rehearsal_new(struct rehearsal **ret, const struct rehearsal_params *p)
 		return -ENOMEM;
 	r->s = p->scenario;
 	r->params = p->policy;
+	r->queue_room = p->queue_room;
 	if (setup(r, p->rules) || policy_new(&r->policy, p->policy, r->s->seed + 1)) {
 		rehearsal_free(r);
 		return -ENOMEM;
@@ -221,6 +222,10 @@ void rehearsal_result(const struct rehearsal *r, struct rehearsal_result *ret)
 		.total = r->total,
 		.waiting = r->waiting,
 		.queue_max = r->queue_max,
+		.stored_max = r->stored_max,
+		.queue_room = r->queue_room,
+		.full_arrived = r->full_arrived,
+		.full_from = r->full_from,
 		.queue_mean = record_queue_mean(r),
 		.connects = r->connects,
 		.batch = r->batch,

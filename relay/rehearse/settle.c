@@ -28,7 +28,7 @@ void end_expire(struct rehearsal *r, uint32_t i)
 {
 	r->total.expired += r->letters[i].count;
 	r->hours[r->hour].n.expired += r->letters[i].count;
-	record_left(r, r->letters[i].count);
+	record_left(r, &r->letters[i]);
 	letter_free(r, i);
 }
 
@@ -64,7 +64,7 @@ static void bounce(struct rehearsal *r, uint32_t i)
 {
 	r->total.bounced += r->letters[i].count;
 	r->hours[r->hour].n.bounced += r->letters[i].count;
-	record_left(r, r->letters[i].count);
+	record_left(r, &r->letters[i]);
 	letter_free(r, i);
 }
 

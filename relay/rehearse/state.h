@@ -49,7 +49,7 @@ void ring_unpop(struct ring *r, uint32_t v); /* puts back what was just taken */
 struct letter {
 	uint64_t id; /* of its first message; the others follow */
 	ms_t arrived;
-	uint32_t count, next, flow, tenant;
+	uint32_t count, next, flow, tenant, traffic;
 	uint16_t attempts;
 	struct policy_tried tried;
 };
@@ -164,6 +164,8 @@ struct rehearsal {
 	unsigned nramps, ramps_cap;
 	struct rehearsal_count total;
 	uint64_t waiting, queue_max, connects, steps;
+	uint64_t stored, stored_max, queue_room, full_arrived; /* as in the result; stored: now */
+	ms_t full_from;
 	double queue_area; /* messages × ms, until area_at */
 	ms_t area_at;
 	uint64_t delays[REHEARSAL_DELAYS];
@@ -194,6 +196,11 @@ void teardown(struct rehearsal *r);
 bool traffic_reaches(const struct scenario_traffic *t, const char *cluster);
 void traffic_start(struct rehearsal *r);
 void on_traffic(struct rehearsal *r, uint32_t feed);
+struct volume {
+	uint64_t bytes, stored;
+};
+/* Of a letter's first n messages. */
+struct volume letter_volume(const struct rehearsal *r, const struct letter *g, uint32_t n);
 
 /* ---- flow.c ---- */
 uint32_t letter_new(struct rehearsal *r, const struct letter *like, uint32_t count);
@@ -201,6 +208,8 @@ void letter_free(struct rehearsal *r, uint32_t i);
 void mail_push(struct rehearsal *r, uint32_t flow, uint32_t letter, bool front);
 /* Takes at most n messages from its head; returns the letters as a list. */
 uint32_t mail_take(struct rehearsal *r, uint32_t flow, uint32_t n);
+/* Bytes of the first n messages of a list of letters. */
+uint64_t mail_bytes(const struct rehearsal *r, uint32_t letter, uint32_t n);
 void mail_ask(struct rehearsal *r, uint32_t flow);
 void mail_wait(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until);
 void mail_wait_over(struct rehearsal *r, uint32_t flow);
@@ -218,6 +227,8 @@ void link_close(struct rehearsal *r, uint32_t link);
 void link_assign(struct rehearsal *r, uint32_t link);
 void link_give_up_idle(struct rehearsal *r, const struct policy_choice *why);
 void links_tick(struct rehearsal *r);
+/* ms on the wire, as the scenario has it */
+ms_t link_sending(const struct rehearsal *r, const struct link *k, uint64_t bytes);
 void on_up(struct rehearsal *r, uint32_t link);
 void on_done(struct rehearsal *r, uint32_t link);
 void on_closed(struct rehearsal *r, uint32_t link);
@@ -226,10 +237,10 @@ void on_closed(struct rehearsal *r, uint32_t link);
 /* Will there be a connection, and room for it? */
 void receiver_connect(struct rehearsal *r, struct link *k);
 void receiver_gone(struct rehearsal *r, struct link *k);
-/* What it will say to the next messages of a letter on this connection: at most max, fewer when
- * what is said changes; says as in link. */
+/* What it will say to the next messages of a list of letters on this connection: at most max, fewer
+ * when what is said changes; says as in link. */
 uint32_t receiver_judge(
-	struct rehearsal *r, struct link *k, const struct letter *g, uint32_t max, unsigned *says);
+	struct rehearsal *r, struct link *k, uint32_t letter, uint32_t max, unsigned *says);
 /* It took them (or refused them for the source's sake). */
 void receiver_saw(struct rehearsal *r, const struct link *k, uint32_t count, unsigned says);
 /* NULL: no memory. */
@@ -247,9 +258,9 @@ void end_expire(struct rehearsal *r, uint32_t letter);
 bool end_expired(const struct rehearsal *r, const struct letter *g);
 
 /* ---- record.c ---- */
-void record_arrived(struct rehearsal *r, uint32_t n);
+void record_arrived(struct rehearsal *r, const struct letter *g);
 double record_queue_mean(const struct rehearsal *r);
-void record_left(struct rehearsal *r, uint32_t n);
+void record_left(struct rehearsal *r, const struct letter *g);
 void record_delivered(struct rehearsal *r, const struct link *k, const struct letter *g);
 void record_deferred(struct rehearsal *r, const struct link *k);
 void record_event(void *rehearsal, const struct policy_event *e);

@@ -69,15 +69,15 @@ def clock_of(second):
 def scenario(latency, seed):
     """The same world and what happens in it, for the rehearsal. The simulator lets a connection cost two flights, its EHLO a third."""
     connect = f"{3 * int(latency.removesuffix('ms'))}ms"
-    cluster = f'tenants = 100  hosts = 4  connect_time = "{connect}"  message_time = "{latency}"  noise = 0.0  invalid = 0.0'
+    cluster = f'tenants = 100  hosts = 4  connect_time = "{connect}"  message_time = "{latency}"  noise = "0%"  invalid = "0%"'
     return f"""start = "{START}"  duration = "{SECONDS}s"  seed = {seed}
-traffic "all" {{ pool = "main"  daily = {SLOW[0] * 86400}  shape = "even"
+traffic "all" {{ pool = "main"  daily = {SLOW[0] * 86400}  shape = "even"  sizes = {{"1KiB"}}
     changes = {{"day 1 {clock_of(SLOW[1])}: {RATE * 86400}"}} }}
 cluster "EUR01" {{ {cluster} }}
 cluster "EUR02" {{ {cluster} }}
 incident "subnet" {{ kind = "throttle"  subnet = "127.0.2.0/24"  cluster = "EUR01"  reply = "{SUBNET}"
     from = "day 1 {clock_of(THROTTLED[0])}"  until = "day 1 {clock_of(THROTTLED[1])}" }}
-incident "grey" {{ kind = "busy"  cluster = "EUR02"  share = {1 / GREY_EVERY}  reply = "{GREY}"
+incident "grey" {{ kind = "busy"  cluster = "EUR02"  share = "{100 / GREY_EVERY}%"  reply = "{GREY}"
     from = "day 1"  until = "day 2" }}
 """
 
@@ -206,7 +206,7 @@ class Command(unittest.TestCase):
         """Two days in small."""
         root = {"start": "2026-11-03", "duration": "2d", **options}
         return self.file("".join(f'{k} = "{v}"\n' for k, v in root.items()) + f"""traffic "t" {{ pool = "main"  daily = 20000  shape = "office" }}
-cluster "EUR01" {{ share = 2  tenants = 20  noise = 0.05 }}
+cluster "EUR01" {{ share = 2  tenants = 20  noise = "5%" }}
 cluster "NAM12" {{ }}
 {more}""")
 
@@ -224,6 +224,9 @@ cluster "NAM12" {{ }}
         self.assertEqual(len(r["rows"]), 48)
         for k in COUNTS:
             self.assertEqual(sum(row[k] for row in r["rows"]), r[k], k)
+        self.assertEqual((r["queue_room"], r["queue_full_from"], r["queue_full_arrived"]), (63 << 30, None, 0))
+        self.assertEqual(r["queue_stored_max"], max(row["queue_stored_max"] for row in r["rows"]))
+        self.assertTrue(60 << 10 < r["queue_stored_max"] / r["queue_max"] < 70 << 10, r["queue_stored_max"])  # of 60 KiB each
         for row in r["rows"]:
             self.assertEqual(set(row["sources"]), {"a1", "a2", "b1", "b2"})
             self.assertEqual(len(row["paths"]), 4)
@@ -236,6 +239,14 @@ cluster "NAM12" {{ }}
         self.assertEqual({f["level"] for f in r["findings"]} - {"well", "look", "act"}, set())
         self.assertTrue(any("198.51.100.0/24 was deferred at EUR01" in f["text"] for f in r["findings"]), r["findings"])
         self.assertEqual(r["warmup"], [])
+
+    def test_a_queue_that_is_too_small(self):
+        config = self.file('queue { path = "q"  max_size = "16MiB" }\n' + (SAMPLES / "two-subnets.conf").read_text(), "small.conf")
+        out_of_reach = """incident "all" { kind = "unreachable"  from = "day 1 10:00"  until = "day 1 16:00" }"""
+        r = self.json(self.small(out_of_reach), config=self.dir / config)
+        self.assertEqual((r["queue_room"], r["queue_full_from"][:13]), (12 << 20, "2026-11-03T10"))
+        self.assertTrue(0 < r["queue_full_arrived"] < r["arrived"] / 2, r["queue_full_arrived"])
+        self.assertIn("and mail may take 12 MiB: from day 1 10:", "".join(f["text"] for f in r["findings"] if f["level"] == "act"))
 
     def test_the_same_seed(self):
         first, again, other = (self.rehearse("--json", self.small(seed=s)).stdout for s in (1, 1, 2))

@@ -1,6 +1,7 @@
 #include "fixture.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -474,6 +475,32 @@ static void test_flags(void **state)
 	check_clean(f, 2, 3);
 }
 
+/* What a rehearsal takes a message for, against what it takes. */
+static void test_footprint(void **state)
+{
+	static const struct {
+		uint64_t size;
+		unsigned n, percent; /* small ones leave what is left of a page */
+	} rows[] = { { 700, 150, 15 }, { 3000, 150, 5 }, { 5000, 150, 5 }, { 40 << 10, 60, 3 },
+		{ 60 << 10, 60, 3 }, { 150 << 10, 40, 3 }, { 3 << 20, 10, 3 } };
+	struct fixture *f = *state;
+	struct queue_stats before, after;
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		double want = (double)queue_footprint(rows[i].size), got;
+
+		queue_stats(f->q, &before);
+		for (unsigned k = 0; k < rows[i].n; k++)
+			put_message(f, "recipient@receiver.example", rows[i].size, NOW);
+		fence(f);
+		queue_stats(f->q, &after);
+		got = (double)(after.bytes_used - before.bytes_used) / rows[i].n;
+		if (fabs(got - want) * 100 > want * rows[i].percent)
+			fail_msg("%llu bytes: %.0f taken, not %.0f",
+				(unsigned long long)rows[i].size, got, want);
+	}
+}
+
 static void test_next_message(void **state)
 {
 	struct fixture *f = *state;
@@ -507,6 +534,7 @@ int main(void)
 		T(test_state),
 		T(test_urgent_state),
 		T(test_flags),
+		T(test_footprint),
 		T(test_next_message),
 	};
 

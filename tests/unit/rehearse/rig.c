@@ -61,9 +61,10 @@ void rig_texts(struct rig *g, const char *config, const char *scenario)
 
 void rig_run(struct rig *g, uint32_t seed)
 {
-	struct rehearsal_params p = {
-		.scenario = g->scenario, .policy = &g->config->policy, .rules = g->rules
-	};
+	struct rehearsal_params p = { .scenario = g->scenario,
+		.policy = &g->config->policy,
+		.rules = g->rules,
+		.queue_room = queue_room(&g->config->queue) };
 
 	if (seed)
 		g->scenario->seed = seed;

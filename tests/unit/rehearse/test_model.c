@@ -1,12 +1,15 @@
 /* The model itself: steps of many messages change nothing, the receiver does as it is told. */
 #include "rig.h"
 
+#include <stdio.h>
+
 #define FOUR                                                                                       \
 	"source \"a1\" { address = \"192.0.2.1\" } source \"a2\" { address = \"192.0.2.2\" }\n"    \
 	"source \"b1\" { address = \"198.51.100.1\" } source \"b2\" { address = "                  \
 	"\"198.51.100.2\" }\npool \"main\" { sources = {\"a1\",\"a2\",\"b1\",\"b2\"} }\n"
 #define ONE "source \"a1\" { address = \"192.0.2.1\" }\npool \"main\" { sources = {\"a1\"} }\n"
-#define EUR "cluster \"EUR01\" { tenants = 300 noise = 0 invalid = 0 }\n"
+#define EUR "cluster \"EUR01\" { tenants = 300 noise = \"0%\" invalid = \"0%\" }\n"
+#define MIX " sizes = {\"40KiB\", \"20%: 150KiB\", \"2%: 3MiB\"} "
 #define DAY "start = \"2026-11-03\" duration = \"1d\"\n"
 
 static bool near(uint64_t a, uint64_t b, double share)
@@ -23,7 +26,7 @@ static void the_same_again(void **state)
 
 	rig_texts(&g, FOUR,
 		DAY EUR "traffic \"t\" { pool = \"main\" daily = 300000 }\n"
-			"incident \"i\" { subnet = \"192.0.2.0/24\" share = 0.5 from = \"day 1 "
+			"incident \"i\" { subnet = \"192.0.2.0/24\" share = \"50%\" from = \"day 1 "
 			"05:00\" until = \"day 1 07:00\" }\n");
 	rig_run(&g, 7);
 	first = g.r.total;
@@ -40,7 +43,7 @@ static void steps_change_nothing(void **state)
 	static const char text[] =
 		DAY "cluster \"EUR01\" { tenants = 500 share = 2 }\ncluster \"NAM01\" { tenants = "
 		    "300 }\n"
-		    "traffic \"t\" { pool = \"main\" daily = 1000000 shape = \"office\" }\n"
+		    "traffic \"t\" { pool = \"main\" daily = 1000000 shape = \"office\"" MIX "}\n"
 		    "incident \"i\" { subnet = \"192.0.2.0/24\" cluster = \"EUR01\" from = \"day 1 "
 		    "09:00\" until = \"day 1 13:00\" }\n"
 		    "incident \"k\" { kind = \"busy\" cluster = \"NAM01\" from = \"day 1 "
@@ -63,6 +66,7 @@ static void steps_change_nothing(void **state)
 			rig_source(&many, sources[i], 0, 24).delivered, 0.03));
 	/* the queue of the long incident: the mail of two hours */
 	assert_true(near(one.r.hours[16].queue_end, many.r.hours[16].queue_end, 0.1));
+	assert_true(near(one.r.hours[16].stored_max, many.r.hours[16].stored_max, 0.1));
 	rig_free(&one);
 	rig_free(&many);
 }
@@ -97,8 +101,9 @@ static void standing(void **state)
 	rig_texts(&g, ONE,
 		"start = \"2026-11-03\" duration = \"6d\"\n" EUR
 		"traffic \"t\" { pool = \"main\" daily = 20000 }\n"
-		"reputation \"microsoft365\" { first = 1000 growth = 2 hourly = 1.0 tolerance = "
-		"1.0 }\n");
+		"reputation \"microsoft365\" { first = 1000 growth = 2 hourly = \"100%\" tolerance "
+		"= "
+		"\"100%\" }\n");
 	rig_run(&g, 0);
 	for (unsigned d = 0; d < 6; d++, allowed *= 2) {
 		struct rehearsal_cell c = rig_source(&g, "a1", d * 24, d * 24 + 24);
@@ -114,8 +119,9 @@ static void receivers_connections(void **state)
 	struct rig g;
 
 	rig_texts(&g, FOUR,
-		DAY "cluster \"EUR01\" { connections = 3 message_time = \"2s\" noise = 0 invalid = "
-		    "0 }\n"
+		DAY "cluster \"EUR01\" { connections = 3 message_time = \"2s\" noise = \"0%\" "
+		    "invalid = "
+		    "\"0%\" }\n"
 		    "traffic \"t\" { pool = \"main\" daily = 100000 }\n");
 	rig_run(&g, 0);
 	/* three connections of one message in two seconds: 5,400 an hour and more do come */
@@ -125,12 +131,84 @@ static void receivers_connections(void **state)
 	rig_free(&g);
 }
 
+/* A message is on its connection for its own time and for its content's. */
+static void large_messages_take_longer(void **state)
+{
+	static const struct {
+		const char *sizes, *bandwidth;
+		unsigned hourly; /* that three connections carry, of a message time of one second */
+	} rows[] = {
+		{ "\"1KiB\"", "1MiB", 10800 },
+		{ "\"1MiB\"", "1MiB", 5400 },
+		{ "\"4MiB\"", "1MiB", 2160 },
+		{ "\"4MiB\"", "4MiB", 5400 },
+		{ "\"1KiB\", \"50%: 4MiB\"", "1MiB", 3600 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[600];
+		struct rig g;
+
+		snprintf(text, sizeof(text),
+			"start = \"2026-11-03\" duration = \"6h\"\n"
+			"cluster \"EUR01\" { connections = 3 message_time = \"1s\" noise = \"0%%\" "
+			"invalid = \"0%%\" bandwidth = \"%s\" }\n"
+			"traffic \"t\" { pool = \"main\" daily = 480000 sizes = {%s} }\n",
+			rows[i].bandwidth, rows[i].sizes);
+		rig_texts(&g, FOUR, text);
+		rig_run(&g, 0);
+		for (unsigned h = 2; h < 6; h++)
+			if (!near(g.r.hours[h].n.delivered, rows[i].hourly, 0.05))
+				fail_msg("row %zu, hour %u: %llu delivered, not %u", i, h,
+					(unsigned long long)g.r.hours[h].n.delivered,
+					rows[i].hourly);
+		rig_free(&g);
+	}
+}
+
+/* What waits takes room by its sizes, gives all of it back, and too little room is told. */
+static void the_queues_room(void **state)
+{
+	static const char text[] =
+		"start = \"2026-11-03\" duration = \"12h\"\n" EUR
+		"traffic \"t\" { pool = \"main\" daily = 240000 sizes = {\"40KiB\", \"50%: "
+		"150KiB\"} until = \"day 1 03:00\" }\n"
+		"incident \"i\" { kind = \"unreachable\" from = \"day 1 00:00\" until = "
+		"\"day 1 03:00\" }\n";
+	double mean = 0.5 * (double)(queue_footprint(40 << 10) + queue_footprint(150 << 10));
+	struct rig g;
+
+	/* 30,000 messages wait at the end of three hours, of 95 KiB in the mean: 2.8 GiB */
+	rig_texts(&g, FOUR, text);
+	rig_run(&g, 0);
+	assert_true(near(g.r.stored_max, (uint64_t)(30000 * mean), 0.03));
+	for (unsigned h = 0; h < 3; h++)
+		assert_true(
+			near(g.r.hours[h].stored_max, (uint64_t)((h + 1) * 10000 * mean), 0.03));
+	assert_int_equal(g.r.waiting, 0);
+	assert_int_equal(g.r.hours[11].stored_max, 0);
+	assert_int_equal(g.r.full_from, 0);
+	assert_int_equal(g.r.full_arrived, 0);
+	assert_true(rig_says(&g, "GiB of disk, of 63 GiB that mail may take"));
+	rig_free(&g);
+
+	rig_texts(&g, "queue { path = \"/tmp/q\" max_size = \"2GiB\" reserve = \"256MiB\" }\n" FOUR,
+		text);
+	rig_run(&g, 0);
+	assert_true(g.r.full_from > g.scenario->start + 6500000 &&
+		    g.r.full_from < g.scenario->start + 6900000);
+	assert_true(near(g.r.full_arrived, 11200, 0.05));
+	assert_true(rig_says(&g, "mail may take 1.8 GiB: from day 1 01:5"));
+	assert_true(rig_says(&g, "Raise queue.max_size to 3.0 GiB"));
+	rig_free(&g);
+}
+
 static void one_tenant(void **state)
 {
 	struct rig g;
 
 	rig_texts(&g, FOUR,
-		DAY "cluster \"EUR01\" { tenants = 20 noise = 0 invalid = 0 }\n"
+		DAY "cluster \"EUR01\" { tenants = 20 noise = \"0%\" invalid = \"0%\" }\n"
 		    "traffic \"t\" { pool = \"main\" daily = 200000 }\n"
 		    "incident \"i\" { kind = \"tenant\" cluster = \"EUR01\" from = \"day 1 04:00\" "
 		    "until = \"day 1 08:00\" }\n");
@@ -171,6 +249,8 @@ int main(void)
 		cmocka_unit_test(volume_by_hours_and_days),
 		cmocka_unit_test(standing),
 		cmocka_unit_test(receivers_connections),
+		cmocka_unit_test(large_messages_take_longer),
+		cmocka_unit_test(the_queues_room),
 		cmocka_unit_test(one_tenant),
 		cmocka_unit_test(expiry),
 	};

@@ -115,7 +115,7 @@ static void warm_four(void **state)
 		assert_true(c.delivered <= w->allowance);
 		if (day < 20 && !strcmp(w->state, "ramping"))
 			assert_true(c.delivered + c.deferred > w->allowance * 8 / 10);
-		warm += day == 29 && !strcmp(w->state, "warm");
+		warm += day == 34 && !strcmp(w->state, "warm");
 	}
 	assert_int_equal(warm, 4);
 	assert_true(rig_says(&g, "n1 is warm at microsoft365 on day"));

@@ -8,6 +8,9 @@ static const char config[] = "hostname = \"out.example.net\"\n"
 			     "{\"127.0.0.0/8\"} pool = \"main\" }\n";
 #define HEAD "start = \"2026-11-02\"\n"
 #define REST "cluster \"EUR01\" { }\ntraffic \"t\" { pool = \"main\" daily = 1000 }\n"
+#define SIZES(list)                                                                                \
+	"cluster \"EUR01\" { }\ntraffic \"t\" { pool = \"main\" daily = 10\n sizes = {" list "} "  \
+	"}\n"
 
 static const struct row {
 	const char *text, *error; /* "": none */
@@ -33,6 +36,27 @@ static const struct row {
 	{ HEAD "cluster \"EUR01\" { }\ntraffic \"t\" { pool = \"main\" daily = 10 changes = {\"day "
 	       "2\"} }\n",
 		"s:3: traffic \"t\": changes: \"day 2\" is no change" },
+	{ HEAD SIZES("\"40KiB\", \"20%: 150KiB\", \"2%:3MiB\""), "" },
+	{ HEAD SIZES("\"98%: 40KiB\", \"2%: 3MiB\""), "" },
+	{ HEAD SIZES("\"big\""), "s:4: traffic \"t\": sizes: \"big\" is not a size" },
+	{ HEAD SIZES("\"40KiB\", \"0.2: 3MiB\""),
+		"s:4: traffic \"t\": sizes: \"0.2\" is not a percentage" },
+	{ HEAD SIZES("\"40KiB\", \"2%: 3GiB\""),
+		"s:4: traffic \"t\": sizes: \"3GiB\" is out of bounds: it must be from 1 to 1GiB" },
+	{ HEAD SIZES("\"40KiB\", \"3MiB\""), "s:4: traffic \"t\": sizes: \"40KiB\" and \"3MiB\" "
+					     "are without a share: one may be" },
+	{ HEAD SIZES("\"90%: 40KiB\", \"2%: 3MiB\""),
+		"s:4: traffic \"t\": sizes: the shares make 92 %: write 100, or leave one out" },
+	{ HEAD SIZES("\"40KiB\", \"90%: 60KiB\", \"20%: 3MiB\""),
+		"s:4: traffic \"t\": sizes: the shares make 110 %" },
+	{ HEAD SIZES(""), "s:4: traffic \"t\": sizes: how large are its messages?" },
+	{ HEAD "traffic \"t\" { pool = \"main\" daily = 10 }\ncluster \"EUR01\" {\n bandwidth = "
+	       "\"10\" }\n",
+		"s:4: cluster \"EUR01\": bandwidth: \"10\" is out of bounds" },
+	{ HEAD REST "cluster \"EUR02\" { noise = 0.002 }\n",
+		"s:4: cluster \"EUR02\": noise: \"0.002\" is not a percentage" },
+	{ HEAD REST "incident \"i\" { share = \"101%\" from = \"day 1\" until = \"day 2\" }\n",
+		"s:4: incident \"i\": share: \"101%\" is out of bounds: it must be from" },
 	{ HEAD REST "incident \"i\" { from = \"day 0\" until = \"day 2\" }\n",
 		"s:4: incident \"i\": from: \"day 0\" is no time" },
 	{ HEAD REST "incident \"i\" { from = \"day 1 12:00\"\n until = \"day 1 10:00\" }\n",
