@@ -175,9 +175,8 @@ static void begin(struct rehearsal *r, uint32_t i, uint32_t flow, uint32_t n, un
 	k->says = says;
 	k->next_bad = says == SAYS_YES && k->then && n == k->then_after;
 	k->running = mail_take(r, flow, n);
-	/* refusals come before the content */
-	if (says == SAYS_YES)
-		t += link_sending(r, k, mail_bytes(r, k->running, n));
+	/* a refused one's content, too: it is sent in one flight with the commands */
+	t += link_sending(r, k, mail_bytes(r, k->running, n));
 	r->steps++;
 	receiver_saw(r, k, n, says);
 	post(r, r->now + about(r, t), EVENT_DONE, i, k->generation);

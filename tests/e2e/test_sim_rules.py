@@ -48,6 +48,17 @@ class Latency(SimCase):
             c.reply()
         self.assertLess(self.timed(rest), 1.4)  # 1.5 when the second waits for the first
 
+    def test_bandwidth(self):
+        """What was sent is answered when the line would have carried it."""
+        self.addCleanup(self.sim.replace, self.scenario)
+        self.sim.replace('defaults { bandwidth = "40000" }\n' + BASE)
+        c = self.smtp()
+        body = b"x" * 10000
+        self.assertTrue(0.98 < self.timed(lambda: c.mail(TO_OLD, body=body)) < 1.9)
+        flight = f"MAIL FROM:<>\r\nRCPT TO:<{TO_OLD}>\r\nBDAT {len(body)} LAST\r\n".encode() + body
+        c.send(flight * 3)  # one behind the other
+        self.assertTrue(2.9 < self.timed(lambda: [c.reply() for _ in range(9)]) < 3.9)
+
     def test_tls_handshake_costs_one_more(self):
         c = self.smtp()
         self.assertEqual(c.command("STARTTLS").code, 220)

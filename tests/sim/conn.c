@@ -77,8 +77,9 @@ static void tls_start(struct conn *c)
 static void seal_segment(struct conn *c)
 {
 	size_t end = buf_size(&c->out);
-	uint64_t due = c->loop->now + c->cluster->latency_us;
+	uint64_t now = c->loop->now, due;
 
+	due = (c->line_free > now ? c->line_free : now) + c->cluster->latency_us;
 	if (c->nseg && c->seg[c->nseg - 1].end == end)
 		return;
 	if (!end)
@@ -439,6 +440,11 @@ static void on_readable(struct conn *c)
 	if (c->linger)
 		return;
 	c->last_input = c->loop->now;
+	if (c->cluster->bandwidth) {
+		if (c->line_free < c->loop->now)
+			c->line_free = c->loop->now;
+		c->line_free += (uint64_t)n * 1000000 / c->cluster->bandwidth;
+	}
 	if (c->flushed) {
 		c->flushed = false;
 		c->flights++;

@@ -50,6 +50,8 @@ struct conn {
 	unsigned nseg;
 	struct buf held; /* input that waits for the end of a delay */
 	uint64_t hold_until, trickle_us, trickle_next, linger_until;
+	uint64_t
+		line_free; /* when all that came in would have come in at the cluster's bandwidth */
 	uint32_t epoll_events;
 	bool started, counted, peer_gone, closing, abort, stalled, dead, linger, flushed,
 		no_goodbye, tls_broken;

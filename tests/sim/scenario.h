@@ -75,6 +75,7 @@ struct cluster {
 	enum certificate certificate;
 	enum listen_mode listen;
 	uint64_t size, latency_us, session_us, idle_us;
+	uint64_t bandwidth; /* bytes a second that a connection takes; 0: any */
 	uint32_t messages_per_connection, recipients;
 	uint32_t cap_cluster, cap_source, cap_subnet, cap_forest; /* connections; 0: none */
 	char *cap_reply, *source_cap_reply;

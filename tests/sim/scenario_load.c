@@ -134,6 +134,7 @@ static void load_cluster(struct loader *ld, cfg_t *sec, uint32_t number)
 	c->listen = (enum listen_mode)word_index(listen_words, 3, str_of(ld, sec, "listen", "yes"));
 	size_parse(&c->size,
 		slice_of(str_of(ld, sec, "size", c->consumer ? "49283072" : "157286400")));
+	size_parse(&c->bandwidth, slice_of(str_of(ld, sec, "bandwidth", "0")));
 	c->latency_us = duration_us(str_of(ld, sec, "latency", "0"));
 	c->session_us = duration_us(str_of(ld, sec, "session_life", "20m"));
 	c->idle_us = duration_us(str_of(ld, sec, "idle_timeout", "5m"));
