@@ -457,6 +457,31 @@ static void choose_in(struct choosing *c, unsigned pool, int only)
 		credit[c->best] -= c->total;
 }
 
+/* A member has allowance that is only being saved: these milliseconds are no reason to send its
+ * mail elsewhere. They are few, as a save is for a part of the day's. */
+static bool wait_for_save(struct choosing *c, unsigned pool)
+{
+	const struct pool_params *v = &c->p->params->pools[pool];
+	unsigned provider = c->w->provider;
+
+	for (unsigned i = 0; c->p->nramps && i < v->nmembers; i++) {
+		unsigned source = v->members[i].source;
+		uint32_t count;
+		ms_t until;
+
+		if (source_tried(c->p, c->w->tried, source) ||
+			(c->owner >= 0 && warmup_waits(c->p, provider, source)))
+			continue;
+		if (warmup_gate(c->p, c->now, provider, source, 1, true, &count, &until) ==
+				HOLD_NONE ||
+			!warmup_saving(c->p, c->now, provider, source))
+			continue;
+		refuse(&c->f, HOLD_WARMUP, LIMIT_NONE, source, NULL, until);
+		return true;
+	}
+	return false;
+}
+
 /* The pool that the best one is in; best -1: nobody may go. */
 static unsigned choose_source(struct choosing *c)
 {
@@ -468,6 +493,8 @@ static unsigned choose_source(struct choosing *c)
 		if (c->best >= 0 || c->f.reason == HOLD_WARMUP)
 			return pool;
 	}
+	if (wait_for_save(c, pool))
+		return pool;
 	choose_in(c, pool, -1);
 	if (c->best < 0 && c->overflow >= 0) {
 		pool = (unsigned)c->overflow;

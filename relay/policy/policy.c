@@ -22,6 +22,7 @@ bool hold_is_domains(enum hold_reason r)
 }
 
 #define DIVERTED_PATIENCE 60000
+#define SAVE_PATIENCE	  1000
 
 bool policy_impatient(const struct policy_choice *why, ms_t mono)
 {
@@ -30,6 +31,8 @@ bool policy_impatient(const struct policy_choice *why, ms_t mono)
 		return false;
 	if (why->reason == HOLD_CAP || why->reason == HOLD_RATE || why->reason == HOLD_WINDOW)
 		return why->until && why->until - mono > DIVERTED_PATIENCE;
+	if (why->reason == HOLD_WARMUP) /* an allowance that is being saved */
+		return !why->until || why->until - mono > SAVE_PATIENCE;
 	return true;
 }
 

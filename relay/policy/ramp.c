@@ -320,8 +320,10 @@ uint32_t ramp_ready(struct ramp *r, const struct zone *z, struct policy_now now,
 	uint32_t left, granted;
 	bool in = true;
 
-	if (ramp_warm(r))
+	if (ramp_warm(r)) {
+		r->unsaved = 0;
 		return n;
+	}
 	left = begun(r) ? left_today(r) : 0;
 	if (r->plan->pace != PACE_NONE) {
 		refill(r, now);
@@ -331,20 +333,22 @@ uint32_t ramp_ready(struct ramp *r, const struct zone *z, struct policy_now now,
 		else if (r->tokens < left)
 			left = r->tokens > 0 ? (uint32_t)r->tokens : 0;
 	}
-	r->unsaved = false;
 	if (left <= expected) {
 		ms_t wall = ramp_until(r, z, now);
 
+		r->unsaved = 0;
 		*until = wall > now.wall ? now.mono + (wall - now.wall) : now.mono + 200;
 		return 0;
 	}
 	granted = r->granted > r->used + r->reserved ? r->granted - r->used - r->reserved : 0;
-	r->unsaved = granted <= expected;
-	if (r->unsaved) {
+	if (granted <= expected) {
+		if (!r->unsaved)
+			r->unsaved = now.mono ? now.mono : 1;
 		r->want = true;
 		*until = now.mono + 20; /* as soon as it is saved */
 		return 0;
 	}
+	r->unsaved = 0;
 	left = (left < granted ? left : granted) - expected;
 	return n < left ? n : left;
 }
@@ -356,6 +360,20 @@ static uint32_t grant_step(const struct ramp *r)
 	return step < 1 ? 1 : step > RAMP_GRANT_MAX ? RAMP_GRANT_MAX : step;
 }
 
+/* While there is some left: nothing is to wait for the disk. */
+static void ask_ahead(struct ramp *r)
+{
+	if (!ramp_warm(r) && r->granted < r->allowance &&
+		r->granted <= (uint64_t)r->used + r->reserved + r->expected + grant_step(r))
+		r->want = true;
+}
+
+void ramp_expect(struct ramp *r)
+{
+	r->expected++;
+	ask_ahead(r);
+}
+
 void ramp_take(struct ramp *r, uint32_t n)
 {
 	r->reserved += n;
@@ -363,10 +381,7 @@ void ramp_take(struct ramp *r, uint32_t n)
 		return;
 	if (r->plan->pace != PACE_NONE)
 		r->tokens -= n;
-	/* asked for while there is some left: nothing waits for the disk */
-	if (r->granted < r->allowance &&
-		r->granted <= (uint64_t)r->used + r->reserved + grant_step(r))
-		r->want = true;
+	ask_ahead(r);
 }
 
 void ramp_done(struct ramp *r, uint32_t n, bool seen)
@@ -392,7 +407,7 @@ void ramp_grant(struct ramp *r)
 	uint64_t next = (uint64_t)r->used + r->reserved;
 
 	if (!ramp_warm(r)) {
-		next += 2 * grant_step(r);
+		next += r->expected + 2 * grant_step(r);
 		if (next > r->allowance)
 			next = r->allowance;
 	}

@@ -20,6 +20,7 @@
 #define RAMP_CLOCK_STEP 3600000 /* ms by which the clocks may differ before it counts as set */
 #define RAMP_PAUSE_MIN	5u /* deferrals that a pause needs, and a step back 3: one is no share */
 #define RAMP_STEP_MIN	3u
+#define RAMP_PATIENCE	1000 /* ms that mail waits for a save; then it goes elsewhere */
 #define RAMP_RECENT	400u /* outcomes that a pause looks at */
 
 enum ramp_change {
@@ -69,7 +70,7 @@ struct ramp {
 	uint32_t asked; /* granted, when the save under way is done */
 	uint64_t ticket;
 	bool want, dirty;
-	bool unsaved; /* there is allowance, only not on disk yet */
+	ms_t unsaved; /* mono, since when there is allowance, only not on disk yet; 0: not so */
 	/* over days */
 	int32_t first, last; /* day numbers of the first and the last with mail; 0: none */
 	uint32_t idle_steps; /* taken down since then */
@@ -104,6 +105,8 @@ uint32_t ramp_ready(struct ramp *r, const struct zone *z, struct policy_now now,
 void ramp_take(struct ramp *r, uint32_t n);
 /* Of n reserved: seen by the receiver, or given back. */
 void ramp_done(struct ramp *r, uint32_t n, bool seen);
+/* A connection is to come that will carry one. */
+void ramp_expect(struct ramp *r);
 /* What the day may use beyond what is granted is asked for in time. */
 void ramp_grant(struct ramp *r);
 double ramp_share(const struct ramp_day *d);

@@ -517,6 +517,9 @@ bool warmup_may(const struct policy *p, struct policy_now now, unsigned provider
 int warmup_owner(const struct policy *p, unsigned provider, unsigned pool, const char *domain);
 bool warmup_waits(const struct policy *p, unsigned provider, unsigned source);
 /* The pool to which mail goes that this source cannot take; -1: none of its own. */
+/* Is there allowance for it that waits only for a save? */
+bool warmup_saving(
+	const struct policy *p, struct policy_now now, unsigned provider, unsigned source);
 int warmup_overflow(const struct policy *p, unsigned provider, unsigned source);
 void warmup_expect(struct policy *p, struct slot *s);
 void warmup_admitted(struct policy *p, struct policy_now now, struct slot *s, uint32_t n);

@@ -207,13 +207,19 @@ bool warmup_waits(const struct policy *p, unsigned provider, unsigned source)
 	return r && r->plan->overflow == OVERFLOW_WAIT && !ramp_warm(r);
 }
 
+bool warmup_saving(
+	const struct policy *p, struct policy_now now, unsigned provider, unsigned source)
+{
+	const struct ramp *r = ramp_of(p, provider, source);
+
+	return r && r->unsaved && !p->ramps_wait && now.mono - r->unsaved < RAMP_PATIENCE;
+}
+
 int warmup_overflow(const struct policy *p, unsigned provider, unsigned source)
 {
 	const struct ramp *r = ramp_of(p, provider, source);
 
-	/* not for the moment that a save takes */
-	if (!r || r->plan->overflow != OVERFLOW_NAMED || ramp_warm(r) ||
-		(r->unsaved && !p->ramps_wait))
+	if (!r || r->plan->overflow != OVERFLOW_NAMED || ramp_warm(r))
 		return -1;
 	return (int)r->plan->overflow_pool;
 }
@@ -262,7 +268,7 @@ void warmup_expect(struct policy *p, struct slot *s)
 	if (!r)
 		return;
 	s->expects = true;
-	r->expected++;
+	ramp_expect(r);
 }
 
 static void expect_over(struct slot *s, struct ramp *r)

@@ -97,6 +97,7 @@ void policy_warmup_saved(struct policy *p, struct policy_now now, uint64_t ticke
 			else if (r->asked > r->granted)
 				r->granted = r->asked;
 			r->asked = 0;
+			r->unsaved = 0;
 		}
 }
 

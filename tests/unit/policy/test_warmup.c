@@ -1,4 +1,4 @@
-/* Ramps in virtual time: allowance, pace, what a day earns, pauses, overflow. */
+/* Ramps in virtual time: allowance, pace, what a day earns, pauses. */
 #include <errno.h>
 
 #include "warmup_world.h"
@@ -388,109 +388,6 @@ static void test_excused(void **state)
 	}
 }
 
-/* ---- overflow ---- */
-
-static void test_overflow_pool(void **state)
-{
-	struct world w;
-
-	world_init(&w, steps, 4);
-	w.r.want.pool = 0;
-	assert_int_equal(world_traffic(&w, DAY / 2, 1000, HEARD_ACCEPTED), 1000);
-	assert_int_equal(w.seen[2], 50);
-	assert_in_range(w.seen[0], 465, 485);
-	assert_in_range(w.seen[1], 465, 485);
-	/* diverted mail: not beyond the allowance either */
-	w.plan_sources[0] = 0;
-	w.plan_sources[1] = 1;
-	w.plans[0].nsources = 2;
-	assert_int_equal(policy_reload(w.r.policy, &w.r.params), 0);
-	world_deinit(&w);
-}
-
-static void test_overflow_wait(void **state)
-{
-	unsigned waits = 0, went = 0;
-	struct world w;
-
-	world_init(&w, steps, 4);
-	w.plans[0].overflow = OVERFLOW_WAIT;
-	w.r.want.pool = 0; /* 1 : 1 : 2 */
-	world_pass(&w, 1000);
-	for (unsigned n = 0; n < 2000; n++) {
-		char domain[32];
-		int first, again;
-
-		snprintf(domain, sizeof(domain), "t%u.example", n);
-		if (world_send(&w, domain, HEARD_ACCEPTED, &first)) {
-			/* a domain has its source */
-			if (first == 2)
-				continue;
-			went++;
-			assert_true(world_send(&w, domain, HEARD_ACCEPTED, &again));
-			assert_true(again != 2);
-		} else {
-			assert_int_equal(w.reason, HOLD_WARMUP);
-			waits++;
-		}
-	}
-	assert_int_equal(w.seen[2], 50);
-	/* half of the domains are b1's, by weight */
-	assert_in_range(waits + 50, 900, 1100);
-	assert_int_equal(waits + 50 + went, 2000);
-	/* an open connection of another source does not take it either */
-	{
-		struct policy_choice c, why;
-		bool retire;
-		unsigned refused = 0;
-
-		w.r.want.domain = "t0.example";
-		for (unsigned n = 0; !(c = rig_choose(&w.r)).go; n++) {
-			static char domain[32];
-
-			snprintf(domain, sizeof(domain), "v%u.example", n);
-			w.r.want.domain = domain;
-		}
-		for (unsigned n = 0; n < 100; n++) {
-			char domain[32];
-
-			snprintf(domain, sizeof(domain), "t%u.example", n);
-			w.r.want.domain = domain;
-			if (rig_admit(&w.r, c.slot, &why, &retire))
-				policy_unadmit(w.r.policy, w.r.now, c.slot);
-			else
-				refused++;
-		}
-		assert_in_range(refused, 30, 70);
-		rig_end(&w.r, c.slot);
-	}
-	world_deinit(&w);
-}
-
-static void test_overflow_named(void **state)
-{
-	static __typeof__(*((struct pool_params *)0)->members) shared[] = { { 0, 1 } };
-	struct pool_params pools[3];
-	struct world w;
-
-	world_init(&w, steps, 4);
-	world_kill(&w);
-	memcpy(pools, w.r.pools, sizeof(w.r.pools));
-	pools[2] = (struct pool_params){ (char *)(uintptr_t) "shared", 1, (void *)shared };
-	w.r.params.pools = pools;
-	w.r.params.npools = 3;
-	w.plans[0].overflow = OVERFLOW_NAMED;
-	w.plans[0].overflow_pool = 2;
-	world_start(&w);
-	w.r.want.pool = 1;
-	assert_int_equal(world_traffic(&w, DAY / 2, 300, HEARD_ACCEPTED), 300);
-	/* two were granted before the process ended: they count as used */
-	assert_int_equal(w.seen[2], 48);
-	assert_int_equal(w.seen[0], 252);
-	assert_int_equal(w.seen[1], 0);
-	world_deinit(&w);
-}
-
 /* ---- operators, plans ---- */
 
 static void test_operate(void **state)
@@ -660,9 +557,6 @@ int main(void)
 		cmocka_unit_test(test_races),
 		cmocka_unit_test(test_pause),
 		cmocka_unit_test(test_excused),
-		cmocka_unit_test(test_overflow_pool),
-		cmocka_unit_test(test_overflow_wait),
-		cmocka_unit_test(test_overflow_named),
 		cmocka_unit_test(test_operate),
 		cmocka_unit_test(test_other_ladder),
 		cmocka_unit_test(test_plan_gone),

@@ -123,7 +123,7 @@ void world_pass(struct world *w, ms_t ms)
 	tick(w);
 }
 
-static void answer(struct world *w, uint32_t slot, enum heard h)
+void world_answer(struct world *w, uint32_t slot, enum heard h)
 {
 	static const struct {
 		enum verdict verdict;
@@ -172,7 +172,7 @@ bool world_send(struct world *w, const char *domain, enum heard h, int *source)
 		rig_end(&w->r, c.slot);
 		return false;
 	}
-	answer(w, c.slot, h);
+	world_answer(w, c.slot, h);
 	if (source)
 		*source = (int)c.source;
 	if (h != HEARD_BAD_RCPT && h != HEARD_LOST)

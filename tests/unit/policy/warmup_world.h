@@ -50,6 +50,8 @@ void world_pass(struct world *w, ms_t ms); /* ticks and saves as it goes */
 void world_save(struct world *w);
 /* One message; what the receiver says. false: it cannot go now. source: -1, or whence it went. */
 bool world_send(struct world *w, const char *domain, enum heard h, int *source);
+/* To what was admitted there. */
+void world_answer(struct world *w, uint32_t slot, enum heard h);
 /* n of them, spread over that time; those that cannot go are not tried again. Those that went. */
 uint32_t world_traffic(struct world *w, ms_t span, uint32_t n, enum heard h);
 struct policy_warmup_info world_info(struct world *w, const char *source);
