@@ -63,6 +63,10 @@ static void delivered(const struct teller *t)
 		(double)r->delay_max / 3600000);
 	say(t, FINDING_WELL, "The queue was deepest on %s, with %llu messages.", peak,
 		(unsigned long long)r->queue_max);
+	if (!r->waiting && r->last_out) {
+		at(when, r, r->last_out);
+		say(t, FINDING_WELL, "The last message was out on %s.", when);
+	}
 	if (r->queue_max < 1000 || (double)r->queue_max * 2000 < (double)r->total.arrived)
 		return;
 	if (!worked_off(r)) {

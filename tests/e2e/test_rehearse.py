@@ -231,6 +231,7 @@ cluster "NAM12" {{ }}
         self.assertEqual(r["arrived"], r["delivered"] + r["bounced"] + r["expired"] + r["waiting"])
         self.assertEqual((r["start"], r["end"]), ("2026-11-03T00:00:00.000Z", "2026-11-05T00:00:00.000Z"))
         self.assertTrue(0 < r["queue_mean"] < r["queue_max"], r["queue_mean"])
+        self.assertEqual(r["last_out"][:15], "2026-11-04T23:5")
         self.assertEqual(len(r["rows"]), 48)
         for k in COUNTS:
             self.assertEqual(sum(row[k] for row in r["rows"]), r[k], k)

@@ -21,6 +21,21 @@ static void test_overflow_pool(void **state)
 	world_deinit(&w);
 }
 
+/* A plan is for one provider: at another the source is as any. */
+static void test_another_provider(void **state)
+{
+	struct world w;
+
+	world_init(&w, steps, 4);
+	w.r.want.provider = 1;
+	assert_int_equal(world_traffic(&w, HOUR, 500, HEARD_ACCEPTED), 500);
+	assert_int_equal(w.seen[2], 500);
+	w.r.want.provider = 0;
+	assert_int_equal(world_traffic(&w, HOUR, 500, HEARD_ACCEPTED), 50);
+	assert_int_equal(world_info(&w, "b1").used, 50);
+	world_deinit(&w);
+}
+
 static void test_overflow_wait(void **state)
 {
 	unsigned waits = 0, went = 0;
@@ -202,6 +217,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_overflow_pool),
+		cmocka_unit_test(test_another_provider),
 		cmocka_unit_test(test_overflow_wait),
 		cmocka_unit_test(test_overflow_named),
 		cmocka_unit_test(test_burst_waits_for_saves),

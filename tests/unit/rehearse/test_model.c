@@ -114,6 +114,112 @@ static void standing(void **state)
 	rig_free(&g);
 }
 
+/* Nor more of it within an hour than that part. */
+static void standing_by_the_hour(void **state)
+{
+	struct rig g;
+
+	rig_texts(&g, ONE,
+		DAY EUR "traffic \"t\" { pool = \"main\" daily = 100000 }\n"
+			"reputation \"microsoft365\" { first = 2000 hourly = \"10%\" }\n");
+	rig_run(&g, 0);
+	for (unsigned h = 0; h < 24; h++)
+		assert_true(rig_source(&g, "a1", h, h + 1).delivered <= 200);
+	assert_in_range(rig_source(&g, "a1", 0, 24).delivered, 1000, 2000);
+	assert_true(g.r.total.deferred > 0);
+	rig_free(&g);
+}
+
+/* Too many refusals: it takes no more on the next day. Long without mail: half of it. */
+static void standing_is_lost(void **state)
+{
+	struct rig g;
+	double first, second;
+
+	rig_texts(&g, ONE,
+		"start = \"2026-11-03\" duration = \"2d\"\n" EUR
+		"traffic \"t\" { pool = \"main\" daily = 20000 }\n"
+		"reputation \"microsoft365\" { first = 1000 growth = 2 hourly = \"100%\" tolerance "
+		"= "
+		"\"0%\" }\n");
+	rig_run(&g, 0);
+	first = rig_source(&g, "a1", 0, 24).delivered;
+	second = rig_source(&g, "a1", 24, 48).delivered;
+	assert_true(first > 900 && first <= 1000 && second <= 1000);
+	rig_free(&g);
+
+	rig_texts(&g, ONE,
+		"start = \"2026-11-03\" duration = \"8d\"\n" EUR
+		"traffic \"t\" { pool = \"main\" daily = 20000 from = \"day 7\" }\n"
+		"history \"a1\" { daily = 8000 }\n"
+		"reputation \"microsoft365\" { first = 1000 hourly = \"100%\" idle_days = 3 }\n");
+	rig_run(&g, 0);
+	first = rig_source(&g, "a1", 6 * 24, 7 * 24).delivered;
+	assert_true(first > 1900 && first <= 2000);
+	rig_free(&g);
+}
+
+/* Mail by the clusters' shares, refusals by theirs. */
+static void shares(void **state)
+{
+	struct rig g;
+	uint64_t eur, nam;
+
+	rig_texts(&g, FOUR,
+		DAY "cluster \"EUR01\" { share = 3 noise = \"0%\" invalid = \"10%\" }\n"
+		    "cluster \"NAM01\" { share = 1 noise = \"2%\" invalid = \"0%\" }\n"
+		    "traffic \"t\" { pool = \"main\" daily = 80000 }\n"
+		    "traffic \"u\" { pool = \"main\" daily = 8000 clusters = {\"NAM01\"} }\n");
+	rig_run(&g, 0);
+	eur = rig_path(&g, "192.0.2.0/24", "EUR01", 0, 24).delivered +
+	      rig_path(&g, "198.51.100.0/24", "EUR01", 0, 24).delivered;
+	nam = rig_path(&g, "192.0.2.0/24", "NAM01", 0, 24).delivered +
+	      rig_path(&g, "198.51.100.0/24", "NAM01", 0, 24).delivered;
+	assert_true(near(g.r.total.arrived, 88000, 0.01));
+	assert_true(near(eur, 60000 * 9 / 10, 0.02));
+	assert_true(near(nam, 20000 + 8000, 0.02));
+	assert_true(near(g.r.total.bounced, 6000, 0.05));
+	assert_true(near(g.r.total.deferred, 28000 * 2 / 100, 0.15));
+	rig_free(&g);
+}
+
+/* A subnet is throttled, and the others have allowances: what goes round it does not pass them. */
+static void diverted_mail_and_allowances(void **state)
+{
+	for (uint32_t seed = 1; seed <= rig_seeds(); seed++) {
+		uint32_t refused = 0;
+		struct rig g;
+
+		rig_texts(&g,
+			FOUR "warmup \"w\" { provider = \"microsoft365\" sources = "
+			     "{\"b1\",\"b2\"} start = \"2026-11-01\" daily = {300,400} pace = "
+			     "\"none\" }\n",
+			"start = \"2026-11-03\" duration = \"3d\"\n" EUR
+			"traffic \"t\" { pool = \"main\" daily = 20000 }\n"
+			"incident \"i\" { subnet = \"192.0.2.0/24\" from = \"day 1 00:10\" until = "
+			"\"day 1 20:00\" }\n"
+			"incident \"k\" { subnet = \"198.51.100.0/24\" share = \"3%\" from = \"day "
+			"1\" until = \"day 4\" }\n");
+		rig_run(&g, seed);
+		assert_true(g.r.total.diverted > 0);
+		assert_int_equal(g.r.nramps, 6);
+		for (unsigned i = 0; i < g.r.nramps; i++) {
+			const struct rehearsal_ramp *w = &g.r.ramps[i];
+			unsigned day = (unsigned)((w->at - g.scenario->start) / 86400000);
+			struct rehearsal_cell c = rig_source(
+				&g, g.r.policy->sources[w->source].name, day * 24, day * 24 + 24);
+
+			assert_true(w->used <= w->allowance);
+			assert_true(c.delivered + c.deferred <= w->allowance);
+			refused += c.deferred;
+		}
+		assert_true(refused > 0);
+		/* all of it was wanted while the other subnet rested */
+		assert_true(g.r.ramps[0].used > 280);
+		rig_free(&g);
+	}
+}
+
 static void receivers_connections(void **state)
 {
 	struct rig g;
@@ -187,6 +293,9 @@ static void the_queues_room(void **state)
 			near(g.r.hours[h].stored_max, (uint64_t)((h + 1) * 10000 * mean), 0.03));
 	assert_int_equal(g.r.waiting, 0);
 	assert_int_equal(g.r.hours[11].stored_max, 0);
+	/* the last retries: within three hours */
+	assert_in_range(g.r.last_out - g.scenario->start, 4 * 3600000, 6 * 3600000);
+	assert_true(rig_says(&g, "The last message was out on day 1 0"));
 	assert_int_equal(g.r.full_from, 0);
 	assert_int_equal(g.r.full_arrived, 0);
 	assert_true(rig_says(&g, "GiB of disk, of 63 GiB that mail may take"));
@@ -248,6 +357,10 @@ int main(void)
 		cmocka_unit_test(steps_change_nothing),
 		cmocka_unit_test(volume_by_hours_and_days),
 		cmocka_unit_test(standing),
+		cmocka_unit_test(standing_by_the_hour),
+		cmocka_unit_test(standing_is_lost),
+		cmocka_unit_test(shares),
+		cmocka_unit_test(diverted_mail_and_allowances),
 		cmocka_unit_test(receivers_connections),
 		cmocka_unit_test(large_messages_take_longer),
 		cmocka_unit_test(the_queues_room),
