@@ -1,0 +1,203 @@
+/* The shipped rules against matrices of wordings, codes and phases. usage: test_classify_words
+ * RULES */
+#include <string.h>
+
+#include "classify_rig.h"
+
+static bool is_source(enum verdict v)
+{
+	return v == VERDICT_SOURCE_BLOCK || v == VERDICT_SOURCE_THROTTLE;
+}
+
+/* Whatever code and words stand before it: what Microsoft says of our address is never taken for
+ * the recipient's or the message's fault. */
+static void test_source_faults(void **state)
+{
+	static const char *const code[] = { "550 5.7.1", "550 5.1.1", "550 5.4.1", "550 5.2.1",
+		"550 5.0.0", "550", "554 5.7.1", "550 5.7.133", "550 5.7.501", "554 5.6.0",
+		"550 5.7.520", "550 5.3.0", "550 5.7.512", "550 5.7.509", "550 5.7.23" };
+	static const char *const head[] = { "Access denied,", "Service unavailable,",
+		"Recipient not authorized,", "Message rejected;",
+		"Recipient address rejected:", "Not authorized,",
+		"Mail refused:", "Delivery not authorized, message refused;", "Sender denied," };
+	static const char *const fault[] = { "your IP has been found on a block list",
+		"the IP address 192.0.2.7 is blocked", "Client host [192.0.2.7] blocked",
+		"messages from your IP address are not accepted", "banned sending IP [192.0.2.7]",
+		"connections from 192.0.2.7 are refused", "the sending IP has a poor reputation",
+		"the mail server IP connecting has been blocked",
+		"part of their network is on our block list", "traffic not accepted from this IP",
+		"the source IP is listed by Spamhaus", "spam abuse detected from IP range",
+		"your IP range is not allowed", "the host 192.0.2.7 is on a blocklist",
+		"sending server is listed in a DNSBL",
+		"the connecting IP has no reverse DNS record", "too many messages from your IP",
+		"banned sender[192.0.2.7]", "ask delist@microsoft.com to remove your entry",
+		"our organization takes no mail over IPv6", "the sending host has sent spam before",
+		"the sending system has too poor a reputation",
+		"too many complaints about mail of the sending server: refused",
+		"mail from this network is no longer accepted by the recipient",
+		"your sending range is disabled for this mailbox",
+		"the sending IP was blocked by the tenant allow/block list",
+		"unable to relay: the IP 192.0.2.7 is blocked",
+		"the IP of the sender domain is on our block list",
+		"the certificate is valid but 192.0.2.7 is on a block list",
+		"your network has sent to too many mailboxes that do not exist",
+		"this sending range has sent viruses to our users",
+		"messages with attachments from IP 192.0.2.7 are blocked" };
+	static const char *const phase[] = { "mail", "rcpt", "data", "eod", "unknown" };
+	static const char *const provider[] = { "microsoft365", "outlook" };
+
+	for (size_t i = 0; i < COUNT(code) * COUNT(head) * COUNT(fault); i++) {
+		char text[256];
+
+		(void)snprintf(text, sizeof(text), "%s %s %s", code[i % COUNT(code)],
+			head[i / COUNT(code) % COUNT(head)], fault[i / COUNT(code) / COUNT(head)]);
+		for (size_t j = 0; j < COUNT(phase) * COUNT(provider); j++) {
+			enum verdict v = ask(shipped, provider[j % COUNT(provider)],
+				phase[j / COUNT(provider)], text)
+						 .verdict;
+
+			if (!is_source(v))
+				fail_msg("%s: %s", verdict_name(v), text);
+		}
+	}
+}
+
+/* The other way round: plain words about the recipient, the message or the tenant are never taken
+ * for our address's fault, whatever the code and the phase; as a refusal for good they are read as
+ * what they say. */
+static void test_other_faults(void **state)
+{
+	static const struct {
+		enum verdict verdict;
+		const char *words;
+	} fault[] = {
+		{ VERDICT_RECIPIENT_INVALID, "the mailbox of j.doe@contoso.com does not exist" },
+		{ VERDICT_RECIPIENT_INVALID, "user unknown" },
+		{ VERDICT_RECIPIENT_INVALID, "no such user here" },
+		{ VERDICT_RECIPIENT_INVALID, "the recipient's account has been closed" },
+		{ VERDICT_RECIPIENT_INVALID,
+			"the account of this user is closed and takes no more messages" },
+		{ VERDICT_RECIPIENT_INVALID, "this mailbox has been deactivated" },
+		{ VERDICT_RECIPIENT_INVALID, "mailbox unavailable" },
+		{ VERDICT_RECIPIENT_INVALID,
+			"the recipient was not found in the directory of the organization" },
+		{ VERDICT_RECIPIENT_INVALID, "recipient address rejected: no such mailbox" },
+		{ VERDICT_RECIPIENT_INVALID, "this group only accepts messages from members" },
+		{ VERDICT_RECIPIENT_INVALID, "the address you wrote to is no longer in use" },
+		{ VERDICT_RECIPIENT_INVALID,
+			"the mailbox is disabled and cannot receive messages" },
+		{ VERDICT_RECIPIENT_INVALID,
+			"the recipient has left the organization, the account was deleted" },
+		{ VERDICT_RECIPIENT_INVALID,
+			"the recipient's mailbox has been inactive for too long" },
+		{ VERDICT_MESSAGE_REJECTED, "the message was rejected as spam" },
+		{ VERDICT_MESSAGE_REJECTED, "the message contains malware" },
+		{ VERDICT_MESSAGE_REJECTED, "the message exceeds the maximum size" },
+		{ VERDICT_MESSAGE_REJECTED, "the sending domain does not pass DMARC verification" },
+		{ VERDICT_MESSAGE_REJECTED, "SPF check failed for the sender's domain" },
+		{ VERDICT_MESSAGE_REJECTED, "the DKIM signature of the message is not valid" },
+		{ VERDICT_MESSAGE_REJECTED,
+			"the sending domain is on the block list of the organization" },
+		{ VERDICT_MESSAGE_REJECTED,
+			"the sender's address is blocked by the recipient's organization" },
+		{ VERDICT_MESSAGE_REJECTED, "the message has a bare line feed" },
+		{ VERDICT_MESSAGE_REJECTED, "attachments of this type are not allowed" },
+		{ VERDICT_MESSAGE_REJECTED, "the message is refused by a mail flow rule" },
+		{ VERDICT_MESSAGE_REJECTED,
+			"the From header of the message is not RFC 5322 compliant" },
+		{ VERDICT_MESSAGE_REJECTED, "the message contains a link that is on a block list" },
+		{ VERDICT_MESSAGE_REJECTED, "the domain of the sender does not meet the required "
+					    "authentication level" },
+		{ VERDICT_MESSAGE_REJECTED,
+			"the sender example@example.com is on the tenant allow/block list" },
+		{ VERDICT_DESTINATION_CONFIG,
+			"the recipient's domain is not an accepted domain of this organization" },
+		{ VERDICT_DESTINATION_CONFIG, "relay access denied" },
+		{ VERDICT_DESTINATION_CONFIG, "unable to relay for contoso.org" },
+		{ VERDICT_DESTINATION_CONFIG, "hop count exceeded, possible mail loop" },
+		{ VERDICT_DESTINATION_CONFIG,
+			"TLS is required by the organization, issue STARTTLS first" },
+		{ VERDICT_DESTINATION_CONFIG,
+			"the certificate does not match the one of the inbound connector" },
+		{ VERDICT_DESTINATION_CONFIG, "the inbound connector of the organization restricts "
+					      "domains to certificates" },
+		{ VERDICT_DESTINATION_CONFIG, "the tenant has no mail-enabled subscriptions" },
+		{ VERDICT_DESTINATION_CONFIG, "mail was sent to the wrong region of Office 365" },
+		{ VERDICT_DESTINATION_CONFIG, "the organization's tenant has been deprovisioned" },
+		{ VERDICT_DESTINATION_CONFIG, "direct send is not allowed for this organization" },
+	};
+	static const char *const code[] = { "550 5.7.1", "550 5.7.0", "550 5.1.1", "550 5.4.1",
+		"550 5.2.1", "550 5.0.0", "550", "554 5.7.1", "554", "550 5.3.0", "550 5.5.0",
+		"550 5.7.133", "450 4.7.1", "451 4.7.0", "451 4.3.0", "450 4.2.0", "451",
+		"421 4.3.2", "450", "451 4.4.0", "452 4.3.1", "421", "450 4.1.1", "451 4.7.1" };
+	static const char *const phase[] = { "mail", "rcpt", "data", "eod", "unknown" };
+	static const char *const provider[] = { "microsoft365", "outlook" };
+
+	for (size_t i = 0; i < COUNT(code) * COUNT(fault); i++) {
+		char text[256];
+
+		(void)snprintf(text, sizeof(text), "%s %s", code[i % COUNT(code)],
+			fault[i / COUNT(code)].words);
+		for (size_t j = 0; j < COUNT(phase) * COUNT(provider); j++) {
+			enum verdict v = ask(shipped, provider[j % COUNT(provider)],
+				phase[j / COUNT(provider)], text)
+						 .verdict;
+
+			if (is_source(v) || (*text == '5' && v != fault[i / COUNT(code)].verdict))
+				fail_msg("%s: %s: %s", verdict_name(v), phase[j / COUNT(provider)],
+					text);
+		}
+	}
+}
+
+/* Its own trouble, told for a while: nobody's fault but the receiver's, and nothing is bounced for
+ * it. */
+static void test_receiver_faults(void **state)
+{
+	static const char *const fault[] = {
+		"the server is out of memory, insufficient system resources",
+		"the mailbox server is too busy", "the mailbox database is offline",
+		"directory lookup failed, Active Directory is unavailable", "DNS query failed",
+		"the message could not be replicated",
+		"too many concurrent deliveries to this mailbox",
+		"service not available, closing transmission channel",
+		"the server is shutting down", "the queue quota of the organization is exceeded",
+		"connection dropped", "timeout waiting for client input",
+		"temporary proxy failure, the mailbox server did not answer", "the mailbox is full",
+		"the recipient receives too many messages per hour"
+	};
+	static const char *const code[] = { "450 4.7.1", "451 4.7.0", "451 4.3.0", "450 4.2.0",
+		"451", "421 4.3.2", "450", "451 4.4.0", "452 4.3.1", "421", "450 4.1.1",
+		"451 4.7.1" };
+	static const char *const phase[] = { "connect", "banner", "ehlo", "mail", "rcpt", "data",
+		"eod", "unknown" };
+
+	for (size_t i = 0; i < COUNT(code) * COUNT(fault); i++) {
+		char text[256];
+
+		(void)snprintf(
+			text, sizeof(text), "%s %s", code[i % COUNT(code)], fault[i / COUNT(code)]);
+		for (size_t j = 0; j < COUNT(phase); j++) {
+			enum verdict v = ask(shipped, "microsoft365", phase[j], text).verdict;
+
+			if (v != VERDICT_DESTINATION_BUSY && v != VERDICT_TRANSIENT_OTHER)
+				fail_msg("%s: %s: %s", verdict_name(v), phase[j], text);
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_source_faults),
+		cmocka_unit_test(test_other_faults),
+		cmocka_unit_test(test_receiver_faults),
+	};
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: %s RULES\n", argv[0]);
+		return 64;
+	}
+	rules_path = argv[1];
+	return cmocka_run_group_tests(tests, load, unload);
+}
