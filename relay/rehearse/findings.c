@@ -63,10 +63,6 @@ static void delivered(const struct teller *t)
 		(double)r->delay_max / 3600000);
 	say(t, FINDING_WELL, "The queue was deepest on %s, with %llu messages.", peak,
 		(unsigned long long)r->queue_max);
-	if (!r->waiting && r->last_out) {
-		at(when, r, r->last_out);
-		say(t, FINDING_WELL, "The last message was out on %s.", when);
-	}
 	if (r->queue_max < 1000 || (double)r->queue_max * 2000 < (double)r->total.arrived)
 		return;
 	if (!worked_off(r)) {
@@ -117,6 +113,16 @@ static void room(const struct teller *t)
 		"they were taken all the same). Raise queue.max_size to %s, or make what waits go "
 		"sooner.",
 		most, may, from, (unsigned long long)r->full_arrived, better);
+}
+
+static void last_out(const struct teller *t)
+{
+	char when[32];
+
+	if (t->r->waiting || !t->r->last_out)
+		return; /* the others say how many there are */
+	at(when, t->r, t->r->last_out);
+	say(t, FINDING_WELL, "The last message was out on %s.", when);
 }
 
 static void expired(const struct teller *t)
@@ -269,6 +275,7 @@ void rehearsal_findings(const struct rehearsal_result *r,
 	incidents(&t);
 	ramps(&t);
 	delivered(&t);
+	last_out(&t);
 	if (!r->full_from)
 		room(&t);
 }
