@@ -218,6 +218,8 @@ class Warmup(RelayCase):
         self.wait_waiting(relay, 40)
         got = self.ramp(relay)
         self.assertEqual((got["day"], got["rung"], got["allowance"], got["used"], got["change"]), ("2026-11-02", 2, 40, 40, "advanced"))
+        self.assertEqual((got["why"], got["deferral_share"]), ("advanced: 20 of 20 used, 0.00 % deferred; 40 a day now", 0))
+        self.assertEqual((got["full"], got["full_volume"]), ("2026-11-04", 80))  # rung 3 on the 3rd, warm on the 4th
         self.assertEqual(self.from_source(sim, B1), 60)
 
     def test_a_clock_that_is_set(self):
