@@ -219,8 +219,9 @@ void policy_choose(struct policy *p, struct policy_now now, const struct policy_
  * schedule, because no other can take it soon? */
 bool policy_impatient(const struct policy_choice *why, ms_t mono);
 /* May this open connection carry one more transaction, for this work? Counts the message against
- * the lane when it says go. On refusal reason/until are set. NOT when the connection should be
- * ended (age, messages): then *retire is set. */
+ * the lane when it says go; *retire then says that it is the last one that the connection may
+ * carry. On refusal reason/until are set, and *retire when the connection should be ended (age,
+ * messages). */
 bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	const struct policy_want *w, struct policy_choice *why, bool *retire);
 /* A refusal for want of a slot: would ending this idle connection help? */

@@ -113,8 +113,11 @@ int smtp_client_begin(struct smtp_client *c, struct smtp_client_txn *t, struct b
 /* All content (and end mark) was handed to the stream: call it then, not when the write completes.
  * A 2xx to content that comes before is not believed. */
 void smtp_client_body_sent(struct smtp_client *c);
-int smtp_client_quit(
-	struct smtp_client *c, struct buf *out); /* 0, -EBUSY when not idle, errors as of feed */
+/* When idle; or, where the host offers PIPELINING, behind the content of the running transaction,
+ * as the last command of its group (RFC 2920 section 3.1), which saves the round trip: after
+ * smtp_client_body_sent, then. The session ends when all replies are there. 0, -EBUSY (neither, or
+ * QUIT was sent already), errors as of feed. */
+int smtp_client_quit(struct smtp_client *c, struct buf *out);
 /* The connection ended or a time-out fired: settles what is open (LOST, IN_DOUBT, PENDING). why:
  * text for logs. After it, want is DONE if a transaction was open, then CLOSE. */
 void smtp_client_lost(struct smtp_client *c, const char *why);

@@ -146,8 +146,12 @@ static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f
 		return OFFER_OTHER;
 	want_of(f, w, &want);
 	if (policy_admit(d->policy, now_of(d), c->slot, &want, &why, &retire)) {
-		if (give(d, c, f, w))
+		if (give(d, c, f, w)) {
+			/* told at once, so that QUIT goes out behind the content */
+			if (retire)
+				connection_quit(d, c);
 			return OFFER_TAKEN;
+		}
 		policy_unadmit(d->policy, now_of(d), c->slot);
 		return OFFER_NONE;
 	}

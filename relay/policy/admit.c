@@ -224,6 +224,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	s->pool = w->pool;
 	why->go = true;
 	why->source = s->source;
+	*retire = worn_out(s, v, now.mono);
 	return true;
 }
 

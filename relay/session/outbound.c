@@ -486,6 +486,7 @@ static void on_transact_order(struct worker *w, struct outbound_transact *t)
 static void on_quit_order(struct worker *w, struct outbound_order *o)
 {
 	struct connection *c = find(w, o->connection);
+	int r;
 
 	free(o);
 	if (!c || c->quit_wanted)
@@ -496,6 +497,8 @@ static void on_quit_order(struct worker *w, struct outbound_order *o)
 		connection_fail(c, 0, "not wanted any more");
 	else if (!c->running)
 		run_want(c, (struct slice){ NULL, 0 }, CLIENT_AGAIN);
+	else if ((r = txn_quit_behind(c)))
+		connection_fail(c, r, "out of memory");
 	connection_release(c);
 }
 

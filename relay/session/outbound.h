@@ -65,6 +65,9 @@ void txn_done(struct connection *c);
 /* Those that wait go back untried. */
 void txn_return_waiting(struct connection *c);
 void txn_return(struct worker *w, struct outbound_transact *t);
+/* QUIT, where it is wished for, behind the content of the last transaction. Where that is not
+ * possible it comes when the session is idle. 0; else the connection has to fail with it. */
+int txn_quit_behind(struct connection *c);
 int body_begin(struct connection *c, bool dots); /* 0; else the connection has to fail with it */
 int body_drained(struct connection *c);
 uint64_t body_progress(const struct connection *c); /* grows while the peer takes content */

@@ -333,6 +333,14 @@ int body_begin(struct connection *c, bool dots)
 	return body_pump(c);
 }
 
+int txn_quit_behind(struct connection *c)
+{
+	int r = c->quit_wanted && c->nwaiting == 0 ? smtp_client_quit(c->client, &c->w->out) : 0;
+
+	connection_send(c);
+	return r == -EBUSY ? 0 : r;
+}
+
 int body_drained(struct connection *c)
 {
 	if (!c->body.ended)
@@ -340,7 +348,7 @@ int body_drained(struct connection *c)
 	c->running->at.sent = loop_mono(c->w->loop);
 	body_end(c);
 	smtp_client_body_sent(c->client);
-	return 0;
+	return txn_quit_behind(c);
 }
 
 uint64_t body_progress(const struct connection *c)

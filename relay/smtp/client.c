@@ -16,7 +16,7 @@ static const unsigned entered_from[] = {
 	[STATE_TLS] = BIT(STARTTLS),
 	[STATE_READY] = BIT(EHLO) | BIT(HELO) | BIT(STARTTLS) | BIT(TXN),
 	[STATE_TXN] = BIT(READY),
-	[STATE_QUIT] = BIT(READY),
+	[STATE_QUIT] = BIT(READY) | BIT(TXN),
 	[STATE_CLOSED] = ~0u,
 };
 
@@ -345,11 +345,19 @@ void smtp_client_body_sent(struct smtp_client *c)
 	c->t.body_sent = true;
 }
 
+static bool all_sent(const struct smtp_client *c)
+{
+	return c->state == STATE_TXN && c->t.txn && c->t.send.step == STEP_END && c->t.body_sent;
+}
+
 int smtp_client_quit(struct smtp_client *c, struct buf *out)
 {
-	if (c->state != STATE_READY)
+	if (c->state == STATE_READY)
+		client_set_state(c, STATE_QUIT);
+	else if (all_sent(c) && c->pipelining && !c->quit_sent)
+		c->quit_sent = true;
+	else
 		return -EBUSY;
-	client_set_state(c, STATE_QUIT);
 	return buf_add_slice(out, SLICE_LIT("QUIT\r\n"));
 }
 

@@ -49,6 +49,7 @@ struct smtp_client {
 	bool hello_due;		   /* TLS stands: EHLO is to be sent */
 	bool done_due;		   /* a transaction was settled outside of feed */
 	bool rset_due;		   /* the host may still hold a failed transaction */
+	bool quit_sent;		   /* behind the content of the running transaction */
 	bool pipelining, chunking; /* usable here */
 	struct txn_state t;
 	struct smtp_client_info info;

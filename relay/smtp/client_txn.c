@@ -255,7 +255,7 @@ static void txn_finish(struct smtp_client *c, bool clean, enum smtp_client_want 
 {
 	c->rset_due = !clean && (c->t.mail_accepted || (c->t.bdat && c->t.send.step == STEP_END));
 	c->t.txn = NULL;
-	client_set_state(c, STATE_READY);
+	client_set_state(c, c->quit_sent ? STATE_QUIT : STATE_READY);
 	*want = CLIENT_DONE;
 }
 
@@ -412,6 +412,10 @@ int txn_reply(struct smtp_client *c, struct buf *out, enum smtp_client_want *wan
 		return txn_closing(c, want);
 	if (r->code / 100 == 3 && phase != PHASE_DATA)
 		return txn_break(c, "command answered like DATA", want);
+	/* RFC 5321 section 4.2.2: of QUIT, and of nothing else. Never to be taken for a message's
+	 */
+	if (r->code == 221)
+		return txn_break(c, "command answered like QUIT", want);
 	if (phase == PHASE_EOD)
 		return end_replied(c, r, want);
 	if (phase == PHASE_DATA)

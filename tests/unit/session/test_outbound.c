@@ -136,6 +136,22 @@ static void quit_waits_for_work(void **state)
 	hop_down(&r, &h);
 }
 
+/* Where commands may go in groups QUIT does not wait for the answer to the content. */
+static void quit_behind_content(void **state)
+{
+	struct rig r;
+	struct hop h;
+
+	hop_up(&r, &h, SCRIPT(FULL));
+	order_transact(&r, "x\r\n", 1);
+	hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b"));
+	order_quit(&r, 1);
+	hop_run(&h, SCRIPT("<QUIT", ">250 ok", ">250 ok", ">250 queued", ">221 bye"));
+	event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
+	event_down(&r, 0, "");
+	hop_down(&r, &h);
+}
+
 /* The second starts by itself; if the connection ends first it comes back untried. */
 static void second_transaction(void **state)
 {
@@ -329,6 +345,7 @@ int main(void)
 		cmocka_unit_test(delivers),
 		cmocka_unit_test(answers_of_all_kinds),
 		cmocka_unit_test(quit_waits_for_work),
+		cmocka_unit_test(quit_behind_content),
 		cmocka_unit_test(second_transaction),
 		cmocka_unit_test(content_from_the_queue),
 		cmocka_unit_test(large_content),

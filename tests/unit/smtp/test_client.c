@@ -110,6 +110,26 @@ static const struct row chunked[] = {
 	{ "partial", 2,
 		ALL FLIGHT2 "sent\n<250 ok\n<550 5.1.1 no\n<250 ok\n<250 "
 			    "queued\n=done\n#replied/rcpt/550 delivered/eod/250\nfeed\n=idle\n" },
+	{ "QUIT behind the content", 2,
+		ALL FLIGHT2
+		"sent\nquit\n>QUIT\n.\nphase mail\n<250 ok\n<250 ok\n<550 5.1.1 no\nphase "
+		"eod\n<250 2.6.0 queued\n=done\n#delivered/eod/250 "
+		"replied/rcpt/550\nfeed\n=read\nphase quit\n<221 bye\n=close\n" },
+	{ "QUIT behind the content, answers at once", 1,
+		ALL "begin\nsent\nquit\n<250 ok\n<250 ok\n<250 "
+		    "queued\n=done\n#delivered/eod/250\nlost\nfeed\n=close\n" },
+	{ "QUIT behind content that is refused", 2,
+		ALL FLIGHT2 "sent\nquit\n<451 4.7.500 busy\n<503 x\n<503 x\n<503 "
+			    "x\n=done\n#replied/mail/451 replied/mail/451\nfeed\n=read\n<221 "
+			    "bye\n=close\n" },
+	{ "QUIT behind the content, 421", 1,
+		ALL "begin\nsent\nquit\n<250 ok\n<250 ok\n<421 4.3.2 "
+		    "later\n=done\n#replied/eod/421\nfeed\n=close\nfail eod 421\n" },
+	{ "221 is no answer to content", 1,
+		ALL "begin\nsent\nquit\n<250 ok\n<250 ok\n<221 "
+		    "bye\n=done\n#doubt/eod/0\nfeed\n=close\n" },
+	{ "221 is no answer to MAIL", 1,
+		ALL "begin\nsent\n<221 bye\n=done\n#doubt/mail/0\nfeed\n=close\n" },
 	{ "MAIL refused, echoes", 2,
 		ALL FLIGHT2
 		"sent\n<451 4.7.500 busy\n<503 5.5.2 Need mail command\n<503 5.5.2 Need mail "
@@ -207,6 +227,11 @@ static const struct row piped[] = {
 			      "replied/data/421\nfeed\n=close\n" },
 	{ "250 to DATA", 1,
 		PIPE "begin\n<250 ok\n<250 ok\n<250 ok\n=done\n#lost/data/0\nfeed\n=close\n" },
+	{ "QUIT behind the content", 2,
+		PIPE PFLIGHT2
+		"<250 ok\n<250 ok\n<250 ok\n<354 go\nsent\nquit\n>QUIT\n.\n<250 "
+		"queued\n=done\n#delivered/eod/250 delivered/eod/250\nfeed\n=read\n<221 "
+		"bye\n=close\n" },
 	{ "lost in content", 1,
 		PIPE "begin\n<250 ok\n<250 ok\n<354 "
 		     "go\nlost\nfeed\n=done\n#lost/eod/0\nfeed\n=close\n" },
@@ -418,6 +443,31 @@ static void test_busy(void **state)
 	peer_close(&p);
 }
 
+/* QUIT goes behind content only where commands may go in groups, all of it was sent, and once. */
+static void test_quit_behind(void **state)
+{
+	static const struct row w = { "quit", 1, "" };
+	static const char *const piped_until_sent[] = { "<220 mx", "<250-mx", "<250-PIPELINING",
+		"<250 CHUNKING", "begin" };
+	static const char *const single_until_sent[] = { "<220 mx", "<250 mx", "begin", "<250 ok",
+		"<250 ok", "<354 go", "sent" };
+	struct peer p;
+
+	peer_open(&p, &w);
+	for (size_t i = 0; i < COUNT(piped_until_sent); i++)
+		step(&p, piped_until_sent[i]);
+	assert_int_equal(smtp_client_quit(p.c, &p.out), -EBUSY);
+	step(&p, "sent");
+	assert_int_equal(smtp_client_quit(p.c, &p.out), 0);
+	assert_int_equal(smtp_client_quit(p.c, &p.out), -EBUSY);
+	peer_close(&p);
+	peer_open(&p, &w);
+	for (size_t i = 0; i < COUNT(single_until_sent); i++)
+		step(&p, single_until_sent[i]);
+	assert_int_equal(smtp_client_quit(p.c, &p.out), -EBUSY);
+	peer_close(&p);
+}
+
 /* Each phase has a limit of its own; what a limit of another phase would be shows here. */
 static void test_timeouts(void **state)
 {
@@ -514,6 +564,7 @@ int main(void)
 		cmocka_unit_test(test_params),
 		cmocka_unit_test(test_dsn_passed_on),
 		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_quit_behind),
 		cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_default_timeouts),
 		cmocka_unit_test(test_output_full),
