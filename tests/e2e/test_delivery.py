@@ -269,7 +269,7 @@ class Refusals(RelayCase):
         """Behind a refused MAIL each RCPT and the content are answered 503: the recipients' reply is the one to MAIL."""
         sim, relay = self.start(ONE % "" + """
             rule "unsure" { phase = "mail"  sender = {"unsure@*"}  limit = 1  reply = "451 4.3.2 Please try again" }
-            rule "never" { phase = "mail"  sender = {"never@*"}  reply = "550 5.7.1 Not from you" }
+            rule "never" { phase = "mail"  sender = {"never@*"}  reply = "550 5.7.1 Sender address not accepted here" }
             """)
         to = [f"u{i}@t1.example" for i in range(3)]
         relay.send("e1", to, sender="unsure@example.org")
