@@ -328,7 +328,6 @@ static int take_slot(struct policy *p, struct policy_now now, const struct polic
 		&until);
 	slot_attach(p, s, k->cluster, l);
 	warmup_expect(p, s);
-	k->cluster->used = now.mono;
 	if (!k->known)
 		p->providers[w->provider].wanted = 0;
 	health_probe(&k->cluster->health, now);

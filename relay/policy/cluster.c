@@ -245,6 +245,8 @@ bool cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to)
 	to->ramp = from->ramp;
 	to->ramp_at = from->ramp_at;
 	to->ramp_fed = from->ramp_fed;
+	to->heard = from->heard;
+	from->heard = 0;
 	return true;
 }
 

@@ -12,6 +12,7 @@
 	6u /* buckets of the last ALARM_BUCKETS that are over it, the newest among them            \
 	    */
 #define LOSING_CLUSTERS 2u
+#define IN_USE		600000 /* ms since its last answer */
 
 const char *policy_event_name(enum policy_event_kind k)
 {
@@ -127,6 +128,7 @@ static void watch_share(struct policy *p, struct policy_now now, unsigned provid
 	e = event_add(
 		p, v->deferring ? POLICY_EVENT_DEFERRALS_HIGH : POLICY_EVENT_DEFERRALS_NORMAL, now);
 	e->alarm = v->deferring;
+	e->over = !v->deferring;
 	snprintf(e->provider, sizeof(e->provider), "%.31s", p->params->providers[provider].name);
 	e->good = attempts - deferred;
 	e->bad = deferred;
@@ -146,7 +148,7 @@ static void watch_provider(struct policy *p, struct policy_now now, unsigned pro
 		if (sick(&c->health)) {
 			ill++;
 			active++;
-		} else if (c->used && now.mono - c->used < 600000) {
+		} else if (c->heard && now.mono - c->heard < IN_USE) {
 			active++;
 		}
 	}
@@ -156,6 +158,7 @@ static void watch_provider(struct policy *p, struct policy_now now, unsigned pro
 	v->provider_sick = is;
 	e = event_add(p, is ? POLICY_EVENT_PROVIDER_DEFERS : POLICY_EVENT_PROVIDER_WELL, now);
 	e->alarm = is;
+	e->over = !is;
 	snprintf(e->provider, sizeof(e->provider), "%.31s", p->params->providers[provider].name);
 	snprintf(e->cause, sizeof(e->cause), "%s", is ? "provider" : "");
 	snprintf(e->text, sizeof(e->text), "%u of %u clusters in use defer", ill, active);

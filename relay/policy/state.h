@@ -173,7 +173,7 @@ struct cluster {
 	struct evidence evidence;
 	struct health health;
 	ms_t rested; /* mono; when it was last found sick or came back */
-	ms_t used;   /* mono */
+	ms_t heard;  /* mono; mail was answered; 0: never */
 };
 
 struct ramp;

@@ -221,6 +221,8 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 	bool permanent = r->code >= 500;
 
 	*ret = (struct policy_verdict){ .what = DISPOSE_DEFER };
+	if (s->lane)
+		s->cluster->heard = now.mono;
 	if (s->provider != ~0u)
 		provider_outcome(p, s->provider, environment(c->verdict), stands_for(s), now.mono);
 	if (c->verdict == VERDICT_DELIVERED) {

@@ -10,13 +10,14 @@ DAY = 86400
 
 
 class Clock:
-    """A clock that the relay goes by: c.set("2026-11-03 08:00") … c.step(days=1). UTC."""
+    """Clocks that the relay goes by: c.set("2026-11-03 08:00") … c.step(days=1) sets the system's; c.elapse(seconds=30): that much passes.
+    UTC."""
 
     def __init__(self, directory, start):
         self.path = pathlib.Path(directory) / "clock"
-        self.path.write_bytes(bytes(8))
+        self.path.write_bytes(bytes(16))
         with open(self.path, "r+b") as file:
-            self.map = mmap.mmap(file.fileno(), 8)
+            self.map = mmap.mmap(file.fileno(), 16)
         self.set(start)
 
     def env(self):
@@ -44,3 +45,8 @@ class Clock:
 
     def step(self, **duration):
         self.offset += datetime.timedelta(**duration).total_seconds() * 1000
+
+    def elapse(self, **duration):
+        """As if so much time had passed, by all clocks."""
+        self.step(**duration)
+        struct.pack_into("<q", self.map, 8, struct.unpack_from("<q", self.map, 8)[0] + int(datetime.timedelta(**duration).total_seconds() * 1000))

@@ -546,6 +546,9 @@ static void test_alarm(void **state)
 		policy_summary(r.policy, r.now, &summary);
 	}
 	assert_int_equal(summary.deferrals_high, 0);
+	policy_events(r.policy, keep_alarm, kinds);
+	assert_int_equal(kinds[1], POLICY_EVENT_DEFERRALS_NORMAL);
+	assert_int_equal(kinds[2], 0);
 	rig_deinit(&r);
 }
 
