@@ -309,6 +309,17 @@ struct policy_lane_info {
 };
 void policy_lanes(const struct policy *p, struct policy_now now,
 	void (*fn)(void *arg, const struct policy_lane_info *i), void *arg);
+/* What decides the health of lanes now, and what was found since the start, by provider and cause:
+ * "" nothing, "operator" a suspension or the contrary, else as in policy_verdict. */
+struct policy_cause_info {
+	const char *provider, *cause;
+	bool of_lanes;	 /* else lanes is of no meaning */
+	bool of_changes; /* else rests and returns */
+	uint32_t lanes;
+	uint64_t rests, returns; /* begun, for whatever rests: lane, path, cluster, domain; ended */
+};
+void policy_causes(const struct policy *p, struct policy_now now,
+	void (*fn)(void *arg, const struct policy_cause_info *i), void *arg);
 struct policy_cluster_info {
 	const char *cluster, *provider, *geography, *how; /* how it was learned */
 	struct addr host;
@@ -395,6 +406,8 @@ void policy_warmup_backlog(struct policy *p, struct policy_now now, unsigned pro
 	X(DEFERRALS_HIGH, "deferrals-high")                                                        \
 	X(DEFERRALS_NORMAL, "deferrals-normal")                                                    \
 	X(ALL_SOURCES_BLOCKED, "all-sources-blocked")                                              \
+	X(SUSPENDED, "suspended")                                                                  \
+	X(RESUMED, "resumed")	    /* by the operator, or the suspension is over */               \
 	X(WARMUP_DAY, "warmup-day") /* a ramp's day was judged */                                  \
 	X(WARMUP_PAUSED, "warmup-paused")                                                          \
 	X(WARMUP_RESUMED, "warmup-resumed")                                                        \
@@ -405,6 +418,9 @@ enum policy_event_kind {
 	POLICY_EVENTS(X)
 #undef X
 };
+#define X(name, text) +1
+enum { POLICY_EVENT_COUNT = 0 POLICY_EVENTS(X) };
+#undef X
 const char *policy_event_name(enum policy_event_kind k);
 struct policy_event {
 	enum policy_event_kind kind;

@@ -2,6 +2,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "metrics_causes.h"
 #include "metrics_warmup.h"
 #include "totals.h"
 
@@ -133,7 +134,7 @@ static int render_policy(struct buf *out, const struct dispatch_stats *s)
 	if (!r)
 		r = head(out, "policy_events_total", "counter",
 			"Findings and decisions of the policy, by the name of their log event.");
-	for (int k = 0; !r && k <= POLICY_EVENT_WARMUP_BACKLOG_OVER; k++)
+	for (int k = 0; !r && k < POLICY_EVENT_COUNT; k++)
 		r = buf_printf(out, "postern_policy_events_total{event=\"%s\"} %llu\n",
 			policy_event_name((enum policy_event_kind)k),
 			(unsigned long long)s->policy_events[k]);
@@ -182,6 +183,8 @@ int metrics_render(struct buf *out, const struct ops_context *ctx)
 		r = render_verdicts(out, &s.dispatch);
 	if (!r)
 		r = render_policy(out, &s.dispatch);
+	if (!r)
+		r = metrics_causes(out, ctx);
 	if (!r)
 		r = metrics_warmup(out, ctx);
 	if (!r)

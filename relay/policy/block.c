@@ -41,6 +41,9 @@ static void tell(struct policy *p, struct policy_now now, unsigned provider, uns
 	const struct block *b = &p->providers[provider].blocks[source];
 	struct policy_event *e = event_add(p, kind, now);
 
+	if (kind != POLICY_EVENT_ALL_SOURCES_BLOCKED)
+		count_change(p, provider, CAUSE_SOURCE, kind == POLICY_EVENT_SOURCE_BLOCKED);
+
 	snprintf(e->provider, sizeof(e->provider), "%.31s", p->params->providers[provider].name);
 	snprintf(e->source, sizeof(e->source), "%.63s", p->params->sources[source].name);
 	path_subnet_text(p, p->sources[source].subnet, e->subnet);
@@ -148,6 +151,27 @@ bool block_source(struct policy *p, struct policy_now now, struct slot *s,
 	return false;
 }
 
+static void lift(struct policy *p, struct policy_now now, unsigned provider, unsigned source,
+	const char *text)
+{
+	struct block *b = &p->providers[provider].blocks[source];
+
+	b->until = b->length = b->since = 0;
+	b->message = 0;
+	b->confirmed = false;
+	b->dirty = true;
+	p->urgent = true;
+	tell(p, now, provider, source, POLICY_EVENT_SOURCE_UNBLOCKED, text);
+}
+
+bool block_end(struct policy *p, struct policy_now now, unsigned provider, unsigned source)
+{
+	if (!p->providers[provider].blocks[source].until)
+		return false;
+	lift(p, now, provider, source, "the operator puts this source back in service");
+	return true;
+}
+
 void block_good(struct policy *p, struct policy_now now, struct slot *s)
 {
 	struct block *b = &p->providers[s->provider].blocks[s->source];
@@ -156,11 +180,5 @@ void block_good(struct policy *p, struct policy_now now, struct slot *s)
 	b->good_at = now.mono;
 	if (!b->until || b->until > now.wall || ++b->probes_good < PROBES)
 		return;
-	b->until = b->length = b->since = 0;
-	b->message = 0;
-	b->confirmed = false;
-	b->dirty = true;
-	p->urgent = true;
-	tell(p, now, s->provider, s->source, POLICY_EVENT_SOURCE_UNBLOCKED,
-		"the provider takes mail from this source again");
+	lift(p, now, s->provider, s->source, "the provider takes mail from this source again");
 }

@@ -122,7 +122,7 @@ static void absolve(struct policy *p, struct policy_now now, struct cluster *c)
 	}
 	HASH_ITER (hh, p->tenants, t, next)
 		if (t->cluster == c->id && (!sick(&t->health) || now.mono - t->blamed < JUST_NOW))
-			tenant_unblame(t, now);
+			tenant_unblame(p, t, now);
 }
 
 static void blame_cluster(struct policy *p, struct policy_now now, struct cluster *c, ms_t cooldown)
@@ -183,6 +183,7 @@ static bool judge_tenant(struct policy *p, struct policy_now now, struct slot *s
 	}
 	t->blamed = now.mono;
 	t->cluster = s->cluster->id;
+	t->provider = p->providers[s->provider].uid;
 	health_rest(p, &t->health, &health_tenant, now, f->cooldown);
 	event_health(p, now, s->cluster, ~0u, ~0u, &t->health, CAUSE_DOMAIN, &t->evidence, t->name);
 	return true;

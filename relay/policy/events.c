@@ -49,6 +49,13 @@ void policy_events(struct policy *p, void (*fn)(void *arg, const struct policy_e
 	p->nevents = 0;
 }
 
+void count_change(struct policy *p, unsigned provider, enum cause c, bool rests)
+{
+	struct provider_state *v = &p->providers[provider];
+
+	++*(rests ? &v->changes[c].rests : &v->changes[c].returns);
+}
+
 void event_health(struct policy *p, struct policy_now now, const struct cluster *c, unsigned source,
 	unsigned subnet, const struct health *h, enum cause cause, const struct evidence *e,
 	const char *domain)
@@ -63,8 +70,12 @@ void event_health(struct policy *p, struct policy_now now, const struct cluster 
 	p->health_changes++;
 	v->alarm = kind == POLICY_EVENT_CLUSTER_DEFERS;
 	v->over = !ill;
-	snprintf(v->provider, sizeof(v->provider), "%.31s", p->params->providers[c->provider].name);
-	snprintf(v->cluster, sizeof(v->cluster), "%s", c->key.name);
+	if (c) {
+		count_change(p, c->provider, cause, ill);
+		snprintf(v->provider, sizeof(v->provider), "%.31s",
+			p->params->providers[c->provider].name);
+		snprintf(v->cluster, sizeof(v->cluster), "%s", c->key.name);
+	}
 	if (source != ~0u)
 		snprintf(v->source, sizeof(v->source), "%.63s", p->params->sources[source].name);
 	if (subnet != ~0u)
@@ -77,6 +88,33 @@ void event_health(struct policy *p, struct policy_now now, const struct cluster 
 	evidence_decayed(e, now.mono, &v->good, &v->bad);
 	snprintf(v->text, sizeof(v->text), "%s %s", cause_name(cause),
 		ill ? "is put to rest" : "is back in service");
+}
+
+/* It came back for another reason than an answer of its own: where it is, is not looked up. */
+void event_tenant(struct policy *p, struct policy_now now, const struct tenant *t)
+{
+	event_health(p, now, NULL, ~0u, ~0u, &t->health, CAUSE_DOMAIN, &t->evidence, t->name);
+	for (unsigned i = 0; i < p->params->nproviders; i++)
+		if (p->providers[i].uid == t->provider)
+			count_change(p, i, CAUSE_DOMAIN, false);
+}
+
+void event_operator(struct policy *p, struct policy_now now, enum policy_event_kind kind,
+	const char *source, const char *where, ms_t until, const char *text)
+{
+	struct policy_event *e = event_add(p, kind, now);
+
+	e->over = kind == POLICY_EVENT_RESUMED;
+	snprintf(e->source, sizeof(e->source), "%.63s", source ? source : "");
+	if (where && provider_by_name(p->params, where) >= 0)
+		snprintf(e->provider, sizeof(e->provider), "%.31s", where);
+	else if (where && tenant_find(p, where))
+		snprintf(e->domain, sizeof(e->domain), "%.255s", where);
+	else
+		snprintf(e->cluster, sizeof(e->cluster), "%.39s", where ? where : "");
+	snprintf(e->cause, sizeof(e->cause), "%s", cause_name(CAUSE_OPERATOR));
+	e->until = until;
+	snprintf(e->text, sizeof(e->text), "%s", text);
 }
 
 /* ---- deferrals at a provider ---- */
@@ -156,6 +194,7 @@ static void watch_provider(struct policy *p, struct policy_now now, unsigned pro
 	if (is == v->provider_sick)
 		return;
 	v->provider_sick = is;
+	count_change(p, provider, CAUSE_PROVIDER, is);
 	e = event_add(p, is ? POLICY_EVENT_PROVIDER_DEFERS : POLICY_EVENT_PROVIDER_WELL, now);
 	e->alarm = is;
 	e->over = !is;
@@ -172,7 +211,7 @@ void policy_tick(struct policy *p, struct policy_now now)
 	}
 	warmup_tick(p, now);
 	if (p->next_expiry && p->next_expiry <= now.wall)
-		suspensions_apply(p, now.wall);
+		suspensions_expire(p, now);
 	if (now.mono - p->swept < SWEEP_EVERY)
 		return;
 	p->swept = now.mono;

@@ -15,7 +15,7 @@ const struct health_kind health_ramp = { CAUSE_SOURCE, 4 * 3600000, 12 * 3600000
 const char *cause_name(enum cause c)
 {
 	static const char *const names[] = { "", "message", "domain", "source", "subnet", "cluster",
-		"provider" };
+		"provider", "operator" };
 
 	return names[c];
 }

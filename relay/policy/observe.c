@@ -113,6 +113,56 @@ void policy_lanes(const struct policy *p, struct policy_now now,
 		}
 }
 
+static enum cause cause_of(const char *name)
+{
+	unsigned i = CAUSES;
+
+	while (--i && strcmp(cause_name((enum cause)i), name))
+		;
+	return (enum cause)i;
+}
+
+static void count_causes(
+	const struct policy *p, struct policy_now now, const struct cluster *c, uint32_t *lanes)
+{
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		char subnet[ADDR_TEXT_MAX + 4];
+		struct policy_lane_info info;
+
+		if (!c->lanes[i])
+			continue;
+		lane_info(p, now, c->lanes[i], &info, subnet);
+		lanes[cause_of(info.cause)]++;
+	}
+}
+
+void policy_causes(const struct policy *p, struct policy_now now,
+	void (*fn)(void *arg, const struct policy_cause_info *i), void *arg)
+{
+	for (unsigned k = 0; k < p->params->nproviders; k++) {
+		const struct provider_state *v = &p->providers[k];
+		uint32_t lanes[CAUSES] = { 0 };
+
+		for (const struct cluster *c = v->clusters; c; c = c->next)
+			count_causes(p, now, c, lanes);
+		for (unsigned i = 0; i < CAUSES; i++) {
+			struct policy_cause_info info = {
+				.provider = p->params->providers[k].name,
+				.cause = cause_name((enum cause)i),
+				.of_lanes = i != CAUSE_MESSAGE && i != CAUSE_DOMAIN &&
+					    i != CAUSE_PROVIDER,
+				.of_changes = i >= CAUSE_DOMAIN && i <= CAUSE_PROVIDER,
+				.lanes = lanes[i],
+				.rests = v->changes[i].rests,
+				.returns = v->changes[i].returns,
+			};
+
+			if (info.of_lanes || info.of_changes)
+				fn(arg, &info);
+		}
+	}
+}
+
 void policy_clusters(const struct policy *p, struct policy_now now,
 	void (*fn)(void *arg, const struct policy_cluster_info *i), void *arg)
 {

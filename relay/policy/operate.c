@@ -98,6 +98,18 @@ void suspensions_apply(struct policy *p, ms_t wall)
 	}
 }
 
+void suspensions_expire(struct policy *p, struct policy_now now)
+{
+	for (size_t i = 0; i < p->nsuspensions; i++) {
+		const struct suspension *s = &p->suspensions[i];
+
+		if (!s->gone && !s->pin && !in_force(s, now.wall))
+			event_operator(p, now, POLICY_EVENT_RESUMED, s->source, s->where, 0,
+				"the suspension is over");
+	}
+	suspensions_apply(p, now.wall);
+}
+
 /* ---- the list ---- */
 
 static struct suspension *suspension_find(
@@ -187,6 +199,8 @@ int policy_suspend(
 	if (!r) {
 		suspension_end(p, now.wall, source, where, true);
 		suspensions_apply(p, now.wall);
+		event_operator(p, now, POLICY_EVENT_SUSPENDED, source, where, until,
+			"suspended by the operator");
 	}
 	return r;
 }
@@ -197,13 +211,35 @@ static bool concerns(const struct policy *p, const struct cluster *c, const char
 	       !strcmp(where, p->params->providers[c->provider].name);
 }
 
-static unsigned end_rest(struct health *h, struct policy_now now)
+static bool end_rest(struct health *h, struct policy_now now)
 {
 	if (!sick(h))
-		return 0;
+		return false;
 	health_well(h, now);
 	h->length = 0;
-	return 1;
+	return true;
+}
+
+static unsigned end_lane_rest(struct policy *p, struct policy_now now, struct lane *l)
+{
+	bool r = end_rest(&l->health, now);
+
+	if (r)
+		event_health(p, now, l->cluster, l->source, l->path->subnet, &l->health,
+			CAUSE_SOURCE, &l->evidence, NULL);
+	evidence_clear(&l->evidence);
+	return r;
+}
+
+static unsigned end_path_rest(struct policy *p, struct policy_now now, struct path *h)
+{
+	bool r = end_rest(&h->health, now);
+
+	if (r)
+		event_health(p, now, h->cluster, ~0u, h->subnet, &h->health, CAUSE_SUBNET,
+			&h->evidence, NULL);
+	evidence_clear(&h->evidence);
+	return r;
 }
 
 static unsigned end_cluster_rests(
@@ -212,43 +248,36 @@ static unsigned end_cluster_rests(
 	unsigned n = 0;
 
 	if (source < 0) {
-		n += end_rest(&c->health, now);
+		if (end_rest(&c->health, now)) {
+			n++;
+			event_health(
+				p, now, c, ~0u, ~0u, &c->health, CAUSE_CLUSTER, &c->evidence, NULL);
+		}
 		evidence_clear(&c->evidence);
 		c->limit = c->ramp = 0;
 	}
 	for (unsigned i = 0; i < p->nsubnets; i++) {
 		struct path *h = c->paths[i];
 
-		if (!h || (source >= 0 && p->sources[source].subnet != i))
-			continue;
-		n += end_rest(&h->health, now);
-		evidence_clear(&h->evidence);
+		if (h && (source < 0 || p->sources[source].subnet == i))
+			n += end_path_rest(p, now, h);
 	}
 	for (unsigned i = 0; i < p->params->nsources; i++) {
 		struct lane *l = c->lanes[i];
 
-		if (!l || (source >= 0 && (unsigned)source != i))
-			continue;
-		n += end_rest(&l->health, now);
-		evidence_clear(&l->evidence);
+		if (l && (source < 0 || (unsigned)source == i))
+			n += end_lane_rest(p, now, l);
 	}
 	return n;
 }
 
-static unsigned end_blocks(struct policy *p, unsigned provider, int source)
+static unsigned end_blocks(struct policy *p, struct policy_now now, unsigned provider, int source)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < p->params->nsources; i++) {
-		struct block *b = &p->providers[provider].blocks[i];
-
-		if ((source >= 0 && (unsigned)source != i) || !b->until)
-			continue;
-		b->until = b->length = 0;
-		b->message = 0;
-		b->dirty = true;
-		n++;
-	}
+	for (unsigned i = 0; i < p->params->nsources; i++)
+		if (source < 0 || (unsigned)source == i)
+			n += block_end(p, now, provider, i);
 	return n;
 }
 
@@ -261,7 +290,7 @@ static unsigned end_tenants(struct policy *p, struct policy_now now, const char 
 		if (where && strcmp(where, t->name))
 			continue;
 		n += sick(&t->health) || t->nblocks;
-		tenant_unblame(t, now);
+		tenant_unblame(p, t, now);
 		for (unsigned i = 0; i < t->nblocks; i++)
 			t->blocks[i].until = 0;
 		t->blocks_dirty = t->nblocks > 0;
@@ -280,7 +309,7 @@ static unsigned end_rests(struct policy *p, struct policy_now now, int source, c
 			n += end_cluster_rests(p, now, c, source);
 	for (unsigned k = 0; k < p->params->nproviders; k++)
 		if (!where || !strcmp(where, p->params->providers[k].name))
-			n += end_blocks(p, k, source);
+			n += end_blocks(p, now, k, source);
 	if (source < 0)
 		n += end_tenants(p, now, where);
 	return n;
@@ -297,8 +326,11 @@ int policy_resume(struct policy *p, struct policy_now now, const char *source, c
 	n += suspension_end(p, now.wall, source, where, true);
 	suspensions_apply(p, now.wall);
 	n += end_rests(p, now, number, where);
-	p->urgent |= n > 0;
-	return n ? 0 : -ENOENT;
+	if (!n)
+		return -ENOENT;
+	p->urgent = true;
+	event_operator(p, now, POLICY_EVENT_RESUMED, source, where, 0, "resumed by the operator");
+	return 0;
 }
 
 int policy_keep(
@@ -314,5 +346,7 @@ int policy_keep(
 	suspension_end(p, now.wall, source, where, false);
 	suspensions_apply(p, now.wall);
 	end_rests(p, now, source ? source_by_name(p->params, source) : -1, where);
+	event_operator(p, now, POLICY_EVENT_RESUMED, source, where, until,
+		"kept in service by the operator");
 	return 0;
 }

@@ -275,6 +275,8 @@ static void move_providers(struct policy *p, struct tables *t, const struct renu
 		to->bucket = from->bucket;
 		to->bucket_at = from->bucket_at;
 		to->deferring = from->deferring;
+		to->provider_sick = from->provider_sick;
+		memcpy(to->changes, from->changes, sizeof(to->changes));
 		for (unsigned i = 0; i < p->params->nsources; i++)
 			if (n->source[i] >= 0)
 				to->blocks[n->source[i]] = from->blocks[i];

@@ -77,8 +77,10 @@ enum cause {
 	CAUSE_SOURCE,
 	CAUSE_SUBNET,
 	CAUSE_CLUSTER,
-	CAUSE_PROVIDER
+	CAUSE_PROVIDER,
+	CAUSE_OPERATOR /* a suspension */
 };
+#define CAUSES (CAUSE_OPERATOR + 1u)
 const char *cause_name(enum cause c);
 
 struct health {
@@ -252,7 +254,10 @@ struct provider_state {
 		uint32_t attempts, deferred;
 	} buckets[ALARM_BUCKETS];
 	unsigned bucket;
-	ms_t bucket_at;	    /* mono */
+	ms_t bucket_at; /* mono */
+	struct {
+		uint64_t rests, returns;
+	} changes[CAUSES];
 	bool deferring;	    /* alarm */
 	bool provider_sick; /* most clusters defer */
 };
@@ -279,9 +284,10 @@ struct tenant {
 	ms_t probe_at; /* mono; 0: none under way */
 	ms_t good_at;  /* mono */
 	unsigned good_subnet;
-	uint64_t cluster; /* id of the one where it was refused last */
-	ms_t blamed;	  /* mono */
-	ms_t seen;	  /* mono */
+	uint64_t cluster;  /* id of the one where it was refused last */
+	uint32_t provider; /* uid; 0: not known */
+	ms_t blamed;	   /* mono */
+	ms_t seen;	   /* mono */
 	unsigned nblocks;
 	struct tenant_block {
 		unsigned source;
@@ -490,7 +496,7 @@ bool tenant_blocks(const struct tenant *t, unsigned source, ms_t wall, ms_t *unt
 void tenant_block(
 	struct policy *p, struct policy_now now, const char *domain, unsigned source, ms_t length);
 void tenants_sweep(struct policy *p, struct policy_now now);
-void tenant_unblame(struct tenant *t, struct policy_now now);
+void tenant_unblame(struct policy *p, struct tenant *t, struct policy_now now);
 
 /* block.c */
 enum hold_reason block_gate(const struct block *b, ms_t wall, bool busy, ms_t *until);
@@ -498,6 +504,8 @@ enum hold_reason block_gate(const struct block *b, ms_t wall, bool busy, ms_t *u
 bool block_source(struct policy *p, struct policy_now now, struct slot *s,
 	const struct classification *c, uint64_t message, bool elsewhere);
 void block_good(struct policy *p, struct policy_now now, struct slot *s);
+/* By the operator. false: there was none. */
+bool block_end(struct policy *p, struct policy_now now, unsigned provider, unsigned source);
 
 /* warmup.c */
 int ramps_new(struct tables *t, const struct policy_params *p);
@@ -552,14 +560,20 @@ bool source_tried(const struct policy *p, const struct policy_tried *tried, unsi
 int suspension_add(
 	struct policy *p, const char *source, const char *where, ms_t until, bool pin, bool dirty);
 void suspensions_apply(struct policy *p, ms_t wall); /* into the tables that are asked */
+void suspensions_expire(struct policy *p, struct policy_now now);
 void suspensions_apply_cluster(struct policy *p, struct cluster *c, ms_t wall);
 
 /* events.c */
 struct policy_event *event_add(
 	struct policy *p, enum policy_event_kind kind, struct policy_now now);
+/* What began to rest, or came back. c NULL: not known where. */
 void event_health(struct policy *p, struct policy_now now, const struct cluster *c, unsigned source,
 	unsigned subnet, const struct health *h, enum cause cause, const struct evidence *e,
 	const char *domain);
+void event_tenant(struct policy *p, struct policy_now now, const struct tenant *t);
+void event_operator(struct policy *p, struct policy_now now, enum policy_event_kind kind,
+	const char *source, const char *where, ms_t until, const char *text);
+void count_change(struct policy *p, unsigned provider, enum cause c, bool rests);
 void provider_outcome(struct policy *p, unsigned provider, bool deferred, uint32_t n, ms_t mono);
 void forget_key(struct policy *p, const char *key);
 

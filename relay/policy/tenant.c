@@ -130,13 +130,14 @@ enum hold_reason tenant_gate(
 	return HOLD_BACKOFF;
 }
 
-void tenant_unblame(struct tenant *t, struct policy_now now)
+void tenant_unblame(struct policy *p, struct tenant *t, struct policy_now now)
 {
 	if (sick(&t->health)) {
 		t->health = (struct health){
 			.dirty = true, .saved = t->health.saved, .since = now.wall
 		};
 		t->probe_at = 0;
+		event_tenant(p, now, t);
 	}
 	evidence_clear(&t->evidence);
 	t->subnets = 0;

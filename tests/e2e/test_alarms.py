@@ -2,6 +2,7 @@
 source that is blocked, all of them, a cluster that defers everyone, and a provider. Where a rest or a window of time would be waited for,
 the relay goes by clocks of the test's own."""
 import os
+import re
 import sys
 import tempfile
 import unittest
@@ -49,6 +50,15 @@ class Alarms(RelayCase):
                 return k
         self.fail(f"no {event}")
 
+    def causes(self, relay):
+        """Lanes by cause, and changes by what to and by cause: those at the provider of the tests that are not 0."""
+        found = {}
+        for name, value in relay.metrics().items():
+            m = re.fullmatch(r'postern_policy_(lanes|changes_total)\{provider="microsoft365",cause="(\w+)"(?:,to="(\w+)")?\}', name)
+            if m and value:
+                found[m[3] or m[1], m[2]] = value
+        return found
+
     def test_deferrals_over_a_tenth_for_long(self):
         _, relay, clock = self.world(FULL)
         self.assertEqual(relay.metrics()["postern_policy_deferrals_high"], 0)
@@ -82,6 +92,9 @@ class Alarms(RelayCase):
                          ("a1", True, "warning", "blocked", "source"))
         self.wait_settled(relay)
         self.wait_metric(relay, "postern_policy_sources_blocked", 1)
+        causes = self.causes(relay)
+        self.assertGreaterEqual(causes.pop(("lanes", "source")), 1)  # one may be left from before the cluster was known
+        self.assertEqual(causes, {("lanes", "none"): 1, ("resting", "source"): 1})
         sim.disable_rule("banned")
         clock.elapse(hours=3)  # it rests for two
         more = []
@@ -94,6 +107,7 @@ class Alarms(RelayCase):
         [event] = relay.find("source-unblocked")
         self.assertEqual((event["source"], event["alarm"], event["health"]), ("a1", False, "healthy"))
         self.wait_metric(relay, "postern_policy_sources_blocked", 0)
+        self.assertEqual({k: v for k, v in self.causes(relay).items() if k[0] != "lanes"}, {("resting", "source"): 1, ("healthy", "source"): 1})
         sim.check_once(pairs + more)
 
     def test_all_sources_blocked(self):
@@ -114,12 +128,18 @@ class Alarms(RelayCase):
                          {(c, True, "warning", "cluster", "resting") for c in ("EUR01", "EUR05")})
         self.assertTrue(all(e["until"] and e["refused"] > 5 for e in defers), defers)
         self.wait_metric(relay, "postern_policy_clusters_deferring", 2)
+        causes = self.causes(relay)
+        self.assertGreaterEqual(causes["lanes", "cluster"], 2)
+        self.assertEqual((causes["resting", "cluster"], causes["resting", "provider"]), (2, 1))
         self.assertEqual({e["cause"] for e in relay.find("health")}, set())
         sim.disable_rule("busy")
         clock.elapse(seconds=30)
         relay.wait_event("provider-well", alarm=False)
         relay.wait_event("cluster-well", count=2, alarm=False, health="healthy")
         self.wait_metric(relay, "postern_policy_clusters_deferring", 0)
+        causes = self.causes(relay)
+        self.assertEqual((causes["healthy", "cluster"], causes["healthy", "provider"]), (2, 1))
+        self.assertNotIn(("lanes", "cluster"), causes)
         self.wait_settled(relay)
         sim.check_once(pairs)
 

@@ -496,6 +496,84 @@ static void test_listing(void **state)
 	rig_deinit(&r);
 }
 
+struct by_cause {
+	const char *cause; /* of the first provider */
+	struct policy_cause_info info;
+	unsigned rows;
+};
+
+static void keep_cause(void *arg, const struct policy_cause_info *i)
+{
+	struct by_cause *b = arg;
+
+	b->rows++;
+	if (!strcmp(i->cause, b->cause) && !strcmp(i->provider, "microsoft365"))
+		b->info = *i;
+}
+
+static struct policy_cause_info cause_row(struct rig *r, const char *cause)
+{
+	struct by_cause b = { .cause = cause };
+
+	policy_causes(r->policy, r->now, keep_cause, &b);
+	/* seven causes but the message, at two providers */
+	assert_int_equal(b.rows, 14);
+	return b.info;
+}
+
+static void keep_kind(void *arg, const struct policy_event *e)
+{
+	struct policy_event *last = arg;
+
+	*last = *e;
+}
+
+/* Each kind of rest, and of its end, is counted with its cause, and told. */
+static void test_causes(void **state)
+{
+	struct policy_event last;
+	struct policy_choice c;
+	struct rig r;
+
+	only_source(&r);
+	c = rig_choose(&r);
+	assert_int_equal(cause_row(&r, "").lanes, 1);
+	rig_sicken(&r, c.slot, VERDICT_SOURCE_THROTTLE);
+	assert_int_equal(cause_row(&r, "subnet").lanes, 1);
+	assert_int_equal(cause_row(&r, "subnet").rests, 1);
+	assert_int_equal(cause_row(&r, "subnet").returns, 0);
+	assert_int_equal(policy_resume(r.policy, r.now, NULL, "microsoft365"), 0);
+	rig_pass(&r, 60000); /* its window was halved just now */
+	assert_int_equal(cause_row(&r, "subnet").lanes, 0);
+	assert_int_equal(cause_row(&r, "subnet").returns, 1);
+	policy_events(r.policy, keep_kind, &last);
+	assert_int_equal(last.kind, POLICY_EVENT_RESUMED);
+	assert_string_equal(last.cause, "operator");
+	assert_string_equal(last.provider, "microsoft365");
+	rig_deinit(&r);
+
+	rig_init(&r);
+	c = rig_choose(&r);
+	rig_result(&r, c.slot, VERDICT_SOURCE_BLOCK, 550, &(struct policy_tried){ 0 });
+	assert_int_equal(cause_row(&r, "source").rests, 1);
+	assert_int_equal(cause_row(&r, "source").lanes, 1);
+	assert_int_equal(policy_resume(r.policy, r.now, r.sources[c.source].name, NULL), 0);
+	assert_int_equal(cause_row(&r, "source").returns, 1);
+	assert_int_equal(
+		policy_suspend(r.policy, r.now, NULL, "203.0.113.0/24", r.now.wall + 1000), 0);
+	policy_events(r.policy, keep_kind, &last);
+	assert_int_equal(last.kind, POLICY_EVENT_SUSPENDED);
+	assert_string_equal(last.cluster, "203.0.113.0/24");
+	assert_int_equal(last.until, r.now.wall + 1000);
+	assert_int_equal(cause_row(&r, "operator").lanes, 1);
+	rig_pass(&r, 1000);
+	policy_tick(r.policy, r.now);
+	policy_events(r.policy, keep_kind, &last);
+	assert_int_equal(last.kind, POLICY_EVENT_RESUMED);
+	assert_true(last.over);
+	rig_deinit(&r);
+}
+
 static void keep_alarm(void *arg, const struct policy_event *e)
 {
 	enum policy_event_kind *kinds = arg;
@@ -570,6 +648,7 @@ int main(void)
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_save),
 		cmocka_unit_test(test_listing),
+		cmocka_unit_test(test_causes),
 		cmocka_unit_test(test_alarm),
 	};
 
