@@ -149,8 +149,23 @@ static enum verdict permanent_by_phase(uint16_t code, enum client_phase phase)
 	}
 }
 
-/* Before MAIL nothing is known of the message: whatever is refused for good, it is the source. And
- * 503 says that the dialogue went wrong, not the mail. */
+/* RFC 5321 4.2.4, 4.3.2, RFC 3463 3.6: the command was not understood or came out of turn. Nothing
+ * is said about the mail in it; that is for the wording to say, which the rules have seen. */
+static bool out_of_step(const struct reply_view *v, uint16_t code, enum client_phase phase)
+{
+	bool command = phase == PHASE_MAIL || phase == PHASE_RCPT || phase == PHASE_DATA;
+
+	/* of the protocol, but too many recipients and contents that are refused */
+	if (v->class && (v->subject != 5 || v->detail == 3 || v->detail == 6))
+		return code == 503 || (command && v->subject == 3 && v->detail == 3);
+	if (code == 500 || code == 502 || code == 503 || code == 504 || code == 555)
+		return true;
+	if (code == 501)
+		return v->class || command;
+	return command && v->class && v->detail != 0; /* 5.5.0 is said of anything */
+}
+
+/* Before MAIL nothing is known of the message: whatever is refused for good, it is the source. */
 static enum verdict permanent(const struct reply_view *v, uint16_t code, enum client_phase phase)
 {
 	enum verdict verdict;
@@ -162,6 +177,8 @@ static enum verdict permanent(const struct reply_view *v, uint16_t code, enum cl
 		return VERDICT_TRANSIENT_OTHER;
 	if (phase == PHASE_STARTTLS || phase == PHASE_TLS)
 		return VERDICT_DESTINATION_CONFIG;
+	if (out_of_step(v, code, phase))
+		return VERDICT_TRANSIENT_OTHER;
 	verdict = permanent_by_enhanced(v, phase);
 	return verdict == VERDICT_DELIVERED ? permanent_by_phase(code, phase) : verdict;
 }

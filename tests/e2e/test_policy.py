@@ -277,6 +277,22 @@ class Policy(RelayCase):
         self.assertEqual(self.blames(relay), set())
         self.assertFalse(relay.find("deferred"))
 
+    def test_a_command_that_is_not_understood_bounces_nothing(self):
+        for phase, reply in (("mail", "500 5.5.2 unrecognized command"), ("rcpt", "500 5.3.3 Unrecognized command {tail}"),
+                             ("mail", "501 5.5.4 Invalid arguments {tail}"), ("data", "502 5.5.1 Command not implemented")):
+            with self.subTest(phase=phase, reply=reply):
+                # without pipelining and chunks there is a DATA to be refused
+                rule = f'rule "deaf" {{ phase = "{phase}"  reply = "{reply}" }}'
+                sim, relay = self.world(scenario=WORLD + rule, provider={"chunking": False})
+                pairs = self.pairs(20)
+                self.send_all(relay, pairs)
+                relay.wait_event("deferred", count=10, verdict="transient-other", code=int(reply[:3]))
+                sim.disable_rule("deaf")
+                self.wait_settled(relay)
+                sim.check_once(pairs)
+                self.assertEqual(relay.find(("bounced", "source-blocked", "health")), [])
+                self.assertTrue(self.doCleanups())
+
     def test_noise_blames_nobody(self):
         noise = 'rule "noise" { phase = "mail"  share = 0.03  reply = "451 4.7.0 Temporary server error. Please try again later. PRX5 {tail}" }'
         sim, relay = self.world(scenario=WORLD + noise)
