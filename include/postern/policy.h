@@ -337,6 +337,11 @@ void policy_clusters(const struct policy *p, struct policy_now now,
 void policy_save(
 	struct policy *p, void (*put)(void *arg, struct slice key, struct slice value), void *arg);
 int policy_load(struct policy *p, struct slice key, struct slice value);
+/* A process of the relay begins; after policy_load, before the first choice. What an earlier one
+ * sent in its last moments is not known: the rates of all lanes are taken to be used up now. Where
+ * nothing was loaded there was none, and nothing goes until it is on disk that there is one now
+ * (policy_warmup_wants). Not called: rates are full, as in a rehearsal. */
+void policy_begin(struct policy *p, struct policy_now now);
 /* Something was learned that should not wait for the next regular save. Asking takes it back. */
 bool policy_urgent(struct policy *p);
 
@@ -344,7 +349,7 @@ bool policy_urgent(struct policy *p);
 
 /* What a day may use is reserved in the saved state before it is used, a small part at a time, so
  * that not even a kill lets an allowance be passed. True: policy_save_warmup has something that is
- * waited for. Cheap: to be asked often. */
+ * waited for, that or what policy_begin waits for. Cheap: to be asked often. */
 bool policy_warmup_wants(const struct policy *p);
 /* The entries to be saved. *ticket names them; when they are on disk, policy_warmup_saved says so
  * (false: they could not be saved; they are asked for again after a second). */

@@ -522,6 +522,9 @@ static void on_started(void *arg)
 
 	d->saved_at = d->swept_at = loop_mono(d->loop);
 	state_load(d);
+	policy_begin(d->policy, now_of(d));
+	if (policy_warmup_wants(d->policy))
+		warmup_save(d);
 	r = intake_start(d);
 	if (r)
 		log_event(d->log, LOG_ERR, "queue-read-failed",

@@ -270,7 +270,7 @@ void policy_connected(
 	learn_banner(p, s, info, now);
 	to = host_place(s->host);
 	if (to != s->cluster)
-		slot_move(p, s, to, true);
+		slot_move(p, s, to, true, now.mono);
 	slot_known(p, s);
 }
 

@@ -133,15 +133,15 @@ void slot_detach(struct policy *p, struct slot *s)
 	}
 }
 
-static void charge_lane(struct policy *p, const struct slot *s, struct lane *l)
+static void charge_lane(struct policy *p, const struct slot *s, struct lane *l, ms_t mono)
 {
 	const struct provider_params *v = &p->params->providers[s->provider];
 
-	bucket_charge(&l->connects, &v->lane_connect_rate, 1);
-	bucket_charge(&l->messages, &v->lane_message_rate, s->messages);
+	bucket_charge(&l->connects, &v->lane_connect_rate, 1, mono);
+	bucket_charge(&l->messages, &v->lane_message_rate, s->messages, mono);
 }
 
-void slot_move(struct policy *p, struct slot *s, struct cluster *c, bool charge)
+void slot_move(struct policy *p, struct slot *s, struct cluster *c, bool charge, ms_t mono)
 {
 	struct lane *l = s->lane ? lane_get(p, c, s->source) : NULL;
 
@@ -157,7 +157,7 @@ void slot_move(struct policy *p, struct slot *s, struct cluster *c, bool charge)
 		s->path = NULL;
 	count_place(p, s, 1);
 	if (l && charge)
-		charge_lane(p, s, l);
+		charge_lane(p, s, l, mono);
 	s->surplus = cluster_over(p, s);
 }
 
@@ -256,7 +256,27 @@ enum policy_limit lane_room(
 	return full(l->in_use, l->window) ? LIMIT_WINDOW : LIMIT_NONE;
 }
 
-enum policy_limit unknown_room(struct policy *p, unsigned provider, unsigned source, ms_t mono)
+uint32_t connects_kept(const struct policy *p, unsigned provider, unsigned source, ms_t mono)
+{
+	const struct provider_state *v = &p->providers[provider];
+
+	return v->unknown_source[source] + (v->wanted_connect > mono);
+}
+
+/* It and those under way may all turn out to be at this cluster. */
+static bool may_connect(
+	struct policy *p, struct cluster *c, unsigned source, ms_t mono, ms_t *until)
+{
+	const struct provider_state *v = &p->providers[c->provider];
+	struct bucket fresh = { .at = p->began };
+
+	return bucket_spare(c->lanes[source] ? &c->lanes[source]->connects : &fresh,
+		&p->params->providers[c->provider].lane_connect_rate, v->unknown_source[source],
+		mono, until);
+}
+
+enum policy_limit unknown_room(
+	struct policy *p, unsigned provider, unsigned source, ms_t mono, ms_t *until)
 {
 	const struct provider_params *v = &p->params->providers[provider];
 	struct provider_state *s = &p->providers[provider];
@@ -267,15 +287,19 @@ enum policy_limit unknown_room(struct policy *p, unsigned provider, unsigned sou
 		return LIMIT_PROVIDER;
 	if (full(s->unknown, most))
 		return LIMIT_UNKNOWN;
-	for (const struct cluster *c = s->clusters; c && r == LIMIT_NONE; c = c->next) {
+	for (struct cluster *c = s->clusters; c && r == LIMIT_NONE; c = c->next) {
 		r = cluster_caps(p, c, 0, mono);
 		/* one that shows a limit of its own says nothing about the others */
 		if (r == LIMIT_RECEIVER)
 			r = LIMIT_NONE;
 		if (r == LIMIT_NONE)
 			r = lane_caps(p, c, source, 0);
+		if (r == LIMIT_NONE && !may_connect(p, c, source, mono, until))
+			r = LIMIT_CONNECTS;
 	}
-	if (r != LIMIT_NONE) {
+	if (r == LIMIT_CONNECTS) {
+		s->wanted_connect = mono + 10000;
+	} else if (r != LIMIT_NONE) {
 		s->wanted = mono + 10000;
 		r = LIMIT_UNKNOWN;
 	}

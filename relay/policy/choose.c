@@ -5,6 +5,7 @@
 #include "state.h"
 
 #define HOSTS_SEEN 32u /* candidates looked at */
+#define UNMARKED   5   /* ms; a commit takes as long */
 
 bool source_tried(const struct policy *p, const struct policy_tried *tried, unsigned source)
 {
@@ -266,14 +267,20 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 		return;
 	}
 	a->limit = k->known ? lane_room(p, c, source, now.mono)
-			    : unknown_room(p, c->provider, source, now.mono);
+			    : unknown_room(p, c->provider, source, now.mono, &a->until);
+	if (a->limit == LIMIT_CONNECTS) {
+		a->reason = HOLD_RATE;
+		return;
+	}
 	if (a->limit != LIMIT_NONE) {
 		a->reason = a->limit == LIMIT_WINDOW ? HOLD_WINDOW : HOLD_CAP;
 		if (a->limit == LIMIT_UNKNOWN)
 			a->until = now.mono + 500;
 		return;
 	}
-	if (l && !bucket_ready(&l->connects, &v->lane_connect_rate, now.mono, &a->until)) {
+	if (l && k->known &&
+		!bucket_spare(&l->connects, &v->lane_connect_rate,
+			connects_kept(p, c->provider, source, now.mono), now.mono, &a->until)) {
 		a->limit = LIMIT_CONNECTS;
 		a->reason = HOLD_RATE;
 	}
@@ -329,7 +336,7 @@ static int take_slot(struct policy *p, struct policy_now now, const struct polic
 	slot_attach(p, s, k->cluster, l);
 	warmup_expect(p, s);
 	if (!k->known)
-		p->providers[w->provider].wanted = 0;
+		p->providers[w->provider].wanted = p->providers[w->provider].wanted_connect = 0;
 	health_probe(&k->cluster->health, now);
 	health_probe(&l->path->health, now);
 	health_probe(&l->health, now);
@@ -518,6 +525,16 @@ void policy_choose(struct policy *p, struct policy_now now, const struct policy_
 	unsigned pool;
 
 	*ret = (struct policy_choice){ .blocking_source = ~0u, .blocking_provider = w->provider };
+	if (p->begins_again) {
+		p->begins_again = false;
+		p->began = now.mono;
+	}
+	if (p->unmarked) {
+		ret->reason = HOLD_RATE;
+		ret->limit = LIMIT_CONNECTS;
+		ret->until = now.mono + UNMARKED;
+		return;
+	}
 	if (c.tenant && tenant_waits(p, now, c.tenant, ret))
 		return;
 	c.all[0].family = c.all[1].family = 0;

@@ -219,11 +219,29 @@ static void lane_inherit(struct lane *from, struct lane *to)
 	health_inherit(&from->health, &to->health);
 }
 
-bool cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to)
+/* Both were used: what was sent to one was sent to the other. */
+static bool pour_rates(struct policy *p, struct cluster *from, struct cluster *to, ms_t mono)
 {
+	const struct provider_params *v = &p->params->providers[to->provider];
+	bool used = false;
+
 	for (unsigned i = 0; i < p->params->nsources; i++)
-		if (to->lanes[i])
-			return false;
+		used |= to->lanes[i] != NULL;
+	for (unsigned i = 0; used && i < p->params->nsources; i++) {
+		struct lane *l = from->lanes[i] ? lane_get(p, to, i) : NULL;
+
+		if (!l)
+			continue;
+		bucket_pour(&from->lanes[i]->messages, &l->messages, &v->lane_message_rate, mono);
+		bucket_pour(&from->lanes[i]->connects, &l->connects, &v->lane_connect_rate, mono);
+	}
+	return used;
+}
+
+void cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to, ms_t mono)
+{
+	if (pour_rates(p, from, to, mono))
+		return;
 	for (unsigned i = 0; i < p->params->nsources; i++) {
 		struct lane *l = from->lanes[i] ? lane_get(p, to, i) : NULL;
 
@@ -247,7 +265,11 @@ bool cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to)
 	to->ramp_fed = from->ramp_fed;
 	to->heard = from->heard;
 	from->heard = 0;
-	return true;
+}
+
+void rates_begin(const struct policy *p, struct lane *l)
+{
+	l->messages = l->connects = (struct bucket){ .at = p->began };
 }
 
 struct lane *lane_get(struct policy *p, struct cluster *c, unsigned source)
@@ -267,7 +289,8 @@ struct lane *lane_get(struct policy *p, struct cluster *c, unsigned source)
 	l->cluster = c;
 	l->source = source;
 	l->window = window_start(p->params->providers[c->provider].connections_per_lane);
-	l->window_dirty = p->urgent = true; /* a restart must know that its rates are in use */
+	l->window_dirty = true;
+	rates_begin(p, l);
 	c->lanes[source] = l;
 	return l;
 }

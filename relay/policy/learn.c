@@ -245,7 +245,8 @@ static void network_agree(struct policy *p, struct network *n)
 
 /* Open connections to what was just learned about count where they belong from now on. heirs_of:
  * what those sent from there is counted already. */
-static void move_slots(struct policy *p, const struct network *n, const struct cluster *heirs_of)
+static void move_slots(
+	struct policy *p, const struct network *n, const struct cluster *heirs_of, ms_t mono)
 {
 	for (uint32_t i = 0; i < p->nslots; i++) {
 		struct slot *s = &p->slots[i];
@@ -255,7 +256,7 @@ static void move_slots(struct policy *p, const struct network *n, const struct c
 			continue;
 		to = host_place(s->host);
 		if (to != s->cluster)
-			slot_move(p, s, to, s->cluster != heirs_of);
+			slot_move(p, s, to, s->cluster != heirs_of, mono);
 	}
 }
 
@@ -295,9 +296,10 @@ void host_learn(
 	}
 	network_agree(p, h->network);
 	/* all of the network under another name */
-	heir = before == h->network->own && h->network->agreed == c &&
-	       cluster_inherit(p, before, c);
-	move_slots(p, h->network, heir ? before : NULL);
+	heir = before == h->network->own && h->network->agreed == c;
+	if (heir)
+		cluster_inherit(p, before, c, now.mono);
+	move_slots(p, h->network, heir ? before : NULL, now.mono);
 }
 
 struct name *name_get(

@@ -1,6 +1,8 @@
 /* Rates as token buckets. */
 #include "state.h"
 
+#define KEPT 250 /* ms until what is kept may be free again */
+
 /* A burst of a twentieth, and the rest refilled evenly: together never more than the count in any
  * period, as the receiver would count it. */
 static double burst_of(const struct rate *r)
@@ -8,27 +10,44 @@ static double burst_of(const struct rate *r)
 	return r->count >= 40 ? r->count / 20 : 1;
 }
 
-bool bucket_ready(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until)
+static double per_ms(const struct rate *r)
 {
-	double burst, per_ms;
+	return (r->count - burst_of(r) + 1) / (double)r->per;
+}
 
-	if (!r->count || r->per <= 0)
-		return true;
-	burst = burst_of(r);
-	per_ms = (r->count - burst + 1) / (double)r->per;
+static void refill(struct bucket *b, const struct rate *r, ms_t mono)
+{
+	double burst = burst_of(r);
+
 	if (b->at == 0)
 		b->tokens = burst;
-	else if (b->at < 0 && !b->charged) /* what was used before a restart is not known */
+	else if (b->at < 0) /* what was used before a restart is not known */
 		b->tokens = 0;
-	else if (b->at > 0 && !b->charged && mono > b->at)
-		b->tokens += (double)(mono - b->at) * per_ms;
-	b->charged = false;
+	else if (mono > b->at)
+		b->tokens += (double)(mono - b->at) * per_ms(r);
 	b->at = mono > 0 ? mono : 1;
 	if (b->tokens > burst)
 		b->tokens = burst;
+}
+
+bool bucket_ready(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until)
+{
+	if (!r->count || r->per <= 0)
+		return true;
+	refill(b, r, mono);
 	if (b->tokens >= 1)
 		return true;
-	*until = mono + (ms_t)((1 - b->tokens) / per_ms) + 1;
+	*until = mono + (ms_t)((1 - b->tokens) / per_ms(r)) + 1;
+	return false;
+}
+
+bool bucket_spare(struct bucket *b, const struct rate *r, uint32_t kept, ms_t mono, ms_t *until)
+{
+	if (!bucket_ready(b, r, mono, until))
+		return false;
+	if (!r->count || r->per <= 0 || b->tokens >= 1 + (double)kept)
+		return true;
+	*until = mono + KEPT;
 	return false;
 }
 
@@ -57,17 +76,23 @@ void bucket_give_back(struct bucket *b, const struct rate *r, uint32_t n)
 		b->tokens += n;
 }
 
-void bucket_charge(struct bucket *b, const struct rate *r, uint32_t n)
+void bucket_charge(struct bucket *b, const struct rate *r, uint32_t n, ms_t mono)
 {
-	if (!r->count || !n)
+	if (!r->count || r->per <= 0 || !n)
 		return;
-	if (b->at == 0) {
-		b->tokens = burst_of(r);
-		b->at = 1; /* the first use sees a full bucket, less this */
-		b->charged = true;
-	} else if (b->at < 0 && !b->charged) {
-		b->tokens = 0; /* an empty one, less this */
-		b->charged = true;
-	}
+	refill(b, r, mono);
 	b->tokens -= n < r->count ? n : r->count;
+}
+
+void bucket_pour(struct bucket *from, struct bucket *to, const struct rate *r, ms_t mono)
+{
+	double used;
+
+	if (!r->count || r->per <= 0)
+		return;
+	refill(from, r, mono);
+	refill(to, r, mono);
+	used = burst_of(r) - from->tokens;
+	to->tokens -= used < r->count ? used : r->count;
+	from->tokens = burst_of(r);
 }

@@ -16,11 +16,6 @@ int save_key(char *out, size_t max, const char *kind, const char *a, const char 
 	return n > 0 && (size_t)n < max ? 0 : -ENAMETOOLONG;
 }
 
-struct saver {
-	void (*put)(void *arg, struct slice key, struct slice value);
-	void *arg;
-};
-
 /* n0..n3 and a name; gone: the entry is deleted. */
 struct entry {
 	const char *kind, *a, *b, *c;
@@ -191,8 +186,14 @@ void policy_save(
 	save_tenants(p, &s);
 	save_learned(p, &s);
 	save_suspensions(p, &s);
-	ramps_save(p, &(struct ramp_saver){ put, arg });
+	ramps_save(p, &s);
 	p->urgent = false;
+}
+
+/* That there was a process: lanes may have been used that are not saved yet. */
+void save_mark(const struct saver *s)
+{
+	save(s, &(struct entry){ "began", "", "", "" });
 }
 
 /* ---- back ---- */
@@ -271,6 +272,13 @@ static int load_lane(struct policy *p, const struct loaded *l)
 		n->window = cap;
 	n->window_dirty = false;
 	n->messages.at = n->connects.at = -1;
+	return 0;
+}
+
+static int load_mark(struct policy *p, const struct loaded *l)
+{
+	(void)p;
+	(void)l;
 	return 0;
 }
 
@@ -383,6 +391,7 @@ static const struct {
 	{ "suspend", load_suspend, 0 },
 	{ "keep", load_keep, 0 },
 	{ "ramp", load_ramp, 1 },
+	{ "began", load_mark, 0 },
 };
 
 /* "policy/KIND/A|B|C", cut into pieces in place. */
@@ -411,6 +420,7 @@ int policy_load(struct policy *p, struct slice key, struct slice value)
 	struct loaded l = { .source = -1 };
 	int version, at = 0;
 
+	p->loaded = true;
 	if (key.n >= sizeof(k) || value.n >= sizeof(v))
 		return -EINVAL;
 	memcpy(k, key.p, key.n);
@@ -434,4 +444,17 @@ int policy_load(struct policy *p, struct slice key, struct slice value)
 		return kinds[i].load(p, &l);
 	}
 	return -EINVAL;
+}
+
+void policy_begin(struct policy *p, struct policy_now now)
+{
+	struct cluster *c, *next;
+
+	p->begun = true;
+	p->unmarked = !p->loaded;
+	p->began = p->loaded ? now.mono : 0;
+	HASH_ITER (hh, p->clusters, c, next)
+		for (unsigned i = 0; i < p->params->nsources; i++)
+			if (c->lanes[i])
+				rates_begin(p, c->lanes[i]);
 }

@@ -103,13 +103,17 @@ extern const struct health_kind health_lane, health_path, health_cluster, health
 
 struct bucket {
 	double tokens;
-	ms_t at;      /* mono of the last refill; 0: never used, full; -1: empty at the first use */
-	bool charged; /* before its first use */
+	ms_t at; /* mono of the last refill; 0: never used, full; -1: empty at the first use */
 };
 /* Takes one token of the rate. false: none; *until (mono) says when there is one. */
 bool bucket_take(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until);
 bool bucket_ready(struct bucket *b, const struct rate *r, ms_t mono, ms_t *until);
-void bucket_charge(struct bucket *b, const struct rate *r, uint32_t n);
+/* The same, when some of what there is, is kept for others. */
+bool bucket_spare(struct bucket *b, const struct rate *r, uint32_t kept, ms_t mono, ms_t *until);
+/* What was used of one counts against the other, and no longer here. */
+void bucket_pour(struct bucket *from, struct bucket *to, const struct rate *r, ms_t mono);
+/* n more were used; may make it owe some. */
+void bucket_charge(struct bucket *b, const struct rate *r, uint32_t n, ms_t mono);
 /* After bucket_ready: as many of n as there are; at least one. */
 uint32_t bucket_take_some(struct bucket *b, const struct rate *r, uint32_t n);
 void bucket_give_back(struct bucket *b, const struct rate *r, uint32_t n);
@@ -249,7 +253,8 @@ struct provider_state {
 	struct cluster *clusters;		       /* list */
 	struct geography geographies[GEOGRAPHIES_MAX]; /* the first: not known */
 	unsigned ngeographies;
-	ms_t wanted; /* mono; an unknown host has asked in vain until then */
+	ms_t wanted;	     /* mono; an unknown host has asked in vain until then */
+	ms_t wanted_connect; /* the same, for want of a connection's worth of rate */
 	struct {
 		uint32_t attempts, deferred;
 	} buckets[ALARM_BUCKETS];
@@ -352,7 +357,13 @@ struct policy {
 	struct ramp_clock ramp_clock;
 	uint64_t ramp_ticket;	       /* of the save under way or the last one */
 	bool ramps_saving, ramps_wait; /* wait: the last save failed; again after a tick */
-	ms_t swept;		       /* mono */
+	ms_t began;		       /* mono; rates of lanes are empty then; 0: full at first */
+	bool begun;		       /* policy_begin was called */
+	bool loaded;		       /* an earlier process has left something */
+	bool unmarked;		       /* this one has not yet */
+	bool begins_again; /* lanes may have been forgotten: as if the process began now */
+	uint64_t mark_ticket;
+	ms_t swept; /* mono */
 	struct rng rng;
 };
 
@@ -374,6 +385,11 @@ struct policy {
 		(e)->hh.next = NULL;                                                               \
 		table_->tail = &(e)->hh;                                                           \
 	} while (0)
+
+struct saver {
+	void (*put)(void *arg, struct slice key, struct slice value);
+	void *arg;
+};
 
 /* policy.c */
 int source_by_name(const struct policy_params *params, const char *name);
@@ -407,9 +423,11 @@ void cluster_set_geography(struct policy *p, struct cluster *c, const char *name
 const char *geography_name(const struct policy *p, const struct cluster *c);
 struct lane *lane_get(struct policy *p, struct cluster *c, unsigned source);
 struct path *path_get(struct policy *p, struct cluster *c, unsigned subnet);
-/* Hosts that counted at from count at to now, which nobody used before: what was used up, learned
- * and found there goes with them. false: to has lanes already. */
-bool cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to);
+/* As they are when the process begins. */
+void rates_begin(const struct policy *p, struct lane *l);
+/* Hosts that counted at from count at to now: what was used up there goes with them; and where to
+ * has no lanes yet, what was learned and found, too. */
+void cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to, ms_t mono);
 
 /* learn.c */
 /* Where this host's connections count now. *known: false before its first banner. NULL: no memory,
@@ -439,13 +457,17 @@ void slot_release(struct policy *p, uint32_t number);
 void slot_attach(struct policy *p, struct slot *s, struct cluster *c, struct lane *l);
 void slot_detach(struct policy *p, struct slot *s);
 /* charge: what it has sent counts against the lane that it turned out to be on. */
-void slot_move(struct policy *p, struct slot *s, struct cluster *c, bool charge);
+void slot_move(struct policy *p, struct slot *s, struct cluster *c, bool charge, ms_t mono);
 void slot_known(struct policy *p, struct slot *s);
 /* LIMIT_NONE: a connection more may be opened there. */
 enum policy_limit cluster_room(const struct policy *p, const struct cluster *c, ms_t mono);
 enum policy_limit lane_room(
 	const struct policy *p, const struct cluster *c, unsigned source, ms_t mono);
-enum policy_limit unknown_room(struct policy *p, unsigned provider, unsigned source, ms_t mono);
+/* *until: LIMIT_CONNECTS. */
+enum policy_limit unknown_room(
+	struct policy *p, unsigned provider, unsigned source, ms_t mono, ms_t *until);
+/* Connections' worth of a lane's rate that is kept for hosts that are not known yet. */
+uint32_t connects_kept(const struct policy *p, unsigned provider, unsigned source, ms_t mono);
 bool cluster_over(const struct policy *p, const struct slot *s);
 uint32_t cluster_limit(const struct cluster *c, ms_t mono);
 uint32_t cluster_ramp(struct policy *p, struct cluster *c, ms_t mono);
@@ -543,11 +565,7 @@ void warmup_excuse(
 void warmup_tick(struct policy *p, struct policy_now now);
 
 /* warmup_save.c */
-struct ramp_saver {
-	void (*put)(void *arg, struct slice key, struct slice value);
-	void *arg;
-};
-void ramps_save(struct policy *p, const struct ramp_saver *s);
+void ramps_save(struct policy *p, const struct saver *s);
 int ramp_load(
 	struct policy *p, unsigned provider, unsigned source, const int64_t n[4], const char *rest);
 
@@ -578,5 +596,6 @@ void provider_outcome(struct policy *p, unsigned provider, bool deferred, uint32
 void forget_key(struct policy *p, const char *key);
 
 /* save.c */
+void save_mark(const struct saver *s);
 int save_key(char *out, size_t max, const char *kind, const char *a, const char *b, const char *c);
 void path_subnet_text(const struct policy *p, unsigned subnet, char out[ADDR_TEXT_MAX + 4]);

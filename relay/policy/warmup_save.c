@@ -9,8 +9,8 @@
 
 #define NUMBERS 20
 
-static void save(const struct policy *p, const struct ramp_saver *s, unsigned provider,
-	unsigned source, struct ramp *r)
+static void save(const struct policy *p, const struct saver *s, unsigned provider, unsigned source,
+	struct ramp *r)
 {
 	char key[480], value[320];
 	uint32_t granted = r->asked > r->granted ? r->asked : r->granted;
@@ -36,7 +36,7 @@ static void save(const struct policy *p, const struct ramp_saver *s, unsigned pr
 	r->dirty = r->pause.dirty = false;
 }
 
-void ramps_save(struct policy *p, const struct ramp_saver *s)
+void ramps_save(struct policy *p, const struct saver *s)
 {
 	for (unsigned k = 0; p->nramps && k < p->params->nproviders; k++)
 		for (unsigned i = 0; i < p->params->nsources; i++) {
@@ -49,8 +49,10 @@ void ramps_save(struct policy *p, const struct ramp_saver *s)
 
 bool policy_warmup_wants(const struct policy *p)
 {
-	if (!p->nramps || p->ramps_saving || p->ramps_wait)
+	if ((!p->nramps && !p->unmarked) || p->ramps_saving || p->ramps_wait)
 		return false;
+	if (p->unmarked)
+		return true;
 	for (unsigned k = 0; k < p->params->nproviders; k++)
 		for (unsigned i = 0; i < p->params->nsources; i++)
 			if (p->providers[k].ramps[i] && p->providers[k].ramps[i]->want &&
@@ -62,11 +64,15 @@ bool policy_warmup_wants(const struct policy *p)
 void policy_save_warmup(struct policy *p, struct policy_now now,
 	void (*put)(void *arg, struct slice key, struct slice value), void *arg, uint64_t *ticket)
 {
-	struct ramp_saver s = { put, arg };
+	struct saver s = { put, arg };
 
 	(void)now;
 	*ticket = ++p->ramp_ticket;
 	p->ramps_saving = true;
+	if (p->unmarked) {
+		save_mark(&(struct saver){ put, arg });
+		p->mark_ticket = *ticket;
+	}
 	for (unsigned k = 0; k < p->params->nproviders; k++)
 		for (unsigned i = 0; i < p->params->nsources; i++) {
 			struct ramp *r = p->providers[k].ramps[i];
@@ -86,6 +92,8 @@ void policy_warmup_saved(struct policy *p, struct policy_now now, uint64_t ticke
 	if (ticket == p->ramp_ticket)
 		p->ramps_saving = false;
 	p->ramps_wait |= !saved;
+	if (saved && ticket == p->mark_ticket)
+		p->unmarked = false;
 	for (unsigned k = 0; k < p->params->nproviders; k++)
 		for (unsigned i = 0; i < p->params->nsources; i++) {
 			struct ramp *r = p->providers[k].ramps[i];

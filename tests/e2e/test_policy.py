@@ -139,6 +139,22 @@ class Policy(RelayCase):
         self.assertEqual({(d["source"], d["cluster"]) for d in sim.deliveries()},
                          {("127.0.1.2", "EUR01"), ("127.0.2.1", "EUR05"), ("127.0.2.2", "EUR05")})
 
+    def test_a_kill_at_once_gives_no_rate_back(self):
+        """One connection an hour for each source: however often it is killed, and however early, there are no more."""
+        sim, relay = self.world(provider={"lane_connect_rate": "1/1h", "messages_per_connection": 1})
+        pairs = self.pairs(40)
+        self.send_all(relay, pairs[:10])
+        sim.wait(deliveries=1)
+        for k in range(1, 4):
+            relay.kill()
+            relay.start()
+            self.send_all(relay, pairs[k * 10:][:10])
+            self.wait_accepted(relay)
+            reasons = {r["reason"] for r in self.waiting(relay)}
+            self.assertTrue(any("rate limit" in r for r in reasons), reasons)
+        sent = [(d["source"], d["cluster"]) for d in sim.deliveries()]
+        self.assertEqual(len(sent), len(set(sent)), sent)
+
     def known_lanes(self, relay):
         """Those that something keeps from being used."""
         return {(x["source"], x["cluster"]): (x["health"], x["cause"], x["until"]) for x in self.lines(relay, "lanes")

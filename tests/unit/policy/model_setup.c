@@ -91,6 +91,8 @@ static void set_clusters(struct model *m)
 	}
 }
 
+static void begin(struct model *m);
+
 void model_init(struct model *m, const struct model_params *p)
 {
 	static const ms_t schedule[6] = { MINUTES(5), MINUTES(10), MINUTES(20), MINUTES(40),
@@ -125,6 +127,7 @@ void model_init(struct model *m, const struct model_params *p)
 	m->inner->prx8 = (struct classification){ .verdict = VERDICT_DESTINATION_BUSY,
 		.scope = SCOPE_CLUSTER };
 	must(policy_new(&m->policy, &m->params, p->seed ^ 0x5eed) == 0);
+	begin(m);
 	post(m, 1000, TICK, 0, 0);
 }
 
@@ -180,6 +183,18 @@ void model_save(struct model *m)
 	policy_save(m->policy, store, m->inner);
 }
 
+static void begin(struct model *m)
+{
+	uint64_t ticket;
+	struct policy_now now = { m->now + 1000, MODEL_WALL + m->now };
+
+	policy_begin(m->policy, now);
+	while (policy_warmup_wants(m->policy)) {
+		policy_save_warmup(m->policy, now, store, m->inner, &ticket);
+		policy_warmup_saved(m->policy, now, ticket, true);
+	}
+}
+
 void model_restart(struct model *m)
 {
 	struct model_inner *x = m->inner;
@@ -189,6 +204,7 @@ void model_restart(struct model *m)
 	must(policy_new(&m->policy, &m->params, m->p.seed ^ 0xbeef) == 0);
 	HASH_ITER (hh, x->stored, s, following)
 		must(policy_load(m->policy, slice_of(s->key), slice_of(s->value)) == 0);
+	begin(m);
 	for (uint32_t i = 0; i < x->nconnections; i++) {
 		struct connection *k = &x->connections[i];
 

@@ -454,6 +454,7 @@ static void restart(struct rig *r)
 	for (size_t i = 0; i < k.n; i++)
 		assert_int_equal(
 			policy_load(r->policy, slice_of(k.keys[i]), slice_of(k.values[i])), 0);
+	policy_begin(r->policy, r->now);
 }
 
 static void told(void *arg, const struct policy_cluster_info *i)
@@ -484,16 +485,13 @@ static void test_kept(void **state)
 	rig_deinit(&r);
 }
 
-/* After a restart the lanes that were in use begin empty. A connection to a network not known yet,
- * which turns out to be of such a lane, is taken from it all the same. */
+/* A connection to a network not known yet may turn out to be of a lane that is in use: it waits for
+ * that one's rate, and is taken from it. After a restart all rates are used up, that of lanes never
+ * heard of, too, from whatever place it is asked for. */
 static void test_rates_over_a_restart(void **state)
 {
-	static const struct {
-		bool restarted;
-		ms_t not_yet, next; /* after the second connection: one in six seconds */
-	} rows[] = { { false, 5000, 6002 }, { true, 11000, 12002 } };
-
-	for (size_t i = 0; i < COUNT(rows); i++) {
+	for (size_t i = 0; i < 2; i++) {
+		bool restarted = i == 1;
 		struct policy_choice c;
 		struct rig r;
 
@@ -503,23 +501,72 @@ static void test_rates_over_a_restart(void **state)
 		c = rig_choose(&r);
 		up(&r, c.slot, "DB5EUR01FT043", 157286400);
 		rig_end(&r, c.slot);
-		if (rows[i].restarted)
+		if (restarted)
 			restart(&r);
-		else
-			rig_pass(&r, 6001);
 		r.hosts[0].addr = rig_addr("203.0.115.9");
+		assert_int_equal(rig_choose(&r).reason, HOLD_RATE);
+		rig_pass(&r, 5900);
+		c = rig_choose(&r);
+		assert_int_equal(c.reason, HOLD_RATE);
+		assert_in_range(c.until, r.now.mono + 1, r.now.mono + 102);
+		rig_pass(&r, 102);
 		c = rig_choose(&r);
 		assert_string_equal(c.cluster, "203.0.115.0/24");
 		assert_true(c.go);
 		up(&r, c.slot, "DB5EUR01FT043", 157286400);
 		assert_string_equal(cluster_of(&r, c.slot), "EUR01");
 		assert_int_equal(rig_choose(&r).reason, HOLD_RATE);
-		rig_pass(&r, rows[i].not_yet);
+		rig_pass(&r, 5900);
 		assert_int_equal(rig_choose(&r).reason, HOLD_RATE);
-		rig_pass(&r, rows[i].next - rows[i].not_yet);
+		rig_pass(&r, 102);
 		assert_true(rig_choose(&r).go);
 		rig_deinit(&r);
 	}
+}
+
+static void keep_one(void *arg, struct slice key, struct slice value)
+{
+	char *text = arg;
+
+	assert_true(key.n < 80 && !text[0] && value.p);
+	memcpy(text, key.p, key.n);
+}
+
+/* The very first process has all rates, but goes only when the next would know of it. */
+static void test_first_process(void **state)
+{
+	static char value[] = "2 0 0 0 0 ";
+	char key[80] = "";
+	struct policy_choice c;
+	uint64_t ticket;
+	struct rig r;
+
+	microsoft(&r);
+	r.providers[0].lane_connect_rate = (struct rate){ 10, 60000 };
+	policy_begin(r.policy, r.now);
+	for (unsigned failed = 1; failed < 2; failed--) {
+		c = rig_choose(&r);
+		assert_int_equal(c.reason, HOLD_RATE);
+		assert_in_range(c.until, r.now.mono + 1, r.now.mono + 100);
+		assert_true(policy_warmup_wants(r.policy));
+		key[0] = '\0';
+		policy_save_warmup(r.policy, r.now, keep_one, key, &ticket);
+		assert_false(policy_warmup_wants(r.policy));
+		policy_warmup_saved(r.policy, r.now, ticket, !failed);
+		policy_tick(r.policy, r.now);
+	}
+	assert_true(rig_choose(&r).go);
+	assert_false(policy_warmup_wants(r.policy));
+	/* killed; nothing else was saved */
+	policy_free(r.policy);
+	assert_int_equal(policy_new(&r.policy, &r.params, 8), 0);
+	assert_int_equal(policy_load(r.policy, slice_of(key), slice_of(value)), 0);
+	policy_begin(r.policy, r.now);
+	assert_false(policy_warmup_wants(r.policy));
+	assert_int_equal(rig_choose(&r).reason, HOLD_RATE);
+	rig_pass(&r, 6002);
+	assert_true(rig_choose(&r).go);
+	rig_deinit(&r);
 }
 
 int main(void)
@@ -537,6 +584,7 @@ int main(void)
 		cmocka_unit_test(test_frees),
 		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_rates_over_a_restart),
+		cmocka_unit_test(test_first_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,6 +118,40 @@ static void test_holds(void **state)
 	assert_true(held > 100 * (uint64_t)seeds);
 }
 
+/* Killed at any moment, mostly before anything that it learned was saved: rates and caps hold as if
+ * it had not been. */
+static void test_killed(void **state)
+{
+	unsigned seeds = model_seeds(40);
+	uint64_t opened = 0;
+
+	(void)state;
+	for (unsigned seed = 1; seed <= seeds; seed++) {
+		struct model_params p;
+		struct model m;
+
+		params_random(&p, seed);
+		p.provider.lane_message_rate.count = 20 + seed % 100;
+		p.provider.lane_connect_rate.count = 2 + seed % 60;
+		model_init(&m, &p);
+		model_traffic(&m, 0, MINUTES(4), 20, 0, 0);
+		for (unsigned k = 0; k < 60; k++) {
+			model_run(&m, m.now + (ms_t)rng_below(&m.rng, k % 3 ? 1500 : 5000));
+			model_restart(&m);
+			if (model_caps(&m))
+				fail_msg("seed %u, kill %u: cap of %s", seed, k, model_caps(&m));
+		}
+		model_finish(&m, MINUTES(2880));
+		if (model_caps(&m))
+			fail_msg("seed %u: cap of %s", seed, model_caps(&m));
+		assert_int_equal(m.total.delivered, m.total.sent);
+		opened += m.total.opened;
+		model_deinit(&m);
+	}
+	print_message("killed: %u seeds, %llu connections\n", seeds, (unsigned long long)opened);
+	assert_true(opened > 100 * (uint64_t)seeds);
+}
+
 struct sickness {
 	ms_t from, until;
 	unsigned subnet;
@@ -176,6 +210,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_caps),
 		cmocka_unit_test(test_holds),
+		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_diverted),
 	};
 	int r = model_arguments(argc, argv);
