@@ -58,9 +58,7 @@ static bool worn_out(const struct slot *s, const struct provider_params *v, ms_t
 /* A host not known yet has asked in vain, and this cluster is full: one connection makes way. */
 static bool makes_way(struct policy *p, const struct slot *s, ms_t mono)
 {
-	if (p->providers[s->provider].wanted <= mono ||
-		cluster_room(p, s->cluster, mono) == LIMIT_NONE ||
-		mono - s->cluster->shed < SHED_EVERY)
+	if (!in_the_way(p, s, mono) || mono - s->cluster->shed < SHED_EVERY)
 		return false;
 	s->cluster->shed = mono;
 	return true;

@@ -9,9 +9,10 @@
 #include "postern/must.h"
 #include "state.h"
 
-#define LIMIT_GROWS 30000 /* ms until one more connection than the receiver refused is tried */
-#define RAMP_STEP   2000
-#define SLOTS_MAX   (1u << 20)
+#define LIMIT_GROWS  30000 /* ms until one more connection than the receiver refused is tried */
+#define RAMP_STEP    2000
+#define SLOTS_MAX    (1u << 20)
+#define WANTED_AGAIN 2000 /* ms; one that is unknown asks every half a second */
 
 struct slot *slot_get(struct policy *p, uint32_t number)
 {
@@ -219,12 +220,12 @@ static enum policy_limit lane_caps(
 	const struct lane *l = c->lanes[source];
 	const struct path *h = c->paths[subnet];
 
-	if (full((h ? h->in_use - h->unknown : 0) + s->unknown_subnet[subnet] + more,
-		    v->connections_per_cluster_subnet))
-		return LIMIT_SUBNET;
 	if (full((l ? l->in_use - l->unknown : 0) + s->unknown_source[source] + more,
 		    v->connections_per_lane))
 		return LIMIT_LANE;
+	if (full((h ? h->in_use - h->unknown : 0) + s->unknown_subnet[subnet] + more,
+		    v->connections_per_cluster_subnet))
+		return LIMIT_SUBNET;
 	return LIMIT_NONE;
 }
 
@@ -232,6 +233,30 @@ static enum policy_limit lane_caps(
 static uint32_t kept_free(const struct policy *p, const struct cluster *c, ms_t mono)
 {
 	return p->providers[c->provider].wanted > mono;
+}
+
+/* One source is enough for it; every cluster has to have room there. */
+static bool may_take(const struct policy *p, const struct cluster *c, unsigned source)
+{
+	return p->sources[source].subnet ==
+	       p->sources[p->providers[c->provider].wanted_source].subnet;
+}
+
+bool in_the_way(const struct policy *p, const struct slot *s, ms_t mono)
+{
+	const struct provider_state *v = &p->providers[s->provider];
+	enum policy_limit r;
+
+	if (v->wanted <= mono || s->unknown)
+		return false;
+	/* the narrowest first: ending that one helps with the wider ones, too */
+	r = lane_caps(p, s->cluster, v->wanted_source, 1);
+	if (r == LIMIT_LANE)
+		return s->source == v->wanted_source;
+	if (r == LIMIT_SUBNET)
+		return may_take(p, s->cluster, s->source);
+	r = cluster_caps(p, s->cluster, 1, mono);
+	return r == LIMIT_GEOGRAPHY || r == LIMIT_CLUSTER;
 }
 
 enum policy_limit cluster_room(const struct policy *p, const struct cluster *c, ms_t mono)
@@ -246,10 +271,9 @@ enum policy_limit cluster_room(const struct policy *p, const struct cluster *c, 
 enum policy_limit lane_room(
 	const struct policy *p, const struct cluster *c, unsigned source, ms_t mono)
 {
-	const struct provider_params *v = &p->params->providers[c->provider];
 	const struct lane *l = c->lanes[source];
 	enum policy_limit r =
-		lane_caps(p, c, source, kept_free(p, c, mono) && v->connections_per_lane > 1);
+		lane_caps(p, c, source, kept_free(p, c, mono) && may_take(p, c, source));
 
 	if (r != LIMIT_NONE || !l)
 		return r;
@@ -300,6 +324,10 @@ enum policy_limit unknown_room(
 	if (r == LIMIT_CONNECTS) {
 		s->wanted_connect = mono + 10000;
 	} else if (r != LIMIT_NONE) {
+		if (source == s->wanted_source || mono - s->wanted_asked > WANTED_AGAIN) {
+			s->wanted_source = source;
+			s->wanted_asked = mono;
+		}
 		s->wanted = mono + 10000;
 		r = LIMIT_UNKNOWN;
 	}

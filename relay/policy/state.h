@@ -253,6 +253,8 @@ struct provider_state {
 	struct cluster *clusters;		       /* list */
 	struct geography geographies[GEOGRAPHIES_MAX]; /* the first: not known */
 	unsigned ngeographies;
+	unsigned wanted_source; /* from there; it asked last at … */
+	ms_t wanted_asked;
 	ms_t wanted;	     /* mono; an unknown host has asked in vain until then */
 	ms_t wanted_connect; /* the same, for want of a connection's worth of rate */
 	struct {
@@ -469,6 +471,8 @@ enum policy_limit unknown_room(
 /* Connections' worth of a lane's rate that is kept for hosts that are not known yet. */
 uint32_t connects_kept(const struct policy *p, unsigned provider, unsigned source, ms_t mono);
 bool cluster_over(const struct policy *p, const struct slot *s);
+/* A host not known yet has asked in vain, and would ending this connection help? */
+bool in_the_way(const struct policy *p, const struct slot *s, ms_t mono);
 uint32_t cluster_limit(const struct cluster *c, ms_t mono);
 uint32_t cluster_ramp(struct policy *p, struct cluster *c, ms_t mono);
 

@@ -152,6 +152,54 @@ static void test_killed(void **state)
 	assert_true(opened > 100 * (uint64_t)seeds);
 }
 
+/* One or two clusters with a long backlog have all that their lanes may have: by the cluster's cap,
+ * or by each lane's own. A tenant whose cluster nobody knows yet has one message. */
+static void test_newcomer(void **state)
+{
+	unsigned seeds = model_seeds(40);
+	ms_t slowest = 0;
+
+	(void)state;
+	for (unsigned seed = 1; seed <= seeds; seed++) {
+		unsigned full = 1 + seed % 2;
+		struct model_params p = { .seed = seed,
+			.sources = 2 + 2 * (seed / 2 % 3),
+			.per_subnet = 2,
+			.clusters = 3,
+			.tenants = 300,
+			.hosts_per_tenant = 4,
+			.provider = model_provider(),
+			.answer = answer_good };
+		struct model m;
+		ms_t at, took;
+
+		p.provider.lane_message_rate.count = p.provider.lane_connect_rate.count = 0;
+		p.provider.messages_per_connection = 500;
+		if (seed / 6 % 2) /* so that the lanes' caps are met first */
+			p.provider.connections_per_cluster = 60;
+		p.provider.connections_per_lane = 2 + seed % 4;
+		model_init(&m, &p);
+		m.clusters[0].rtt = m.clusters[1].rtt = m.clusters[2].rtt = 100;
+		for (unsigned k = 0; k < 40000; k++)
+			model_send(&m, 0, (unsigned)rng_below(&m.rng, 100) * 3 + k % full);
+		at = SECONDS(8) + (ms_t)rng_below(&m.rng, 4000);
+		model_send(&m, at, 2);
+		model_run(&m, at);
+		assert_true(model_waiting(&m) > 10000);
+		model_run(&m, at + MINUTES(1));
+		assert_int_equal(m.clusters[2].delivered, 1);
+		took = m.clusters[2].delivered_at - at;
+		if (took > slowest)
+			slowest = took;
+		if (took > 2000)
+			fail_msg("seed %u: %u ms", seed, (unsigned)took);
+		if (model_caps(&m))
+			fail_msg("seed %u: cap of %s", seed, model_caps(&m));
+		model_deinit(&m);
+	}
+	print_message("newcomer: %u seeds, at most %u ms\n", seeds, (unsigned)slowest);
+}
+
 struct sickness {
 	ms_t from, until;
 	unsigned subnet;
@@ -211,6 +259,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_all_caps),
 		cmocka_unit_test(test_holds),
 		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_newcomer),
 		cmocka_unit_test(test_diverted),
 	};
 	int r = model_arguments(argc, argv);
