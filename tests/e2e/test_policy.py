@@ -284,6 +284,17 @@ class Policy(RelayCase):
         self.assertIn("banner", how)
         self.assertEqual({x["geography"] for x in self.lines(relay, "clusters")}, {"EUR"})
 
+    def test_a_newcomer_beside_a_backlog(self):
+        """All that the lanes may have is taken by one cluster for a minute; a tenant of another, which nobody knows yet, has one message."""
+        sim, relay = self.world(scenario=WORLD.replace('latency = "5ms"', 'latency = "100ms"'),
+                                provider={"connections_per_lane": 2, "messages_per_connection": 5000})
+        self.send_all(relay, self.pairs(4000))
+        sim.wait(deliveries=200)
+        relay.send("newcomer", "u@u1.example")
+        relay.wait_event("delivered", domain="u1.example", timeout=10)
+        self.assertGreater(int(relay.metrics()["postern_queue_recipients"]), 500)  # the others are not done
+        sim.check_no_violations()
+
     def test_a_forest_cap_below_ours(self):
         sim, relay = self.world(scenario=WORLD.replace('forest = "eurprd05"', 'forest = "eurprd05"  connections_per_forest = 3'))
         pairs = self.pairs(300, "u")
