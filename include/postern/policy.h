@@ -131,7 +131,8 @@ int policy_pool(const struct policy *p, const char *name);		/* index or -ENOENT 
 /* What one message has seen in this cycle: sources whose subnet refused it. Kept by the caller with
  * the work. */
 struct policy_tried {
-	uint64_t message; /* its id; 0: not known */
+	uint64_t message;   /* its id; 0: not known */
+	uint64_t recipient; /* a hash of whom the result told next is about; 0: not known */
 	uint8_t n;
 	uint16_t source[POLICY_TRIED_MAX];
 };

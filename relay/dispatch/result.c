@@ -245,6 +245,15 @@ static bool another_host(struct sorting *s, struct item *i, const struct reply *
 	return true;
 }
 
+static uint64_t hash_of(const char *text)
+{
+	uint64_t h = 0xcbf29ce484222325u;
+
+	while (*text)
+		h = (h ^ (unsigned char)*text++) * 0x100000001b3u;
+	return h;
+}
+
 static void replied(struct sorting *s, struct item *i, const char *phase, const struct reply *r)
 {
 	struct dispatch *d = s->d;
@@ -256,6 +265,7 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 	reply_format(text, sizeof(text), r);
 	remember(s, i, text, r->code, c.verdict);
 	d->stats.by_verdict[c.verdict]++;
+	s->tried.recipient = hash_of(i->recipient->address);
 	policy_result(d->policy, now_of(d), s->c->slot, i->domain->name, &c, r, &s->tried, &v);
 	if (!another_host(s, i, r, &c, &v))
 		dispose(s, i, r, &v);

@@ -12,6 +12,7 @@
 #define UNHEARD	     24.0  /* score at which the others are waited for no longer */
 #define JUST_NOW     60000 /* ms */
 #define RAMP_START   2u
+#define OTHERS_WELL  900000 /* ms */
 
 bool pinned(const struct policy *p, const struct cluster *c, unsigned source, ms_t wall)
 {
@@ -264,6 +265,15 @@ static bool judge_path(
 
 /* ---- a refusal ---- */
 
+/* While others there are accepted, one recipient's refusals are its own, however many. A tenant of
+ * one recipient is that recipient. */
+static uint32_t whose(const struct tenant *t, struct policy_now now, const struct refusal *f)
+{
+	if (!f->recipient || !t->good_at || now.mono - t->good_at > OTHERS_WELL)
+		return 0;
+	return (uint32_t)(f->recipient ^ f->recipient >> 32) | 1;
+}
+
 static void accuse_tenant(
 	struct tenant *t, struct policy_now now, const struct slot *s, const struct refusal *f)
 {
@@ -281,7 +291,7 @@ static void accuse_tenant(
 		return;
 	t->messages++;
 	t->message = f->message;
-	evidence_bad(&t->evidence, now.mono, 0, false);
+	evidence_bad(&t->evidence, now.mono, whose(t, now, f), false);
 }
 
 /* The outcome of a probe. CAUSE_NONE: nothing was being probed. */

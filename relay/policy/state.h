@@ -504,7 +504,7 @@ enum kind { KIND_THROTTLE, KIND_BUSY, KIND_DOMAIN };
 struct refusal {
 	enum kind kind;
 	const char *domain;
-	uint64_t message;
+	uint64_t message, recipient;
 	const struct policy_tried *tried; /* sources that refused the message before; NULL: none */
 	ms_t cooldown;
 };

@@ -83,6 +83,7 @@ static struct refusal refusal_of(enum kind kind, const char *domain, const struc
 		.kind = kind,
 		.domain = domain,
 		.message = tried ? tried->message : 0,
+		.recipient = tried ? tried->recipient : 0,
 		.tried = tried && tried->n ? tried : NULL,
 		.cooldown = c->cooldown,
 	};

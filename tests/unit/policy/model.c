@@ -452,6 +452,7 @@ static void on_done(struct model *m, uint32_t i)
 		text_of(m, k, &a, &r);
 	domain_of(g->tenant, domain);
 	k->running = -1;
+	g->tried.recipient = g->tried.message % MODEL_RECIPIENTS + 1;
 	policy_result(m->policy, now_of(m), k->slot, domain, &c, &r, &g->tried, &v);
 	policy_finished(m->policy, now_of(m), k->slot);
 	dispose(m, k, running, &v);

@@ -14,15 +14,16 @@
 
 #include "postern/policy.h"
 
-#define MODEL_SOURCES  20
-#define MODEL_CLUSTERS 40
-#define MODEL_SUBNETS  10
-#define MODEL_HOSTS    16
-#define MODEL_WALL     1795000000000
-#define MODEL_RATE_MAX 1024
-#define MODEL_GEOS     2
-#define SECONDS(n)     ((ms_t)(n)*1000)
-#define MINUTES(n)     ((ms_t)(n)*60000)
+#define MODEL_SOURCES	 20
+#define MODEL_CLUSTERS	 40
+#define MODEL_SUBNETS	 10
+#define MODEL_HOSTS	 16
+#define MODEL_WALL	 1795000000000
+#define MODEL_RATE_MAX	 1024
+#define MODEL_GEOS	 2
+#define MODEL_RECIPIENTS 8 /* of each tenant, by the message's number */
+#define SECONDS(n)	 ((ms_t)(n)*1000)
+#define MINUTES(n)	 ((ms_t)(n)*60000)
 
 struct model;
 
