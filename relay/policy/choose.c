@@ -242,6 +242,7 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 	const struct block *b = &p->providers[c->provider].blocks[source];
 	struct lane *l = c->lanes[source];
 	const struct path *h = c->paths[p->sources[source].subnet];
+	struct bucket fresh = { .at = p->began };
 	ms_t wall;
 
 	*a = (struct answer){ .reason = source_obstacle(p, now, source, c, c->provider, &wall) };
@@ -278,8 +279,8 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 			a->until = now.mono + 500;
 		return;
 	}
-	if (l && k->known &&
-		!bucket_spare(&l->connects, &v->lane_connect_rate,
+	if (k->known &&
+		!bucket_spare(l ? &l->connects : &fresh, &v->lane_connect_rate,
 			connects_kept(p, c->provider, source, now.mono), now.mono, &a->until)) {
 		a->limit = LIMIT_CONNECTS;
 		a->reason = HOLD_RATE;

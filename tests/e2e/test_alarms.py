@@ -110,6 +110,23 @@ class Alarms(RelayCase):
         self.assertEqual({k: v for k, v in self.causes(relay).items() if k[0] != "lanes"}, {("resting", "source"): 1, ("healthy", "source"): 1})
         sim.check_once(pairs + more)
 
+    def test_a_suspension_ends_by_itself(self):
+        sim, relay, clock = self.world("")
+        relay.cli("suspend", "--at", "microsoft365", "--for", "2h")
+        event = relay.wait_event("suspended")
+        self.assertEqual((event["provider"], event["cause"], event["until"][:16]), ("microsoft365", "operator", "2026-11-02T12:00"))
+        pairs = [(f"m{i}", f"u@t{i}.example") for i in range(10)]
+        relay.send_many(pairs)
+        self.wait_accepted(relay)
+        clock.elapse(minutes=110)
+        relay.wait_event("held", reason="suspended by operator")
+        self.assertEqual(sim.deliveries(), [])
+        clock.elapse(minutes=10)
+        event = relay.wait_event("resumed")
+        self.assertEqual((event["provider"], event["message"]), ("microsoft365", "the suspension is over"))
+        self.wait_settled(relay)
+        sim.check_once(pairs)
+
     def test_all_sources_blocked(self):
         _, relay, _ = self.world(BANNED, sources={"a1": "127.0.1.1"})
         relay.send_many((f"m{i}", f"u@t{i}.example") for i in range(10))

@@ -569,6 +569,79 @@ static void test_first_process(void **state)
 	rig_deinit(&r);
 }
 
+/* A source that was gone for a reload has no lane any more that knows what it sent. */
+static void test_rates_over_reloads(void **state)
+{
+	static char key[] = "policy/began/||", value[] = "2 0 0 0 0 ";
+	struct rig r, without, back;
+
+	rig_init(&r);
+	rig_params(&without);
+	rig_params(&back);
+	r.providers[0].lane_connect_rate = back.providers[0].lane_connect_rate =
+		(struct rate){ 10, 60000 };
+	without.params.nsources = 3;
+	without.params.npools = 1;
+	r.hosts[0].addr = rig_addr("2001:db8:1::1");
+	r.want.pool = 1;
+	r.want.nhosts = 1;
+	assert_int_equal(policy_load(r.policy, slice_of(key), slice_of(value)), 0);
+	policy_begin(r.policy, r.now);
+	rig_pass(&r, 60000);
+	rig_end(&r, rig_choose(&r).slot);
+	assert_int_equal(rig_choose(&r).reason, HOLD_RATE);
+	assert_int_equal(policy_reload(r.policy, &without.params), 0);
+	assert_int_equal(policy_reload(r.policy, &back.params), 0);
+	assert_int_equal(rig_choose(&r).reason, HOLD_RATE);
+	rig_pass(&r, 6002);
+	assert_true(rig_choose(&r).go);
+	rig_deinit(&r);
+}
+
+static void count_host(void *arg, const struct policy_cluster_info *i)
+{
+	++*(unsigned *)arg;
+}
+
+static void count_gone(void *arg, struct slice key, struct slice value)
+{
+	*(unsigned *)arg += !value.p && key.n > 12 && !memcmp(key.p, "policy/host/", 12);
+}
+
+/* What was learned of a host is kept while it is used, and for a month after that; the saved entry
+ * goes with it. */
+static void test_ageing(void **state)
+{
+	const ms_t day = 86400000;
+	unsigned hosts, gone = 0;
+	struct rig r;
+
+	microsoft(&r);
+	for (unsigned i = 0; i < 2; i++) {
+		struct policy_choice c;
+
+		r.want.nhosts = 1;
+		r.hosts[0].addr = rig_addr(i ? "203.0.115.9" : "203.0.113.1");
+		c = rig_choose(&r);
+		up(&r, c.slot, i ? "AM7EUR02FT001" : "DB5EUR01FT043", 157286400);
+		rig_end(&r, c.slot);
+	}
+	policy_save(r.policy, count_gone, &gone);
+	assert_int_equal(gone, 0);
+	for (unsigned d = 1; d <= 40; d++) {
+		rig_pass(&r, day);
+		rig_end(&r, rig_choose(&r).slot); /* the second */
+		policy_tick(r.policy, r.now);
+		hosts = 0;
+		policy_clusters(r.policy, r.now, count_host, &hosts);
+		assert_int_equal(hosts, d < 30 ? 2 : 1);
+		policy_save(r.policy, count_gone, &gone);
+		assert_int_equal(gone, d >= 30);
+	}
+	assert_string_equal(rig_choose(&r).cluster, "EUR02");
+	rig_deinit(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -585,6 +658,8 @@ int main(void)
 		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_rates_over_a_restart),
 		cmocka_unit_test(test_first_process),
+		cmocka_unit_test(test_rates_over_reloads),
+		cmocka_unit_test(test_ageing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
