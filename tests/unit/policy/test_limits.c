@@ -191,7 +191,8 @@ static void test_newcomer(void **state)
 		took = m.clusters[2].delivered_at - at;
 		if (took > slowest)
 			slowest = took;
-		if (took > 2000)
+		/* room is made once in two seconds; seldom it takes a second time */
+		if (took > 3000)
 			fail_msg("seed %u: %u ms", seed, (unsigned)took);
 		if (model_caps(&m))
 			fail_msg("seed %u: cap of %s", seed, model_caps(&m));
