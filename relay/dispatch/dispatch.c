@@ -15,7 +15,7 @@
 #define TICK	     1000
 #define SAVE_EVERY   30000
 #define FREE_MAX     (4u << 20) /* bytes */
-#define WAVE_MIN     100u      /* recipients in memory */
+#define WAVE_MIN     100u	/* recipients in memory */
 #define SWEEP_EVERY  2000
 #define SNAPSHOT     100 /* ms; statistics are at most that old while anything happens */
 
@@ -405,8 +405,8 @@ static void policy_turn(struct dispatch *d)
 		state_save(d);
 }
 
-/* After a wave of work the memory is free, and the process's still: given back when it is much. Only
- * then: to look costs a walk through all free blocks of all threads. */
+/* After a wave of work the memory is free, and the process's still: given back when it is much.
+ * Only then: to look costs a walk through all free blocks of all threads. */
 static void give_back(struct dispatch *d)
 {
 	if (d->work > d->work_peak)
