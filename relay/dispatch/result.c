@@ -267,6 +267,8 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 	d->stats.by_verdict[c.verdict]++;
 	s->tried.recipient = hash_of(i->recipient->address);
 	policy_result(d->policy, now_of(d), s->c->slot, i->domain->name, &c, r, &s->tried, &v);
+	/* it did not understand us: who knows what it takes the next command for */
+	s->went_wrong |= c.verdict == VERDICT_TRANSIENT_OTHER && r->code >= 500;
 	if (!another_host(s, i, r, &c, &v))
 		dispose(s, i, r, &v);
 }

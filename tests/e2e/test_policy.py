@@ -1,5 +1,6 @@
 """The traffic brain end to end, in small: a subnet, a cluster or a tenant that defers, blocked sources, caps, and what the operator sees of
 it. The same at full size and with thousands of seeds, in virtual time: tests/unit/policy."""
+import collections
 import os
 import sys
 import threading
@@ -318,6 +319,9 @@ class Policy(RelayCase):
                 self.wait_settled(relay)
                 sim.check_once(pairs)
                 self.assertEqual(relay.find(("bounced", "source-blocked", "health")), [])
+                # such a connection is not used again; a second transaction may have been waiting there already
+                sessions = collections.Counter(e["session"] for e in relay.find("deferred"))
+                self.assertLessEqual(max(sessions.values()), 2)
                 self.assertTrue(self.doCleanups())
 
     def test_noise_blames_nobody(self):
