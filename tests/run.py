@@ -16,6 +16,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JOBS = os.cpu_count() or 2
+TESTS_AT_ONCE = JOBS + 1  # many wait for events more than they work
 
 
 class Tally:
@@ -102,7 +103,7 @@ def stage_suite(args, tally, label, cc, options, env=None, multiplier=1, suites=
         print(tail(log), flush=True)
         return
     (directory / "meson-logs/testlog.json").unlink(missing_ok=True)
-    command = ["meson", "test", "-C", str(directory), "--no-rebuild", "-t", str(multiplier), "--num-processes", str(JOBS)]
+    command = ["meson", "test", "-C", str(directory), "--no-rebuild", "-t", str(multiplier), "--num-processes", str(TESTS_AT_ONCE)]
     for s in suites:
         command += ["--suite", s]
     run(command, log, env)
