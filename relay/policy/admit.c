@@ -265,6 +265,9 @@ void policy_connected(
 	}
 	if (s->provider == ~0u || !s->lane)
 		return;
+	/* what asked in vain was for a host that is known now; who else asks, asks again soon */
+	if (s->unknown && p->providers[s->provider].wanted_at == s->cluster->id)
+		p->providers[s->provider].wanted = 0;
 	learn_banner(p, s, info, now);
 	to = host_place(s->host);
 	if (to != s->cluster)

@@ -300,10 +300,10 @@ static bool may_connect(
 }
 
 enum policy_limit unknown_room(
-	struct policy *p, unsigned provider, unsigned source, ms_t mono, ms_t *until)
+	struct policy *p, const struct cluster *at, unsigned source, ms_t mono, ms_t *until)
 {
-	const struct provider_params *v = &p->params->providers[provider];
-	struct provider_state *s = &p->providers[provider];
+	const struct provider_params *v = &p->params->providers[at->provider];
+	struct provider_state *s = &p->providers[at->provider];
 	uint32_t most = v->connections_per_cluster ? (v->connections_per_cluster + 3) / 4 : 8;
 	enum policy_limit r = LIMIT_NONE;
 
@@ -329,6 +329,7 @@ enum policy_limit unknown_room(
 			s->wanted_asked = mono;
 		}
 		s->wanted = mono + 10000;
+		s->wanted_at = at->id;
 		r = LIMIT_UNKNOWN;
 	}
 	return r;

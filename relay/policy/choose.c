@@ -268,7 +268,7 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 		return;
 	}
 	a->limit = k->known ? lane_room(p, c, source, now.mono)
-			    : unknown_room(p, c->provider, source, now.mono, &a->until);
+			    : unknown_room(p, c, source, now.mono, &a->until);
 	if (a->limit == LIMIT_CONNECTS) {
 		a->reason = HOLD_RATE;
 		return;

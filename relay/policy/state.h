@@ -256,6 +256,7 @@ struct provider_state {
 	unsigned wanted_source; /* from there; it asked last at … */
 	ms_t wanted_asked;
 	ms_t wanted;	     /* mono; an unknown host has asked in vain until then */
+	uint64_t wanted_at;  /* where that host counts; id */
 	ms_t wanted_connect; /* the same, for want of a connection's worth of rate */
 	struct {
 		uint32_t attempts, deferred;
@@ -467,7 +468,7 @@ enum policy_limit lane_room(
 	const struct policy *p, const struct cluster *c, unsigned source, ms_t mono);
 /* *until: LIMIT_CONNECTS. */
 enum policy_limit unknown_room(
-	struct policy *p, unsigned provider, unsigned source, ms_t mono, ms_t *until);
+	struct policy *p, const struct cluster *at, unsigned source, ms_t mono, ms_t *until);
 /* Connections' worth of a lane's rate that is kept for hosts that are not known yet. */
 uint32_t connects_kept(const struct policy *p, unsigned provider, unsigned source, ms_t mono);
 bool cluster_over(const struct policy *p, const struct slot *s);
