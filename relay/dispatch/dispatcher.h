@@ -325,7 +325,9 @@ static inline uint32_t due_max(const struct dispatch *d)
 /* ---- dispatch.c ---- */
 enum job_tag { JOB_SETTLE = 1, JOB_OPERATION, JOB_STATE, JOB_FENCE }; /* queue_job.tag */
 void job_post(struct dispatch *d, struct queue_job *j,
-	enum job_tag tag);	    /* posted at the end of the iteration */
+	enum job_tag tag); /* posted at the end of the iteration */
+
+/* ---- pool.c ---- */
 int pools_bind(struct dispatch *d); /* to the policy's numbers */
 struct pool *pool_get(struct dispatch *d, const char *name);
 
