@@ -67,9 +67,10 @@ enum dispatch_op {
 };
 /* Queue operations of the operator on one message (id) or, id 0, on one domain (NULL: all waiting).
  * Goes through the dispatcher, because it knows what is in work: that is not interrupted, but not
- * started again. done: with the number of recipients concerned; may come later. */
+ * started again. done: with the number of recipients concerned; may come later. so_far: is kept at
+ * their number until then, for another thread to read; NULL: not wanted. */
 int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
-	void (*done)(void *arg, int result, uint64_t changed), void *arg);
+	void (*done)(void *arg, int result, uint64_t changed), void *arg, _Atomic uint64_t *so_far);
 
 /* Why does this recipient wait, and until when (wall; 0: until somebody acts, or unknown)? What
  * waits for a place has the time at which it is looked at again at the latest. Text into reason.

@@ -48,6 +48,24 @@ static bool send_all(int fd, const char *p, size_t n)
 	return true;
 }
 
+/* A line of its own on a terminal, written over by the next and by what comes after it. */
+static bool progress_shown;
+
+static void progress(long long so_far)
+{
+	if (!isatty(STDERR_FILENO))
+		return;
+	progress_shown = true;
+	fprintf(stderr, "\r%lld recipients so far …", so_far);
+}
+
+static void progress_end(void)
+{
+	if (progress_shown)
+		fputs("\r\033[K", stderr);
+	progress_shown = false;
+}
+
 /* -1: go on with the next line */
 static int take_line(struct slice line, void (*each)(void *arg, const json_t *line), void *arg)
 {
@@ -58,10 +76,14 @@ static int take_line(struct slice line, void (*each)(void *arg, const json_t *li
 		fprintf(stderr, "postern: the relay's answer makes no sense\n");
 		return EX_PROTOCOL;
 	}
+	if (!json_object_get(j, "so_far"))
+		progress_end();
 	if (json_is_true(json_object_get(j, "done"))) {
 		exit = (int)number_of(j, "exit");
 		if (*text_of(j, "error"))
 			fprintf(stderr, "postern: %s\n", text_of(j, "error"));
+	} else if (json_object_get(j, "so_far")) {
+		progress(number_of(j, "so_far"));
 	} else {
 		each(arg, j);
 	}

@@ -1,6 +1,7 @@
 /* What operators ask for: retry, hold, release, remove, bounce; and why something waits. Operations
  * walk the queue in slices; what is running is not interrupted, but not started again. */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,6 +23,7 @@ struct operation {
 	uint64_t changed;
 	void (*done)(void *arg, int result, uint64_t changed);
 	void *arg;
+	_Atomic uint64_t *so_far; /* NULL: nobody looks */
 };
 
 struct flag_job {
@@ -31,7 +33,7 @@ struct flag_job {
 };
 
 int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
-	void (*done)(void *arg, int result, uint64_t changed), void *arg)
+	void (*done)(void *arg, int result, uint64_t changed), void *arg, _Atomic uint64_t *so_far)
 {
 	struct operation *o = calloc(1, sizeof(*o)), **last = &d->operations;
 
@@ -53,6 +55,7 @@ int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const
 	o->cursor = id ? id : 1;
 	o->done = done;
 	o->arg = arg;
+	o->so_far = so_far;
 	while (*last)
 		last = &(*last)->next;
 	if (op == DISPATCH_SAVE) {
@@ -268,6 +271,8 @@ bool operate_step(struct dispatch *d)
 
 	if (!o)
 		return false;
+	if (o->so_far)
+		atomic_store_explicit(o->so_far, o->changed, memory_order_relaxed);
 	if (!o->walked) {
 		walk(d, o);
 		return !o->walked && o->outstanding < OUTSTANDING;

@@ -1,5 +1,11 @@
 #include "ask.h"
 
+#include <errno.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#define TELL_EVERY 1 /* s */
+
 struct waiter {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -8,8 +14,13 @@ struct waiter {
 
 static void waiter_init(struct waiter *w)
 {
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->cond, NULL);
+	pthread_cond_init(&w->cond, &attr);
+	pthread_condattr_destroy(&attr);
 	w->done = false;
 }
 
@@ -22,14 +33,32 @@ static void waiter_finish(struct waiter *w)
 	pthread_mutex_unlock(&w->lock);
 }
 
+static void waiter_end(struct waiter *w)
+{
+	pthread_cond_destroy(&w->cond);
+	pthread_mutex_destroy(&w->lock);
+}
+
 static void waiter_wait(struct waiter *w)
 {
 	pthread_mutex_lock(&w->lock);
 	while (!w->done)
 		pthread_cond_wait(&w->cond, &w->lock);
 	pthread_mutex_unlock(&w->lock);
-	pthread_cond_destroy(&w->cond);
-	pthread_mutex_destroy(&w->lock);
+	waiter_end(w);
+}
+
+/* Until then at the latest; whether it is done. */
+static bool waiter_wait_until(struct waiter *w, const struct timespec *until)
+{
+	bool done;
+
+	pthread_mutex_lock(&w->lock);
+	while (!w->done && pthread_cond_timedwait(&w->cond, &w->lock, until) != ETIMEDOUT)
+		;
+	done = w->done;
+	pthread_mutex_unlock(&w->lock);
+	return done;
 }
 
 struct ask {
@@ -61,6 +90,7 @@ struct operation {
 	struct waiter waiter;
 	enum dispatch_op op;
 	uint64_t id, changed;
+	_Atomic uint64_t so_far;
 	const char *domain;
 	int result;
 };
@@ -79,21 +109,29 @@ static void run_operation(struct dispatch *d, void *arg)
 	struct operation *o = arg;
 	int r;
 
-	r = dispatch_operate(d, o->op, o->id, o->domain, operation_done, o);
+	r = dispatch_operate(d, o->op, o->id, o->domain, operation_done, o, &o->so_far);
 	if (r) /* not begun: done will not be called */
 		operation_done(o, r, 0);
 }
 
-int ask_operate(
-	struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain, uint64_t *changed)
+int ask_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
+	uint64_t *changed, void (*tell)(void *arg, uint64_t so_far), void *arg)
 {
 	struct operation o = {
 		.call = { .fn = run_operation, .arg = &o }, .op = op, .id = id, .domain = domain
 	};
+	struct timespec next;
 
 	waiter_init(&o.waiter);
 	dispatch_call(d, &o.call);
-	waiter_wait(&o.waiter);
+	clock_gettime(CLOCK_MONOTONIC, &next);
+	next.tv_sec += TELL_EVERY;
+	while (!waiter_wait_until(&o.waiter, &next)) {
+		if (tell)
+			tell(arg, atomic_load(&o.so_far));
+		next.tv_sec += TELL_EVERY;
+	}
+	waiter_end(&o.waiter);
 	*changed = o.changed;
 	return o.result;
 }

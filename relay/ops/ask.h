@@ -9,6 +9,6 @@
 void ask(struct dispatch *d, void (*fn)(struct dispatch *d, void *arg), void *arg);
 
 /* One operator's action on the queue, until it is committed: its result, and *changed recipients.
- */
+ * tell: called about once a second meanwhile, in this thread; NULL: not. */
 int ask_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
-	uint64_t *changed);
+	uint64_t *changed, void (*tell)(void *arg, uint64_t so_far), void *arg);

@@ -258,6 +258,11 @@ static void run_show(struct control_client *c, const json_t *request)
 	listed_clear(&l, 1);
 }
 
+static void say_so_far(void *arg, uint64_t so_far)
+{
+	control_say(arg, json_pack("{sI}", "so_far", (json_int_t)so_far));
+}
+
 /* One message by id, or all of a domain, or with all: everything. */
 static void operate(struct control_client *c, const json_t *request, enum dispatch_op op)
 {
@@ -273,7 +278,7 @@ static void operate(struct control_client *c, const json_t *request, enum dispat
 		control_fail(c, EX_USAGE, "say which: a queue id, --domain NAME, or --all");
 		return;
 	}
-	r = ask_operate(c->ctx->dispatch, op, id, domain, &changed);
+	r = ask_operate(c->ctx->dispatch, op, id, domain, &changed, say_so_far, c);
 	if (r == -ENOENT)
 		control_fail(c, EX_DATAERR, "nothing like that is in the queue");
 	else if (r)

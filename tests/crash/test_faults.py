@@ -2,13 +2,15 @@
 that was refused is kept, deliveries go on where they can, and all is well again when the fault is gone."""
 import errno
 import os
+import pty
 import smtplib
+import subprocess
 import sys
 import unittest
 
 from faults import DISK_FULL, Faults, Failed
 from lib.case import RelayCase
-from lib.process import Deadline
+from lib.process import Deadline, find_program
 from lib.relay import message
 
 SCENARIO = """
@@ -179,6 +181,26 @@ class Space(FaultCase):
         relay.wait_event("delivered", count=n)
         self.assertEqual(relay.find("settle-failed"), [])
         self.send_until(relay, "again", 250, timeout=20)
+        self.finish(sim, relay)
+
+
+class Slow(FaultCase):
+    def test_an_operation_that_takes_long_says_how_far_it_is(self):
+        """On a terminal alone: a program that reads the answer gets the answer."""
+        sim, relay = self.begin()
+        for i in range(0, 1000, 100):
+            relay.send(f"m{i}", [f"u{k}@w{k}.example" for k in range(i, i + 100)])
+        relay.wait_event("deferred", count=1000)
+        self.faults.set(sync_delay_us=1200000)
+        terminal, end = pty.openpty()
+        process = subprocess.Popen([find_program("POSTERN", "postern"), "hold", "-c", relay.config_path, "--all"], stdout=subprocess.PIPE, stderr=end, text=True)
+        quiet = relay.cli("release", "--all", timeout=60)
+        out, _ = process.communicate(timeout=60)
+        self.faults.clear()
+        os.close(end)
+        with os.fdopen(terminal, "rb", buffering=0) as f:
+            self.assertRegex(f.read(4096).decode(), r"\r\d+ recipients so far …")
+        self.assertEqual((out, quiet.stderr), ("1000 recipients\n", ""))
         self.finish(sim, relay)
 
 

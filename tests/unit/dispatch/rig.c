@@ -321,7 +321,7 @@ static void operate(struct dispatch *d, void *arg)
 {
 	struct operating *o = arg;
 
-	assert_int_equal(dispatch_operate(d, o->op, o->id, o->domain, operated, o), 0);
+	assert_int_equal(dispatch_operate(d, o->op, o->id, o->domain, operated, o, NULL), 0);
 }
 
 int rig_operate(
