@@ -194,8 +194,8 @@ class Slow(FaultCase):
         self.faults.set(sync_delay_us=1200000)
         terminal, end = pty.openpty()
         process = subprocess.Popen([find_program("POSTERN", "postern"), "hold", "-c", relay.config_path, "--all"], stdout=subprocess.PIPE, stderr=end, text=True)
-        quiet = relay.cli("release", "--all", timeout=60)
         out, _ = process.communicate(timeout=60)
+        quiet = relay.cli("release", "--all", timeout=60)
         self.faults.clear()
         os.close(end)
         with os.fdopen(terminal, "rb", buffering=0) as f:
