@@ -191,7 +191,7 @@ class Slow(FaultCase):
         for i in range(0, 1000, 100):
             relay.send(f"m{i}", [f"u{k}@w{k}.example" for k in range(i, i + 100)])
         relay.wait_event("deferred", count=1000)
-        self.faults.set(sync_delay_us=1200000)
+        self.faults.set(sync_delay_us=500000)
         terminal, end = pty.openpty()
         process = subprocess.Popen([find_program("POSTERN", "postern"), "hold", "-c", relay.config_path, "--all"], stdout=subprocess.PIPE, stderr=end, text=True)
         out, _ = process.communicate(timeout=60)
