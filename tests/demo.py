@@ -18,9 +18,9 @@ from lib.relay import Relay  # noqa: E402
 from lib.sim import Simulator  # noqa: E402
 
 SCENARIO = """
-cluster "EUR01" { form = "old"  site = "DB5"  forest = "eurprd01"  addresses = {"127.1.1.1-8"}  latency = "5ms" }
-cluster "EUR05" { form = "new"  site = "AM7"  forest = "eurprd05"  addresses = {"127.1.5.1-8"}  latency = "5ms" }
-cluster "NAM04" { form = "new"  site = "CH3"  forest = "namprd04"  addresses = {"127.2.4.1-8"}  latency = "20ms" }
+cluster "EUR01" { form = "old"  site = "DB5"  forest = "eurprd01"  addresses = {"127.1.1.1-8"}  latency = "25ms" }
+cluster "EUR05" { form = "new"  site = "AM7"  forest = "eurprd05"  addresses = {"127.1.5.1-8"}  latency = "25ms" }
+cluster "NAM04" { form = "new"  site = "CH3"  forest = "namprd04"  addresses = {"127.2.4.1-8"}  latency = "40ms" }
 tenant "t{0..99999}.example" { cluster = {"EUR01", "EUR05", "NAM04"} }
 rule "subnet a at EUR01" {
     source = {"127.0.11.0/24"}  cluster = {"EUR01"}  phase = "mail"

@@ -160,7 +160,7 @@ class Damage(RelayCase):
         for sample in sorted(SAMPLES.glob("schema-*.mdb.gz")):
             with self.subTest(sample.name):
                 sim = self.simulator(SCENARIO, hash=False)
-                relay = self.relay(sim, start=False, queue={"expire": "30d"})
+                relay = self.relay(sim, start=False, queue={"expire": "30d", "delay_notice": "0"})
                 relay.queue["path"].mkdir()
                 (relay.queue["path"] / "data.mdb").write_bytes(gzip.decompress(sample.read_bytes()))
                 self.assertEqual(relay.cli("check-queue").returncode, 0)

@@ -60,14 +60,14 @@ class Demo(unittest.TestCase):
         return line.split()[3:6]
 
     def test_tells_what_went_where(self):
-        process = self.begin("--messages", "120")
+        process = self.begin("--messages", "240")
         out, err = process.communicate(timeout=4 * DEADLINE)
         self.assertEqual((process.returncode, err), (0, ""), out)
         self.assertEqual(self.row(out, "source"), ["EUR01", "EUR05", "NAM04"])
         self.assertEqual([self.row(out, s)[0] for s in ("a1", "a2")], ["0", "0"], "the deferred subnet delivered there")
-        self.assertEqual(sum(int(n) for s in ("a1", "a2", "b1", "b2") for n in self.row(out, s)), 120)
+        self.assertEqual(sum(int(n) for s in ("a1", "a2", "b1", "b2") for n in self.row(out, s)), 240)
         self.assertRegex(out, r"127\.0\.11\.0/24 met [1-9]\d* deferrals at EUR01")
-        self.assertRegex(out, r"120 messages delivered in [\d.]+ s: 0 twice, 0 bounced, 0 still queued")
+        self.assertRegex(out, r"240 messages delivered in [\d.]+ s: 0 twice, 0 bounced, 0 still queued")
         self.assertIn("ATTR3", out)
         self.assertIn("To point an application", out)
         self.nothing_left(process)
