@@ -96,21 +96,27 @@ static void lane_info(const struct policy *p, struct policy_now now, const struc
 	}
 }
 
+static void cluster_lanes(const struct policy *p, struct policy_now now, const struct cluster *c,
+	void (*fn)(void *arg, const struct policy_lane_info *i), void *arg)
+{
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		char subnet[ADDR_TEXT_MAX + 4];
+		struct policy_lane_info info;
+
+		if (!c->lanes[i])
+			continue;
+		lane_info(p, now, c->lanes[i], &info, subnet);
+		fn(arg, &info);
+	}
+}
+
 void policy_lanes(const struct policy *p, struct policy_now now,
 	void (*fn)(void *arg, const struct policy_lane_info *i), void *arg)
 {
 	struct cluster *c, *next;
 
 	HASH_ITER (hh, p->clusters, c, next)
-		for (unsigned i = 0; i < p->params->nsources; i++) {
-			char subnet[ADDR_TEXT_MAX + 4];
-			struct policy_lane_info info;
-
-			if (!c->lanes[i])
-				continue;
-			lane_info(p, now, c->lanes[i], &info, subnet);
-			fn(arg, &info);
-		}
+		cluster_lanes(p, now, c, fn, arg);
 }
 
 static enum cause cause_of(const char *name)
@@ -122,18 +128,11 @@ static enum cause cause_of(const char *name)
 	return (enum cause)i;
 }
 
-static void count_causes(
-	const struct policy *p, struct policy_now now, const struct cluster *c, uint32_t *lanes)
+static void count_cause(void *arg, const struct policy_lane_info *i)
 {
-	for (unsigned i = 0; i < p->params->nsources; i++) {
-		char subnet[ADDR_TEXT_MAX + 4];
-		struct policy_lane_info info;
+	uint32_t *lanes = arg;
 
-		if (!c->lanes[i])
-			continue;
-		lane_info(p, now, c->lanes[i], &info, subnet);
-		lanes[cause_of(info.cause)]++;
-	}
+	lanes[cause_of(i->cause)]++;
 }
 
 void policy_causes(const struct policy *p, struct policy_now now,
@@ -144,7 +143,7 @@ void policy_causes(const struct policy *p, struct policy_now now,
 		uint32_t lanes[CAUSES] = { 0 };
 
 		for (const struct cluster *c = v->clusters; c; c = c->next)
-			count_causes(p, now, c, lanes);
+			cluster_lanes(p, now, c, count_cause, lanes);
 		for (unsigned i = 0; i < CAUSES; i++) {
 			struct policy_cause_info info = {
 				.provider = p->params->providers[k].name,
