@@ -24,7 +24,7 @@ void queue_window_init(struct queue_window *w)
 	arena_init(&w->arena, 0);
 }
 
-static void window_clear(struct queue_window *w)
+void queue_window_clear(struct queue_window *w)
 {
 	for (uint32_t i = 0; i < w->n; i++)
 		message_unref(w->items[i].message);
@@ -34,7 +34,7 @@ static void window_clear(struct queue_window *w)
 
 void queue_window_deinit(struct queue_window *w)
 {
-	window_clear(w);
+	queue_window_clear(w);
 	free(w->items);
 	queue_window_init(w);
 }
@@ -43,7 +43,7 @@ static int window_prepare(struct queue_window *w, uint32_t limit)
 {
 	struct queue_due *items;
 
-	window_clear(w);
+	queue_window_clear(w);
 	w->next_due = 0;
 	w->more = false;
 	if (w->max >= limit && w->items)

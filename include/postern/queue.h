@@ -171,7 +171,8 @@ int queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t li
 	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
 	struct queue_window *w);
 void queue_window_init(struct queue_window *w);
-void queue_window_deinit(struct queue_window *w); /* drops message references */
+void queue_window_clear(struct queue_window *w);  /* drops message references and texts */
+void queue_window_deinit(struct queue_window *w); /* the same, and its memory */
 
 /* Each domain that has waiting recipients, with its earliest due time, by skip-scan: cost grows
  * with the number of domains, not of messages. fn is called inside a read transaction and must not

@@ -52,7 +52,7 @@ static void on_answers(void *arg, struct mpsc_node *first)
 			break;
 		}
 	}
-	if (!list_empty(&d->due) && d->work < due_max(d))
+	if (!list_empty(&d->due) && reader_room(d->reader) && d->work + d->reserved < due_max(d))
 		d->more = true;
 }
 
@@ -263,7 +263,7 @@ static void check_drained(struct dispatch *d)
 
 static void check_stopped(struct dispatch *d)
 {
-	if (!d->stopping || d->stop_told || d->jobs_out)
+	if (!d->stopping || d->stop_told || d->jobs_out || d->readings)
 		return;
 	d->stop_told = true;
 	uv_sem_post(&d->stopped);
@@ -276,6 +276,7 @@ static void flush(struct dispatch *d)
 			worker_post(d->workers[i], &d->orders[i]);
 	if (d->jobs.first)
 		queue_post_batch(d->queue, &d->jobs);
+	reader_flush(d->reader);
 }
 
 static void at_end(void *arg)
@@ -285,8 +286,7 @@ static void at_end(void *arg)
 	d->more = false;
 	if (!d->quiet) {
 		wakes_run(d);
-		if (intake_due(d))
-			d->more = true;
+		intake_due(d);
 		ask_flows(d);
 		if (operate_step(d))
 			d->more = true;
@@ -384,7 +384,6 @@ static void lists_init(struct dispatch *d)
 	list_init(&d->asking);
 	list_init(&d->on_slots);
 	list_init(&d->due);
-	queue_window_init(&d->window);
 	log_line_init(&d->line);
 	pthread_mutex_init(&d->lock, NULL);
 	uv_sem_init(&d->stopped, 0);
@@ -401,6 +400,8 @@ static int make_parts(
 		r = loop_new(&d->loop, "dispatch");
 	if (!r)
 		r = dns_new(&d->dns, d->loop, &d->p.dns, error, error_max);
+	if (!r)
+		r = reader_new(&d->reader, d->queue, &d->readings_in.mpsc);
 	return r;
 }
 
@@ -433,6 +434,7 @@ int dispatch_new(struct dispatch **ret, const struct dispatch_params *p,
 	loop_mailbox_add(d->loop, &d->answers, on_answers, d);
 	loop_mailbox_add(d->loop, &d->events, on_events, d);
 	loop_mailbox_add(d->loop, &d->calls, on_calls, d);
+	loop_mailbox_add(d->loop, &d->readings_in, intake_readings, d);
 	loop_at_end(d->loop, &d->at_end, at_end, d);
 	queue_set_fresh(queue, &d->fresh.mpsc);
 	*ret = d;
@@ -470,7 +472,9 @@ int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworker
 	uv_timer_init(loop_uv(d->loop), &d->tick);
 	d->timer.data = d->tick.data = d;
 	uv_timer_start(&d->tick, on_tick, TICK, TICK);
-	r = loop_start(d->loop, on_started, d);
+	r = reader_start(d->reader);
+	if (!r)
+		r = loop_start(d->loop, on_started, d);
 	d->started = !r;
 	if (r) {
 		uv_close((uv_handle_t *)&d->timer, NULL);

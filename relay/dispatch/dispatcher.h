@@ -109,6 +109,8 @@ struct item {
 	ms_t old_due, last_attempt, next_due; /* wall */
 	uint16_t attempts, code;
 	uint8_t verdict, flags, lost, cancel, end;
+	bool gone;		     /* left memory while its domain is being read */
+	struct list in_domain;	     /* its items, or those gone */
 	char *reply, *host, *source; /* of the last attempt; heap; NULL for none */
 	struct report *report;
 };
@@ -159,8 +161,10 @@ struct candidate {
 struct domain {
 	UT_hash_handle hh;
 	struct flow *flows;
-	uint32_t in_memory; /* items */
+	struct list items, gone; /* gone: only while being read */
+	uint32_t in_memory;	 /* items */
 	uint32_t in_flight;
+	bool reading, read_void; /* void: what is being read is not to be used */
 	ms_t next_due;	  /* wall; earliest in the index that may not be in memory; 0: none */
 	struct wake wake; /* for that */
 	bool in_due_list;
@@ -237,6 +241,22 @@ struct settle {
 
 struct operation; /* operate.c */
 
+/* A window of the due index, read by the reading thread for the dispatcher. */
+#define READINGS_MAX 64u
+struct reading {
+	struct mpsc_node node;
+	struct reading *next;
+	struct domain *domain; /* the thread looks at its name, which stays as it is */
+	ms_t wall;
+	uint32_t limit;
+	struct item_key *known; /* what was in memory when it was asked for: a table with places */
+	size_t size, mask;
+	uint32_t nknown;
+	int result;
+	struct queue_window window;
+};
+struct reader; /* reader.c */
+
 struct dispatch {
 	struct dispatch_params p;
 	const struct policy_params *params;
@@ -252,7 +272,7 @@ struct dispatch {
 	struct mpsc_batch *orders; /* by worker; flushed once an iteration */
 	uint32_t *load;		   /* connections by worker */
 	struct mpsc_batch jobs;
-	struct loop_mailbox fresh, answers, events, calls;
+	struct loop_mailbox fresh, answers, events, calls, readings_in;
 	struct loop_hook at_end;
 	uv_timer_t timer, tick;
 	struct wake_heap wakes;
@@ -272,7 +292,8 @@ struct dispatch {
 	struct list asking;   /* flows that may need a connection */
 	struct list on_slots; /* flows that wait for a slot */
 	struct list due;      /* domains to be read from the index */
-	struct queue_window window;
+	struct reader *reader;
+	uint32_t readings, reserved; /* under way; recipients that they may bring */
 	struct operation *operations;
 
 	uint32_t routes_asked; /* look-ups under way */
@@ -352,22 +373,40 @@ void slot_freed(struct dispatch *d, struct host *h, const char *where, unsigned 
 void flows_wake(
 	struct dispatch *d); /* those that wait for a rest or back-off of the policy to end */
 
-/* ---- intake.c ---- */
-void intake_fresh(void *arg, struct mpsc_node *first);
-bool intake_due(struct dispatch *d); /* reads windows; true: more could be read */
-int intake_start(struct dispatch *d);
+/* ---- item.c ---- */
 struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const struct recipient *r,
 	bool copy, ms_t due);
 struct item *item_find(struct dispatch *d, uint64_t id, uint32_t index);
+/* It is in memory, or was while its domain is being read. */
+bool item_seen(struct dispatch *d, uint64_t id, uint32_t index);
 /* The text it points to goes away: it gets its own (the domain's name is the domain's). False: no
  * memory. */
 bool item_keep_text(struct item *i);
 void item_state(struct item *i, const struct queue_rcpt_state *s);
 void item_drop(struct dispatch *d, struct item *i); /* out of memory; it stays in the queue */
-struct work *work_new(struct message *m);	    /* takes a reference */
+void items_forget_gone(struct dispatch *d, struct domain *m);
+struct work *work_new(struct message *m); /* takes a reference */
 void work_free(struct work *w);
+void work_add(struct work *w, struct item **last, struct item *i); /* last: the poster's cursor */
 void work_place(struct dispatch *d, struct work *w, struct domain *m); /* into its flow */
 void work_evict(struct dispatch *d, struct work *w); /* waiting work back to the queue alone */
+
+/* ---- reader.c ---- */
+/* answers: the mailbox that readings come back to, by their node. 0, -ENOMEM … */
+int reader_new(struct reader **ret, struct queue *queue, struct mpsc *answers);
+int reader_start(struct reader *r);
+struct reader *reader_free(struct reader *r); /* when no reading is under way; NULL-safe */
+bool reader_room(const struct reader *r);
+/* At most limit of what is due; posted by reader_flush. False: no memory. */
+bool reader_ask(struct dispatch *d, struct domain *m, uint32_t limit);
+void reader_flush(struct reader *r);
+void reader_done(struct dispatch *d, struct reading *r); /* was taken; it is the reader's again */
+
+/* ---- intake.c ---- */
+void intake_fresh(void *arg, struct mpsc_node *first);
+void intake_due(struct dispatch *d); /* has windows read */
+void intake_readings(void *arg, struct mpsc_node *first);
+int intake_start(struct dispatch *d);
 /* Expires and notifies what waits in a flow for long. */
 void flow_age(struct dispatch *d, struct flow *f);
 

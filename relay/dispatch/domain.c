@@ -38,6 +38,8 @@ struct domain *domain_get(struct dispatch *d, const char *name)
 	m->route_wake.kind = WAKE_ROUTE;
 	m->idle_since = loop_mono(d->loop);
 	list_init(&m->in_due);
+	list_init(&m->items);
+	list_init(&m->gone);
 	HASH_ADD_KEYPTR(hh, d->domains, m->name, n, m);
 	if (!m->hh.tbl) {
 		free(m);
@@ -56,7 +58,7 @@ void domain_look(struct dispatch *d, struct domain *m)
 {
 	struct policy_now now = now_of(d);
 
-	if (!m->next_due || m->in_due_list)
+	if (!m->next_due || m->in_due_list || m->reading)
 		return;
 	if (m->next_due > now.wall) {
 		/* the wall clock may be set: look again within the hour */
@@ -140,7 +142,8 @@ void domain_sweep(struct dispatch *d)
 	struct domain *m, *next;
 
 	HASH_ITER (hh, d->domains, m, next) {
-		if (m->in_memory || m->asked || m->idle_since > before || !flows_idle(m))
+		if (m->in_memory || m->reading || m->asked || m->idle_since > before ||
+			!flows_idle(m))
 			continue;
 		if (!m->next_due) {
 			domain_free(d, m);

@@ -5,172 +5,17 @@
 #include "dispatcher.h"
 #include "postern/must.h"
 
-#define WINDOWS_A_TURN 4u   /* index reads in one iteration of the loop */
-#define WINDOW_READ    100u /* entries in one of them */
-#define PROBE_READ     4u   /* the same, of a domain whose mail may not get anywhere */
-
-/* ---- items and works ---- */
-
-static struct item_key key_of(uint64_t id, uint32_t index)
-{
-	return (struct item_key){ id, index };
-}
-
-struct item *item_find(struct dispatch *d, uint64_t id, uint32_t index)
-{
-	struct item_key key = key_of(id, index);
-	struct item *i;
-
-	HASH_FIND(hh, d->items, &key, sizeof(key), i);
-	return i;
-}
-
-bool item_keep_text(struct item *i)
-{
-	const struct recipient *r = i->recipient;
-	size_t a = strlen(r->address) + 1, o = r->orcpt ? strlen(r->orcpt) + 1 : 0;
-
-	if (r == &i->own)
-		return true;
-	i->stored = malloc(a + o);
-	if (!i->stored)
-		return false;
-	memcpy(i->stored, r->address, a);
-	if (o)
-		memcpy(i->stored + a, r->orcpt, o);
-	i->own = *r;
-	i->own.address = i->stored;
-	i->own.orcpt = o ? i->stored + a : NULL;
-	i->own.domain = i->domain->name;
-	i->recipient = &i->own;
-	return true;
-}
-
-struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const struct recipient *r,
-	bool copy, ms_t due)
-{
-	struct item *i = calloc(1, sizeof(*i));
-
-	if (!i)
-		return NULL;
-	i->key = key_of(id, r->index);
-	i->domain = m;
-	i->recipient = r;
-	i->old_due = due;
-	if (copy && !item_keep_text(i)) {
-		free(i);
-		return NULL;
-	}
-	HASH_ADD(hh, d->items, key, sizeof(i->key), i);
-	if (!i->hh.tbl) {
-		free(i->stored);
-		free(i);
-		return NULL;
-	}
-	m->in_memory++;
-	d->work++;
-	return i;
-}
-
-static char *dup_or_null(const char *s)
-{
-	return s ? slice_dup(slice_of(s)) : NULL;
-}
-
-void item_state(struct item *i, const struct queue_rcpt_state *s)
-{
-	i->attempts = s->attempts;
-	i->code = s->code;
-	i->verdict = s->verdict;
-	i->flags = s->flags;
-	i->last_attempt = s->last_attempt;
-	i->reply = dup_or_null(s->reply);
-	i->host = dup_or_null(s->host);
-	i->source = dup_or_null(s->source);
-}
-
-void item_drop(struct dispatch *d, struct item *i)
-{
-	struct domain *m = i->domain;
-
-	HASH_DEL(d->items, i);
-	m->in_memory--;
-	d->work--;
-	free(i->stored);
-	free(i->reply);
-	free(i->host);
-	free(i->source);
-	free(i->report);
-	free(i);
-	domain_touch(d, m);
-}
-
-struct work *work_new(struct message *m)
-{
-	struct work *w = calloc(1, sizeof(*w));
-
-	if (!w)
-		return NULL;
-	list_init(&w->in_flow);
-	w->message = message_ref(m);
-	w->tried.message = m->id;
-	return w;
-}
-
-void work_free(struct work *w)
-{
-	message_unref(w->message);
-	free(w);
-}
-
-static void drop_items(struct dispatch *d, struct work *w)
-{
-	while (w->items) {
-		struct item *i = w->items;
-		ms_t due = i->old_due;
-		struct domain *m = i->domain;
-
-		w->items = i->next;
-		item_drop(d, i);
-		domain_due(d, m, due);
-	}
-	work_free(w);
-}
-
-void work_evict(struct dispatch *d, struct work *w)
-{
-	flow_remove(d, w);
-	drop_items(d, w);
-}
-
-void work_place(struct dispatch *d, struct work *w, struct domain *m)
-{
-	struct pool *pool = pool_get(d, w->message->pool);
-	struct flow *f = pool ? flow_get(d, m, pool, w->tried.n > 0) : NULL;
-
-	if (!f) {
-		drop_items(d, w);
-		return;
-	}
-	flow_push(d, f, w, false);
-}
-
-static void work_add(struct work *w, struct item **last, struct item *i)
-{
-	i->work = w;
-	if (w->items)
-		(*last)->next = i;
-	else
-		w->items = i;
-	*last = i;
-	w->n++;
-}
+#define WINDOW_READ    100u  /* entries in one reading */
+#define PROBE_READ     4u    /* the same, of a domain whose mail may not get anywhere */
+#define READ_AGAIN     10000 /* ms */
+#define NO_MEMORY_WAIT 1000
 
 /* ---- fresh ---- */
 
 static bool room_for(const struct dispatch *d, const struct domain *m)
 {
-	return m->in_memory < d->p.window && d->work < d->p.work_max && !m->not_before;
+	return m->in_memory < d->p.window && d->work + d->reserved < d->p.work_max &&
+	       !m->not_before;
 }
 
 /* Recipients of one domain need not be neighbours: those of one message are gone through once for
@@ -255,11 +100,6 @@ void intake_fresh(void *arg, struct mpsc_node *first)
 
 /* ---- due ---- */
 
-static bool in_memory(void *arg, uint64_t id, uint32_t index)
-{
-	return item_find(arg, id, index) != NULL;
-}
-
 struct grouping {
 	struct domain *m;
 	struct work *work;
@@ -306,53 +146,86 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 }
 
 /* More entries of the domain may be in the index than memory has room for: next_due says when to
- * come back. */
-static void read_window(struct dispatch *d, struct domain *m)
+ * come back. False: nothing can be asked now. */
+static bool ask_window(struct dispatch *d, struct domain *m)
 {
-	struct queue_window *w = &d->window;
-	ms_t wall = loop_wall(d->loop);
-	uint32_t limit;
-	struct grouping g = { .m = m };
-	int r;
+	const uint32_t most = domain_probing(m) ? PROBE_READ : WINDOW_READ;
+	uint32_t limit, room = due_max(d) - d->work - d->reserved;
 
 	if (m->in_memory >= d->p.window)
-		return; /* fresh mail was faster; domain_touch comes back */
+		return true; /* fresh mail was faster; domain_touch comes back */
 	limit = d->p.window - m->in_memory;
-	if (limit > due_max(d) - d->work)
-		limit = due_max(d) - d->work;
-	if (limit > (domain_probing(m) ? PROBE_READ : WINDOW_READ))
-		limit = domain_probing(m) ? PROBE_READ : WINDOW_READ;
+	if (limit > room)
+		limit = room;
+	if (limit > most)
+		limit = most;
+	if (!reader_ask(d, m, limit)) {
+		wake_set(&d->wakes, &m->wake, loop_mono(d->loop) + NO_MEMORY_WAIT);
+		return false;
+	}
 	m->next_due = 0;
 	m->not_before = 0;
-	r = queue_window_read(
-		d->queue, m->name, wall, limit, m->in_memory + WINDOW_READ, in_memory, d, w);
-	if (r) {
-		log_event(d->log, LOG_ERR, "queue-read-failed",
-			"due messages of %s cannot be read: %s", m->name, strerror(-r));
-		domain_due(d, m, wall + 10000);
-		return;
-	}
-	for (uint32_t k = 0; k < w->n; k++)
-		take_due(d, &g, &w->items[k]);
-	group_end(d, &g);
-	if (w->more)
-		domain_due(d, m, wall);
-	else if (w->next_due)
-		domain_due(d, m, w->next_due);
+	return true;
 }
 
-bool intake_due(struct dispatch *d)
+static void take_window(struct dispatch *d, struct domain *m, struct queue_window *w)
 {
-	for (unsigned n = 0; n < WINDOWS_A_TURN && !list_empty(&d->due); n++) {
+	struct grouping g = { .m = m };
+
+	for (uint32_t k = 0; k < w->n; k++)
+		/* came in, or left, while it was being read */
+		if (!item_seen(d, w->items[k].id, w->items[k].index))
+			take_due(d, &g, &w->items[k]);
+	group_end(d, &g);
+}
+
+static void take_reading(struct dispatch *d, struct reading *r)
+{
+	struct queue_window *w = &r->window;
+	struct domain *m = r->domain;
+	ms_t wall = loop_wall(d->loop), next;
+
+	if (r->result) {
+		log_event(d->log, LOG_ERR, "queue-read-failed",
+			"due messages of %s cannot be read: %s", m->name, strerror(-r->result));
+		next = wall + READ_AGAIN;
+	} else if (m->read_void || d->draining) {
+		next = wall;
+	} else {
+		take_window(d, m, w);
+		next = w->more ? wall : w->next_due;
+	}
+	reader_done(d, r);
+	if (next)
+		domain_due(d, m, next);
+	domain_touch(d, m);
+}
+
+void intake_readings(void *arg, struct mpsc_node *first)
+{
+	struct dispatch *d = arg;
+
+	while (first) {
+		struct reading *r = container(first, struct reading, node);
+
+		first = first->next;
+		take_reading(d, r);
+	}
+}
+
+void intake_due(struct dispatch *d)
+{
+	/* who cannot be read now is read when answers or readings come */
+	while (!list_empty(&d->due) && reader_room(d->reader)) {
 		struct domain *m = container(d->due.next, struct domain, in_due);
 
-		if (d->draining || d->stalled >= STALLED_MAX || d->work >= due_max(d))
-			return false; /* settle_answers comes back when there is room */
+		if (d->draining || d->stalled >= STALLED_MAX || d->work + d->reserved >= due_max(d))
+			return;
 		list_del(&m->in_due);
 		m->in_due_list = false;
-		read_window(d, m);
+		if (!ask_window(d, m))
+			return;
 	}
-	return !list_empty(&d->due);
 }
 
 struct start {

@@ -117,10 +117,11 @@ static void flag_done(struct dispatch *d, const struct operation *o, const struc
 			route_clear_failures(i->domain);
 			flow_wait_over(d, i->work->flow);
 		}
-		if (o->op == DISPATCH_HOLD)
-			continue;
-		dom = domain_get(d, r->domain);
+		dom = o->op == DISPATCH_HOLD ? domain_find(d, r->domain) : domain_get(d, r->domain);
 		if (!dom)
+			continue;
+		dom->read_void = dom->reading;
+		if (o->op == DISPATCH_HOLD)
 			continue;
 		dom->not_before = 0;
 		if (!i)

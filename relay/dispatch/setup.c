@@ -260,7 +260,7 @@ void dispatch_free_memory(struct dispatch *d)
 	setup_tls_free(d->tls, d->params->nproviders);
 	policy_free(d->policy);
 	loop_free(d->loop);
-	queue_window_deinit(&d->window);
+	reader_free(d->reader);
 	log_line_deinit(&d->line);
 	pthread_mutex_destroy(&d->lock);
 	uv_sem_destroy(&d->stopped);
