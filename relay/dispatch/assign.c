@@ -94,10 +94,8 @@ static bool give(struct dispatch *d, struct connection *c, struct flow *f, struc
 	}
 	t->at.queued = loop_mono(d->loop);
 	flow_remove(d, w);
-	if (f->domain->put_back) {
-		f->domain->put_back = false;
-		domain_look(d, f->domain);
-	}
+	if (f->domain->put_back)
+		rest_gone(d, f);
 	w->connection = c;
 	c->running[c->nrunning++] = w;
 	d->in_flight += w->n;
@@ -161,7 +159,7 @@ static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f
 	}
 	if (hold_is_domains(why.reason)) { /* no connection is to offer it until then */
 		flow_unlink(d, f);
-		flow_wait(d, f, why.reason, why.until);
+		flow_wait_at(d, f, &why);
 		return OFFER_OTHER;
 	}
 	if (why.reason == HOLD_NO_SOURCE || why.reason == HOLD_NO_HOST)
@@ -293,9 +291,7 @@ static void open_more(struct dispatch *d, struct flow *f)
 		}
 		if (choice.reason == HOLD_CAP || choice.reason == HOLD_WINDOW)
 			connection_give_up_idle(d, f, &choice);
-		flow_wait(d, f, choice.reason, choice.until);
-		f->limit = (uint8_t)choice.limit;
-		memcpy(f->where, choice.cluster, sizeof(f->where));
+		flow_wait_at(d, f, &choice);
 	}
 }
 

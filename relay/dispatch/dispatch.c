@@ -186,6 +186,9 @@ static void wake_up(struct dispatch *d, struct wake *w)
 	case WAKE_CONNECTION:
 		assign_connection(d, container(w, struct connection, wake));
 		break;
+	case WAKE_REST:
+		rest_over(d, w);
+		break;
 	case WAKE_SETTLE:
 		settle_again(d, container(w, struct settle, wake));
 		break;
@@ -286,8 +289,9 @@ static void at_end(void *arg)
 	d->more = false;
 	if (!d->quiet) {
 		wakes_run(d);
-		intake_due(d);
+		/* first: who is put back to wait is not read */
 		ask_flows(d);
+		intake_due(d);
 		if (operate_step(d))
 			d->more = true;
 		if (policy_warmup_wants(d->policy))

@@ -33,7 +33,7 @@ struct settle;
 
 /* ---- wakes: one heap of points in time ---- */
 
-enum wake_kind { WAKE_DOMAIN, WAKE_ROUTE, WAKE_FLOW, WAKE_CONNECTION, WAKE_SETTLE };
+enum wake_kind { WAKE_DOMAIN, WAKE_ROUTE, WAKE_FLOW, WAKE_CONNECTION, WAKE_REST, WAKE_SETTLE };
 struct wake {
 	ms_t at;      /* mono */
 	uint32_t pos; /* in the heap, from 1; 0: not set */
@@ -146,10 +146,11 @@ struct flow {
 	bool waiting, on_slots;
 	struct list on_slot_list;
 	enum hold_reason reason;
-	uint8_t limit;	/* enum policy_limit */
-	char where[32]; /* cluster; "" unknown */
-	ms_t until;	/* mono; 0: until a slot is freed */
-	ms_t looked;	/* mono; when expiry was looked at last */
+	uint8_t limit;	  /* enum policy_limit */
+	char where[32];	  /* cluster; "" unknown */
+	uint64_t cluster; /* its id in the policy; 0: unknown */
+	ms_t until;	  /* mono; 0: until a slot is freed */
+	ms_t looked;	  /* mono; when expiry was looked at last */
 	struct wake wake;
 };
 
@@ -176,9 +177,11 @@ struct domain {
 	unsigned provider, nhosts;
 	struct policy_host *hosts;
 	struct candidate *candidates;
-	char *failure;	 /* what the hosts said that failed in this cycle */
-	ms_t failed_at;	 /* mono; when the first of them failed; 0: none */
-	ms_t not_before; /* mono; its waiting work was put back for lack of memory until then */
+	char *failure;	     /* what the hosts said that failed in this cycle */
+	ms_t failed_at;	     /* mono; when the first of them failed; 0: none */
+	ms_t not_before;     /* mono; its waiting work was put back for lack of memory until then */
+	struct rest *rest;   /* together with others */
+	struct list in_rest; /* their line */
 	struct pool *warmup_pool; /* its mail waits for the allowance of that pool's sources */
 	uint32_t counted;	  /* backlog round in which it was counted last */
 	bool put_back; /* and none of it has gone since: only a little is read at a time */
@@ -280,6 +283,7 @@ struct dispatch {
 	struct tls_context **tls; /* by provider */
 
 	struct domain *domains;
+	struct rest *rests;
 	struct item *items;
 	struct host *hosts;
 	struct pool **pools;
@@ -366,12 +370,27 @@ struct flow *flow_get(struct dispatch *d, struct domain *m, struct pool *pool, b
 void flow_push(struct dispatch *d, struct flow *f, struct work *w, bool front);
 void flow_remove(struct dispatch *d, struct work *w);
 void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t until);
+/* The same with the place that the policy named. */
+void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice *why);
+void flow_crowded(struct dispatch *d, struct flow *f); /* something was put into it */
 void flow_wait_over(struct dispatch *d, struct flow *f);
 void flow_link(struct dispatch *d, struct flow *f);
 void flow_unlink(struct dispatch *d, struct flow *f);
 void slot_freed(struct dispatch *d, struct host *h, const char *where, unsigned more);
 void flows_wake(
 	struct dispatch *d); /* those that wait for a rest or back-off of the policy to end */
+
+/* ---- rest.c ---- */
+void rest_put_back(struct dispatch *d, struct flow *f);	  /* all that is ready in it */
+void rest_gone(struct dispatch *d, const struct flow *f); /* something of it goes */
+void rest_leave(struct dispatch *d, struct domain *m);
+void rest_ask(struct dispatch *d, struct domain *m); /* the operator wants its mail to be tried */
+bool rest_waits(const struct domain *m);	     /* in line: it is not to be read */
+bool rest_is_for(const struct domain *m, const struct pool *pool); /* mail of that pool waits */
+/* Why its mail waits in the queue alone; HOLD_NONE: it does not. until: mono */
+enum hold_reason rest_reason(const struct domain *m, ms_t *until);
+void rest_over(struct dispatch *d, struct wake *w);
+void rests_wake(struct dispatch *d); /* something that they may wait for has ended */
 
 /* ---- item.c ---- */
 struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const struct recipient *r,

@@ -11,6 +11,7 @@
 	60000		  /* a wait is looked at this often at least: for expiry and delay notices \
 			   */
 #define EVICT_WAIT   5000 /* ms; shorter waits are waited in memory */
+#define EVICT_SHORT  500  /* the same when memory is half full */
 #define WAKE_LINKS   4u	  /* flows of one host asked when a slot there is free */
 #define WAKE_LONGEST 32u  /* flows that wait for a place, looked at when one is free */
 
@@ -38,6 +39,7 @@ struct domain *domain_get(struct dispatch *d, const char *name)
 	m->route_wake.kind = WAKE_ROUTE;
 	m->idle_since = loop_mono(d->loop);
 	list_init(&m->in_due);
+	list_init(&m->in_rest);
 	list_init(&m->items);
 	list_init(&m->gone);
 	HASH_ADD_KEYPTR(hh, d->domains, m->name, n, m);
@@ -58,7 +60,7 @@ void domain_look(struct dispatch *d, struct domain *m)
 {
 	struct policy_now now = now_of(d);
 
-	if (!m->next_due || m->in_due_list || m->reading)
+	if (!m->next_due || m->in_due_list || m->reading || rest_waits(m))
 		return;
 	if (m->next_due > now.wall) {
 		/* the wall clock may be set: look again within the hour */
@@ -127,6 +129,7 @@ static void domain_free(struct dispatch *d, struct domain *m)
 		flow_free(d, f);
 	}
 	route_drop(d, m);
+	rest_leave(d, m);
 	wake_clear(&d->wakes, &m->wake);
 	wake_clear(&d->wakes, &m->route_wake);
 	list_del(&m->in_due);
@@ -254,27 +257,32 @@ static bool worth_an_event(enum hold_reason r)
 	return r != HOLD_CAP && r != HOLD_WINDOW && r != HOLD_RATE && r != HOLD_NONE;
 }
 
-/* Memory is for what can go: a long wait is waited in the queue. */
-static void put_back(struct dispatch *d, struct flow *f)
+/* Too long to wait for it in memory? */
+static bool is_long(const struct dispatch *d, ms_t wait)
 {
-	f->domain->not_before = f->until;
-	f->domain->put_back = true;
-	f->domain->put_back_for = f->reason;
-	while (!list_empty(&f->ready))
-		work_evict(d, container(f->ready.next, struct work, in_flow));
-	f->domain->idle_since = 0; /* its route goes with the next sweep */
+	return (wait > EVICT_WAIT && d->work > d->p.work_max / 8) ||
+	       (wait > EVICT_SHORT && d->work > due_max(d) / 2);
 }
 
-void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t until)
+/* What waits long already need not fill memory up. */
+void flow_crowded(struct dispatch *d, struct flow *f)
 {
-	ms_t now = loop_mono(d->loop);
+	if (f->waiting && f->until && is_long(d, f->until - loop_mono(d->loop)))
+		rest_put_back(d, f);
+}
+
+void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice *why)
+{
+	enum hold_reason reason = why->reason;
+	ms_t now = loop_mono(d->loop), until = why->until;
 	ms_t look = until && until - now < WAIT_LOOK ? until : now + WAIT_LOOK;
 
 	f->waiting = true;
 	f->reason = reason;
 	f->until = until;
-	f->limit = LIMIT_NONE;
-	f->where[0] = '\0';
+	f->limit = (uint8_t)why->limit;
+	f->cluster = why->cluster_id;
+	memcpy(f->where, why->cluster, sizeof(f->where));
 	if (reason == HOLD_WARMUP)
 		f->domain->warmup_pool = f->pool;
 	if (look <= now)
@@ -286,8 +294,15 @@ void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t
 	wake_set(&d->wakes, &f->wake, look);
 	if (f->nready && worth_an_event(reason) && f->domain->logged != reason)
 		log_hold(d, f);
-	if (f->nready && until && until - now > EVICT_WAIT && d->work > d->p.work_max / 8)
-		put_back(d, f);
+	if (f->nready && until && is_long(d, until - now))
+		rest_put_back(d, f);
+}
+
+void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t until)
+{
+	const struct policy_choice why = { .reason = reason, .until = until };
+
+	flow_wait_at(d, f, &why);
 }
 
 void flow_wait_over(struct dispatch *d, struct flow *f)
@@ -383,12 +398,13 @@ void flows_wake(struct dispatch *d)
 			if (f->waiting && f->reason != HOLD_CAP && f->reason != HOLD_RATE &&
 				f->reason != HOLD_DNS)
 				flow_wait_over(d, f);
-		/* what waits in the queue alone waits for the same: a little of it finds out */
-		if (m->put_back && m->not_before) {
+		/* what waits in the queue alone, and on its own */
+		if (m->not_before && !rest_waits(m)) {
 			m->not_before = 0;
 			domain_look(d, m);
 		}
 	}
+	rests_wake(d);
 }
 
 void flow_ask(struct dispatch *d, struct flow *f)

@@ -205,4 +205,5 @@ void work_place(struct dispatch *d, struct work *w, struct domain *m)
 		return;
 	}
 	flow_push(d, f, w, false);
+	flow_crowded(d, f);
 }

@@ -123,7 +123,7 @@ static void flag_done(struct dispatch *d, const struct operation *o, const struc
 		dom->read_void = dom->reading;
 		if (o->op == DISPATCH_HOLD)
 			continue;
-		dom->not_before = 0;
+		rest_ask(d, dom);
 		if (!i)
 			domain_due(d, dom, loop_wall(d->loop));
 	}
@@ -364,8 +364,10 @@ void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 {
 	struct item *i = item_find(d, id, r->index);
 	ms_t wall = loop_wall(d->loop);
+	enum hold_reason hold;
 	const struct flow *f;
 	struct domain *m;
+	ms_t mono;
 
 	*until = 0;
 	if (i && i->settle) {
@@ -390,9 +392,9 @@ void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 	} else if (s->due > wall) {
 		snprintf(reason, reason_max, "held: %s", s->reply ? s->reply : "not due yet");
 		*until = s->due;
-	} else if (m && m->not_before) {
-		snprintf(reason, reason_max, "%s", hold_reason_text(m->put_back_for));
-		*until = wall_of(d, m->not_before);
+	} else if (m && (hold = rest_reason(m, &mono))) {
+		snprintf(reason, reason_max, "%s", hold_reason_text(hold));
+		*until = wall_of(d, mono);
 	} else if (m && (f = waiting_flow(m))) {
 		flow_reason(d, f, reason, reason_max, until);
 	} else {
@@ -403,6 +405,9 @@ void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 static void domain_info(
 	const struct dispatch *d, const struct domain *m, struct dispatch_domain_info *ret)
 {
+	enum hold_reason hold;
+	ms_t mono;
+
 	*ret = (struct dispatch_domain_info){
 		.domain = m->name,
 		.provider = m->nhosts ? provider_of(d, m->provider)->name : "",
@@ -418,9 +423,9 @@ static void domain_info(
 			ret->until = flow_until(d, f);
 		}
 	}
-	if (!ret->reason[0] && m->not_before) {
-		ret->reason = hold_reason_text(m->put_back_for);
-		ret->until = wall_of(d, m->not_before);
+	if (!ret->reason[0] && (hold = rest_reason(m, &mono))) {
+		ret->reason = hold_reason_text(hold);
+		ret->until = wall_of(d, mono);
 	}
 	if (!ret->reason[0] && m->asked && !m->route && m->in_memory)
 		ret->reason = hold_reason_text(HOLD_DNS);

@@ -299,6 +299,33 @@ struct queue_rcpt_state rig_state(struct rig *r, uint64_t id, struct message **m
 	return states[0];
 }
 
+struct calling {
+	struct dispatch_call call;
+	void (*fn)(struct dispatch *d, void *arg);
+	void *arg;
+	sem_t done;
+};
+
+static void called(struct dispatch *d, void *arg)
+{
+	struct calling *c = arg;
+
+	c->fn(d, c->arg);
+	sem_post(&c->done);
+}
+
+void rig_call(struct rig *r, void (*fn)(struct dispatch *d, void *arg), void *arg)
+{
+	struct calling c = { .call = { .fn = called }, .fn = fn, .arg = arg };
+
+	c.call.arg = &c;
+	sem_init(&c.done, 0, 0);
+	dispatch_call(r->dispatch, &c.call);
+	while (sem_wait(&c.done))
+		;
+	sem_destroy(&c.done);
+}
+
 struct operating {
 	struct dispatch_call call;
 	enum dispatch_op op;

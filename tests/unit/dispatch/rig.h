@@ -32,7 +32,7 @@ struct rig {
 	char dir[64], log_path[128];
 	struct mx mx;
 	struct dns_server dns;
-	struct dns_row rows[40];
+	struct dns_row rows[64];
 	unsigned nrows;
 	const char *servers[1];
 	struct source_params sources[3];
@@ -70,5 +70,7 @@ struct dispatch_stats rig_stats(struct rig *r);
 uint64_t rig_waiting(struct rig *r); /* recipients in the queue */
 /* The stored state of recipient 0. */
 struct queue_rcpt_state rig_state(struct rig *r, uint64_t id, struct message **m);
+/* Runs fn on the dispatcher's thread, and waits for it. */
+void rig_call(struct rig *r, void (*fn)(struct dispatch *d, void *arg), void *arg);
 int rig_operate(
 	struct rig *r, enum dispatch_op op, uint64_t id, const char *domain, uint64_t *changed);

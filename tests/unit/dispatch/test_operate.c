@@ -197,26 +197,11 @@ static void test_reason_backoff(void **state)
 static void suspend(struct dispatch *d, void *arg)
 {
 	assert_int_equal(policy_suspend(dispatch_policy(d), dispatch_now(d), NULL, NULL, 0), 0);
-	sem_post(arg);
 }
 
 static void resume(struct dispatch *d, void *arg)
 {
 	assert_int_equal(policy_resume(dispatch_policy(d), dispatch_now(d), NULL, NULL), 0);
-	sem_post(arg);
-}
-
-static void run(struct rig *r, void (*fn)(struct dispatch *d, void *arg))
-{
-	struct dispatch_call call = { .fn = fn };
-	sem_t done;
-
-	sem_init(&done, 0, 0);
-	call.arg = &done;
-	dispatch_call(r->dispatch, &call);
-	while (sem_wait(&done))
-		;
-	sem_destroy(&done);
 }
 
 static void test_reason_suspended(void **state)
@@ -227,11 +212,11 @@ static void test_reason_suspended(void **state)
 
 	rig_init(&r, NULL, 0);
 	rig_start(&r);
-	run(&r, suspend);
+	rig_call(&r, suspend, NULL);
 	id = rig_send_to(&r, "x@a.test");
 	WAIT_UNTIL((ask(&r, &a, id), !strcmp(a.reason, "suspended by operator")));
 	assert_string_equal(a.domain_reason, "suspended by operator");
-	run(&r, resume);
+	rig_call(&r, resume, NULL);
 	assert_int_equal(rig_operate(&r, DISPATCH_RETRY, id, NULL, &changed), 0);
 	WAIT_UNTIL(rig_waiting(&r) == 0);
 	rig_stop(&r);

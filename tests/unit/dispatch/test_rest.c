@@ -1,0 +1,226 @@
+/* Many domains that wait for the same, and more mail than memory: what is read, and when. */
+#include "rig.h"
+
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DOMAINS = 24, EACH = 5, SCOUTS = 16, HOUR = 3600000 };
+
+static atomic_uint readings;
+
+int __real_queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit,
+	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
+	struct queue_window *w);
+int __wrap_queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit,
+	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
+	struct queue_window *w);
+
+int __wrap_queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit,
+	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
+	struct queue_window *w)
+{
+	atomic_fetch_add(&readings, 1);
+	return __real_queue_window_read(q, domain, now, limit, skipped_max, skip, arg, w);
+}
+
+static char names[DOMAINS][16];
+
+static void with_domains(struct rig *r)
+{
+	rig_init(r, NULL, 0);
+	r->dp.work_max = 16;
+	for (unsigned i = 0; i < DOMAINS; i++) {
+		snprintf(names[i], sizeof(names[i]), "d%02u.test", i);
+		rig_row(r, names[i], 15, 0, "mx1.test", 10);
+	}
+}
+
+static void send_all(struct rig *r)
+{
+	char to[32];
+
+	for (unsigned i = 0; i < DOMAINS * EACH; i++) {
+		snprintf(to, sizeof(to), "%u@%s", i, names[i % DOMAINS]);
+		rig_send_to(r, to);
+	}
+}
+
+static void each_once(struct rig *r)
+{
+	char to[32];
+
+	assert_int_equal(r->mx.nmails, DOMAINS * EACH);
+	for (unsigned i = 0; i < DOMAINS * EACH; i++) {
+		snprintf(to, sizeof(to), "%u@%s", i, names[i % DOMAINS]);
+		assert_int_equal(mx_count(&r->mx, to, NULL), 1);
+	}
+}
+
+/* ---- on the dispatcher's thread ---- */
+
+static void suspend(struct dispatch *d, void *arg)
+{
+	const ms_t *length = arg;
+	struct policy_now now = dispatch_now(d);
+
+	assert_int_equal(
+		policy_suspend(dispatch_policy(d), now, NULL, NULL, now.wall + *length), 0);
+}
+
+static void suspend_first(struct dispatch *d, void *arg)
+{
+	struct policy_now now = dispatch_now(d);
+
+	assert_int_equal(policy_suspend(dispatch_policy(d), now, "s1", NULL, now.wall + HOUR), 0);
+}
+
+static void resume(struct dispatch *d, void *arg)
+{
+	assert_int_equal(policy_resume(dispatch_policy(d), dispatch_now(d), NULL, NULL), 0);
+	dispatch_relieved(d);
+}
+
+struct waiting {
+	ms_t least; /* from now on */
+	unsigned domains;
+};
+
+static void count_waiting(void *arg, const struct dispatch_domain_info *i)
+{
+	struct waiting *w = arg;
+
+	w->domains += !strcmp(i->reason, "suspended by operator") &&
+		      i->until > clock_wall_ms() + w->least;
+}
+
+static void look(struct dispatch *d, void *arg)
+{
+	dispatch_domains(d, count_waiting, arg);
+}
+
+static unsigned waiting(struct rig *r, ms_t least)
+{
+	struct waiting w = { .least = least };
+
+	rig_call(r, look, &w);
+	return w.domains;
+}
+
+/* ---- tests ---- */
+
+/* When the wait goes on some of the domains find out for all. */
+static void test_wait_goes_on(void **state)
+{
+	ms_t length = 7000, longer = HOUR;
+	unsigned before;
+	struct rig r;
+
+	with_domains(&r);
+	rig_start(&r);
+	rig_call(&r, suspend, &length);
+	send_all(&r);
+	WAIT_UNTIL(waiting(&r, 0) == DOMAINS && rig_stats(&r).work <= 2);
+	before = atomic_load(&readings);
+	assert_in_range(before, 0, DOMAINS);
+	rig_call(&r, suspend, &longer);
+	WAIT_UNTIL(waiting(&r, HOUR / 2) == DOMAINS);
+	assert_in_range(atomic_load(&readings) - before, 1, SCOUTS);
+	assert_int_equal(r.mx.connections, 0);
+	rig_call(&r, resume, NULL);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	rig_stop_dispatch(&r);
+	each_once(&r);
+	rig_stop(&r);
+}
+
+/* When it is over all of them go, though only some were let in at first. */
+static void test_wait_is_over(void **state)
+{
+	ms_t length = 6000;
+	struct rig r;
+
+	with_domains(&r);
+	rig_start(&r);
+	rig_call(&r, suspend, &length);
+	send_all(&r);
+	WAIT_UNTIL(waiting(&r, 0) == DOMAINS);
+	assert_int_equal(rig_waiting(&r), DOMAINS * EACH);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	rig_stop_dispatch(&r);
+	each_once(&r);
+	rig_stop(&r);
+}
+
+/* An operator's retry brings the domain to the head of the line, and shortens nobody's wait. */
+static void test_retry(void **state)
+{
+	ms_t length = HOUR;
+	uint64_t changed;
+	unsigned before;
+	struct rig r;
+
+	with_domains(&r);
+	rig_start(&r);
+	rig_call(&r, suspend, &length);
+	send_all(&r);
+	WAIT_UNTIL(waiting(&r, 0) == DOMAINS);
+	before = atomic_load(&readings);
+	assert_int_equal(rig_operate(&r, DISPATCH_RETRY, 0, NULL, &changed), 0);
+	assert_int_equal(changed, DOMAINS * EACH);
+	WAIT_UNTIL(atomic_load(&readings) > before);
+	WAIT_UNTIL(waiting(&r, HOUR / 2) == DOMAINS);
+	assert_in_range(atomic_load(&readings) - before, 1, DOMAINS + SCOUTS);
+	assert_int_equal(r.mx.connections, 0);
+	rig_call(&r, resume, NULL);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	rig_stop_dispatch(&r);
+	each_once(&r);
+	rig_stop(&r);
+}
+
+/* Mail of another pool does not wait with it. */
+static void test_other_pool(void **state)
+{
+	static __typeof__(*((struct pool_params *)0)->members) first[] = { { 0, 1 } },
+							       both[] = { { 0, 1 }, { 1, 1 } };
+	struct pool_params pools[] = { { (char *)(uintptr_t) "first", 1, (void *)first },
+		{ (char *)(uintptr_t) "main", 2, (void *)both } };
+	const char *const to[] = { "urgent@d00.test", NULL };
+	struct rig r;
+
+	with_domains(&r);
+	r.policy.pools = pools;
+	r.policy.npools = 2;
+	rig_start(&r);
+	rig_call(&r, suspend_first, NULL);
+	for (unsigned i = 0; i < DOMAINS * EACH; i++) {
+		const char *bulk[] = { "bulk@d00.test", NULL };
+		struct message *m = rig_message(&r, "me@sender.test", bulk, 100);
+
+		m->pool = "first";
+		rig_commit(&r, m, 0);
+	}
+	WAIT_UNTIL(waiting(&r, 0) == 1);
+	rig_send(&r, "me@sender.test", to);
+	WAIT_UNTIL(rig_waiting(&r) == DOMAINS * EACH);
+	assert_int_equal(mx_count(&r.mx, "urgent@d00.test", "127.0.2.1"), 1);
+	assert_int_equal(waiting(&r, HOUR / 2), 1);
+	rig_call(&r, resume, NULL);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(mx_count(&r.mx, "bulk@d00.test", "127.0.1.1"), DOMAINS * EACH);
+	rig_stop(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_wait_goes_on),
+		cmocka_unit_test(test_wait_is_over),
+		cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_other_pool),
+	};
+
+	return cmocka_run_group_tests_name("dispatch rest", tests, NULL, NULL);
+}
