@@ -99,7 +99,8 @@ static const struct option dns_options[] = {
 	NUMBER("running_max", struct config, dispatch.dns.running_max, "500", 1, 60000, 0,
 		"Look-ups at the same time."),
 	NUMBER("waiting_max", struct config, dispatch.dns.waiting_max, "100000", 100, 10000000, 0,
-		"Look-ups that may wait for others to end. Above it they fail for the time being."),
+		"Look-ups that may wait for others to end. Above it more are asked for later, or "
+		"fail for the time being."),
 	NUMBER("cache_max", struct config, dispatch.dns.cache_max, "8000", 100, 100000000, 0,
 		"Names kept. The least recently used go first."),
 	DURATION("ttl_min", struct config, dispatch.dns.ttl_min, "5s", 0, HOUR, 0,

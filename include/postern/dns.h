@@ -1,6 +1,9 @@
 /* DNS through c-ares on one loop: MX and addresses with a TTL cache, coalesced look-ups and a bound
- * on what runs at once. Used by the dispatcher only. */
+ * on what runs at once. In the relay that loop is the resolver's (resolver.h), and the dispatcher
+ * asks through it. */
 #pragma once
+
+#include <stdatomic.h>
 
 #include "postern/addr.h"
 #include "postern/loop.h"
@@ -42,9 +45,9 @@ struct dns_host {
 	unsigned naddrs, ncurrent;
 };
 /* Result for one mail domain: hosts in order of preference (RFC 5321 section 5.1).
- * Reference-counted, immutable. */
+ * Reference-counted, immutable; any thread may hold one. */
 struct dns_route {
-	unsigned refs;
+	atomic_uint refs;
 	enum dns_status status;
 	bool implicit; /* no MX: the domain's own address */
 	ms_t expires;  /* mono: look it up again after this */
@@ -52,6 +55,7 @@ struct dns_route {
 	struct dns_host *hosts;
 	char detail[128]; /* for reasons: "SERVFAIL from 127.0.0.1:53 for MX example.net" */
 };
+/* Any thread; NULL-safe. unref returns NULL. */
 struct dns_route *dns_route_ref(struct dns_route *r);
 struct dns_route *dns_route_unref(struct dns_route *r);
 

@@ -307,7 +307,7 @@ void assign_flow(struct dispatch *d, struct flow *f)
 	}
 	if (f->waiting && hold_is_domains(f->reason))
 		return;
-	if (!route_ready(d, m) || !f->nready)
+	if (!route_ready(d, m))
 		return;
 	if (m->failed_at && loop_mono(d->loop) - m->failed_at > FAILED_KEPT)
 		route_clear_failures(m);

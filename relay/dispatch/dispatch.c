@@ -144,7 +144,7 @@ static void snapshot(struct dispatch *d)
 	s->in_flight = d->in_flight;
 	s->connections = d->nconnections;
 	s->connections_idle = idle;
-	dns_stats(d->dns, &s->dns);
+	resolver_stats(d->resolver, &s->dns);
 	pthread_mutex_lock(&d->lock);
 	d->snapshot = *s;
 	pthread_mutex_unlock(&d->lock);
@@ -279,6 +279,7 @@ static void flush(struct dispatch *d)
 			worker_post(d->workers[i], &d->orders[i]);
 	if (d->jobs.first)
 		queue_post_batch(d->queue, &d->jobs);
+	resolver_flush(d->resolver);
 	reader_flush(d->reader);
 }
 
@@ -403,7 +404,8 @@ static int make_parts(
 	if (!r)
 		r = loop_new(&d->loop, "dispatch");
 	if (!r)
-		r = dns_new(&d->dns, d->loop, &d->p.dns, error, error_max);
+		r = resolver_new(
+			&d->resolver, &d->p.dns, d->loop, route_answer, d, error, error_max);
 	if (!r)
 		r = reader_new(&d->reader, d->queue, &d->readings_in.mpsc);
 	return r;
@@ -476,7 +478,9 @@ int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworker
 	uv_timer_init(loop_uv(d->loop), &d->tick);
 	d->timer.data = d->tick.data = d;
 	uv_timer_start(&d->tick, on_tick, TICK, TICK);
-	r = reader_start(d->reader);
+	r = resolver_start(d->resolver);
+	if (!r)
+		r = reader_start(d->reader);
 	if (!r)
 		r = loop_start(d->loop, on_started, d);
 	d->started = !r;
@@ -546,7 +550,6 @@ static void close_all(void *arg)
 
 	uv_close((uv_handle_t *)&d->timer, NULL);
 	uv_close((uv_handle_t *)&d->tick, NULL);
-	d->dns = dns_free(d->dns);
 }
 
 struct dispatch *dispatch_free(struct dispatch *d)

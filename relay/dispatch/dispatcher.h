@@ -13,6 +13,7 @@
 
 #include "postern/dispatch.h"
 #include "postern/loop.h"
+#include "postern/resolver.h"
 #include "postern/rng.h"
 #include "postern/stream.h"
 
@@ -268,7 +269,7 @@ struct dispatch {
 	struct queue *queue;
 	struct log *log;
 	struct loop *loop;
-	struct dns *dns;
+	struct resolver *resolver;
 	struct rng rng;
 	struct worker **workers;
 	unsigned nworkers;
@@ -430,7 +431,9 @@ int intake_start(struct dispatch *d);
 void flow_age(struct dispatch *d, struct flow *f);
 
 /* ---- route.c ---- */
-bool route_ready(struct dispatch *d, struct domain *m); /* asks DNS if need be */
+bool route_ready(
+	struct dispatch *d, struct domain *m); /* asks DNS if need be; the answer comes later */
+void route_answer(void *dispatch, void *domain, struct dns_route *r);
 void route_drop(struct dispatch *d, struct domain *m);
 void route_host_failed(struct dispatch *d, struct domain *m, struct host *h, const char *why);
 bool route_all_failed(const struct domain *m);

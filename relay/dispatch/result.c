@@ -207,7 +207,7 @@ static void dispose(
 		to_settle(s, i);
 		return;
 	case DISPOSE_RESOLVE:
-		dns_forget(s->d->dns, i->domain->name);
+		resolver_forget(s->d->resolver, i->domain->name);
 		break;
 	case DISPOSE_DELIVERED:
 	case DISPOSE_DEFER:

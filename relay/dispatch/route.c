@@ -219,19 +219,12 @@ static void ask_all(struct dispatch *d, struct domain *m)
 			flow_ask(d, f);
 }
 
-struct route_ask {
-	struct dispatch *d;
-	struct domain *m;
-};
-
-static void on_route(void *arg, struct dns_route *r)
+void route_answer(void *dispatch, void *domain, struct dns_route *r)
 {
-	struct route_ask *a = arg;
-	struct dispatch *d = a->d;
-	struct domain *m = a->m;
+	struct dispatch *d = dispatch;
+	struct domain *m = domain;
 	ms_t now = loop_mono(d->loop);
 
-	free(a);
 	m->asked = false;
 	d->routes_asked--;
 	if (d->stopping) {
@@ -263,8 +256,6 @@ static void on_route(void *arg, struct dns_route *r)
 
 bool route_ready(struct dispatch *d, struct domain *m)
 {
-	struct route_ask *a;
-
 	if (m->asked)
 		return m->route != NULL;
 	if (m->route && loop_mono(d->loop) < m->route->expires)
@@ -276,15 +267,13 @@ bool route_ready(struct dispatch *d, struct domain *m)
 		wake_set(&d->wakes, &m->route_wake, loop_mono(d->loop) + 1000);
 		return true;
 	}
-	a = malloc(sizeof(*a));
-	if (!a) {
+	/* our own want of room or memory is nothing to defer mail for */
+	if (resolver_resolve(d->resolver, m->name, m)) {
 		wake_set(&d->wakes, &m->route_wake, loop_mono(d->loop) + 1000);
 		return m->route != NULL;
 	}
-	*a = (struct route_ask){ d, m };
 	m->asked = true;
 	d->routes_asked++;
-	dns_resolve(d->dns, m->name, on_route, a);
 	return m->route != NULL;
 }
 

@@ -241,8 +241,7 @@ static void free_stalled(struct dispatch *d)
 void dispatch_free_memory(struct dispatch *d)
 {
 	free_mail(d);
-	if (d->dns)
-		dns_free(d->dns);
+	resolver_free(d->resolver);
 	operate_free_all(d);
 	free_waiting(d);
 	free_connections(d);

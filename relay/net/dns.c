@@ -53,13 +53,13 @@ const char *dns_status_name(enum dns_status s)
 struct dns_route *dns_route_ref(struct dns_route *r)
 {
 	if (r)
-		r->refs++;
+		atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
 	return r;
 }
 
 struct dns_route *dns_route_unref(struct dns_route *r)
 {
-	if (r && --r->refs == 0)
+	if (r && atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) == 1)
 		free(r);
 	return NULL;
 }
@@ -73,7 +73,7 @@ static struct dns_route *route_new(enum dns_status status, ms_t expires, unsigne
 
 	if (!r)
 		return NULL;
-	r->refs = 1;
+	atomic_init(&r->refs, 1);
 	r->status = status;
 	r->expires = expires;
 	r->nhosts = nhosts;

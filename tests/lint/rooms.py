@@ -15,7 +15,7 @@ ROOMS = {
     "relay/policy": (["policy"], ["relay/base", "relay/smtp"]),
     "relay/rehearse": (["rehearse"], ["relay/base", "relay/smtp", "relay/policy"]),
     "queue": (["queue"], ["relay/base"]),
-    "relay/net": (["loop", "stream", "dns"], ["relay/base"]),
+    "relay/net": (["loop", "stream", "dns", "resolver"], ["relay/base"]),
     "relay/session": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
     "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session"]),
     "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/session",

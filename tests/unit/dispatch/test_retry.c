@@ -224,6 +224,43 @@ static void test_dns_recovers(void **state)
 	rig_stop(&r);
 }
 
+static unsigned asked(struct rig *r, const struct dns_row *row)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&r->dns.lock);
+	n = row->by_udp;
+	pthread_mutex_unlock(&r->dns.lock);
+	return n;
+}
+
+/* No room for more questions is no failure of the domain: its mail waits until it may ask. */
+static void test_dns_is_busy(void **state)
+{
+	struct dns_row *row;
+	struct rig r;
+	char *log;
+
+	rig_init(&r, NULL, 0);
+	r.dp.dns.waiting_max = 1;
+	rig_row(&r, "slow.test", 15, 0, "mx1.test", 10);
+	r.rows[r.nrows - 1].manner = DROP;
+	rig_start(&r);
+	row = dns_server_row(&r.dns, "slow.test", 15);
+	rig_send_to(&r, "x@slow.test");
+	WAIT_UNTIL(asked(&r, row) > 0);
+	rig_send_to(&r, "x@a.test");
+	rig_send_to(&r, "x@b.test");
+	WAIT_UNTIL(rig_waiting(&r) == 1);
+	assert_int_equal(mx_count(&r.mx, "x@a.test", NULL), 1);
+	assert_int_equal(mx_count(&r.mx, "x@b.test", NULL), 1);
+	rig_stop_dispatch(&r);
+	log = rig_log(&r);
+	assert_null(strstr(log, "too many look-ups"));
+	free(log);
+	rig_stop(&r);
+}
+
 static void test_expiry(void **state)
 {
 	static struct mx_rule rules[] = { { MX_RCPT, NULL, NULL, "<x@", "451 4.2.1 mailbox busy", 0,
@@ -312,6 +349,7 @@ int main(void)
 		cmocka_unit_test(test_success_notice),
 		cmocka_unit_test(test_dns),
 		cmocka_unit_test(test_dns_recovers),
+		cmocka_unit_test(test_dns_is_busy),
 		cmocka_unit_test(test_expiry),
 		cmocka_unit_test(test_delay_notice),
 		cmocka_unit_test(test_rests_survive),

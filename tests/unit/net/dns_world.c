@@ -74,7 +74,7 @@ struct dns_params world_params(void)
 	return (struct dns_params){ .timeout = 60, .tries = 2, .ipv4 = true, .ttl_min = 100 };
 }
 
-void world_begin(struct world *w, struct dns_params p)
+void world_serve(struct world *w, struct dns_params p)
 {
 	static const char *servers[1];
 
@@ -84,6 +84,11 @@ void world_begin(struct world *w, struct dns_params p)
 	w->params = p;
 	w->params.servers = servers;
 	w->params.nservers = 1;
+}
+
+void world_begin(struct world *w, struct dns_params p)
+{
+	world_serve(w, p);
 	runner_start(&w->r, "dns");
 	runner_call(&w->r, world_new, w);
 }
@@ -167,9 +172,17 @@ unsigned world_asked_for(struct world *w, const char *name, unsigned type, bool 
 	return n;
 }
 
+void set_record(struct world *w, const char *name, unsigned type, unsigned i, const char *data)
+{
+	pthread_mutex_lock(&w->server.lock);
+	dns_server_row(&w->server, name, type)->records[i] =
+		(struct dns_record){ .type = type, .ttl = 0, .data = data };
+	pthread_mutex_unlock(&w->server.lock);
+}
+
 /* "ok 10 a.test 192.0.2.1 192.0.2.11, 20 b.test 192.0.2.2"; "+" before addresses that are not
  * current. */
-static void describe(const struct dns_route *r, struct buf *out)
+void describe(const struct dns_route *r, struct buf *out)
 {
 	char text[ADDR_TEXT_MAX];
 

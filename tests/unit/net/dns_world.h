@@ -29,7 +29,8 @@ struct ask {
 	bool inside; /* answered in the call */
 };
 
-struct dns_params world_params(void); /* quick time-outs */
+struct dns_params world_params(void);			/* quick time-outs */
+void world_serve(struct world *w, struct dns_params p); /* the name server alone */
 void world_begin(struct world *w, struct dns_params p);
 void world_end(struct world *w);
 void world_new(void *arg);
@@ -40,4 +41,6 @@ void ask_forget(void *arg);
 struct dns_stats world_stats(struct world *w);
 unsigned world_asked(struct world *w);
 unsigned world_asked_for(struct world *w, const char *name, unsigned type, bool tcp);
+void set_record(struct world *w, const char *name, unsigned type, unsigned i, const char *data);
+void describe(const struct dns_route *r, struct buf *out);
 bool world_resolve(struct world *w, const char *domain, struct buf *out, char detail[128]);

@@ -50,10 +50,15 @@ static void on_calls(void *arg, struct mpsc_node *first)
 	}
 }
 
-void runner_start(struct runner *r, const char *name)
+void runner_new(struct runner *r, const char *name)
 {
 	assert_int_equal(loop_new(&r->loop, name), 0);
 	loop_mailbox_add(r->loop, &r->calls, on_calls, r);
+}
+
+void runner_start(struct runner *r, const char *name)
+{
+	runner_new(r, name);
 	assert_int_equal(loop_start(r->loop, NULL, NULL), 0);
 }
 

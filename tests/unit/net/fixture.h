@@ -29,6 +29,7 @@ struct runner {
 	struct loop *loop;
 	struct loop_mailbox calls;
 };
+void runner_new(struct runner *r, const char *name); /* its thread not started */
 void runner_start(struct runner *r, const char *name);
 /* Runs fn on the loop's thread and waits for it. */
 void runner_call(struct runner *r, void (*fn)(void *arg), void *arg);

@@ -68,15 +68,6 @@ static void resolve_until(struct world *w, const char *domain, const char *wante
 	buf_deinit(&got);
 }
 
-static void set_record(
-	struct world *w, const char *name, unsigned type, unsigned i, const char *data)
-{
-	pthread_mutex_lock(&w->server.lock);
-	dns_server_row(&w->server, name, type)->records[i] =
-		(struct dns_record){ .type = type, .ttl = 0, .data = data };
-	pthread_mutex_unlock(&w->server.lock);
-}
-
 static void set_rcode(struct world *w, const char *name, unsigned type, unsigned rcode)
 {
 	pthread_mutex_lock(&w->server.lock);
