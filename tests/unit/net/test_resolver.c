@@ -11,7 +11,6 @@
 #define DISTINCT 2000
 
 struct question {
-	struct desk *desk;
 	char domain[32];
 	struct dns_route *route;
 	unsigned answers, turn; /* of the asker's loop, in which the last answer came */
@@ -78,8 +77,6 @@ static void desk_make(struct desk *d, struct dns_params p, unsigned n)
 	if (resolver_new(
 		    &d->resolver, &d->w.params, d->r->loop, on_answer, d, error, sizeof(error)))
 		fail_msg("%s", error);
-	for (unsigned i = 0; i < n; i++)
-		d->q[i].desk = d;
 }
 
 static void desk_begin(struct desk *d, struct dns_params p, unsigned n)
