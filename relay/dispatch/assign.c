@@ -8,6 +8,7 @@
 #define FAILED_KEPT    60000 /* ms until hosts that failed are tried again while others work */
 #define NO_MEMORY_WAIT 1000  /* ms */
 #define SEVERAL	       2u    /* recipients under way, from which on a domain leaves room */
+#define OTHERS_KEPT    10000 /* ms */
 #define OPEN_AT_ONCE   16u   /* new connections for one flow in one turn */
 
 void want_of(const struct flow *f, const struct work *w, struct policy_want *ret)
@@ -82,6 +83,13 @@ static struct outbound_transact *transact_new(struct work *w)
 	return t;
 }
 
+static void note_taker(struct dispatch *d, struct host *h, const struct domain *m)
+{
+	if (h->taker && h->taker != m && m->in_flight < SEVERAL)
+		h->others_until = loop_mono(d->loop) + OTHERS_KEPT;
+	h->taker = m;
+}
+
 static bool give(struct dispatch *d, struct connection *c, struct flow *f, struct work *w)
 {
 	struct outbound_transact *t;
@@ -96,6 +104,7 @@ static bool give(struct dispatch *d, struct connection *c, struct flow *f, struc
 	flow_remove(d, w);
 	if (f->domain->put_back)
 		rest_gone(d, f);
+	note_taker(d, c->host, f->domain);
 	w->connection = c;
 	c->running[c->nrunning++] = w;
 	d->in_flight += w->n;
@@ -119,14 +128,18 @@ static bool tried_here(const struct dispatch *d, const struct work *w, unsigned 
 
 /* Of a host's connections one is left without a second transaction by domains that have several
  * under way: whoever comes with a single message then waits for what is left of one transaction,
- * not for a whole one more. The one left is another each time. */
-static bool leaves_room(const struct connection *c, const struct flow *f)
+ * not for a whole one more. The one left is another each time. Where such have come lately all are
+ * left: the transaction that began first is over soonest (at 10 ms: 3 ms less for who comes, and
+ * 3 % fewer messages for the others). */
+static bool leaves_room(const struct dispatch *d, const struct connection *c, const struct flow *f)
 {
 	const struct host *h = c->host;
 	const struct list *l = &h->half;
 
 	if (!c->nrunning || h->up < 2 || f->domain->in_flight < SEVERAL)
 		return false;
+	if (h->others_until > loop_mono(d->loop))
+		return true;
 	return list_empty(l) || (l->next == &c->half && l->prev == &c->half);
 }
 
@@ -140,7 +153,7 @@ static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f
 	bool retire;
 
 	if (!w || f->pool->index < 0 || !f->pool->has[c->source] || tried_here(d, w, c->source) ||
-		leaves_room(c, f))
+		leaves_room(d, c, f))
 		return OFFER_OTHER;
 	want_of(f, w, &want);
 	if (policy_admit(d->policy, now_of(d), c->slot, &want, &why, &retire)) {

@@ -226,8 +226,10 @@ struct host {
 	struct list links;	/* flows with ready work, in turn */
 	struct list idle, half; /* connections: without a transaction; with one */
 	uint32_t nidle, up, opening, refs;
-	ms_t clear_until; /* mono; TLS broke: opportunistic goes in clear until then */
-	bool retired;	  /* not in the table any more */
+	ms_t others_until;	    /* mono; domains with little under way have come lately */
+	const struct domain *taker; /* of the last transaction; to compare with alone */
+	ms_t clear_until;	    /* mono; TLS broke: opportunistic goes in clear until then */
+	bool retired;		    /* not in the table any more */
 	char text[ADDR_TEXT_MAX];
 	size_t key_n;
 	char key[];

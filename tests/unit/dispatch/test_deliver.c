@@ -81,6 +81,34 @@ static void test_room_for_others(void **state)
 	rig_stop(&r);
 }
 
+/* Where others have come lately it leaves all such places to them. */
+static void test_room_lately(void **state)
+{
+	struct mx_rule rules[] = { { .when = MX_RCPT, .match = "much", .reply = MX_SILENCE },
+		{ .when = MX_RCPT, .match = "late", .reply = MX_SILENCE } };
+	struct rig r;
+
+	rig_init(&r, rules, COUNT(rules));
+	r.providers[0].connections_per_cluster = 4;
+	rig_start(&r);
+	rig_send_to(&r, "one@b.test");
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	for (int i = 0; i < 20; i++)
+		rig_send_to(&r, "much@a.test");
+	WAIT_UNTIL(rig_stats(&r).work == 20 && rig_stats(&r).in_flight >= 4);
+	rig_send_to(&r, "much@a.test");
+	WAIT_UNTIL(rig_stats(&r).work == 21);
+	assert_int_equal(r.mx.peak, 4);
+	assert_int_equal(rig_stats(&r).in_flight, 4);
+	for (unsigned i = 1; i <= 3; i++) {
+		rig_send_to(&r, "late@b.test");
+		WAIT_UNTIL(rig_stats(&r).work == 21 + i);
+		/* until it has several under way itself */
+		assert_int_equal(rig_stats(&r).in_flight, 4 + (i < 2 ? i : 2));
+	}
+	rig_stop(&r);
+}
+
 /* Far more than memory has room for, from a queue that was there before. */
 static void test_window(void **state)
 {
@@ -393,6 +421,7 @@ int main(void)
 		cmocka_unit_test(test_one),
 		cmocka_unit_test(test_shared_connections),
 		cmocka_unit_test(test_room_for_others),
+		cmocka_unit_test(test_room_lately),
 		cmocka_unit_test(test_window),
 		cmocka_unit_test(test_overflow),
 		cmocka_unit_test(test_body_over_budget),
