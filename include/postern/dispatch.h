@@ -1,7 +1,7 @@
-/* The dispatcher: one thread that owns DNS, policy, timers and what is in work. It takes fresh
- * messages from the queue's mailbox and due ones from the due index in bounded windows, routes them
- * (domain → MX → hosts), lets the policy choose, gives transactions to the workers' connections,
- * and settles the verdicts. */
+/* The dispatcher: one thread that owns policy, timers and what is in work. It takes fresh messages
+ * from the queue's mailbox and due ones from the due index in bounded windows, which a thread of
+ * its own reads, routes them (domain → MX → hosts; resolver.h), lets the policy choose, gives
+ * transactions to the workers' connections, and settles the verdicts. */
 #pragma once
 
 #include "postern/classify.h"
