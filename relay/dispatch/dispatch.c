@@ -624,6 +624,7 @@ int dispatch_reload(
 	d->rules = rules;
 	r = pools_bind(d);
 	forget_numbers(d);
-	backlog_reset(d); /* begun with the old numbers */
+	backlog_reset(d);   /* begun with the old numbers */
+	d->relieved = true; /* what waits may find what it waits for */
 	return r;
 }

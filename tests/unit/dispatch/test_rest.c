@@ -180,29 +180,40 @@ static void test_retry(void **state)
 	rig_stop(&r);
 }
 
+/* ---- pools ---- */
+
+static __typeof__(*((struct pool_params *)0)->members) first[] = { { 0, 1 } },
+						       both[] = { { 0, 1 }, { 1, 1 } };
+
+/* Two pools; the only source of the first is suspended, and much of its mail waits. */
+static void with_pools(struct rig *r, struct pool_params pools[2])
+{
+	const char *bulk[] = { "bulk@d00.test", NULL };
+
+	pools[0] = (struct pool_params){ (char *)(uintptr_t) "first", 1, (void *)first };
+	pools[1] = (struct pool_params){ (char *)(uintptr_t) "main", 2, (void *)both };
+	with_domains(r);
+	r->policy.pools = pools;
+	r->policy.npools = 2;
+	rig_start(r);
+	rig_call(r, suspend_first, NULL);
+	for (unsigned i = 0; i < DOMAINS * EACH; i++) {
+		struct message *m = rig_message(r, "me@sender.test", bulk, 100);
+
+		m->pool = "first";
+		rig_commit(r, m, 0);
+	}
+	WAIT_UNTIL(waiting(r, 0) == 1 && rig_stats(r).work <= 2);
+}
+
 /* Mail of another pool does not wait with it. */
 static void test_other_pool(void **state)
 {
-	static __typeof__(*((struct pool_params *)0)->members) first[] = { { 0, 1 } },
-							       both[] = { { 0, 1 }, { 1, 1 } };
-	struct pool_params pools[] = { { (char *)(uintptr_t) "first", 1, (void *)first },
-		{ (char *)(uintptr_t) "main", 2, (void *)both } };
 	const char *const to[] = { "urgent@d00.test", NULL };
+	struct pool_params pools[2];
 	struct rig r;
 
-	with_domains(&r);
-	r.policy.pools = pools;
-	r.policy.npools = 2;
-	rig_start(&r);
-	rig_call(&r, suspend_first, NULL);
-	for (unsigned i = 0; i < DOMAINS * EACH; i++) {
-		const char *bulk[] = { "bulk@d00.test", NULL };
-		struct message *m = rig_message(&r, "me@sender.test", bulk, 100);
-
-		m->pool = "first";
-		rig_commit(&r, m, 0);
-	}
-	WAIT_UNTIL(waiting(&r, 0) == 1);
+	with_pools(&r, pools);
 	rig_send(&r, "me@sender.test", to);
 	WAIT_UNTIL(rig_waiting(&r) == DOMAINS * EACH);
 	assert_int_equal(mx_count(&r.mx, "urgent@d00.test", "127.0.2.1"), 1);
@@ -213,6 +224,38 @@ static void test_other_pool(void **state)
 	rig_stop(&r);
 }
 
+struct reloading {
+	const struct policy_params *params;
+	struct classifier *rules;
+};
+
+static void reload(struct dispatch *d, void *arg)
+{
+	struct reloading *x = arg;
+
+	assert_int_equal(dispatch_reload(d, x->params, x->rules), 0);
+}
+
+/* The pool gets another source: nobody waits for the old end of the wait. */
+static void test_reload(void **state)
+{
+	struct pool_params pools[2], more[2];
+	struct policy_params next;
+	struct reloading x;
+	struct rig r;
+
+	with_pools(&r, pools);
+	next = r.policy;
+	more[0] = (struct pool_params){ (char *)(uintptr_t) "first", 2, (void *)both };
+	more[1] = pools[1];
+	next.pools = more;
+	x = (struct reloading){ &next, r.rules };
+	rig_call(&r, reload, &x);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(mx_count(&r.mx, "bulk@d00.test", "127.0.2.1"), DOMAINS * EACH);
+	rig_stop(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +263,7 @@ int main(void)
 		cmocka_unit_test(test_wait_is_over),
 		cmocka_unit_test(test_retry),
 		cmocka_unit_test(test_other_pool),
+		cmocka_unit_test(test_reload),
 	};
 
 	return cmocka_run_group_tests_name("dispatch rest", tests, NULL, NULL);
