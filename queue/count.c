@@ -36,7 +36,7 @@ static int count_young(struct queue *q, struct slice domain, uint32_t max, uint3
 	e = malloc(all * sizeof(*e));
 	if (!e)
 		return -ENOMEM;
-	*n = young_peek(q->work.young, domain, e, all);
+	*n = young_peek(q->work.young, domain, NULL, e, all);
 	free(e);
 	return 0;
 }

@@ -73,6 +73,10 @@ void inbox_gather(struct queue *q);
 void queue_wake(void *arg);
 bool queue_ask_fix(struct queue *q, const struct fix *f); /* any thread; false: full */
 
+/* read.c, for who reads: by a cursor of `mail` */
+int mail_at(MDB_cursor *c, uint64_t id, uint32_t sub, struct slice *ret);
+int envelope_at(MDB_cursor *c, uint64_t id, struct message **ret);
+
 /* sweep.c: the writer's */
 int sweep_load(struct queue *q); /* at start: the index of young recipients from their tree */
 int sweep_step(struct queue *q); /* in a transaction */

@@ -180,7 +180,7 @@ int work_young_move(struct work *w, struct slice domain, uint32_t *max, bool *fi
 	int r = 0;
 
 	/* what this transaction moves stays in the index, in front, until its commit */
-	n = young_peek(w->young, domain, w->moving, want);
+	n = young_peek(w->young, domain, NULL, w->moving, want);
 	*finished = n < want;
 	for (uint32_t i = 0; i < n && !r; i++) {
 		bool was;

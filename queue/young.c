@@ -180,11 +180,13 @@ static void domain_drop_if_empty(struct young *y, uint32_t i)
 
 /* ---- entries ---- */
 
-static bool entry_before(const struct young_entry *a, const struct young_entry *b)
+int young_order(const struct young_entry *a, const struct young_entry *b)
 {
 	if (a->due != b->due)
-		return a->due < b->due;
-	return a->id != b->id ? a->id < b->id : a->index < b->index;
+		return a->due < b->due ? -1 : 1;
+	if (a->id != b->id)
+		return a->id < b->id ? -1 : 1;
+	return (a->index > b->index) - (a->index < b->index);
 }
 
 static int node_get(struct young *y, uint32_t *ret)
@@ -221,7 +223,7 @@ static bool find_place(
 {
 	uint32_t at = d->last;
 
-	for (unsigned steps = 0; at != NONE && entry_before(e, &node_at(y, at)->e); steps++) {
+	for (unsigned steps = 0; at != NONE && young_order(e, &node_at(y, at)->e) < 0; steps++) {
 		if (steps == BACK_MAX)
 			return false;
 		at = node_at(y, at)->prev;
@@ -349,7 +351,8 @@ uint64_t young_min_id(struct young *y)
 	return id;
 }
 
-uint32_t young_peek(struct young *y, struct slice domain, struct young_entry *out, uint32_t max)
+uint32_t young_peek(struct young *y, struct slice domain, const struct young_entry *after,
+	struct young_entry *out, uint32_t max)
 {
 	uint32_t slot, n = 0;
 
@@ -359,7 +362,8 @@ uint32_t young_peek(struct young *y, struct slice domain, struct young_entry *ou
 		uint32_t i = y->domains[y->by_name[slot] - 1].first;
 
 		for (; i != NONE && n < max; i = node_at(y, i)->next)
-			out[n++] = node_at(y, i)->e;
+			if (!after || young_order(&node_at(y, i)->e, after) > 0)
+				out[n++] = node_at(y, i)->e;
 	}
 	pthread_mutex_unlock(&y->lock);
 	return n;

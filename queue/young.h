@@ -39,8 +39,12 @@ uint32_t young_count(struct young *y);
 /* No entry's id is below; UINT64_MAX when there is none. */
 uint64_t young_min_id(struct young *y);
 
-/* The first entries of a domain, by (due, id, index); how many. */
-uint32_t young_peek(struct young *y, struct slice domain, struct young_entry *out, uint32_t max);
+/* By (due, id, index). */
+int young_order(const struct young_entry *a, const struct young_entry *b);
+
+/* The first entries of a domain in that order, behind `after` (NULL: of all); how many. */
+uint32_t young_peek(struct young *y, struct slice domain, const struct young_entry *after,
+	struct young_entry *out, uint32_t max);
 
 struct young_domain {
 	char *name;

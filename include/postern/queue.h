@@ -156,20 +156,36 @@ struct queue_due {
 		*message; /* a reference; shared by neighbours of the same message; body NULL.
 			   * Its recipients array is empty: the window gives them one by one */
 };
+/* A place in a domain's order of waiting recipients. */
+struct queue_place {
+	ms_t due;
+	uint64_t id;
+	uint32_t index;
+};
 struct queue_window {
 	struct arena arena;
 	struct queue_due *items;
 	uint32_t n, max;
+	struct queue_place last; /* of the entries looked at; with more: go on behind it */
 	ms_t next_due; /* due time of the first entry not taken (later than now, or left out by the
 			  limit); 0: no more */
 	bool more;     /* entries already due were left out because of the limit */
 };
-/* Reads at most w->max (or limit) entries of domain due by now, oldest first, without those for
- * which skip returns true (already in work). Held messages are left out. Bounded work: looks at no
- * more than limit + skipped_max entries. */
-int queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit,
-	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
-	struct queue_window *w);
+/* Which entries. The functions run inside the read transaction, and must not call the queue. */
+struct queue_look {
+	ms_t now;	/* due by then */
+	uint32_t limit; /* at most so many */
+	uint32_t skipped_max;
+	bool (*skip)(void *arg, uint64_t id, uint32_t index); /* already in work; NULL: none */
+	bool (*wanted)(void *arg, const struct message *m);   /* by its envelope; NULL: all */
+	void *arg;
+	const struct queue_place *after; /* only behind that place; NULL: from the first */
+};
+/* Reads entries of the domain, oldest first, without those skipped or not wanted. Held messages are
+ * left out. Bounded work: looks at no more than limit + skipped_max entries; those not wanted count
+ * against the limit. */
+int queue_window_read(
+	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w);
 void queue_window_init(struct queue_window *w);
 void queue_window_clear(struct queue_window *w);  /* drops message references and texts */
 void queue_window_deinit(struct queue_window *w); /* the same, and its memory */

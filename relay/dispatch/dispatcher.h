@@ -178,15 +178,14 @@ struct domain {
 	unsigned provider, nhosts;
 	struct policy_host *hosts;
 	struct candidate *candidates;
-	char *failure;	     /* what the hosts said that failed in this cycle */
-	ms_t failed_at;	     /* mono; when the first of them failed; 0: none */
-	ms_t not_before;     /* mono; its waiting work was put back for lack of memory until then */
-	struct rest *rest;   /* together with others */
-	struct list in_rest; /* their line */
+	char *failure;		  /* what the hosts said that failed in this cycle */
+	ms_t failed_at;		  /* mono; when the first of them failed; 0: none */
 	struct pool *warmup_pool; /* its mail waits for the allowance of that pool's sources */
 	uint32_t counted;	  /* backlog round in which it was counted last */
-	bool put_back; /* and none of it has gone since: only a little is read at a time */
-	enum hold_reason put_back_for;
+	struct back *backs;	  /* pools whose mail was put back into the queue: rest.c */
+	unsigned nwaiting;	  /* of them; the others were let in */
+	struct queue_place
+		looked;	 /* what else is due was looked for as far as there; id 0: not yet */
 	uint8_t logged;	 /* hold reason logged last */
 	ms_t idle_since; /* mono; when it became empty */
 	char name[];
@@ -249,6 +248,7 @@ struct operation; /* operate.c */
 
 /* A window of the due index, read by the reading thread for the dispatcher. */
 #define READINGS_MAX 64u
+#define WITHOUT_MAX  8u
 struct reading {
 	struct mpsc_node node;
 	struct reading *next;
@@ -258,6 +258,9 @@ struct reading {
 	struct item_key *known; /* what was in memory when it was asked for: a table with places */
 	size_t size, mask;
 	uint32_t nknown;
+	const struct pool *without[WITHOUT_MAX]; /* pools whose mail is not wanted */
+	unsigned nwithout;
+	struct queue_place after; /* id 0: from the first */
 	int result;
 	struct queue_window window;
 };
@@ -342,7 +345,7 @@ static inline const struct provider_params *provider_of(const struct dispatch *d
  * million messages for a receiver that is down are not to be read again and again. */
 static inline bool domain_probing(const struct domain *m)
 {
-	return !m->route || m->put_back;
+	return !m->route || m->backs;
 }
 /* Recipients in memory from which on no more are read: the rest is for mail that comes in. */
 static inline uint32_t due_max(const struct dispatch *d)
@@ -386,12 +389,16 @@ void flows_wake(
 /* ---- rest.c ---- */
 void rest_put_back(struct dispatch *d, struct flow *f);	  /* all that is ready in it */
 void rest_gone(struct dispatch *d, const struct flow *f); /* something of it goes */
-void rest_leave(struct dispatch *d, struct domain *m);
 void rest_ask(struct dispatch *d, struct domain *m); /* the operator wants its mail to be tried */
-bool rest_waits(const struct domain *m);	     /* in line: it is not to be read */
+void rest_forget(struct dispatch *d, struct domain *m);
+/* All its mail waits in line: nothing of it is to be read. */
+bool rest_waits(const struct dispatch *d, const struct domain *m);
 bool rest_is_for(const struct domain *m, const struct pool *pool); /* mail of that pool waits */
-/* Why its mail waits in the queue alone; HOLD_NONE: it does not. until: mono */
-enum hold_reason rest_reason(const struct domain *m, ms_t *until);
+/* The pools whose mail waits; how many, at most max. */
+unsigned rest_pools(const struct domain *m, const struct pool **ret, unsigned max);
+/* Why its mail (pool NULL: some of it) waits in the queue alone; HOLD_NONE: it does not. until:
+ * mono */
+enum hold_reason rest_reason(const struct domain *m, const struct pool *pool, ms_t *until);
 void rest_over(struct dispatch *d, struct wake *w);
 void rests_wake(struct dispatch *d); /* something that they may wait for has ended */
 

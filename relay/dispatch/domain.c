@@ -39,7 +39,6 @@ struct domain *domain_get(struct dispatch *d, const char *name)
 	m->route_wake.kind = WAKE_ROUTE;
 	m->idle_since = loop_mono(d->loop);
 	list_init(&m->in_due);
-	list_init(&m->in_rest);
 	list_init(&m->items);
 	list_init(&m->gone);
 	HASH_ADD_KEYPTR(hh, d->domains, m->name, n, m);
@@ -60,7 +59,7 @@ void domain_look(struct dispatch *d, struct domain *m)
 {
 	struct policy_now now = now_of(d);
 
-	if (!m->next_due || m->in_due_list || m->reading || rest_waits(m))
+	if (!m->next_due || m->in_due_list || m->reading || rest_waits(d, m))
 		return;
 	if (m->next_due > now.wall) {
 		/* the wall clock may be set: look again within the hour */
@@ -70,10 +69,6 @@ void domain_look(struct dispatch *d, struct domain *m)
 		return;
 	}
 	wake_clear(&d->wakes, &m->wake);
-	if (m->not_before > now.mono) {
-		wake_set(&d->wakes, &m->wake, m->not_before);
-		return;
-	}
 	if (!has_room(d, m))
 		return; /* domain_touch comes back */
 	m->in_due_list = true;
@@ -83,6 +78,8 @@ void domain_look(struct dispatch *d, struct domain *m)
 
 void domain_due(struct dispatch *d, struct domain *m, ms_t due)
 {
+	if (m->looked.id && due <= m->looked.due)
+		m->looked = (struct queue_place){ 0 };
 	if (m->next_due && m->next_due <= due)
 		return;
 	m->next_due = due;
@@ -129,7 +126,7 @@ static void domain_free(struct dispatch *d, struct domain *m)
 		flow_free(d, f);
 	}
 	route_drop(d, m);
-	rest_leave(d, m);
+	rest_forget(d, m);
 	wake_clear(&d->wakes, &m->wake);
 	wake_clear(&d->wakes, &m->route_wake);
 	list_del(&m->in_due);
@@ -148,7 +145,7 @@ void domain_sweep(struct dispatch *d)
 		if (m->in_memory || m->reading || m->asked || m->idle_since > before ||
 			!flows_idle(m))
 			continue;
-		if (!m->next_due) {
+		if (!m->next_due && !m->nwaiting) {
 			domain_free(d, m);
 			continue;
 		}
@@ -398,11 +395,6 @@ void flows_wake(struct dispatch *d)
 			if (f->waiting && f->reason != HOLD_CAP && f->reason != HOLD_RATE &&
 				f->reason != HOLD_DNS)
 				flow_wait_over(d, f);
-		/* what waits in the queue alone, and on its own */
-		if (m->not_before && !rest_waits(m)) {
-			m->not_before = 0;
-			domain_look(d, m);
-		}
 	}
 	rests_wake(d);
 }

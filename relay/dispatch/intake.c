@@ -7,6 +7,8 @@
 
 #define WINDOW_READ    100u  /* entries in one reading */
 #define PROBE_READ     4u    /* the same, of a domain whose mail may not get anywhere */
+#define LOOK_READ      50u   /* the same, of one that has mail for pools that wait, too */
+#define LOOK_PAUSE     20    /* ms; after a reading of such that brought nothing */
 #define READ_AGAIN     10000 /* ms */
 #define NO_MEMORY_WAIT 1000
 
@@ -15,7 +17,7 @@
 static bool room_for(struct dispatch *d, const struct message *msg, const struct domain *m)
 {
 	return m->in_memory < d->p.window && d->work + d->reserved < d->p.work_max &&
-	       !(m->put_back && rest_is_for(m, pool_get(d, msg->pool)));
+	       !(m->backs && rest_is_for(m, pool_get(d, msg->pool)));
 }
 
 /* Recipients of one domain need not be neighbours: those of one message are gone through once for
@@ -149,7 +151,9 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
  * come back. False: nothing can be asked now. */
 static bool ask_window(struct dispatch *d, struct domain *m)
 {
-	const uint32_t most = domain_probing(m) ? PROBE_READ : WINDOW_READ;
+	const uint32_t most = m->nwaiting	  ? LOOK_READ
+			      : domain_probing(m) ? PROBE_READ
+						  : WINDOW_READ;
 	uint32_t limit, room = due_max(d) - d->work - d->reserved;
 
 	if (m->in_memory >= d->p.window)
@@ -164,7 +168,6 @@ static bool ask_window(struct dispatch *d, struct domain *m)
 		return false;
 	}
 	m->next_due = 0;
-	m->not_before = 0;
 	return true;
 }
 
@@ -179,26 +182,44 @@ static void take_window(struct dispatch *d, struct domain *m, struct queue_windo
 	group_end(d, &g);
 }
 
+/* As far as that, all that may go now was found. */
+static void take_place(struct dispatch *d, struct domain *m, const struct reading *r, ms_t wall)
+{
+	const struct queue_window *w = &r->window;
+
+	if (w->last.id)
+		m->looked = w->last;
+	if (!w->more || w->n)
+		return;
+	/* much may have to be gone through: not in one go */
+	list_del(&m->in_due);
+	m->in_due_list = false;
+	m->next_due = wall;
+	wake_set(&d->wakes, &m->wake, loop_mono(d->loop) + LOOK_PAUSE);
+}
+
 static void take_reading(struct dispatch *d, struct reading *r)
 {
 	struct queue_window *w = &r->window;
 	struct domain *m = r->domain;
-	ms_t wall = loop_wall(d->loop), next;
+	ms_t wall = loop_wall(d->loop), next = wall;
+	bool used = !r->result && !m->read_void && !d->draining;
 
 	if (r->result) {
 		log_event(d->log, LOG_ERR, "queue-read-failed",
 			"due messages of %s cannot be read: %s", m->name, strerror(-r->result));
 		next = wall + READ_AGAIN;
-	} else if (m->read_void || d->draining) {
-		next = wall;
-	} else {
+	} else if (used) {
 		take_window(d, m, w);
 		next = w->more ? wall : w->next_due;
 	}
-	reader_done(d, r);
+	m->reading = false;
 	if (next)
 		domain_due(d, m, next);
 	domain_touch(d, m);
+	if (used && r->nwithout)
+		take_place(d, m, r, wall);
+	reader_done(d, r);
 }
 
 void intake_readings(void *arg, struct mpsc_node *first)

@@ -359,7 +359,7 @@ static const struct flow *waiting_flow(const struct domain *m)
 	return f;
 }
 
-void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
+void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r, const char *pool,
 	const struct queue_rcpt_state *s, char *reason, size_t reason_max, ms_t *until)
 {
 	struct item *i = item_find(d, id, r->index);
@@ -392,7 +392,7 @@ void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 	} else if (s->due > wall) {
 		snprintf(reason, reason_max, "held: %s", s->reply ? s->reply : "not due yet");
 		*until = s->due;
-	} else if (m && (hold = rest_reason(m, &mono))) {
+	} else if (m && (hold = rest_reason(m, pool_get(d, pool), &mono))) {
 		snprintf(reason, reason_max, "%s", hold_reason_text(hold));
 		*until = wall_of(d, mono);
 	} else if (m && (f = waiting_flow(m))) {
@@ -423,7 +423,7 @@ static void domain_info(
 			ret->until = flow_until(d, f);
 		}
 	}
-	if (!ret->reason[0] && (hold = rest_reason(m, &mono))) {
+	if (!ret->reason[0] && (hold = rest_reason(m, NULL, &mono))) {
 		ret->reason = hold_reason_text(hold);
 		ret->until = wall_of(d, mono);
 	}
@@ -439,7 +439,7 @@ void dispatch_domains(
 	HASH_ITER (hh, d->domains, m, next) {
 		struct dispatch_domain_info info;
 
-		if (!m->in_memory && !m->next_due)
+		if (!m->in_memory && !m->next_due && !m->nwaiting)
 			continue;
 		domain_info(d, m, &info);
 		fn(arg, &info);

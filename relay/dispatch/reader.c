@@ -46,6 +46,31 @@ static bool in_memory(void *arg, uint64_t id, uint32_t index)
 	}
 }
 
+static bool is_wanted(void *arg, const struct message *m)
+{
+	const struct reading *r = arg;
+
+	for (unsigned i = 0; i < r->nwithout; i++)
+		if (!strcmp(r->without[i]->name, m->pool))
+			return false;
+	return true;
+}
+
+static void read_one(struct queue *q, struct reading *r)
+{
+	const struct queue_look look = {
+		.now = r->wall,
+		.limit = r->limit,
+		.skipped_max = r->nknown + r->limit,
+		.skip = in_memory,
+		.wanted = r->nwithout ? is_wanted : NULL,
+		.arg = r,
+		.after = r->after.id ? &r->after : NULL,
+	};
+
+	r->result = queue_window_read(q, r->domain->name, &look, &r->window);
+}
+
 static void on_asked(void *arg, struct mpsc_node *first)
 {
 	struct reader *rd = arg;
@@ -56,8 +81,7 @@ static void on_asked(void *arg, struct mpsc_node *first)
 		struct reading *r = container(first, struct reading, node);
 
 		first = first->next;
-		r->result = queue_window_read(rd->queue, r->domain->name, r->wall, r->limit,
-			r->nknown + r->limit, in_memory, r, &r->window);
+		read_one(rd->queue, r);
 		mpsc_batch_add(&done, &r->node);
 		if (++n % AT_ONCE == 0 || !first)
 			mpsc_batch_post(&done, rd->answers);
@@ -160,6 +184,8 @@ bool reader_ask(struct dispatch *d, struct domain *m, uint32_t limit)
 	r->domain = m;
 	r->wall = loop_wall(d->loop);
 	r->limit = limit;
+	r->nwithout = rest_pools(m, r->without, WITHOUT_MAX);
+	r->after = r->nwithout ? m->looked : (struct queue_place){ 0 };
 	m->reading = true;
 	m->read_void = false;
 	d->readings++;

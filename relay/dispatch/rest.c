@@ -1,7 +1,10 @@
-/* Memory is for what can go: mail that waits long is put back, and waits in the queue alone. Mostly
- * many domains wait for the same, a resting cluster or an allowance that is used up, and then one
- * of them learns for all how long it goes on. They stand in one line, and a few at a time are let
- * in to find out; each that gets something away lets in more. */
+/* Memory is for what can go: mail that waits long is put back, and waits in the queue alone. It
+ * does so by domain and pool. Mostly many domains wait for the same, a resting cluster or an
+ * allowance that is used up, and then one of them learns for all how long it goes on. They stand in
+ * one line, and a few at a time are let in to find out; each that gets something away lets in more.
+ *
+ * The due index knows no pools. When mail of some of a domain's pools waits, the rest of it is
+ * looked for behind and among that: from the place that was reached, and each entry once. */
 #include <stdlib.h>
 
 #include "dispatcher.h"
@@ -15,16 +18,48 @@
 struct rest {
 	UT_hash_handle hh;
 	struct rest_key {
-		uint64_t cluster;
+		uint64_t place; /* cluster; or the domain that waits alone */
 		const struct pool *pool;
 		uint64_t provider;
 	} key;
-	struct list waiting; /* domains, longest waiting first */
-	uint32_t refs;	     /* domains: those, and the ones let in */
+	struct list waiting; /* longest waiting first */
+	uint32_t refs;	     /* those, and the ones let in */
 	enum hold_reason reason;
-	ms_t until; /* mono */
-	struct wake wake;
+	struct wake wake; /* the wait is over; or some more are let in */
 };
+
+/* What of a domain was put back: its mail of one pool. In line, or let in and not heard of yet. */
+struct back {
+	struct back *next; /* of the domain */
+	struct domain *domain;
+	struct rest *rest;
+	struct list in_rest;
+};
+
+static bool in_line(const struct back *b)
+{
+	return !list_empty(&b->in_rest);
+}
+
+static struct back *back_of(const struct domain *m, const struct pool *pool)
+{
+	struct back *b = m->backs;
+
+	while (b && b->rest->key.pool != pool)
+		b = b->next;
+	return b;
+}
+
+static struct back *first_in_line(const struct domain *m)
+{
+	struct back *b = m->backs;
+
+	while (b && !in_line(b))
+		b = b->next;
+	return b;
+}
+
+/* ---- what they wait for ---- */
 
 static struct rest *rest_get(struct dispatch *d, const struct rest_key *key)
 {
@@ -47,16 +82,8 @@ static struct rest *rest_get(struct dispatch *d, const struct rest_key *key)
 	return r;
 }
 
-void rest_leave(struct dispatch *d, struct domain *m)
+static void rest_unref(struct dispatch *d, struct rest *r)
 {
-	struct rest *r = m->rest;
-
-	m->put_back = false;
-	m->not_before = 0;
-	if (!r)
-		return;
-	m->rest = NULL;
-	list_del(&m->in_rest);
 	must(r->refs > 0);
 	if (--r->refs)
 		return;
@@ -71,70 +98,96 @@ static bool is_shared(const struct flow *f)
 	return !f->diverted && !hold_is_domains(f->reason) && f->reason != HOLD_NO_HOST;
 }
 
-static struct rest *join(struct dispatch *d, struct flow *f)
+static struct rest *rest_for(struct dispatch *d, const struct flow *f)
 {
-	struct domain *m = f->domain;
-	struct rest_key key = { f->cluster, f->pool, m->provider };
-	struct rest *r = is_shared(f) ? rest_get(d, &key) : NULL;
+	struct rest_key shared = { f->cluster, f->pool, f->domain->provider };
+	struct rest_key alone = { (uintptr_t)f->domain, f->pool, UINT64_MAX };
 
-	if (m->rest != r)
-		rest_leave(d, m);
-	if (r && !m->rest)
-		r->refs++;
-	m->rest = r;
-	return r;
+	return rest_get(d, is_shared(f) ? &shared : &alone);
 }
 
+/* ---- into the line, and out of it ---- */
+
+/* What lies before the place that was reached may go now. */
+static void leave_line(struct dispatch *d, struct back *b)
+{
+	struct domain *m = b->domain;
+
+	if (!in_line(b))
+		return;
+	list_del(&b->in_rest);
+	m->nwaiting--;
+	m->read_void |= m->reading;
+	domain_due(d, m, loop_wall(d->loop));
+	m->looked = (struct queue_place){ 0 };
+	domain_look(d, m);
+}
+
+static void forget(struct dispatch *d, struct back *b)
+{
+	struct back **p = &b->domain->backs;
+
+	leave_line(d, b);
+	while (*p != b)
+		p = &(*p)->next;
+	*p = b->next;
+	rest_unref(d, b->rest);
+	free(b);
+}
+
+static struct back *back_new(struct dispatch *d, struct flow *f)
+{
+	struct back *b = back_of(f->domain, f->pool);
+	struct rest *r = rest_for(d, f);
+
+	if (b && b->rest == r)
+		return b;
+	if (b)
+		forget(d, b);
+	b = r ? calloc(1, sizeof(*b)) : NULL;
+	if (!b) {
+		if (r && !r->refs++)
+			rest_unref(d, r);
+		return NULL;
+	}
+	b->domain = f->domain;
+	b->rest = r;
+	r->refs++;
+	list_init(&b->in_rest);
+	b->next = f->domain->backs;
+	f->domain->backs = b;
+	return b;
+}
+
+/* Not without memory for it: then it stays in memory. */
 void rest_put_back(struct dispatch *d, struct flow *f)
 {
 	struct domain *m = f->domain;
-	struct rest *r = join(d, f);
-	ms_t until = f->until;
+	struct queue_place looked;
+	struct back *b = back_new(d, f);
 
-	m->put_back = true;
-	m->put_back_for = f->reason;
-	m->not_before = until;
-	if (r) {
-		r->reason = f->reason;
-		r->until = until;
-		if (list_empty(&m->in_rest))
-			list_add(&r->waiting, &m->in_rest);
-		wake_set(&d->wakes, &r->wake, until);
+	if (!b)
+		return;
+	b->rest->reason = f->reason;
+	if (!in_line(b)) {
+		list_add(&b->rest->waiting, &b->in_rest);
+		m->nwaiting++;
 	}
+	wake_set(&d->wakes, &b->rest->wake, f->until);
 	list_del(&m->in_due);
 	m->in_due_list = false;
+	looked = m->looked; /* what is put back now need not be found again */
 	while (!list_empty(&f->ready))
 		work_evict(d, container(f->ready.next, struct work, in_flow));
+	m->looked = looked;
 	m->idle_since = 0; /* its route goes with the next sweep */
-}
-
-bool rest_waits(const struct domain *m)
-{
-	return !list_empty(&m->in_rest);
-}
-
-bool rest_is_for(const struct domain *m, const struct pool *pool)
-{
-	return m->rest ? rest_waits(m) && m->rest->key.pool == pool : m->not_before != 0;
-}
-
-enum hold_reason rest_reason(const struct domain *m, ms_t *until)
-{
-	if (!m->not_before)
-		return HOLD_NONE;
-	*until = rest_waits(m) ? m->rest->wake.at : m->not_before;
-	return rest_waits(m) ? m->rest->reason : m->put_back_for;
+	domain_look(d, m);
 }
 
 static void let_in(struct dispatch *d, struct rest *r, unsigned n)
 {
-	while (n-- && !list_empty(&r->waiting)) {
-		struct domain *m = container(r->waiting.next, struct domain, in_rest);
-
-		list_del(&m->in_rest);
-		m->not_before = 0;
-		domain_look(d, m);
-	}
+	while (n-- && !list_empty(&r->waiting))
+		leave_line(d, container(r->waiting.next, struct back, in_rest));
 }
 
 void rest_over(struct dispatch *d, struct wake *w)
@@ -148,33 +201,37 @@ void rest_over(struct dispatch *d, struct wake *w)
 
 void rest_gone(struct dispatch *d, const struct flow *f)
 {
-	struct domain *m = f->domain;
-	struct rest *r = m->rest;
+	struct back *b = back_of(f->domain, f->pool);
 
-	if (r && r->key.pool != f->pool)
+	if (!b)
 		return;
 	/* before it may go with its last domain */
-	if (r)
-		let_in(d, r, PER_GONE);
-	rest_leave(d, m);
-	domain_look(d, m);
+	let_in(d, b->rest, PER_GONE);
+	forget(d, b);
+	domain_look(d, f->domain);
+}
+
+void rest_forget(struct dispatch *d, struct domain *m)
+{
+	while (m->backs)
+		forget(d, m->backs);
 }
 
 /* Not each at once: there may be a million of them. */
 void rest_ask(struct dispatch *d, struct domain *m)
 {
-	struct rest *r = m->rest;
 	ms_t at = loop_mono(d->loop) + ASKED;
 
-	if (!rest_waits(m)) {
-		m->not_before = 0;
-		domain_look(d, m);
-		return;
+	for (struct back *b = m->backs; b; b = b->next) {
+		struct rest *r = b->rest;
+
+		if (!in_line(b))
+			continue;
+		list_del(&b->in_rest);
+		list_add(r->waiting.next, &b->in_rest); /* the first in line */
+		if (r->wake.at > at)
+			wake_set(&d->wakes, &r->wake, at);
 	}
-	list_del(&m->in_rest);
-	list_add(r->waiting.next, &m->in_rest); /* the first in line */
-	if (r->wake.at > at)
-		wake_set(&d->wakes, &r->wake, at);
 }
 
 void rests_wake(struct dispatch *d)
@@ -184,4 +241,40 @@ void rests_wake(struct dispatch *d)
 	HASH_ITER (hh, d->rests, r, next)
 		if (!list_empty(&r->waiting))
 			wake_set(&d->wakes, &r->wake, loop_mono(d->loop));
+}
+
+/* ---- who asks ---- */
+
+bool rest_waits(const struct dispatch *d, const struct domain *m)
+{
+	unsigned pools = d->npools > d->params->npools ? d->npools : d->params->npools;
+
+	return m->nwaiting >= pools;
+}
+
+bool rest_is_for(const struct domain *m, const struct pool *pool)
+{
+	const struct back *b = back_of(m, pool);
+
+	return b && in_line(b);
+}
+
+unsigned rest_pools(const struct domain *m, const struct pool **ret, unsigned max)
+{
+	unsigned n = 0;
+
+	for (const struct back *b = m->backs; b && n < max; b = b->next)
+		if (in_line(b))
+			ret[n++] = b->rest->key.pool;
+	return n;
+}
+
+enum hold_reason rest_reason(const struct domain *m, const struct pool *pool, ms_t *until)
+{
+	const struct back *b = pool ? back_of(m, pool) : first_in_line(m);
+
+	if (!b || !in_line(b))
+		return HOLD_NONE;
+	*until = b->rest->wake.at;
+	return b->rest->reason;
 }

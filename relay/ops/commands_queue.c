@@ -43,7 +43,8 @@ static void explain_all(struct dispatch *d, void *arg)
 			struct reason *why = &l->reasons[k];
 
 			dispatch_reason(d, l->message->id, &l->message->recipients[k],
-				&l->states[k], why->text, sizeof(why->text), &why->until);
+				l->message->pool, &l->states[k], why->text, sizeof(why->text),
+				&why->until);
 			/* what ran when it was held goes on: "being delivered" is the truth then */
 			if ((l->message->flags & MESSAGE_HELD) && strncmp(why->text, "being ", 6))
 				*why = (struct reason){

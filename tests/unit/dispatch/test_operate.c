@@ -156,8 +156,8 @@ static void on_ask(struct dispatch *d, void *arg)
 {
 	struct asking *a = arg;
 
-	dispatch_reason(
-		d, a->id, &a->recipient, &a->state, a->reason, sizeof(a->reason), &a->until);
+	dispatch_reason(d, a->id, &a->recipient, "main", &a->state, a->reason, sizeof(a->reason),
+		&a->until);
 	dispatch_domains(d, on_domain, a);
 	sem_post(&a->done);
 }

@@ -15,12 +15,10 @@ static struct {
 	atomic_uint waiting_before, waiting_after, calls;
 } gate;
 
-int __real_queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit,
-	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
-	struct queue_window *w);
-int __wrap_queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit,
-	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
-	struct queue_window *w);
+int __real_queue_window_read(
+	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w);
+int __wrap_queue_window_read(
+	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w);
 
 static void pass(sem_t *s, atomic_uint *waiting)
 {
@@ -30,16 +28,15 @@ static void pass(sem_t *s, atomic_uint *waiting)
 	atomic_fetch_sub(waiting, 1);
 }
 
-int __wrap_queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit,
-	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
-	struct queue_window *w)
+int __wrap_queue_window_read(
+	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w)
 {
 	bool stop = !strcmp(domain, "a.test") && atomic_load(&gate.closed);
 	int r;
 
 	if (stop)
 		pass(&gate.before, &gate.waiting_before);
-	r = __real_queue_window_read(q, domain, now, limit, skipped_max, skip, arg, w);
+	r = __real_queue_window_read(q, domain, look, w);
 	if (stop)
 		pass(&gate.after, &gate.waiting_after);
 	atomic_fetch_add(&gate.calls, 1);

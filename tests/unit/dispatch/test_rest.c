@@ -6,23 +6,20 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DOMAINS = 24, EACH = 5, SCOUTS = 16, HOUR = 3600000 };
+enum { DOMAINS = 24, EACH = 5, SCOUTS = 16, BULK = 120, HOUR = 3600000 };
 
 static atomic_uint readings;
 
-int __real_queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit,
-	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
-	struct queue_window *w);
-int __wrap_queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit,
-	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
-	struct queue_window *w);
+int __real_queue_window_read(
+	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w);
+int __wrap_queue_window_read(
+	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w);
 
-int __wrap_queue_window_read(struct queue *q, const char *domain, ms_t now, uint32_t limit,
-	uint32_t skipped_max, bool (*skip)(void *arg, uint64_t id, uint32_t index), void *arg,
-	struct queue_window *w)
+int __wrap_queue_window_read(
+	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w)
 {
 	atomic_fetch_add(&readings, 1);
-	return __real_queue_window_read(q, domain, now, limit, skipped_max, skip, arg, w);
+	return __real_queue_window_read(q, domain, look, w);
 }
 
 static char names[DOMAINS][16];
@@ -74,6 +71,13 @@ static void suspend_first(struct dispatch *d, void *arg)
 	struct policy_now now = dispatch_now(d);
 
 	assert_int_equal(policy_suspend(dispatch_policy(d), now, "s1", NULL, now.wall + HOUR), 0);
+}
+
+static void suspend_second(struct dispatch *d, void *arg)
+{
+	struct policy_now now = dispatch_now(d);
+
+	assert_int_equal(policy_suspend(dispatch_policy(d), now, "s2", NULL, now.wall + 7000), 0);
 }
 
 static void resume(struct dispatch *d, void *arg)
@@ -185,11 +189,21 @@ static void test_retry(void **state)
 static __typeof__(*((struct pool_params *)0)->members) first[] = { { 0, 1 } },
 						       both[] = { { 0, 1 }, { 1, 1 } };
 
-/* Two pools; the only source of the first is suspended, and much of its mail waits. */
-static void with_pools(struct rig *r, struct pool_params pools[2])
+static void send_bulk(struct rig *r)
 {
 	const char *bulk[] = { "bulk@d00.test", NULL };
 
+	for (unsigned i = 0; i < BULK; i++) {
+		struct message *m = rig_message(r, "me@sender.test", bulk, 100);
+
+		m->pool = "first";
+		rig_commit(r, m, 0);
+	}
+}
+
+/* Two pools; the only source of the first is suspended, and much of its mail waits. */
+static void with_pools(struct rig *r, struct pool_params pools[2])
+{
 	pools[0] = (struct pool_params){ (char *)(uintptr_t) "first", 1, (void *)first };
 	pools[1] = (struct pool_params){ (char *)(uintptr_t) "main", 2, (void *)both };
 	with_domains(r);
@@ -197,12 +211,7 @@ static void with_pools(struct rig *r, struct pool_params pools[2])
 	r->policy.npools = 2;
 	rig_start(r);
 	rig_call(r, suspend_first, NULL);
-	for (unsigned i = 0; i < DOMAINS * EACH; i++) {
-		struct message *m = rig_message(r, "me@sender.test", bulk, 100);
-
-		m->pool = "first";
-		rig_commit(r, m, 0);
-	}
+	send_bulk(r);
 	WAIT_UNTIL(waiting(r, 0) == 1 && rig_stats(r).work <= 2);
 }
 
@@ -215,12 +224,71 @@ static void test_other_pool(void **state)
 
 	with_pools(&r, pools);
 	rig_send(&r, "me@sender.test", to);
-	WAIT_UNTIL(rig_waiting(&r) == DOMAINS * EACH);
+	WAIT_UNTIL(rig_waiting(&r) == BULK);
 	assert_int_equal(mx_count(&r.mx, "urgent@d00.test", "127.0.2.1"), 1);
+	assert_int_equal(waiting(&r, HOUR / 2), 1);
+	/* it is not forgotten when domains without mail are */
+	rig_send_to(&r, "x@b.test");
+	WAIT_UNTIL(rig_waiting(&r) == BULK && rig_stats(&r).domains == 2);
+	WAIT_UNTIL(rig_stats(&r).domains == 1);
 	assert_int_equal(waiting(&r, HOUR / 2), 1);
 	rig_call(&r, resume, NULL);
 	WAIT_UNTIL(rig_waiting(&r) == 0);
-	assert_int_equal(mx_count(&r.mx, "bulk@d00.test", "127.0.1.1"), DOMAINS * EACH);
+	assert_int_equal(mx_count(&r.mx, "bulk@d00.test", "127.0.1.1"), BULK);
+	rig_stop(&r);
+}
+
+/* Nor what comes due behind it in the queue, or between its parts; each entry is looked at once. */
+static void test_queued_for_other_pool(void **state)
+{
+	const char *const to[] = { "urgent@d00.test", NULL };
+	struct pool_params pools[2];
+	unsigned before;
+	struct rig r;
+
+	with_pools(&r, pools);
+	for (unsigned i = 0; i < 3; i++)
+		rig_commit(&r, rig_message(&r, "me@sender.test", to, 100),
+			clock_wall_ms() + 1500 + 10 * i);
+	send_bulk(&r);
+	before = atomic_load(&readings);
+	WAIT_UNTIL(mx_count(&r.mx, "urgent@d00.test", "127.0.2.1") == 3);
+	WAIT_UNTIL(rig_waiting(&r) == 2 * BULK);
+	assert_in_range(atomic_load(&readings) - before, 1, 2 * BULK / 50 + 6);
+	assert_int_equal(mx_count(&r.mx, "bulk@d00.test", NULL), 0);
+	/* the same after a restart, which has to go through all of it first */
+	rig_commit(&r, rig_message(&r, "me@sender.test", to, 100), clock_wall_ms() + 1500);
+	rig_stop_dispatch(&r);
+	rig_start(&r);
+	WAIT_UNTIL(mx_count(&r.mx, "urgent@d00.test", "127.0.2.1") == 4);
+	WAIT_UNTIL(rig_waiting(&r) == 2 * BULK);
+	assert_int_equal(mx_count(&r.mx, "bulk@d00.test", NULL), 0);
+	rig_call(&r, resume, NULL);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(mx_count(&r.mx, "bulk@d00.test", "127.0.1.1"), 2 * BULK);
+	assert_int_equal(r.mx.nmails, 2 * BULK + 4);
+	rig_stop(&r);
+}
+
+/* A pool whose wait ends first does not wait for the other's end. */
+static void test_two_waits(void **state)
+{
+	const char *const to[] = { "urgent@d00.test", NULL };
+	struct pool_params pools[2];
+	struct rig r;
+
+	with_pools(&r, pools);
+	rig_call(&r, suspend_second, NULL);
+	for (unsigned i = 0; i < 20; i++)
+		rig_send(&r, "me@sender.test", to);
+	WAIT_UNTIL(rig_stats(&r).work <= 2);
+	assert_int_equal(rig_waiting(&r), BULK + 20);
+	WAIT_UNTIL(rig_waiting(&r) == BULK);
+	assert_int_equal(mx_count(&r.mx, "urgent@d00.test", "127.0.2.1"), 20);
+	assert_int_equal(waiting(&r, HOUR / 2), 1);
+	rig_call(&r, resume, NULL);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(r.mx.nmails, BULK + 20);
 	rig_stop(&r);
 }
 
@@ -252,7 +320,7 @@ static void test_reload(void **state)
 	x = (struct reloading){ &next, r.rules };
 	rig_call(&r, reload, &x);
 	WAIT_UNTIL(rig_waiting(&r) == 0);
-	assert_int_equal(mx_count(&r.mx, "bulk@d00.test", "127.0.2.1"), DOMAINS * EACH);
+	assert_int_equal(mx_count(&r.mx, "bulk@d00.test", "127.0.2.1"), BULK);
 	rig_stop(&r);
 }
 
@@ -263,6 +331,8 @@ int main(void)
 		cmocka_unit_test(test_wait_is_over),
 		cmocka_unit_test(test_retry),
 		cmocka_unit_test(test_other_pool),
+		cmocka_unit_test(test_queued_for_other_pool),
+		cmocka_unit_test(test_two_waits),
 		cmocka_unit_test(test_reload),
 	};
 

@@ -251,7 +251,9 @@ unsigned count_due(struct fixture *f, const char *domain, ms_t now)
 	unsigned n;
 
 	queue_window_init(&w);
-	assert_int_equal(queue_window_read(f->q, domain, now, 10000, 0, NULL, NULL, &w), 0);
+	assert_int_equal(queue_window_read(f->q, domain,
+				 &(struct queue_look){ .now = now, .limit = 10000 }, &w),
+		0);
 	assert_false(w.more);
 	n = w.n;
 	queue_window_deinit(&w);

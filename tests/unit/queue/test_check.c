@@ -342,7 +342,8 @@ static _Noreturn void use_queue(struct fixture *f)
 		char domain[32];
 
 		snprintf(domain, sizeof(domain), "d%u.example", i);
-		queue_window_read(f->q, domain, INT64_MAX, 1000, 0, NULL, NULL, &w);
+		queue_window_read(
+			f->q, domain, &(struct queue_look){ .now = INT64_MAX, .limit = 1000 }, &w);
 	}
 	queue_window_deinit(&w);
 	for (; queue_next_message(f->q, &id) == 0; id++) {

@@ -441,7 +441,8 @@ static void *read_all_the_time(void *arg)
 
 	queue_window_init(&w);
 	while (!*rd->stop) {
-		int r = queue_window_read(q, "x.example", NOW, 50, 0, NULL, NULL, &w);
+		int r = queue_window_read(
+			q, "x.example", &(struct queue_look){ .now = NOW, .limit = 50 }, &w);
 
 		rd->rounds++;
 		rd->wrong += r && r != -EIO;

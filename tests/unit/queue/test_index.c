@@ -43,8 +43,9 @@ static void test_window(void **state)
 	for (int round = 0; round < 2; round++) {
 		struct skips s = { .id = a };
 
-		assert_int_equal(
-			queue_window_read(f->q, "x.example", NOW + 20, 10, 0, NULL, NULL, &w), 0);
+		assert_int_equal(queue_window_read(f->q, "x.example",
+					 &(struct queue_look){ .now = NOW + 20, .limit = 10 }, &w),
+			0);
 		assert_int_equal(w.n, 4);
 		assert_false(w.more);
 		assert_int_equal(w.next_due, 0);
@@ -62,28 +63,106 @@ static void test_window(void **state)
 		assert_string_equal(w.items[0].message->pool, "main");
 
 		/* what is not due yet */
-		assert_int_equal(
-			queue_window_read(f->q, "x.example", NOW + 9, 10, 0, NULL, NULL, &w), 0);
+		assert_int_equal(queue_window_read(f->q, "x.example",
+					 &(struct queue_look){ .now = NOW + 9, .limit = 10 }, &w),
+			0);
 		assert_int_equal(w.n, 2);
 		assert_int_equal(w.next_due, NOW + 10);
 		assert_false(w.more);
 		/* the limit */
-		assert_int_equal(
-			queue_window_read(f->q, "x.example", NOW + 20, 2, 0, NULL, NULL, &w), 0);
+		assert_int_equal(queue_window_read(f->q, "x.example",
+					 &(struct queue_look){ .now = NOW + 20, .limit = 2 }, &w),
+			0);
 		assert_int_equal(w.n, 2);
 		assert_true(w.more);
 		assert_int_equal(w.next_due, NOW + 10);
 		/* skipping */
-		assert_int_equal(
-			queue_window_read(f->q, "x.example", NOW + 20, 10, 5, skip_id, &s, &w), 0);
+		assert_int_equal(queue_window_read(f->q, "x.example",
+					 &(struct queue_look){ .now = NOW + 20,
+						 .limit = 10,
+						 .skipped_max = 5,
+						 .skip = skip_id,
+						 .arg = &s },
+					 &w),
+			0);
 		assert_int_equal(w.n, 3);
 		assert_int_equal(s.calls, 4);
 		/* domains that only begin alike, or are not there */
-		assert_int_equal(
-			queue_window_read(f->q, "x.exampl", NOW + 20, 10, 5, NULL, NULL, &w), 0);
+		assert_int_equal(queue_window_read(f->q, "x.exampl",
+					 &(struct queue_look){
+						 .now = NOW + 20, .limit = 10, .skipped_max = 5 },
+					 &w),
+			0);
 		assert_int_equal(w.n, 0);
-		assert_int_equal(queue_window_read(f->q, "", NOW, 10, 5, NULL, NULL, &w), -EINVAL);
+		assert_int_equal(
+			queue_window_read(f->q, "",
+				&(struct queue_look){ .now = NOW, .limit = 10, .skipped_max = 5 },
+				&w),
+			-EINVAL);
 		fixture_reopen(f);
+	}
+	queue_window_deinit(&w);
+}
+
+static bool even(void *arg, const struct message *m)
+{
+	++*(unsigned *)arg;
+	return m->id % 2 == 0;
+}
+
+/* Piece by piece, each behind the last, in memory and on disk: each entry is looked at once, and
+ * those not wanted are left out, with all recipients of their message. */
+static void test_window_behind(void **state)
+{
+	enum { MESSAGES = 60, LIMIT = 7 };
+	struct queue_rcpt_state later = { .due = NOW + 1 };
+	struct fixture *f = *state;
+	unsigned all = 0, evens = 0;
+	struct queue_window w;
+
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		uint64_t id = put_message(f,
+			i % 3 ? "a@x.example b@x.example" : "a@x.example other@y.example", 10,
+			NOW + i / 4);
+
+		all += i % 3 ? 2 : 1;
+		evens += id % 2 ? 0 : i % 3 ? 2 : 1;
+		/* some are in the index on disk, where another due time brings them forward */
+		if (i % 5 < 2)
+			assert_int_equal(
+				settle_defer(f, id, 0, "x.example", NOW + i / 4, &later), 0);
+	}
+	queue_window_init(&w);
+	for (int round = 0; round < 4; round++) {
+		struct queue_place place, *after = NULL;
+		unsigned calls = 0, found = 0, looks = 0;
+		struct queue_look look = { .now = NOW + MESSAGES,
+			.limit = LIMIT,
+			.wanted = round % 2 ? even : NULL,
+			.arg = &calls };
+		ms_t last = 0;
+
+		do {
+			look.after = after;
+			assert_int_equal(queue_window_read(f->q, "x.example", &look, &w), 0);
+			for (uint32_t i = 0; i < w.n; i++) {
+				assert_true(w.items[i].due >= last);
+				last = w.items[i].due;
+				assert_true(!look.wanted || even(&calls, w.items[i].message));
+			}
+			found += w.n;
+			place = w.last;
+			after = &place;
+			assert_true(++looks <= all / LIMIT + 1);
+		} while (w.more);
+		assert_int_equal(w.next_due, 0);
+		assert_int_equal(found, look.wanted ? evens : all);
+		/* nothing is behind the end */
+		look.after = after;
+		assert_int_equal(queue_window_read(f->q, "x.example", &look, &w), 0);
+		assert_int_equal(w.n, 0);
+		if (round == 1)
+			fixture_reopen(f);
 	}
 	queue_window_deinit(&w);
 }
@@ -98,7 +177,14 @@ static void test_window_bounded(void **state)
 	for (unsigned i = 0; i < 40; i++)
 		put_message(f, "a@x.example b@x.example", 1, NOW);
 	queue_window_init(&w);
-	assert_int_equal(queue_window_read(f->q, "x.example", NOW, 8, 10, skip_all, &calls, &w), 0);
+	assert_int_equal(queue_window_read(f->q, "x.example",
+				 &(struct queue_look){ .now = NOW,
+					 .limit = 8,
+					 .skipped_max = 10,
+					 .skip = skip_all,
+					 .arg = &calls },
+				 &w),
+		0);
 	assert_int_equal(w.n, 0);
 	assert_true(w.more);
 	assert_in_range(calls, 10, 18);
@@ -197,7 +283,9 @@ static void test_sweep(void **state)
 
 			snprintf(name, sizeof(name), "d%03u.example", d);
 			assert_int_equal(
-				queue_window_read(f->q, name, INT64_MAX, N, 0, NULL, NULL, &w), 0);
+				queue_window_read(f->q, name,
+					&(struct queue_look){ .now = INT64_MAX, .limit = N }, &w),
+				0);
 			for (uint32_t i = 1; i < w.n; i++)
 				assert_true(w.items[i].due > w.items[i - 1].due);
 			total += w.n;
@@ -224,15 +312,15 @@ static void test_young_order(void **state)
 	for (size_t i = 0; i < COUNT(in); i++)
 		assert_int_equal(young_add(y, SLICE_LIT("d"), &in[i]), 0);
 	assert_int_equal(young_min_id(y), 1);
-	assert_int_equal(young_peek(y, SLICE_LIT("d"), out, 10), COUNT(want));
+	assert_int_equal(young_peek(y, SLICE_LIT("d"), NULL, out, 10), COUNT(want));
 	for (size_t i = 0; i < COUNT(want); i++)
 		assert_true(out[i].id == want[i].id && out[i].due == want[i].due &&
 			    out[i].index == want[i].index);
-	assert_int_equal(young_peek(y, SLICE_LIT("d"), out, 2), 2);
-	assert_int_equal(young_peek(y, SLICE_LIT("e"), out, 2), 0);
+	assert_int_equal(young_peek(y, SLICE_LIT("d"), NULL, out, 2), 2);
+	assert_int_equal(young_peek(y, SLICE_LIT("e"), NULL, out, 2), 0);
 	assert_true(young_remove(y, 4, 1));
 	assert_false(young_remove(y, 4, 1));
-	assert_int_equal(young_peek(y, SLICE_LIT("d"), out, 10), COUNT(want) - 1);
+	assert_int_equal(young_peek(y, SLICE_LIT("d"), NULL, out, 10), COUNT(want) - 1);
 	young_free(y);
 }
 
@@ -325,6 +413,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 		T(test_window),
+		T(test_window_behind),
 		T(test_window_bounded),
 		T(test_domains),
 		T(test_sweep),
