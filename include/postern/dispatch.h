@@ -73,7 +73,8 @@ int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const
 	void (*done)(void *arg, int result, uint64_t changed), void *arg, _Atomic uint64_t *so_far);
 
 /* Why does this recipient wait, and until when (wall; 0: until somebody acts, or unknown)? What
- * waits for a place has the time at which it is looked at again at the latest. Text into reason.
+ * waits for a place has the time at which it is looked at again at the latest. pool: its message's.
+ * Text into reason.
  * From memory when it is in work, else from its stored state. */
 void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r, const char *pool,
 	const struct queue_rcpt_state *s, char *reason, size_t reason_max, ms_t *until);

@@ -14,10 +14,9 @@
 
 /* ---- fresh ---- */
 
-static bool room_for(struct dispatch *d, const struct message *msg, const struct domain *m)
+static bool room_for(const struct dispatch *d, const struct domain *m)
 {
-	return m->in_memory < d->p.window && d->work + d->reserved < d->p.work_max &&
-	       !(m->backs && rest_is_for(m, pool_get(d, msg->pool)));
+	return m->in_memory < d->p.window && d->work + d->reserved < d->p.work_max;
 }
 
 /* Recipients of one domain need not be neighbours: those of one message are gone through once for
@@ -39,7 +38,7 @@ static void fresh_domain(struct dispatch *d, struct message *msg, uint32_t first
 		if (!w || w->n >= INTAKE_GROUP) {
 			if (w)
 				work_place(d, w, m);
-			w = room_for(d, msg, m) ? work_new(msg) : NULL;
+			w = room_for(d, m) ? work_new(msg) : NULL;
 		}
 		i = w ? item_new(d, m, msg->id, r, false, msg->first_due) : NULL;
 		if (!i) {
@@ -80,6 +79,9 @@ static void fresh(struct dispatch *d, struct message *msg)
 			d->missed = true; /* the index is gone through again */
 			continue;
 		}
+		/* read together with what waits already */
+		if (m->backs && rest_is_for(m, pool_get(d, msg->pool)))
+			continue;
 		if (later || msg->first_due > loop_wall(d->loop) + 1000)
 			domain_due(d, m, msg->first_due);
 		else
