@@ -164,16 +164,21 @@ void rest_put_back(struct dispatch *d, struct flow *f)
 {
 	struct domain *m = f->domain;
 	struct queue_place looked;
+	bool scout = back_of(m, f->pool) && !rest_is_for(m, f->pool);
 	struct back *b = back_new(d, f);
 
 	if (!b)
 		return;
-	b->rest->reason = f->reason;
+	/* who was let in brings news; who comes new, again and again, must not put the others off
+	 */
+	if (scout || list_empty(&b->rest->waiting) || f->until < b->rest->wake.at) {
+		b->rest->reason = f->reason;
+		wake_set(&d->wakes, &b->rest->wake, f->until);
+	}
 	if (!in_line(b)) {
 		list_add(&b->rest->waiting, &b->in_rest);
 		m->nwaiting++;
 	}
-	wake_set(&d->wakes, &b->rest->wake, f->until);
 	list_del(&m->in_due);
 	m->in_due_list = false;
 	looked = m->looked; /* what is put back now need not be found again */

@@ -34,14 +34,22 @@ static void with_domains(struct rig *r)
 	}
 }
 
-static void send_all(struct rig *r)
+/* To the domains from the first on. */
+static void send_to(struct rig *r, unsigned first, unsigned domains)
 {
 	char to[32];
 
 	for (unsigned i = 0; i < DOMAINS * EACH; i++) {
+		if (i % DOMAINS < first || i % DOMAINS >= first + domains)
+			continue;
 		snprintf(to, sizeof(to), "%u@%s", i, names[i % DOMAINS]);
 		rig_send_to(r, to);
 	}
+}
+
+static void send_all(struct rig *r)
+{
+	send_to(r, 0, DOMAINS);
 }
 
 static void each_once(struct rig *r)
@@ -132,6 +140,31 @@ static void test_wait_goes_on(void **state)
 	WAIT_UNTIL(waiting(&r, HOUR / 2) == DOMAINS);
 	assert_in_range(atomic_load(&readings) - before, 1, SCOUTS);
 	assert_int_equal(r.mx.connections, 0);
+	rig_call(&r, resume, NULL);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	rig_stop_dispatch(&r);
+	each_once(&r);
+	rig_stop(&r);
+}
+
+/* Who comes new does not put off those that wait already. */
+static void test_newcomers(void **state)
+{
+	ms_t length = 6000, longer = HOUR;
+	unsigned before;
+	struct rig r;
+
+	with_domains(&r);
+	rig_start(&r);
+	rig_call(&r, suspend, &length);
+	send_to(&r, 0, DOMAINS / 2);
+	WAIT_UNTIL(waiting(&r, 0) == DOMAINS / 2 && rig_stats(&r).work <= 2);
+	rig_call(&r, suspend, &longer);
+	before = atomic_load(&readings);
+	send_to(&r, DOMAINS / 2, DOMAINS / 2);
+	WAIT_UNTIL(waiting(&r, 0) == DOMAINS && rig_stats(&r).work <= 2);
+	WAIT_UNTIL(atomic_load(&readings) > before + 2);
+	WAIT_UNTIL(waiting(&r, HOUR / 2) == DOMAINS);
 	rig_call(&r, resume, NULL);
 	WAIT_UNTIL(rig_waiting(&r) == 0);
 	rig_stop_dispatch(&r);
@@ -329,6 +362,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wait_goes_on),
+		cmocka_unit_test(test_newcomers),
 		cmocka_unit_test(test_wait_is_over),
 		cmocka_unit_test(test_retry),
 		cmocka_unit_test(test_other_pool),
