@@ -47,11 +47,6 @@ static void send_to(struct rig *r, unsigned first, unsigned domains)
 	}
 }
 
-static void send_all(struct rig *r)
-{
-	send_to(r, 0, DOMAINS);
-}
-
 static void each_once(struct rig *r)
 {
 	char to[32];
@@ -120,89 +115,80 @@ static unsigned waiting(struct rig *r, ms_t least)
 	return w.domains;
 }
 
-/* ---- tests ---- */
+/* ---- one pool ---- */
+
+/* All sources are suspended so long, and mail waits for so many domains, in the queue alone. */
+static void begin(struct rig *r, ms_t length, unsigned domains)
+{
+	with_domains(r);
+	rig_start(r);
+	rig_call(r, suspend, &length);
+	send_to(r, 0, domains);
+	WAIT_UNTIL(waiting(r, 0) == domains && rig_stats(r).work <= 2);
+	assert_int_equal(r->mx.connections, 0);
+}
+
+static void all_goes(struct rig *r)
+{
+	WAIT_UNTIL(rig_waiting(r) == 0);
+	rig_stop_dispatch(r);
+	each_once(r);
+	rig_stop(r);
+}
 
 /* When the wait goes on some of the domains find out for all. */
 static void test_wait_goes_on(void **state)
 {
-	ms_t length = 7000, longer = HOUR;
+	ms_t longer = HOUR;
 	unsigned before;
 	struct rig r;
 
-	with_domains(&r);
-	rig_start(&r);
-	rig_call(&r, suspend, &length);
-	send_all(&r);
-	WAIT_UNTIL(waiting(&r, 0) == DOMAINS && rig_stats(&r).work <= 2);
+	begin(&r, 7000, DOMAINS);
 	before = atomic_load(&readings);
-	assert_in_range(before, 0, DOMAINS);
 	rig_call(&r, suspend, &longer);
 	WAIT_UNTIL(waiting(&r, HOUR / 2) == DOMAINS);
 	assert_in_range(atomic_load(&readings) - before, 1, SCOUTS);
 	assert_int_equal(r.mx.connections, 0);
 	rig_call(&r, resume, NULL);
-	WAIT_UNTIL(rig_waiting(&r) == 0);
-	rig_stop_dispatch(&r);
-	each_once(&r);
-	rig_stop(&r);
+	all_goes(&r);
 }
 
 /* Who comes new does not put off those that wait already. */
 static void test_newcomers(void **state)
 {
-	ms_t length = 6000, longer = HOUR;
+	ms_t longer = HOUR;
 	unsigned before;
 	struct rig r;
 
-	with_domains(&r);
-	rig_start(&r);
-	rig_call(&r, suspend, &length);
-	send_to(&r, 0, DOMAINS / 2);
-	WAIT_UNTIL(waiting(&r, 0) == DOMAINS / 2 && rig_stats(&r).work <= 2);
-	rig_call(&r, suspend, &longer);
+	begin(&r, 6000, DOMAINS / 2);
 	before = atomic_load(&readings);
+	rig_call(&r, suspend, &longer);
 	send_to(&r, DOMAINS / 2, DOMAINS / 2);
 	WAIT_UNTIL(waiting(&r, 0) == DOMAINS && rig_stats(&r).work <= 2);
 	WAIT_UNTIL(atomic_load(&readings) > before + 2);
 	WAIT_UNTIL(waiting(&r, HOUR / 2) == DOMAINS);
 	rig_call(&r, resume, NULL);
-	WAIT_UNTIL(rig_waiting(&r) == 0);
-	rig_stop_dispatch(&r);
-	each_once(&r);
-	rig_stop(&r);
+	all_goes(&r);
 }
 
 /* When it is over all of them go, though only some were let in at first. */
 static void test_wait_is_over(void **state)
 {
-	ms_t length = 6000;
 	struct rig r;
 
-	with_domains(&r);
-	rig_start(&r);
-	rig_call(&r, suspend, &length);
-	send_all(&r);
-	WAIT_UNTIL(waiting(&r, 0) == DOMAINS);
+	begin(&r, 6000, DOMAINS);
 	assert_int_equal(rig_waiting(&r), DOMAINS * EACH);
-	WAIT_UNTIL(rig_waiting(&r) == 0);
-	rig_stop_dispatch(&r);
-	each_once(&r);
-	rig_stop(&r);
+	all_goes(&r);
 }
 
 /* An operator's retry brings the domain to the head of the line, and shortens nobody's wait. */
 static void test_retry(void **state)
 {
-	ms_t length = HOUR;
 	uint64_t changed;
 	unsigned before;
 	struct rig r;
 
-	with_domains(&r);
-	rig_start(&r);
-	rig_call(&r, suspend, &length);
-	send_all(&r);
-	WAIT_UNTIL(waiting(&r, 0) == DOMAINS);
+	begin(&r, HOUR, DOMAINS);
 	before = atomic_load(&readings);
 	assert_int_equal(rig_operate(&r, DISPATCH_RETRY, 0, NULL, &changed), 0);
 	assert_int_equal(changed, DOMAINS * EACH);
@@ -211,10 +197,7 @@ static void test_retry(void **state)
 	assert_in_range(atomic_load(&readings) - before, 1, DOMAINS + SCOUTS);
 	assert_int_equal(r.mx.connections, 0);
 	rig_call(&r, resume, NULL);
-	WAIT_UNTIL(rig_waiting(&r) == 0);
-	rig_stop_dispatch(&r);
-	each_once(&r);
-	rig_stop(&r);
+	all_goes(&r);
 }
 
 /* ---- pools ---- */
