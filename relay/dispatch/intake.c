@@ -184,16 +184,9 @@ static void take_window(struct dispatch *d, struct domain *m, struct queue_windo
 	group_end(d, &g);
 }
 
-/* As far as that, all that may go now was found. */
-static void take_place(struct dispatch *d, struct domain *m, const struct reading *r, ms_t wall)
+/* Much may have to be gone through to find what may go: not in one go. */
+static void look_later(struct dispatch *d, struct domain *m, ms_t wall)
 {
-	const struct queue_window *w = &r->window;
-
-	if (w->last.id)
-		m->looked = w->last;
-	if (!w->more || w->n)
-		return;
-	/* much may have to be gone through: not in one go */
 	list_del(&m->in_due);
 	m->in_due_list = false;
 	m->next_due = wall;
@@ -212,6 +205,9 @@ static void take_reading(struct dispatch *d, struct reading *r)
 			"due messages of %s cannot be read: %s", m->name, strerror(-r->result));
 		next = wall + READ_AGAIN;
 	} else if (used) {
+		/* first: what of it cannot be taken sets the place back */
+		if (r->nwithout && w->last.id)
+			m->looked = w->last;
 		take_window(d, m, w);
 		next = w->more ? wall : w->next_due;
 	}
@@ -219,8 +215,8 @@ static void take_reading(struct dispatch *d, struct reading *r)
 	if (next)
 		domain_due(d, m, next);
 	domain_touch(d, m);
-	if (used && r->nwithout)
-		take_place(d, m, r, wall);
+	if (used && r->nwithout && w->more && !w->n)
+		look_later(d, m, wall);
 	reader_done(d, r);
 }
 
