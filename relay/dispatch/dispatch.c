@@ -354,6 +354,7 @@ static void on_tick(uv_timer_t *t)
 
 	connection_tick(d);
 	policy_turn(d);
+	flows_make_room(d); /* before they are asked again */
 	slot_freed(d, NULL, NULL, 256);
 	if (now - d->swept_at >= SWEEP_EVERY) {
 		d->swept_at = now;

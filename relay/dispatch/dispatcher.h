@@ -383,6 +383,7 @@ void flow_wait_over(struct dispatch *d, struct flow *f);
 void flow_link(struct dispatch *d, struct flow *f);
 void flow_unlink(struct dispatch *d, struct flow *f);
 void slot_freed(struct dispatch *d, struct host *h, const char *where, unsigned more);
+void flows_make_room(struct dispatch *d); /* once a second */
 void flows_wake(
 	struct dispatch *d); /* those that wait for a rest or back-off of the policy to end */
 

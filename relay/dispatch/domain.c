@@ -254,9 +254,11 @@ static bool worth_an_event(enum hold_reason r)
 	return r != HOLD_CAP && r != HOLD_WINDOW && r != HOLD_RATE && r != HOLD_NONE;
 }
 
-/* Too long to wait for it in memory? */
+/* Too long to wait for it in memory? For a place (wait 0) only when hardly any room is left. */
 static bool is_long(const struct dispatch *d, ms_t wait)
 {
+	if (!wait)
+		return d->work > due_max(d) + (d->p.work_max - due_max(d)) / 2;
 	return (wait > EVICT_WAIT && d->work > d->p.work_max / 8) ||
 	       (wait > EVICT_SHORT && d->work > due_max(d) / 2);
 }
@@ -264,7 +266,7 @@ static bool is_long(const struct dispatch *d, ms_t wait)
 /* What waits long already need not fill memory up. */
 void flow_crowded(struct dispatch *d, struct flow *f)
 {
-	if (f->waiting && f->until && is_long(d, f->until - loop_mono(d->loop)))
+	if (f->waiting && is_long(d, f->until ? f->until - loop_mono(d->loop) : 0))
 		rest_put_back(d, f);
 }
 
@@ -291,7 +293,7 @@ void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice
 	wake_set(&d->wakes, &f->wake, look);
 	if (f->nready && worth_an_event(reason) && f->domain->logged != reason)
 		log_hold(d, f);
-	if (f->nready && until && is_long(d, until - now))
+	if (f->nready && is_long(d, until ? until - now : 0))
 		rest_put_back(d, f);
 }
 
@@ -384,6 +386,24 @@ void slot_freed(struct dispatch *d, struct host *h, const char *where, unsigned 
 		}
 	for (n = 0; n < more && !list_empty(&d->on_slots); n++)
 		flow_wait_over(d, container(d->on_slots.next, struct flow, on_slot_list));
+}
+
+/* Mail for a receiver that is slow waits for places there, and could fill memory up for long: when
+ * other mail cannot be read for it, some of that which came last is put back. */
+void flows_make_room(struct dispatch *d)
+{
+	const uint32_t enough = d->work - due_max(d) / 4;
+	struct list *next;
+
+	if (list_empty(&d->due) || d->work + d->reserved < due_max(d))
+		return;
+	for (struct list *l = d->on_slots.prev; l != &d->on_slots && d->work > enough; l = next) {
+		struct flow *f = container(l, struct flow, on_slot_list);
+
+		next = l->prev;
+		if (!f->diverted && f->nready)
+			rest_put_back(d, f);
+	}
 }
 
 void flows_wake(struct dispatch *d)

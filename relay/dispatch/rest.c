@@ -163,6 +163,8 @@ static struct back *back_new(struct dispatch *d, struct flow *f)
 void rest_put_back(struct dispatch *d, struct flow *f)
 {
 	struct domain *m = f->domain;
+	ms_t until =
+		f->until ? f->until : loop_mono(d->loop) + AGAIN; /* for a place: at any time */
 	struct queue_place looked;
 	bool scout = back_of(m, f->pool) && !rest_is_for(m, f->pool);
 	struct back *b = back_new(d, f);
@@ -171,9 +173,9 @@ void rest_put_back(struct dispatch *d, struct flow *f)
 		return;
 	/* who was let in brings news; who comes new, again and again, must not put the others off
 	 */
-	if (scout || list_empty(&b->rest->waiting) || f->until < b->rest->wake.at) {
+	if (scout || list_empty(&b->rest->waiting) || until < b->rest->wake.at) {
 		b->rest->reason = f->reason;
-		wake_set(&d->wakes, &b->rest->wake, f->until);
+		wake_set(&d->wakes, &b->rest->wake, until);
 	}
 	if (!in_line(b)) {
 		list_add(&b->rest->waiting, &b->in_rest);

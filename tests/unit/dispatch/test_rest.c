@@ -200,6 +200,48 @@ static void test_retry(void **state)
 	all_goes(&r);
 }
 
+/* A receiver that is slow holds up nobody else's mail, new or from the queue, though its own is
+ * more than memory has room for. */
+static void test_slow_receiver(void **state)
+{
+	static char *mx[] = { (char *)(uintptr_t) "mx1.test" };
+	struct mx_rule rules[] = {
+		{ .when = MX_RCPT, .match = ".test", .site = "127.0.9.1", .reply = MX_SILENCE }
+	};
+	const char *const to[] = { "later@c.test", NULL };
+	struct rig r;
+
+	with_domains(&r);
+	r.mx.rules = rules;
+	r.mx.nrules = COUNT(rules);
+	r.providers[1] = r.providers[0];
+	r.providers[0].name = (char *)(uintptr_t) "slow";
+	r.providers[0].mx = mx;
+	r.providers[0].nmx = 1;
+	r.providers[0].connections_per_cluster = 1;
+	r.policy.nproviders = 2;
+	r.dp.drain_deadline = 100;
+	rig_start(&r);
+	send_to(&r, 0, DOMAINS);
+	for (unsigned i = 1; i <= 3; i++) {
+		rig_send_to(&r, "new@c.test");
+		WAIT_UNTIL(mx_count(&r.mx, "new@c.test", NULL) == i);
+	}
+	for (unsigned i = 0; i < 5; i++)
+		rig_commit(&r, rig_message(&r, "me@sender.test", to, 100), clock_wall_ms() + 1100);
+	WAIT_UNTIL(mx_count(&r.mx, "later@c.test", NULL) == 5);
+	assert_int_equal(rig_waiting(&r), DOMAINS * EACH);
+	rig_stop_dispatch(&r);
+	/* and all of its own goes when it is well */
+	pthread_mutex_lock(&r.mx.lock);
+	r.mx.nrules = 0;
+	pthread_mutex_unlock(&r.mx.lock);
+	rig_start(&r);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(r.mx.nmails, DOMAINS * EACH + 8);
+	rig_stop(&r);
+}
+
 /* ---- pools ---- */
 
 static __typeof__(*((struct pool_params *)0)->members) first[] = { { 0, 1 } },
@@ -348,6 +390,7 @@ int main(void)
 		cmocka_unit_test(test_newcomers),
 		cmocka_unit_test(test_wait_is_over),
 		cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_slow_receiver),
 		cmocka_unit_test(test_other_pool),
 		cmocka_unit_test(test_queued_for_other_pool),
 		cmocka_unit_test(test_two_waits),
