@@ -169,7 +169,6 @@ struct domain {
 	bool reading, read_void; /* void: what is being read is not to be used */
 	ms_t next_due;	  /* wall; earliest in the index that may not be in memory; 0: none */
 	struct wake wake; /* for that */
-	bool in_due_list;
 	struct list in_due;
 	/* route */
 	bool asked, rejected;	 /* DNS runs; rejected: its answer was no route */

@@ -59,7 +59,7 @@ void domain_look(struct dispatch *d, struct domain *m)
 {
 	struct policy_now now = now_of(d);
 
-	if (!m->next_due || m->in_due_list || m->reading || rest_waits(d, m))
+	if (!m->next_due || !list_empty(&m->in_due) || m->reading || rest_waits(d, m))
 		return;
 	if (m->next_due > now.wall) {
 		/* the wall clock may be set: look again within the hour */
@@ -71,7 +71,6 @@ void domain_look(struct dispatch *d, struct domain *m)
 	wake_clear(&d->wakes, &m->wake);
 	if (!has_room(d, m))
 		return; /* domain_touch comes back */
-	m->in_due_list = true;
 	list_add(&d->due, &m->in_due);
 	d->more = true;
 }
@@ -156,7 +155,7 @@ void domain_sweep(struct dispatch *d)
 			flow_free(d, f);
 		}
 		route_drop(d, m);
-		if (!m->wake.pos && !m->in_due_list)
+		if (!m->wake.pos && list_empty(&m->in_due))
 			domain_look(d, m);
 	}
 }
@@ -254,10 +253,13 @@ static bool worth_an_event(enum hold_reason r)
 	return r != HOLD_CAP && r != HOLD_WINDOW && r != HOLD_RATE && r != HOLD_NONE;
 }
 
-/* Too long to wait for it in memory? For a place (wait 0) only when hardly any room is left. */
-static bool is_long(const struct dispatch *d, ms_t wait)
+/* Does it wait too long for memory? For a place, which may be free any time, only when hardly any
+ * room is left. */
+static bool makes_way(const struct dispatch *d, const struct flow *f)
 {
-	if (!wait)
+	ms_t wait = f->until - loop_mono(d->loop);
+
+	if (!f->until)
 		return d->work > due_max(d) + (d->p.work_max - due_max(d)) / 2;
 	return (wait > EVICT_WAIT && d->work > d->p.work_max / 8) ||
 	       (wait > EVICT_SHORT && d->work > due_max(d) / 2);
@@ -266,7 +268,7 @@ static bool is_long(const struct dispatch *d, ms_t wait)
 /* What waits long already need not fill memory up. */
 void flow_crowded(struct dispatch *d, struct flow *f)
 {
-	if (f->waiting && is_long(d, f->until ? f->until - loop_mono(d->loop) : 0))
+	if (f->waiting && makes_way(d, f))
 		rest_put_back(d, f);
 }
 
@@ -293,7 +295,7 @@ void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice
 	wake_set(&d->wakes, &f->wake, look);
 	if (f->nready && worth_an_event(reason) && f->domain->logged != reason)
 		log_hold(d, f);
-	if (f->nready && is_long(d, until ? until - now : 0))
+	if (f->nready && makes_way(d, f))
 		rest_put_back(d, f);
 }
 

@@ -188,7 +188,6 @@ static void take_window(struct dispatch *d, struct domain *m, struct queue_windo
 static void look_later(struct dispatch *d, struct domain *m, ms_t wall)
 {
 	list_del(&m->in_due);
-	m->in_due_list = false;
 	m->next_due = wall;
 	wake_set(&d->wakes, &m->wake, loop_mono(d->loop) + LOOK_PAUSE);
 }
@@ -241,7 +240,6 @@ void intake_due(struct dispatch *d)
 		if (d->draining || d->stalled >= STALLED_MAX || d->work + d->reserved >= due_max(d))
 			return;
 		list_del(&m->in_due);
-		m->in_due_list = false;
 		if (!ask_window(d, m))
 			return;
 	}

@@ -182,7 +182,6 @@ void rest_put_back(struct dispatch *d, struct flow *f)
 		m->nwaiting++;
 	}
 	list_del(&m->in_due);
-	m->in_due_list = false;
 	looked = m->looked; /* what is put back now need not be found again */
 	while (!list_empty(&f->ready))
 		work_evict(d, container(f->ready.next, struct work, in_flow));

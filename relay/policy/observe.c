@@ -188,8 +188,10 @@ void policy_clusters(const struct policy *p, struct policy_now now,
 	}
 }
 
-static void count_lane(struct policy_summary *s, const struct policy_lane_info *i)
+static void count_lane(void *arg, const struct policy_lane_info *i)
 {
+	struct policy_summary *s = arg;
+
 	s->lanes++;
 	s->throttled += !strcmp(i->health, "throttled");
 	s->resting += !strcmp(i->health, "resting");
@@ -211,15 +213,7 @@ void policy_summary(const struct policy *p, struct policy_now now, struct policy
 	};
 	HASH_ITER (hh, p->clusters, c, next) {
 		ret->clusters_deferring += sick(&c->health);
-		for (unsigned i = 0; i < p->params->nsources; i++) {
-			char subnet[ADDR_TEXT_MAX + 4];
-			struct policy_lane_info info;
-
-			if (!c->lanes[i])
-				continue;
-			lane_info(p, now, c->lanes[i], &info, subnet);
-			count_lane(ret, &info);
-		}
+		cluster_lanes(p, now, c, count_lane, ret);
 	}
 	for (unsigned k = 0; k < p->params->nproviders; k++) {
 		ret->deferrals_high += p->providers[k].deferring;
