@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../temporary.h"
 #include "postern/log.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -21,11 +22,11 @@
 		(s), sizeof(s) - 1                                                                 \
 	}
 
-static char dir[] = "/tmp/postern-log-XXXXXX";
-static char path[64], moved[64];
+static char dir[200], path[240], moved[240];
 
 static int make_dir(void **state)
 {
+	temporary_name(dir, sizeof(dir), "log");
 	if (!mkdtemp(dir))
 		return -1;
 	snprintf(path, sizeof(path), "%s/log", dir);

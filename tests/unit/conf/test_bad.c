@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../temporary.h"
 #include "postern/config.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -507,13 +508,14 @@ static void test_missing_parts(void **state)
 		name);
 }
 
-static char dir[] = "/tmp/postern-conf-XXXXXX";
+enum { PATH_SIZE = 240 };
+static char dir[200];
 
-static void write_file(const char *name, const char *text, char path[64])
+static void write_file(const char *name, const char *text, char path[PATH_SIZE])
 {
 	int fd;
 
-	snprintf(path, 64, "%s/%s", dir, name);
+	snprintf(path, PATH_SIZE, "%s/%s", dir, name);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
@@ -522,7 +524,7 @@ static void write_file(const char *name, const char *text, char path[64])
 
 static void test_files(void **state)
 {
-	char users[64], cert[64], text[512];
+	char users[PATH_SIZE], cert[PATH_SIZE], text[1024];
 	static const char *const lone[] = {
 		"1: listener \"l\": certificate and key belong together", NULL
 	};
@@ -533,6 +535,7 @@ static void test_files(void **state)
 	static const char *const bad_rules[] = { "2: rules_file: /", NULL };
 	static const char *const fine[] = { NULL };
 
+	temporary_name(dir, sizeof(dir), "conf");
 	assert_non_null(mkdtemp(dir));
 	write_file("cert", "x", cert);
 	snprintf(text, sizeof(text), LISTENER "allow = \"127.0.0.1\" certificate = \"%s\" }", cert);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "../temporary.h"
 #include "postern/classify.h"
 #include "postern/config.h"
 
@@ -468,11 +469,13 @@ static char *read_sample(const char *name)
 /* The sample configurations pass, once the user and the files that they name are there. */
 static void test_samples(void **state)
 {
-	char name[] = "/tmp/postern-users-XXXXXX";
-	int fd = mkstemp(name);
+	char name[200];
+	int fd;
 	struct config *c;
 	char *text;
 
+	temporary_name(name, sizeof(name), "users");
+	fd = mkstemp(name);
 	assert_true(fd >= 0);
 	assert_true(write(fd, "# nobody yet\n", 13) == 13);
 	close(fd);

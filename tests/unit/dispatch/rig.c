@@ -1,5 +1,7 @@
 #include "rig.h"
 
+#include "../temporary.h"
+
 #include <errno.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -121,10 +123,10 @@ static void parameters(struct rig *r)
 void rig_init(struct rig *r, struct mx_rule *rules, unsigned nrules)
 {
 	struct queue_params qp = { .max_size = 64u << 20 };
-	char error[256] = "", path[128];
+	char error[256] = "", path[256];
 
 	memset(r, 0, sizeof(*r));
-	snprintf(r->dir, sizeof(r->dir), "/tmp/test-dispatch-XXXXXX");
+	temporary_name(r->dir, sizeof(r->dir), "dispatch");
 	assert_non_null(mkdtemp(r->dir));
 	snprintf(r->log_path, sizeof(r->log_path), "%s/log", r->dir);
 	snprintf(path, sizeof(path), "%s/queue", r->dir);
@@ -189,7 +191,7 @@ void rig_stop_dispatch(struct rig *r)
 
 void rig_stop(struct rig *r)
 {
-	char command[100];
+	char command[256];
 
 	rig_stop_dispatch(r);
 	r->queue = queue_close(r->queue);

@@ -104,6 +104,13 @@ static uint64_t begin(struct rig *r, struct mx_rule *rules, unsigned nrules)
 	return id;
 }
 
+/* It has read, and is stopped with what it brings. */
+static void let_it_read(void)
+{
+	sem_post(&gate.before);
+	WAIT_UNTIL(atomic_load(&gate.waiting_after) == 1);
+}
+
 static void test_delivered_meanwhile(void **state)
 {
 	struct pause p;
@@ -112,8 +119,7 @@ static void test_delivered_meanwhile(void **state)
 	begin(&r, NULL, 0);
 	pause_dispatcher(&r, &p);
 	send_as_old(&r, "new@a.test");
-	sem_post(&gate.before);
-	WAIT_UNTIL(atomic_load(&gate.waiting_after) == 1); /* has seen both */
+	let_it_read(); /* has seen both */
 	sem_post(&p.out);
 	WAIT_UNTIL(rig_waiting(&r) == 1);
 	assert_int_equal(mx_count(&r.mx, "new@a.test", NULL), 1);
@@ -133,8 +139,7 @@ static void test_held_meanwhile(void **state)
 	struct rig r;
 
 	id = begin(&r, NULL, 0);
-	sem_post(&gate.before);
-	WAIT_UNTIL(atomic_load(&gate.waiting_after) == 1);
+	let_it_read();
 	assert_int_equal(rig_operate(&r, DISPATCH_HOLD, id, NULL, &changed), 0);
 	assert_int_equal(changed, 1);
 	calls = atomic_load(&gate.calls);
@@ -156,8 +161,7 @@ static void test_removed_meanwhile(void **state)
 	struct rig r;
 
 	id = begin(&r, NULL, 0);
-	sem_post(&gate.before);
-	WAIT_UNTIL(atomic_load(&gate.waiting_after) == 1);
+	let_it_read();
 	assert_int_equal(rig_operate(&r, DISPATCH_REMOVE, id, NULL, &changed), 0);
 	assert_int_equal(changed, 1);
 	WAIT_UNTIL(rig_waiting(&r) == 0 && rig_stats(&r).work == 0);
@@ -181,8 +185,7 @@ static void test_deferred_meanwhile(void **state)
 	begin(&r, busy, COUNT(busy));
 	pause_dispatcher(&r, &p);
 	send_as_old(&r, "new@a.test");
-	sem_post(&gate.before);
-	WAIT_UNTIL(atomic_load(&gate.waiting_after) == 1);
+	let_it_read();
 	sem_post(&p.out);
 	WAIT_UNTIL(rig_stats(&r).deferred == 1 && rig_stats(&r).work == 0);
 	gate_open();
@@ -199,8 +202,7 @@ static void test_stopped_meanwhile(void **state)
 	struct rig r;
 
 	begin(&r, NULL, 0);
-	sem_post(&gate.before);
-	WAIT_UNTIL(atomic_load(&gate.waiting_after) == 1);
+	let_it_read();
 	gate_open();
 	rig_stop_dispatch(&r);
 	assert_true(rig_waiting(&r) + mx_count(&r.mx, "old@a.test", NULL) == 1);

@@ -1,5 +1,7 @@
 #include "certificates.h"
 
+#include "../temporary.h"
+
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -66,13 +68,12 @@ static void issue(const char *path, EVP_PKEY *key, X509 *ca, EVP_PKEY *ca_key, l
 
 void certificates_make(struct certificates *c)
 {
-	const char *tmp = getenv("TMPDIR");
 	EVP_PKEY *ca_key = EVP_EC_gen("P-256"), *other_key = EVP_EC_gen("P-256");
 	EVP_PKEY *key = EVP_EC_gen("P-256");
 	X509 *ca, *other;
 
 	must(ca_key && other_key && key);
-	snprintf(c->dir, sizeof(c->dir), "%.40s/certs-XXXXXX", tmp ? tmp : "/tmp");
+	temporary_name(c->dir, sizeof(c->dir), "certs");
 	must(mkdtemp(c->dir));
 	snprintf(c->ca, sizeof(c->ca), "%s/ca.pem", c->dir);
 	snprintf(c->good, sizeof(c->good), "%s/good.pem", c->dir);

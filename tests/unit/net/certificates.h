@@ -4,11 +4,11 @@
 #include <stdbool.h>
 
 struct certificates {
-	char dir[64];
-	char ca[96]; /* root, to be trusted */
-	char good[96], expired[96],
-		foreign[96]; /* for mx.example.test and 127.0.0.1; foreign: another root */
-	char key[96];	     /* of all of them */
+	char dir[200];
+	char ca[240]; /* root, to be trusted */
+	char good[240], expired[240],
+		foreign[240]; /* for mx.example.test and 127.0.0.1; foreign: another root */
+	char key[240];	      /* of all of them */
 };
 void certificates_make(struct certificates *c);
 void certificates_remove(struct certificates *c);

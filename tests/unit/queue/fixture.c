@@ -1,5 +1,7 @@
 #include "fixture.h"
 
+#include "../temporary.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -65,12 +67,10 @@ static void open_queue(struct fixture *f)
 int fixture_setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	const char *base = getenv("TMPDIR");
 
 	if (!f)
 		return -1;
-	snprintf(f->dir, sizeof(f->dir), "%s/queue.XXXXXX",
-		base && strlen(base) < 32 ? base : "/tmp");
+	temporary_name(f->dir, sizeof(f->dir), "queue");
 	if (!mkdtemp(f->dir))
 		return -1;
 	f->params = (struct queue_params){ .path = f->dir, .max_size = 256 * MIB };

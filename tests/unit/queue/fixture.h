@@ -28,7 +28,7 @@ struct mpsc_node *box_wait(struct box *b); /* the next node */
 struct mpsc_node *box_poll(struct box *b); /* or NULL */
 
 struct fixture {
-	char dir[64];
+	char dir[200];
 	struct queue_params params;
 	struct queue *q;
 	struct box box, fresh;

@@ -366,7 +366,7 @@ static void test_flipped_bits(void **state)
 	struct queue_rcpt_state later = { .due = NOW + 7 };
 	unsigned counts[32] = { 0 };
 	uint64_t seed = 20261122;
-	char file[128];
+	char file[256];
 	unsigned char *sound;
 	struct raw_meta meta;
 	enum raw_state st;

@@ -126,7 +126,7 @@ static void test_foreign(void **state)
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct fixture *f;
-		char file[128], error[512] = "";
+		char file[256], error[512] = "";
 		struct queue *q = NULL;
 		int r;
 
@@ -149,7 +149,7 @@ static void test_directory(void **state)
 {
 	struct fixture *f = *state;
 	struct queue_params p = f->params;
-	char path[160], error[512] = "";
+	char path[256], error[512] = "";
 	struct queue *q = NULL;
 	struct stat st;
 

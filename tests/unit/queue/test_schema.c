@@ -12,11 +12,12 @@
 
 #include "../../../queue/keys.h"
 #include "../../../queue/schema.h"
+#include "../temporary.h"
 
 #define MESSAGES 5u /* in the sample */
 
 static struct sample {
-	char dir[64], file[96];
+	char dir[200], file[240];
 	struct queue_params params;
 } sample;
 
@@ -123,7 +124,7 @@ static int setup(void **state)
 	char command[512];
 
 	assert_non_null(packed);
-	snprintf(sample.dir, sizeof(sample.dir), "/tmp/postern-schema-XXXXXX");
+	temporary_name(sample.dir, sizeof(sample.dir), "schema");
 	assert_non_null(mkdtemp(sample.dir));
 	snprintf(sample.file, sizeof(sample.file), "%s/data.mdb", sample.dir);
 	snprintf(command, sizeof(command), "gzip -dc '%s' > '%s'", packed, sample.file);
@@ -138,7 +139,7 @@ static int teardown(void **state)
 	static const char *const names[] = { "data.mdb", "lock.mdb", "postern.lock" };
 
 	for (unsigned i = 0; i < COUNT(names); i++) {
-		char path[128];
+		char path[256];
 
 		snprintf(path, sizeof(path), "%s/%s", sample.dir, names[i]);
 		unlink(path);

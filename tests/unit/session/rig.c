@@ -1,5 +1,7 @@
 #include "rig.h"
 
+#include "../temporary.h"
+
 #include <errno.h>
 #include <lmdb.h>
 #include <poll.h>
@@ -37,7 +39,7 @@ void rig_init(struct rig *r)
 	static char name[] = "test";
 
 	memset(r, 0, sizeof(*r));
-	snprintf(r->dir, sizeof(r->dir), "/tmp/session-test-XXXXXX");
+	temporary_name(r->dir, sizeof(r->dir), "session");
 	must(mkdtemp(r->dir));
 	snprintf(r->log_path, sizeof(r->log_path), "%s/log", r->dir);
 	r->qp = (struct queue_params){ .path = r->dir, .max_size = 256u << 20 };
@@ -112,7 +114,7 @@ void rig_stop_worker(struct rig *r)
 
 void rig_stop(struct rig *r)
 {
-	char command[128];
+	char command[256];
 
 	rig_stop_worker(r);
 	r->queue = queue_close(r->queue);

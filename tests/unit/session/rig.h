@@ -28,7 +28,7 @@ enum { WAIT_MS = 20000 };
 void rig_pause(void);
 
 struct rig {
-	char dir[64], log_path[128];
+	char dir[200], log_path[256];
 	struct queue *queue;
 	struct log *log;
 	struct worker *worker;

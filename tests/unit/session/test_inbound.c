@@ -14,7 +14,7 @@
 	"<1@example.com>\r\n\r\n"
 
 static struct certificates files;
-static char users_path[128];
+static char users_path[256];
 static const char users_text[] = "amy:$6$rounds=1000$abcdefgh12345678$"
 				 "utlBBH3s0Dikb8D12xWmYHezKos9Iam50op3fQHf14jBLhHEykPPQ/"
 				 "OxY5gus7Re6gKjeRviWaLOnJ.WpPAzj1:bulk\n";

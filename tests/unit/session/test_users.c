@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../temporary.h"
 #include "postern/must.h"
 #include "postern/worker.h"
 
@@ -20,7 +21,7 @@
 #define YESCRYPT "$y$j75$rE/i8oMqjnwN9HmTegFyD.$AEkNC2.czZbOPm.0Dd9yX5YaTaThWRhYRSBNb6jSCk2"
 #define MD5	 "$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1"
 
-static char path[64];
+static char path[200];
 
 static int load(struct users **ret, const char *text, char error[512])
 {
@@ -133,7 +134,7 @@ int main(void)
 	};
 	int fd, r;
 
-	snprintf(path, sizeof(path), "/tmp/users-test-XXXXXX");
+	temporary_name(path, sizeof(path), "users");
 	fd = mkstemp(path);
 	must(fd >= 0);
 	close(fd);
