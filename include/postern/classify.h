@@ -32,12 +32,21 @@ enum verdict_scope {
 	SCOPE_SOURCE,
 	SCOPE_SUBNET,
 	SCOPE_CLUSTER,
-	SCOPE_PROVIDER
+	SCOPE_PROVIDER,
+	SCOPE_SENDER /* the domain or tenant that sends: no source, no receiver is at fault */
+};
+
+/* Whose words the reply is made of, which bounds how far they reach. */
+enum voice {
+	VOICE_RECEIVER, /* the host that answered, as far as one can tell */
+	VOICE_PROVIDER, /* a constant of the provider's own transport, which no tenant can write */
+	VOICE_TENANT	/* an organisation's own rule, text or list */
 };
 
 struct classification {
 	enum verdict verdict;
 	enum verdict_scope scope;
+	enum voice voice;
 	ms_t cooldown;	    /* 0: the policy's own */
 	uint32_t rule_line; /* line of the rule in the file; 0: built-in fall-back */
 	char token[32];	    /* S77719, ATTR3, PRX8 …; "" when none */

@@ -248,6 +248,7 @@ void classify(const struct classifier *c, struct slice provider, struct slice ph
 			continue;
 		ret->verdict = rule->verdict;
 		ret->scope = rule->scope;
+		ret->voice = rule->voice;
 		ret->cooldown = rule->cooldown;
 		ret->rule_line = rule->line;
 		token_keep(ret, token, &v);

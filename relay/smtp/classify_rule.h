@@ -87,6 +87,7 @@ struct rule {
 	uint16_t first_term, nterms;
 	enum verdict verdict;
 	enum verdict_scope scope;
+	enum voice voice;
 	ms_t cooldown;
 	uint32_t line;
 };

@@ -328,11 +328,24 @@ static int wording_parse(struct reader *rd, struct rule *r, struct slice *rest)
 static bool scope_parse(struct slice s, enum verdict_scope *ret)
 {
 	static const char *const names[] = { "default", "message", "recipient", "domain", "source",
-		"subnet", "cluster", "provider" };
+		"subnet", "cluster", "provider", "sender" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (slice_eq(s, slice_of(names[i]))) {
 			*ret = (enum verdict_scope)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool voice_parse(struct slice s, enum voice *ret)
+{
+	static const char *const names[] = { "voice=receiver", "voice=provider", "voice=tenant" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (slice_eq(s, slice_of(names[i]))) {
+			*ret = (enum voice)i;
 			return true;
 		}
 	}
@@ -350,10 +363,12 @@ static int outcome_parse(struct reader *rd, struct rule *r, struct slice rest)
 	s = field_take(&rest);
 	if (s.n > 0 && scope_parse(s, &r->scope))
 		s = field_take(&rest);
+	if (s.n > 0 && voice_parse(s, &r->voice))
+		s = field_take(&rest);
 	if (s.n > 0 && (duration_parse(&r->cooldown, s) || r->cooldown < 0))
-		return complain(rd, "neither a scope nor a duration", s);
+		return complain(rd, "neither a scope, a voice nor a duration", s);
 	s = slice_trim(rest);
-	return s.n > 0 ? complain(rd, "more than a verdict, scope and duration", s) : 0;
+	return s.n > 0 ? complain(rd, "more than a verdict, scope, voice and duration", s) : 0;
 }
 
 static int rule_parse(struct reader *rd, struct slice line)

@@ -307,9 +307,9 @@ static void test_errors(void **state)
 		{ "* * * * * * -> bounce", "r:1: no such verdict: bounce\n" },
 		{ "* * * * * * -> delivered", "r:1: no 4xx or 5xx reply means delivered\n" },
 		{ "* * * * * * -> source-block town",
-			"r:1: neither a scope nor a duration: town\n" },
+			"r:1: neither a scope, a voice nor a duration: town\n" },
 		{ "* * * * * * -> source-block source 4h x",
-			"r:1: more than a verdict, scope and duration: x\n" },
+			"r:1: more than a verdict, scope, voice and duration: x\n" },
 		{ "* * * * , * -> x", "r:1: a token has 1 to 31 characters\n" },
 		{ "a b\n* * * * * * -> source-block\n\n* c",
 			"r:1: no such phase: b\nr:4: no such phase: c\n" },
@@ -326,6 +326,30 @@ static void test_errors(void **state)
 		assert_string_equal(buf_slice(&errors).p, t[i].error);
 		buf_deinit(&errors);
 	}
+}
+
+/* Whose words they are, and about whom. */
+static void test_voice(void **state)
+{
+	struct classifier *c =
+		rules("* * 550 * * \"one\" -> message-rejected sender\n"
+		      "* * 550 * * \"two\" -> message-rejected voice=tenant\n"
+		      "* * 550 * * \"three\" -> source-block subnet voice=provider 4h\n"
+		      "* * 550 * * * -> source-block voice=receiver\n");
+	struct classification got = ask(c, "default", "rcpt", "550 one");
+
+	assert_int_equal(got.scope, SCOPE_SENDER);
+	assert_int_equal(got.voice, VOICE_RECEIVER);
+	got = ask(c, "default", "rcpt", "550 two");
+	assert_int_equal(got.scope, SCOPE_DEFAULT);
+	assert_int_equal(got.voice, VOICE_TENANT);
+	got = ask(c, "default", "rcpt", "550 three");
+	assert_int_equal(got.scope, SCOPE_SUBNET);
+	assert_int_equal(got.voice, VOICE_PROVIDER);
+	assert_int_equal(got.cooldown, 4 * 3600 * 1000);
+	assert_int_equal(ask(c, "default", "rcpt", "550 four").voice, VOICE_RECEIVER);
+	assert_int_equal(ask(c, "default", "rcpt", "450 four").voice, VOICE_RECEIVER);
+	classifier_free(c);
 }
 
 /* Anything may be said at any length. */
@@ -353,6 +377,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_out_of_step),
 		cmocka_unit_test(test_matching),
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_voice),
 		cmocka_unit_test(test_long),
 	};
 
