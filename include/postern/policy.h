@@ -133,6 +133,9 @@ int policy_pool(const struct policy *p, const char *name);		/* index or -ENOENT 
 struct policy_tried {
 	uint64_t message;   /* its id; 0: not known */
 	uint64_t recipient; /* a hash of whom the result told next is about; 0: not known */
+	/* Its last attempt was put off for nobody's sake from this source, + 1; 0: none. A receiver
+	 * that greylists by address wants to see the same one again. */
+	uint16_t prefer;
 	uint8_t n;
 	uint16_t source[POLICY_TRIED_MAX];
 };

@@ -21,13 +21,27 @@ void want_of(const struct flow *f, const struct work *w, struct policy_want *ret
 		.domain = m->name,
 		.hosts = m->hosts,
 		.nhosts = m->nhosts,
-		.tried = w->tried.n ? &w->tried : NULL,
+		.tried = w->tried.n || w->tried.prefer ? &w->tried : NULL,
 	};
 }
 
 static struct work *first_work(const struct flow *f)
 {
 	return list_empty(&f->ready) ? NULL : container(f->ready.next, struct work, in_flow);
+}
+
+/* The first that this source may take: some is to go from the source that it went from before. */
+static struct work *work_for(const struct flow *f, unsigned source)
+{
+	unsigned n = 0;
+
+	for (struct list *l = f->ready.next; l != &f->ready && n < PICK_TRIES; l = l->next, n++) {
+		struct work *w = container(l, struct work, in_flow);
+
+		if (!w->tried.prefer || w->tried.prefer == source + 1)
+			return w;
+	}
+	return NULL;
 }
 
 /* ---- a transaction ---- */
@@ -147,7 +161,7 @@ enum offer { OFFER_TAKEN, OFFER_OTHER /* not this flow: another may do */, OFFER
 
 static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f)
 {
-	struct work *w = first_work(f);
+	struct work *w = work_for(f, c->source);
 	struct policy_choice why;
 	struct policy_want want;
 	bool retire;
@@ -285,6 +299,8 @@ static void open_more(struct dispatch *d, struct flow *f)
 		want_of(f, w, &want);
 		policy_choose(d->policy, now_of(d), &want, &choice);
 		if (choice.go) {
+			if (w->tried.prefer) /* it may have become another */
+				w->tried.prefer = (uint16_t)(choice.source + 1);
 			if (connection_open(d, f, &choice))
 				flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + 1000);
 			else {

@@ -413,6 +413,8 @@ static bool serves(const struct flow *f, const struct connection *c)
 
 	if (!f->linked || f->pool->index < 0 || !f->pool->has[c->source])
 		return false;
+	if (w->tried.prefer && w->tried.prefer != c->source + 1)
+		return false;
 	for (unsigned i = 0; i < w->tried.n; i++)
 		if (w->tried.source[i] == c->source)
 			return false;

@@ -11,6 +11,7 @@
 #define LOOK_PAUSE     20    /* ms; after a reading of such that brought nothing */
 #define READ_AGAIN     10000 /* ms */
 #define NO_MEMORY_WAIT 1000
+#define SAME_MAX       4u /* attempts after which it need not be the same source any more */
 
 /* ---- fresh ---- */
 
@@ -123,9 +124,24 @@ static bool joins(const struct grouping *g, const struct queue_due *q)
 	       !((g->last->flags | q->state.flags) & RCPT_STATE_SPLIT);
 }
 
+/* A receiver that greylists knows sender, recipient and the address that it saw them from: the next
+ * attempts leave from there. Some only, for what nobody is blamed for may be the source's fault all
+ * the same. The queue's record says where the last attempt left from: this survives a restart. */
+static uint16_t same_again(const struct dispatch *d, const struct item *i)
+{
+	if (i->verdict != VERDICT_TRANSIENT_OTHER || i->code / 100 != 4 || !i->attempts ||
+		i->attempts > SAME_MAX || !i->source)
+		return 0;
+	for (unsigned k = 0; k < d->params->nsources; k++)
+		if (!strcmp(d->params->sources[k].name, i->source))
+			return (uint16_t)(k + 1);
+	return 0;
+}
+
 static void take_due(struct dispatch *d, struct grouping *g, const struct queue_due *q)
 {
 	struct item *i = item_new(d, g->m, q->id, &q->recipient, true, q->due);
+	uint16_t prefer;
 
 	if (!i) {
 		domain_due(d, g->m, q->due);
@@ -137,7 +153,8 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 		settle_items(d, q->message, i);
 		return;
 	}
-	if (!joins(g, q)) {
+	prefer = same_again(d, i);
+	if (!joins(g, q) || g->work->tried.prefer != prefer) {
 		group_end(d, g);
 		g->work = work_new(q->message);
 		if (!g->work) {
@@ -145,6 +162,7 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 			domain_due(d, g->m, q->due);
 			return;
 		}
+		g->work->tried.prefer = prefer;
 	}
 	work_add(g->work, &g->last, i);
 }

@@ -4,6 +4,12 @@
 
 #include "dispatcher.h"
 
+static void forget_sources(struct work *w)
+{
+	w->tried.n = 0;
+	w->tried.prefer = 0;
+}
+
 static void forget_numbers(struct dispatch *d)
 {
 	struct domain *m, *next;
@@ -12,7 +18,7 @@ static void forget_numbers(struct dispatch *d)
 		route_drop(d, m);
 		for (struct flow *f = m->flows; f; f = f->next) {
 			for (struct list *l = f->ready.next; l != &f->ready; l = l->next)
-				container(l, struct work, in_flow)->tried.n = 0;
+				forget_sources(container(l, struct work, in_flow));
 			flow_wait_over(d, f);
 			if (f->nready)
 				flow_ask(d, f);
@@ -30,7 +36,7 @@ static void forget_numbers(struct dispatch *d)
 		c->source = info.source;
 		c->retire = true;
 		for (unsigned k = 0; k < c->nrunning; k++)
-			c->running[k]->tried.n = 0;
+			forget_sources(c->running[k]);
 		connection_sort(d, c);
 	}
 	hosts_retire(d);

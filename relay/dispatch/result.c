@@ -371,6 +371,7 @@ static void sorting_end(struct sorting *s)
 		struct flow *f = flow_get(d, s->flow->domain, s->flow->pool, true);
 
 		s->diverted->tried = s->tried;
+		s->diverted->tried.prefer = 0;
 		flow_push(d, f ? f : s->flow, s->diverted, false);
 	}
 }

@@ -6,6 +6,7 @@
 
 #define HOSTS_SEEN 32u /* candidates looked at */
 #define UNMARKED   5   /* ms; a commit takes as long */
+#define SOON	   10000
 
 bool source_tried(const struct policy *p, const struct policy_tried *tried, unsigned source)
 {
@@ -489,6 +490,35 @@ static bool wait_for_save(struct choosing *c, unsigned pool)
 	return false;
 }
 
+/* Over in a moment: waiting costs less than what a change of the source does. */
+static bool passes_soon(const struct refusals *f, ms_t mono)
+{
+	return f->reason == HOLD_CAP || f->reason == HOLD_WINDOW ||
+	       (f->reason == HOLD_RATE && f->until && f->until - mono <= SOON);
+}
+
+/* Mail that was put off for nobody's sake goes from the same source again, or from the same subnet,
+ * while that may go. True: chosen, or worth waiting for. */
+static bool choose_same(struct choosing *c, unsigned pool)
+{
+	const struct policy *p = c->p;
+	const struct pool_params *v = &p->params->pools[pool];
+	unsigned prefer = c->w->tried && c->w->tried->prefer ? c->w->tried->prefer - 1u : ~0u;
+
+	if (prefer >= p->params->nsources || source_tried(p, c->w->tried, prefer))
+		return false;
+	choose_in(c, pool, (int)prefer);
+	if (c->best >= 0 || passes_soon(&c->f, c->now.mono))
+		return true;
+	for (unsigned i = 0; i < v->nmembers && c->best < 0; i++) {
+		unsigned source = v->members[i].source;
+
+		if (source != prefer && p->sources[source].subnet == p->sources[prefer].subnet)
+			choose_in(c, pool, (int)source);
+	}
+	return c->best >= 0;
+}
+
 /* The pool that the best one is in; best -1: nobody may go. */
 static unsigned choose_source(struct choosing *c)
 {
@@ -500,6 +530,8 @@ static unsigned choose_source(struct choosing *c)
 		if (c->best >= 0 || c->f.reason == HOLD_WARMUP)
 			return pool;
 	}
+	if (c->owner < 0 && choose_same(c, pool))
+		return pool;
 	if (wait_for_save(c, pool))
 		return pool;
 	choose_in(c, pool, -1);
