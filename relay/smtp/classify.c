@@ -187,6 +187,8 @@ static enum verdict temporary(const struct reply_view *v)
 {
 	if ((v->subject == 2 && v->detail == 2) || (v->class && v->subject == 3 && v->detail != 0))
 		return VERDICT_DESTINATION_BUSY; /* x.3.0 says nothing but "something" */
+	if (v->subject == 4 && v->detail == 5)
+		return VERDICT_DESTINATION_BUSY; /* RFC 3463: mail system congestion */
 	if (v->subject == 5 && v->detail == 3)
 		return VERDICT_SPLIT_RECIPIENTS;
 	return VERDICT_TRANSIENT_OTHER;

@@ -10,8 +10,8 @@
 #define VIEW_TEXT_MAX 1600
 
 /* Lower case, accents off, each run of anything else one blank; starts and ends with a blank.
- * Addresses read "ipaddr" and "mailaddr"; the servers' own names at the end of Microsoft's replies
- * are left out, since they say nothing about the cause. */
+ * Addresses read "ipaddr" and "mailaddr"; with a quotation it begins "quotedtext"; the servers' own
+ * names at the end of Microsoft's replies are left out, since they say nothing about the cause. */
 struct reply_view {
 	uint32_t n;
 	unsigned ntokens;

@@ -412,6 +412,49 @@ static void enhanced_search(struct reply_view *v, const struct reply *r)
 	}
 }
 
+/* ---- quotation ---- */
+
+/* The length of a quotation mark at s: ", and the pairs of other languages. 0 for none. */
+static size_t mark_length(struct slice s)
+{
+	static const char *const marks[] = { "\"", "\xe2\x80\x9c", "\xe2\x80\x9d", "\xe2\x80\x9e",
+		"\xc2\xab", "\xc2\xbb" };
+
+	for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
+		size_t n = strlen(marks[i]);
+
+		if (s.n >= n && !memcmp(s.p, marks[i], n))
+			return n;
+	}
+	return 0;
+}
+
+/* Whether some passage of two words or more stands in quotation marks: the words of somebody
+ * whom the host quotes. Another host's reply, which begins with a code, is not meant. */
+static bool has_quotation(struct slice s)
+{
+	size_t words = 0;
+	bool open = false, counts = false;
+
+	for (size_t i = 0; i < s.n; i++) {
+		size_t n = mark_length(slice_from(s, i));
+
+		if (n > 0) {
+			if (open && counts && words >= 2)
+				return true;
+			open = !open;
+			counts = open && i + n < s.n && !is_digit(s.p[i + n]);
+			words = 0;
+			i += n - 1;
+		} else if (s.p[i] != ' ' && i > 0 &&
+			   (s.p[i - 1] == ' ' || mark_length(slice_from(s, i - 1)) == 1 ||
+				   words == 0)) {
+			words++;
+		}
+	}
+	return false;
+}
+
 void reply_view_make(struct reply_view *v, const struct reply *r)
 {
 	struct writer w = { v->text, 0, VIEW_TEXT_MAX };
@@ -422,6 +465,8 @@ void reply_view_make(struct reply_view *v, const struct reply *r)
 	v->class = 0;
 	v->subject = v->detail = 0;
 	put(&w, ' ');
+	if (has_quotation(s))
+		put_word(&w, "quotedtext");
 	for (size_t i = 0; i < s.n; i++) {
 		size_t n = s.p[i] == '[' ? tail_group(slice_from(s, i)) : 0;
 

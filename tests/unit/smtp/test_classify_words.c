@@ -19,7 +19,7 @@ static void test_source_faults(void **state)
 	static const char *const head[] = { "Access denied,", "Service unavailable,",
 		"Recipient not authorized,", "Message rejected;",
 		"Recipient address rejected:", "Not authorized,",
-		"Mail refused:", "Delivery not authorized, message refused;", "Sender denied," };
+		"Mail refused:", "Sender denied," };
 	static const char *const fault[] = { "your IP has been found on a block list",
 		"the IP address 192.0.2.7 is blocked", "Client host [192.0.2.7] blocked",
 		"messages from your IP address are not accepted", "banned sending IP [192.0.2.7]",
@@ -59,6 +59,136 @@ static void test_source_faults(void **state)
 			if (!is_source(v))
 				fail_msg("%s: %s", verdict_name(v), text);
 		}
+	}
+}
+
+/* What marks a rule of the receiving organization outweighs whatever its author has it say, in any
+ * phase; the marks that only its text bears count once a recipient was named. */
+static void test_tenants_words(void **state)
+{
+	static const struct {
+		bool anywhere;
+		const char *code, *before, *after; /* code NULL: each */
+	} mark[] = {
+		{ true, NULL,
+			"TRANSPORT.RULES.RejectMessage; the message was rejected by organization "
+			"policy: ",
+			"" },
+		{ true, NULL, "Rejected by mail flow rule: ", "" },
+		{ true, NULL, "", ". TRANSPORT.RULES.RejectMessage" },
+		{ true, NULL, "Transport rule: \"", "\"" },
+		{ true, "550 5.7.900", "", "" },
+		{ true, "550 5.7.950", "", "" },
+		{ true, "554 5.7.999", "", "" },
+		{ true, "550 5.7.912", "Access denied, ", " (S3140)" },
+		{ false, NULL, "Delivery not authorized, message refused; ", "" },
+		{ false, NULL, "",
+			". Please contact your system administrator for more information." },
+		{ false, NULL, "Your message was refused: \"", "\"" },
+		{ false, NULL, "Refused by our security team, ", "" },
+		{ false, NULL, "Against company policy: ", "" },
+	};
+	static const char *const code[] = { "550 5.7.1", "554 5.7.1", "550 5.7.0" };
+	static const char *const claim[] = { "your IP address is on our blacklist",
+		"banned sending IP [192.0.2.7]", "part of your network is on our block list",
+		"Client host [192.0.2.7] blocked using Spamhaus",
+		"too many messages from 192.0.2.7", "your IP has a bad reputation",
+		"the host 192.0.2.7 has no reverse DNS", "sender is rate limited (AS77719)",
+		"server busy, try again later from 192.0.2.7", "connection refused (S3150)",
+		"mailbox unavailable", "relay access denied" };
+	static const char *const phase[] = { "eod", "rcpt", "data", "unknown", "mail", "ehlo",
+		"banner", "connect" };
+
+	for (size_t i = 0; i < COUNT(mark); i++) {
+		for (size_t k = 0; k < COUNT(code) * COUNT(claim); k++) {
+			char text[256];
+
+			(void)snprintf(text, sizeof(text), "%s %s%s%s",
+				mark[i].code ? mark[i].code : code[k % COUNT(code)], mark[i].before,
+				claim[k / COUNT(code)], mark[i].after);
+			for (size_t j = 0; j < (mark[i].anywhere ? COUNT(phase) : 4); j++) {
+				struct classification got =
+					ask(shipped, "microsoft365", phase[j], text);
+
+				if (got.verdict != VERDICT_MESSAGE_REJECTED ||
+					got.voice != VOICE_TENANT)
+					fail_msg("%s by line %u: %s: %s", verdict_name(got.verdict),
+						got.rule_line, phase[j], text);
+			}
+		}
+	}
+}
+
+/* What is said of the tenant or domain that sends is not said of our address, and never by a
+ * tenant's word; nor does it bounce where it is for a while. */
+static void test_sender_words(void **state)
+{
+	static const char *const detail[] = { "7.233", "7.705", "7.708", "7.711", "7.750" };
+	static const char *const words[] = { "Access denied, tenant has exceeded threshold",
+		"Service unavailable. Access denied, traffic not accepted from this IP. AS(7171)",
+		"Client blocked from sending from unregistered domains",
+		"Access denied, bad inbound connector. AS(2204)", "Server busy [192.0.2.7]",
+		"Your IP is on a block list", "" };
+	static const char *const phase[] = { "mail", "rcpt", "data", "eod", "unknown" };
+	static const char *const provider[] = { "microsoft365", "outlook", "default" };
+
+	for (size_t i = 0; i < COUNT(detail) * COUNT(words) * 2; i++) {
+		char text[256];
+		int class = i % 2 ? 5 : 4;
+
+		(void)snprintf(text, sizeof(text), "%d50 %d.%s %s", class, class,
+			detail[i / 2 % COUNT(detail)], words[i / 2 / COUNT(detail)]);
+		for (size_t j = 0; j < COUNT(phase) * COUNT(provider); j++) {
+			struct classification got = ask(shipped, provider[j % COUNT(provider)],
+				phase[j / COUNT(provider)], text);
+
+			if (got.scope != SCOPE_SENDER ||
+				got.verdict != (class == 5 ? VERDICT_MESSAGE_REJECTED
+							   : VERDICT_TRANSIENT_OTHER))
+				fail_msg("%s, scope %d: %s", verdict_name(got.verdict), got.scope,
+					text);
+		}
+	}
+}
+
+/* Codes that no tenant can choose, and blocks before a recipient was named, are the provider's. */
+static void test_providers_words(void **state)
+{
+	static const struct {
+		enum voice voice;
+		enum verdict verdict;
+		const char *phase, *text;
+	} t[] = {
+		{ VOICE_PROVIDER, VERDICT_SOURCE_BLOCK, "rcpt",
+			"550 5.7.606 Access denied, banned sending IP [192.0.2.7] AS(1430)" },
+		{ VOICE_PROVIDER, VERDICT_SOURCE_BLOCK, "rcpt",
+			"550 5.7.511 Access denied, banned sender[192.0.2.7]. To request removal "
+			"from this list please forward this message to "
+			"delist@messaging.microsoft.com AS(508)" },
+		{ VOICE_PROVIDER, VERDICT_SOURCE_BLOCK, "mail",
+			"550 5.7.1 Unfortunately, messages from [192.0.2.7] weren't sent, part of "
+			"their network is on our block list (S3150)." },
+		{ VOICE_PROVIDER, VERDICT_SOURCE_THROTTLE, "rcpt",
+			"451 4.7.500 Server busy. Please try again later from [192.0.2.7]. "
+			"(S77719)" },
+		{ VOICE_RECEIVER, VERDICT_SOURCE_BLOCK, "eod",
+			"550 5.7.1 messages from [192.0.2.7] weren't sent, part of their network "
+			"is on our block list (S3150)." },
+		{ VOICE_RECEIVER, VERDICT_SOURCE_BLOCK, "rcpt",
+			"550 5.7.1 Your IP address is on our blacklist" },
+		{ VOICE_TENANT, VERDICT_SOURCE_BLOCK, "rcpt",
+			"550 5.7.513 Service unavailable, Client host [192.0.2.7] blocked by "
+			"contoso.com using Customer Block list (AS16012607)" },
+		{ VOICE_TENANT, VERDICT_SOURCE_BLOCK, "rcpt",
+			"550 5.7.510 Access denied, contoso.com does not accept email over IPv6" },
+	};
+
+	for (size_t i = 0; i < COUNT(t); i++) {
+		struct classification got = ask(shipped, "microsoft365", t[i].phase, t[i].text);
+
+		if (got.voice != t[i].voice || got.verdict != t[i].verdict)
+			fail_msg("voice %d, %s by line %u: %s", got.voice,
+				verdict_name(got.verdict), got.rule_line, t[i].text);
 	}
 }
 
@@ -190,6 +320,9 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_source_faults),
+		cmocka_unit_test(test_tenants_words),
+		cmocka_unit_test(test_sender_words),
+		cmocka_unit_test(test_providers_words),
 		cmocka_unit_test(test_other_faults),
 		cmocka_unit_test(test_receiver_faults),
 	};
