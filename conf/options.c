@@ -26,6 +26,13 @@ static const struct option root_options[] = {
 		"Threads for sessions. 0: one per processor core."),
 	NUMBER("outbound_max", struct config, outbound_max, "2000", 1, 1000000, 0,
 		"Outbound connections in all at the same time."),
+	LIST("never_connect", struct config, policy.never_connect, policy.nnever_connect, NETS,
+		struct net *, NULL, 1024, LIVE,
+		"Networks that no connection is made to: addresses of MX hosts in them are passed "
+		"over, and mail for a domain that has no others is returned. Addresses that cannot "
+		"be a host (0.0.0.0/8, multicast, broadcast, link-local IPv6 and the like) never "
+		"are connected to. Default: no more than those, since next hops may be inside; a "
+		"relay for the Internet alone should name its own and the private networks."),
 	SIZE("body_memory_max", struct config, body_memory_max, "16MiB", MIB, TIB, 0,
 		"Message content kept in memory. What is over it is read from the queue again when "
 		"it is "

@@ -12,8 +12,14 @@
 #include "postern/queue.h"
 #include "postern/worker.h"
 
+struct dispatch_endpoint {
+	struct addr addr;
+	uint16_t port;
+};
 struct dispatch_params {
 	const char *hostname, *postmaster;
+	const struct dispatch_endpoint *listening; /* where this relay takes mail; copied */
+	unsigned nlistening;
 	struct dns_params dns;
 	uint32_t window;	  /* recipients in memory of one domain at most; 0: 200 */
 	uint32_t work_max;	  /* recipients in memory in all; 0: 4000 */

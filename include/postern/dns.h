@@ -44,6 +44,13 @@ struct dns_host {
 	struct addr *addrs; /* current first, then recent ones */
 	unsigned naddrs, ncurrent;
 };
+/* An MX host without an address that can be used, and what its look-up said: it still counts for
+ * who we are, and for whether a failure is for good. */
+struct dns_lost_host {
+	char *name;
+	uint16_t preference;
+	enum dns_status status;
+};
 /* Result for one mail domain: hosts in order of preference (RFC 5321 section 5.1).
  * Reference-counted, immutable; any thread may hold one. */
 struct dns_route {
@@ -53,6 +60,8 @@ struct dns_route {
 	ms_t expires;  /* mono: look it up again after this */
 	unsigned nhosts;
 	struct dns_host *hosts;
+	unsigned nlost;
+	struct dns_lost_host *lost; /* in order of preference, too */
 	char detail[128]; /* for reasons: "SERVFAIL from 127.0.0.1:53 for MX example.net" */
 };
 /* Any thread; NULL-safe. unref returns NULL. */

@@ -108,6 +108,8 @@ struct policy_params {
 	struct retry_params retry;
 	struct warmup_params *warmups;
 	unsigned nwarmups;
+	struct net *never_connect; /* networks that no connection is made to */
+	unsigned nnever_connect;
 	struct zone *zone; /* in which a day of a warm-up begins; NULL: UTC */
 };
 

@@ -244,14 +244,37 @@ static int start_workers(struct service *s)
 	return r ? EX_OSERR : EX_OK;
 }
 
+/* What is listened on, with the ports that the kernel chose. NULL: no memory, and none. */
+static struct dispatch_endpoint *endpoints(const struct service *s, unsigned *n)
+{
+	struct dispatch_endpoint *e = calloc(s->nbound + 1, sizeof(*e));
+
+	*n = 0;
+	for (unsigned i = 0; e && i < s->nbound; i++) {
+		struct sockaddr_storage sa;
+		socklen_t size = sizeof(sa);
+
+		if (s->bound[i].fd >= 0 && !getsockname(s->bound[i].fd, (void *)&sa, &size) &&
+			!addr_from_sockaddr(&e[*n].addr, &e[*n].port, (void *)&sa))
+			++*n;
+	}
+	return e;
+}
+
 static int start_dispatch(struct service *s)
 {
 	struct config *c = s->config;
+	struct dispatch_endpoint *listening;
 	int r;
 
 	c->dispatch.outbound_max = c->outbound_max;
+	listening = endpoints(s, &c->dispatch.nlistening);
+	c->dispatch.listening = listening;
+	c->dispatch.nlistening = listening ? c->dispatch.nlistening : 0;
 	r = dispatch_new(&s->dispatch, &c->dispatch, &c->policy, s->rules, s->queue, s->log,
 		s->error, s->error_max);
+	c->dispatch.listening = NULL;
+	free(listening);
 	if (r && !*s->error)
 		snprintf(s->error, s->error_max, "cannot start the dispatcher: %s", strerror(-r));
 	return r ? EX_OSERR : EX_OK;

@@ -120,6 +120,9 @@ static bool give(struct dispatch *d, struct connection *c, struct flow *f, struc
 		rest_gone(d, f);
 	note_taker(d, c->host, f->domain);
 	w->connection = c;
+	dns_route_unref(w->route);
+	w->route = dns_route_ref(f->domain->route);
+	w->mx = route_name_of(f->domain, c->host);
 	c->running[c->nrunning++] = w;
 	d->in_flight += w->n;
 	f->domain->in_flight += w->n;

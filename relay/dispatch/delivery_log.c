@@ -86,17 +86,18 @@ static void put_delays(struct dispatch *d, const struct log_attempt *a)
 	log_line_raw(&d->line, "delays", (struct slice){ text, (size_t)(p - text) });
 }
 
-static void put_connection(struct dispatch *d, const struct connection *c)
+/* A connection is shared by the domains whose MX names lead there: mx is what this one calls it. */
+static void put_connection(struct dispatch *d, const struct connection *c, const char *mx)
 {
 	struct policy_slot_info info;
 	char host[320];
-	size_t n = strlen(c->host_name), k = strlen(c->host->text);
+	size_t n = strlen(mx), k = strlen(c->host->text);
 
 	policy_slot(d->policy, c->slot, &info);
 	if (info.cluster && info.cluster[0])
 		log_line_cstr(&d->line, "cluster", info.cluster);
 	log_line_cstr(&d->line, "source", c->source_name);
-	memcpy(host, c->host_name, n);
+	memcpy(host, mx, n);
 	host[n++] = '[';
 	memcpy(host + n, c->host->text, k);
 	n += k;
@@ -145,7 +146,7 @@ void delivery_log(struct dispatch *d, const struct log_attempt *a)
 	if (i->domain->route && i->domain->nhosts)
 		log_line_cstr(ln, "provider", provider_of(d, i->domain->provider)->name);
 	if (a->connection)
-		put_connection(d, a->connection);
+		put_connection(d, a->connection, a->mx ? a->mx : a->connection->host_name);
 	if (a->reply && a->reply->code)
 		put_reply(d, a->reply);
 	else

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "dispatcher.h"
+#include "own.h"
 #include "postern/must.h"
 
 #define ASK_A_TURN   512u /* flows looked at in one iteration */
@@ -401,6 +402,8 @@ static int make_parts(
 	int r = setup_tls(&d->tls, policy, error, error_max);
 
 	if (!r)
+		r = own_new(&d->own, d->p.hostname, d->p.listening, d->p.nlistening, policy);
+	if (!r)
 		r = policy_new(&d->policy, policy, rng_entropy());
 	if (!r)
 		r = loop_new(&d->loop, "dispatch");
@@ -431,6 +434,7 @@ int dispatch_new(struct dispatch **ret, const struct dispatch_params *p,
 	if (error_max)
 		error[0] = '\0';
 	r = make_parts(d, policy, error, error_max);
+	d->p.listening = NULL; /* was copied */
 	if (r) {
 		if (error_max && !error[0])
 			snprintf(error, error_max, "dispatcher: %s", strerror(-r));

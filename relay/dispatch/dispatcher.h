@@ -25,6 +25,7 @@
 #define STALLED_MAX 2000u /* settlements that failed and wait, before new work is left alone */
 
 struct dispatch;
+struct own;
 struct domain;
 struct flow;
 struct host;
@@ -124,6 +125,8 @@ struct work {
 	uint32_t n;
 	struct policy_tried tried;
 	struct connection *connection; /* NULL: waits in its flow */
+	struct dns_route *route;       /* with connection: by which it was given there */
+	const char *mx; /* with connection: what its own domain calls that host; in route */
 };
 
 struct link {
@@ -274,6 +277,7 @@ struct dispatch {
 	struct log *log;
 	struct loop *loop;
 	struct resolver *resolver;
+	struct own *own;
 	struct rng rng;
 	struct worker **workers;
 	unsigned nworkers;
@@ -448,6 +452,8 @@ void route_host_failed(struct dispatch *d, struct domain *m, struct host *h, con
 bool route_all_failed(const struct domain *m);
 void route_exhausted(struct dispatch *d, struct domain *m); /* no host is left: defers all */
 void route_clear_failures(struct domain *m);
+/* What the domain calls that host; NULL: it does not know it (any more). */
+const char *route_name_of(const struct domain *m, const struct host *h);
 void route_host_well(struct domain *m, const struct host *h);
 void host_unref(struct dispatch *d, struct host *h);
 void hosts_sweep(struct dispatch *d);
@@ -518,6 +524,7 @@ struct log_attempt {
 	const struct message *message;
 	const struct item *item;
 	const struct connection *connection; /* NULL: none */
+	const char *mx;			     /* the host as the recipient's domain names it */
 	const struct outbound_transact *transact;
 	const struct reply *reply;
 	const char *status, *text; /* our own finding, without a reply */

@@ -161,6 +161,7 @@ struct work *work_new(struct message *m)
 void work_free(struct work *w)
 {
 	message_unref(w->message);
+	dns_route_unref(w->route);
 	free(w);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dispatcher.h"
+#include "own.h"
 
 static void forget_sources(struct work *w)
 {
@@ -46,6 +47,7 @@ int dispatch_reload(
 	struct dispatch *d, const struct policy_params *policy, struct classifier *rules)
 {
 	struct tls_context **tls = NULL;
+	struct own *own = NULL;
 	unsigned before = d->params->nproviders;
 	char error[256] = "";
 	int r = setup_tls(&tls, policy, error, sizeof(error));
@@ -54,11 +56,16 @@ int dispatch_reload(
 		log_event(d->log, LOG_ERR, "reload-failed", "%s", error[0] ? error : strerror(-r));
 		return r;
 	}
-	r = policy_reload(d->policy, policy);
+	r = own_renew(&own, d->own, policy);
+	if (!r)
+		r = policy_reload(d->policy, policy);
 	if (r) {
+		own_free(own);
 		setup_tls_free(tls, policy->nproviders);
 		return r;
 	}
+	own_free(d->own);
+	d->own = own;
 	setup_tls_free(d->tls, before);
 	d->tls = tls;
 	d->params = policy;

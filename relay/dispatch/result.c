@@ -15,6 +15,7 @@ struct sorting {
 	struct message *message;
 	struct policy_tried tried;
 	struct flow *flow;
+	const char *mx; /* of the recipients' own domain; with c */
 	struct item *settled;
 	struct work *again, *diverted; /* to be tried at once: the same way; on another subnet */
 	bool went_wrong;	       /* the connection is ending */
@@ -39,7 +40,7 @@ static void remember(
 	replace(&i->reply, reply);
 	if (!s->c)
 		return;
-	snprintf(host, sizeof(host), "%s[%s]", s->c->host_name, s->c->host->text);
+	snprintf(host, sizeof(host), "%s[%s]", s->mx, s->c->host->text);
 	replace(&i->host, host);
 	replace(&i->source, s->c->source_name);
 }
@@ -83,6 +84,7 @@ static void log_attempt(struct sorting *s, const struct item *i, const char *eve
 		.message = s->message,
 		.item = i,
 		.connection = s->c,
+		.mx = s->mx,
 		.transact = s->t,
 		.reply = r,
 		.verdict = verdict,
@@ -141,7 +143,7 @@ static void delivered(
 
 		if (p) { /* the next host may not report it: RFC 3461 section 5.2.2 */
 			reply_format(p->diagnostic, sizeof(p->diagnostic), r);
-			snprintf(p->mta, sizeof(p->mta), "%s", s->c->host_name);
+			snprintf(p->mta, sizeof(p->mta), "%s", s->mx);
 		}
 	}
 	to_settle(s, i);
@@ -398,9 +400,13 @@ static bool content_ended(const struct rcpt_result *o)
 void result_take(struct dispatch *d, struct connection *c, struct outbound_transact *t)
 {
 	struct work *w = t->owner;
-	struct sorting s = {
-		.d = d, .c = c, .t = t, .message = w->message, .tried = w->tried, .flow = w->flow
-	};
+	struct sorting s = { .d = d,
+		.c = c,
+		.t = t,
+		.message = w->message,
+		.tried = w->tried,
+		.flow = w->flow,
+		.mx = w->mx ? w->mx : c->host_name };
 	struct item *i = w->items;
 	bool reached = false;
 
@@ -462,9 +468,13 @@ void result_local(struct dispatch *d, struct work *w, const char *status, const 
 void result_refused(struct dispatch *d, struct connection *c, struct work *w,
 	const struct classification *k, const struct reply *r)
 {
-	struct sorting s = {
-		.d = d, .c = c, .message = w->message, .tried = w->tried, .flow = w->flow
-	};
+	const char *mx = route_name_of(w->flow->domain, c->host);
+	struct sorting s = { .d = d,
+		.c = c,
+		.message = w->message,
+		.tried = w->tried,
+		.flow = w->flow,
+		.mx = mx ? mx : c->host_name };
 	struct item *next;
 	char text[512];
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "dispatcher.h"
+#include "own.h"
 #include "postern/must.h"
 
 #define RENEWALS_MAX 500u  /* look-ups under way, over which expired routes stay in use */
@@ -138,20 +139,24 @@ static void *shrink(void *p, size_t n)
 	return smaller ? smaller : p;
 }
 
-/* Takes the route. What failed in this cycle stays failed. */
-static bool set_route(struct dispatch *d, struct domain *m, struct dns_route *r)
+/* Takes the route, as far as its hosts come before cut. What failed in this cycle stays failed. */
+static bool set_route(
+	struct dispatch *d, struct domain *m, struct dns_route *r, unsigned provider, uint32_t cut)
 {
 	struct policy_host *hosts = calloc(HOSTS_MAX, sizeof(*hosts));
 	struct candidate *candidates = calloc(HOSTS_MAX, sizeof(*candidates));
-	unsigned n = 0,
-		 provider = policy_provider(d->policy, slice_of(r->nhosts ? r->hosts[0].name : ""));
 	bool ok = hosts && candidates;
+	unsigned n = 0;
 
 	for (unsigned i = 0; ok && i < r->nhosts; i++)
 		for (unsigned k = 0; ok && k < r->hosts[i].naddrs && n < HOSTS_MAX; k++)
-			ok = add_candidate(d, hosts, candidates, &n, m, provider, &r->hosts[i],
-				&r->hosts[i].addrs[k]);
-	if (!n) {
+			if (r->hosts[i].preference < cut &&
+				!own_never(d->own, &r->hosts[i].addrs[k]))
+				ok = add_candidate(d, hosts, candidates, &n, m, provider,
+					&r->hosts[i], &r->hosts[i].addrs[k]);
+	if (!ok || !n) {
+		for (unsigned i = 0; i < n; i++)
+			host_unref(d, candidates[i].host);
 		free(hosts);
 		free(candidates);
 		dns_route_unref(r);
@@ -202,7 +207,7 @@ static void no_route(struct dispatch *d, struct domain *m, const struct dns_rout
 			"Domain %s has addresses only of a family that is not used here", m->name);
 		fail_domain(d, m, "4.4.4", text, HOLD_DNS);
 		break;
-	case DNS_OK:
+	case DNS_OK: /* all that could be used is gone for the time being */
 	case DNS_TEMPORARY:
 	case DNS_BAD:
 		snprintf(text, sizeof(text), "DNS look-up for %s failed: %s", m->name,
@@ -210,6 +215,32 @@ static void no_route(struct dispatch *d, struct domain *m, const struct dns_rout
 		fail_domain(d, m, "4.4.3", text, HOLD_DNS);
 		break;
 	}
+}
+
+/* Nothing of the route may be used: whose fault is that? True: it was said. */
+static bool not_for_us(
+	struct dispatch *d, struct domain *m, const struct dns_route *r, const struct own_view *v)
+{
+	char text[640];
+
+	if (v->usable || v->lost_temp || !(v->ours || v->refused))
+		return false;
+	route_drop(d, m);
+	if (v->refused) {
+		snprintf(text, sizeof(text),
+			"Domain %s has no mail host that may be connected to: %s has an address "
+			"that never is",
+			m->name, v->refused);
+		fail_domain(d, m, "5.4.4", text, HOLD_DNS);
+		return true;
+	}
+	if (v->lost && r->status != DNS_OK)
+		return false; /* what was found out about the hosts before ours is told */
+	snprintf(text, sizeof(text),
+		"Mail for %s would come back to this relay, which is its mail host %s", m->name,
+		v->ours);
+	fail_domain(d, m, "5.4.6", text, HOLD_DNS);
+	return true;
 }
 
 static void ask_all(struct dispatch *d, struct domain *m)
@@ -224,6 +255,8 @@ void route_answer(void *dispatch, void *domain, struct dns_route *r)
 	struct dispatch *d = dispatch;
 	struct domain *m = domain;
 	ms_t now = loop_mono(d->loop);
+	struct own_view v;
+	unsigned provider;
 
 	m->asked = false;
 	d->routes_asked--;
@@ -231,10 +264,17 @@ void route_answer(void *dispatch, void *domain, struct dns_route *r)
 		dns_route_unref(r);
 		return;
 	}
-	if (r->status == DNS_OK) {
+	own_refresh(d->own, now);
+	provider = policy_provider(d->policy, slice_of(r->nhosts ? r->hosts[0].name : ""));
+	v = own_look(d->own, r, provider_of(d, provider)->port);
+	if (not_for_us(d, m, r, &v)) {
+		dns_route_unref(r);
+		return;
+	}
+	if (r->status == DNS_OK && v.usable) {
 		ms_t expires = r->expires;
 
-		if (set_route(d, m, r)) {
+		if (set_route(d, m, r, provider, v.cut)) {
 			wake_set(&d->wakes, &m->route_wake, expires > now ? expires : now + 1000);
 			ask_all(d, m);
 			domain_look(d, m);
@@ -243,7 +283,8 @@ void route_answer(void *dispatch, void *domain, struct dns_route *r)
 		fail_domain(d, m, "4.3.0", "Out of memory", HOLD_DNS);
 		return;
 	}
-	if (m->route && (r->status == DNS_TEMPORARY || r->status == DNS_BAD)) {
+	if (m->route &&
+		(r->status == DNS_OK || r->status == DNS_TEMPORARY || r->status == DNS_BAD)) {
 		/* the old answer is better than none */
 		wake_set(&d->wakes, &m->route_wake, now + ASK_AGAIN);
 		ask_all(d, m);
@@ -333,6 +374,14 @@ void route_clear_failures(struct domain *m)
 	m->failed_at = 0;
 	free(m->failure);
 	m->failure = NULL;
+}
+
+const char *route_name_of(const struct domain *m, const struct host *h)
+{
+	for (unsigned i = 0; i < m->nhosts; i++)
+		if (m->candidates[i].host == h)
+			return m->candidates[i].name;
+	return NULL;
 }
 
 void route_host_well(struct domain *m, const struct host *h)

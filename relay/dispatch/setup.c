@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "dispatcher.h"
+#include "own.h"
 
 /* ---- TLS ---- */
 
@@ -257,6 +258,7 @@ void dispatch_free_memory(struct dispatch *d)
 	}
 	free(d->pools);
 	setup_tls_free(d->tls, d->params->nproviders);
+	own_free(d->own);
 	policy_free(d->policy);
 	loop_free(d->loop);
 	reader_free(d->reader);

@@ -64,31 +64,41 @@ struct dns_route *dns_route_unref(struct dns_route *r)
 	return NULL;
 }
 
-/* A route is one block: itself, its hosts, their addresses, their names. */
-static struct dns_route *route_new(enum dns_status status, ms_t expires, unsigned nhosts,
-	unsigned naddrs, size_t names, struct addr **addrs, char **text)
+/* How much of everything a route has. */
+struct route_size {
+	unsigned nhosts, naddrs, nlost;
+	size_t names; /* bytes, with their ends */
+};
+
+/* A route is one block: itself, its hosts, those lost, the addresses, the names. */
+static struct dns_route *route_new(enum dns_status status, ms_t expires, const struct route_size *n,
+	struct addr **addrs, char **text)
 {
-	size_t hosts = nhosts * sizeof(struct dns_host), addresses = naddrs * sizeof(struct addr);
-	struct dns_route *r = calloc(1, sizeof(*r) + hosts + addresses + names);
+	struct dns_route *r = calloc(1, sizeof(*r) + n->nhosts * sizeof(struct dns_host) +
+						n->nlost * sizeof(struct dns_lost_host) +
+						n->naddrs * sizeof(struct addr) + n->names);
 
 	if (!r)
 		return NULL;
 	atomic_init(&r->refs, 1);
 	r->status = status;
 	r->expires = expires;
-	r->nhosts = nhosts;
+	r->nhosts = n->nhosts;
 	r->hosts = (struct dns_host *)(r + 1);
-	*addrs = (struct addr *)(r->hosts + nhosts);
-	*text = (char *)(*addrs + naddrs);
+	r->nlost = n->nlost;
+	r->lost = (struct dns_lost_host *)(r->hosts + n->nhosts);
+	*addrs = (struct addr *)(r->lost + n->nlost);
+	*text = (char *)(*addrs + n->naddrs);
 	return r;
 }
 
 static struct dns_route *route_without_hosts(
 	enum dns_status status, ms_t expires, const char *detail, const char *name)
 {
+	const struct route_size nothing = { 0 };
 	struct addr *addrs;
 	char *text;
-	struct dns_route *r = route_new(status, expires, 0, 0, 0, &addrs, &text);
+	struct dns_route *r = route_new(status, expires, &nothing, &addrs, &text);
 
 	if (r)
 		snprintf(r->detail, sizeof(r->detail), "%s%s%s", detail, name ? " " : "",
@@ -118,14 +128,19 @@ static unsigned count_current(const struct dns_host_entry *h)
 	return n;
 }
 
+static char *put_name(char **text, const char *name)
+{
+	size_t size = strlen(name) + 1;
+	char *at = memcpy(*text, name, size);
+
+	*text += size;
+	return at;
+}
+
 static void fill_host(struct dns_host *to, const struct dns_host_entry *h, uint16_t preference,
 	struct addr **addrs, char **text)
 {
-	size_t size = strlen(h->e.name) + 1;
-
-	to->name = *text;
-	memcpy(to->name, h->e.name, size);
-	*text += size;
+	to->name = put_name(text, h->e.name);
 	to->preference = preference;
 	to->addrs = *addrs;
 	to->naddrs = h->n;
@@ -135,31 +150,36 @@ static void fill_host(struct dns_host *to, const struct dns_host_entry *h, uint1
 	*addrs += h->n;
 }
 
-static struct dns_route *route_with_hosts(const struct dns_job *job, ms_t expires)
+static struct dns_route *route_of(const struct dns_job *job, enum dns_status status, ms_t expires)
 {
 	const struct dns_domain *dom = job->domain;
-	unsigned nhosts = 0, naddrs = 0, n;
-	size_t names = 0;
+	struct route_size size = { 0 };
+	unsigned n, host = 0, lost = 0;
 	struct addr *addrs;
 	char *text;
 	struct dns_route *r;
 
 	for (unsigned i = 0; i < job->nhosts; i++) {
 		usable(job->hosts[i], &n);
-		nhosts += n > 0;
-		naddrs += n;
-		names += n > 0 ? strlen(job->hosts[i]->e.name) + 1 : 0;
+		size.nhosts += n > 0;
+		size.nlost += n == 0;
+		size.naddrs += n;
+		size.names += strlen(job->hosts[i]->e.name) + 1;
 	}
-	r = route_new(DNS_OK, expires, nhosts, naddrs, names, &addrs, &text);
+	r = route_new(status, expires, &size, &addrs, &text);
 	if (!r)
 		return NULL;
-	r->implicit = dom->implicit;
-	nhosts = 0;
+	r->implicit = status == DNS_OK && dom->implicit;
 	for (unsigned i = 0; i < job->nhosts; i++) {
-		usable(job->hosts[i], &n);
+		const struct dns_host_entry *h = job->hosts[i];
+		uint16_t preference = dom->implicit ? 0 : dom->mx[i].preference;
+
+		usable(h, &n);
 		if (n > 0)
-			fill_host(&r->hosts[nhosts++], job->hosts[i],
-				dom->implicit ? 0 : dom->mx[i].preference, &addrs, &text);
+			fill_host(&r->hosts[host++], h, preference, &addrs, &text);
+		else
+			r->lost[lost++] = (struct dns_lost_host){ put_name(&text, h->e.name),
+				preference, h->status };
 	}
 	return r;
 }
@@ -175,33 +195,69 @@ static bool any_host(const struct dns_job *job, enum dns_status status, const ch
 	return false;
 }
 
+static void describe_failure(const struct dns_job *job, struct dns_route *r, const char *detail)
+{
+	const char *name = job->domain->e.name;
+	size_t max = sizeof(r->detail);
+
+	switch (r->status) {
+	case DNS_OK:
+	case DNS_NULL_MX:
+		break;
+	case DNS_TEMPORARY:
+	case DNS_BAD:
+		snprintf(r->detail, max, "%s", detail);
+		break;
+	case DNS_OTHER_FAMILY:
+		snprintf(r->detail, max, "only %s addresses for %s",
+			job->dns->params.ipv4 ? "IPv6" : "IPv4", name);
+		break;
+	case DNS_NXDOMAIN:
+		snprintf(r->detail, max, "no such domain: %s", name);
+		break;
+	case DNS_NO_ADDRESS:
+		snprintf(r->detail, max, "%s %s",
+			job->domain->implicit ? "neither MX nor address for"
+					      : "no MX host has an address:",
+			name);
+		break;
+	}
+}
+
 /* All hosts were asked. Worst news only when no host is usable; temporary ones before permanent
  * ones. */
 static struct dns_route *build_route(const struct dns_job *job)
 {
+	static const enum dns_status order[] = {
+		DNS_OK,
+		DNS_TEMPORARY,
+		DNS_BAD,
+		DNS_OTHER_FAMILY,
+		DNS_NXDOMAIN,
+	};
 	const struct dns_domain *dom = job->domain;
+	enum dns_status status = DNS_NO_ADDRESS;
 	ms_t expires = dom->mx_expires;
-	const char *detail = NULL, *name = dom->e.name;
+	const char *detail = "";
+	struct dns_route *r;
 
 	for (unsigned i = 0; i < job->nhosts; i++) {
 		if (job->hosts[i]->expires < expires)
 			expires = job->hosts[i]->expires;
 	}
-	if (any_host(job, DNS_OK, &detail))
-		return route_with_hosts(job, expires);
-	if (any_host(job, DNS_TEMPORARY, &detail))
-		return route_without_hosts(DNS_TEMPORARY, expires, detail, NULL);
-	if (any_host(job, DNS_BAD, &detail))
-		return route_without_hosts(DNS_BAD, expires, detail, NULL);
-	if (any_host(job, DNS_OTHER_FAMILY, &detail))
-		return route_without_hosts(DNS_OTHER_FAMILY, expires,
-			job->dns->params.ipv4 ? "only IPv6 addresses for"
-					      : "only IPv4 addresses for",
-			name);
-	if (dom->implicit && any_host(job, DNS_NXDOMAIN, &detail))
-		return route_without_hosts(DNS_NXDOMAIN, expires, "no such domain:", name);
-	return route_without_hosts(DNS_NO_ADDRESS, expires,
-		dom->implicit ? "neither MX nor address for" : "no MX host has an address:", name);
+	for (size_t k = 0; k < sizeof(order) / sizeof(order[0]); k++) {
+		if (any_host(job, order[k], &detail)) {
+			status = order[k];
+			break;
+		}
+	}
+	/* of an MX host that does not exist it is no news of the domain */
+	if (status == DNS_NXDOMAIN && !dom->implicit)
+		status = DNS_NO_ADDRESS;
+	r = route_of(job, status, expires);
+	if (r)
+		describe_failure(job, r, detail);
+	return r;
 }
 
 /* Answers all who wait. The domain may be dropped from the table inside their calls. */
@@ -358,6 +414,7 @@ static struct dns_route *literal_route(const struct dns *d, const char *text)
 {
 	struct slice s = slice_of(text), inside = { s.p + 1, s.n >= 2 ? s.n - 2 : 0 };
 	ms_t expires = loop_mono(d->loop) + d->params.ttl_max;
+	struct route_size one = { .nhosts = 1, .naddrs = 1, .names = s.n + 1 };
 	struct addr a, *addrs;
 	struct dns_route *r;
 	char *name;
@@ -371,7 +428,7 @@ static struct dns_route *literal_route(const struct dns *d, const char *text)
 	if (a.family == ADDR_V4 ? !d->params.ipv4 : !d->params.ipv6)
 		return route_without_hosts(
 			DNS_OTHER_FAMILY, expires, "no source of the family of", text);
-	r = route_new(DNS_OK, expires, 1, 1, s.n + 1, &addrs, &name);
+	r = route_new(DNS_OK, expires, &one, &addrs, &name);
 	if (!r)
 		return NULL;
 	memcpy(name, text, s.n + 1);

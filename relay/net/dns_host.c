@@ -55,16 +55,15 @@ static void forget(struct dns_host_entry *h)
  */
 static enum dns_status judge(const struct dns *d, const struct dns_host_entry *h)
 {
+	/* temporary before permanent: who did not answer may know an address */
+	static const enum dns_status order[] = { DNS_TEMPORARY, DNS_BAD, DNS_OK, DNS_NXDOMAIN };
+
 	if (h->nnew > 0)
 		return DNS_OK;
-	if (h->status4 == DNS_NXDOMAIN || h->status6 == DNS_NXDOMAIN)
-		return DNS_NXDOMAIN;
-	if (h->status4 == DNS_TEMPORARY || h->status6 == DNS_TEMPORARY)
-		return DNS_TEMPORARY;
-	if (h->status4 == DNS_BAD || h->status6 == DNS_BAD)
-		return DNS_BAD;
-	if (h->status4 == DNS_OK || h->status6 == DNS_OK)
-		return DNS_OTHER_FAMILY;
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		if (h->status4 == order[i] || h->status6 == order[i])
+			return order[i] == DNS_OK ? DNS_OTHER_FAMILY : order[i];
+	}
 	return DNS_NO_ADDRESS;
 }
 

@@ -78,6 +78,22 @@ class Failures(DsnCase):
         sim.check_no_violations()
         self.wait_metric(relay, "postern_dsns_total", 1)
 
+    def test_names_the_host_as_the_recipients_domain_does(self):
+        """Two domains share an address and so a connection: each is told of its own MX."""
+        sim, relay = self.start(BASE + """
+            cluster "ONE" { addresses = {"127.1.5.1"}  region_check = "no" }
+            tenant "own{1..2}.example" { cluster = {"ONE"}  mx = {"10 mx.{domain} @ONE"} }
+            """, sim_options={"store": True}, providers={"default": {"connections_per_lane": 1}})
+        relay.send("good", "u@own1.example", sender="s@back.example")
+        first = relay.wait_event("delivered", to="u@own1.example")
+        relay.send("bad", "bad@own2.example", sender="s@back.example")
+        second = relay.wait_event("bounced", to="bad@own2.example")
+        self.assertEqual(first["session"], second["session"])
+        self.assertEqual((first["host"], second["host"]), ("mx.own1.example[127.1.5.1]", "mx.own2.example[127.1.5.1]"))
+        report, = self.reports(sim, 2)
+        self.assertEqual(report.recipients[0]["remote-mta"], "dns; mx.own2.example")
+        self.assertIn("The host mx.own2.example said", report.text.get_content())
+
     def test_whole_message_on_ret_full(self):
         sim, relay = self.begin()
         relay.send("full", "bad@t1.example", sender="s@back.example", mail_options=["RET=FULL"])
