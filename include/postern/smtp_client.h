@@ -52,8 +52,8 @@ enum rcpt_outcome {
 	RCPT_REPLIED,	/* refused; reply and phase say by what */
 	RCPT_LOST,     /* connection lost or timed out before end of data was complete: may be tried
 			  again safely */
-	RCPT_IN_DOUBT, /* lost after the end of data was sent and before its reply: may be a
-			  duplicate */
+	RCPT_IN_DOUBT, /* lost after the end of data was sent and a recipient of the transaction
+			  accepted, and before the reply to it: may be a duplicate */
 	RCPT_LOCAL, /* cannot be sent here by our own finding (SIZE, 8BITMIME, SMTPUTF8): reply is
 		       ours */
 };
@@ -77,6 +77,8 @@ struct smtp_client_txn {
 	struct reply *replies;	     /* storage for distinct refusals and the final reply */
 	uint16_t nreplies,
 		max_replies; /* max: n + 2 never runs short; with fewer the last is shared */
+	uint32_t answers; /* replies to its commands, filled in by the machine. 0: nothing that the
+			   * host did says anything about this message */
 };
 
 enum smtp_client_want {
@@ -132,8 +134,10 @@ struct smtp_client_info {
 	const char *tls; /* description, NULL in clear */
 	bool tls_verified, tls_failed;
 	enum client_phase failed_in;
-	struct reply failure; /* reply that made the session unusable (421, refused banner/EHLO);
-				 code 0: lost */
+	uint32_t replies;      /* of the host, in all */
+	uint32_t transactions; /* that came to their end by its replies */
+	struct reply failure;  /* reply that made the session unusable (421, refused banner/EHLO);
+				  code 0: lost */
 	char why[128];
 };
 const struct smtp_client_info *smtp_client_info(const struct smtp_client *c);

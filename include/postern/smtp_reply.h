@@ -3,11 +3,20 @@
 
 #include "postern/buf.h"
 
-#define REPLY_TEXT_MAX	2048 /* text kept of one reply; longer ones are cut, the parser goes on */
-#define REPLY_LINE_MAX	2048 /* a longer line is bad */
-#define REPLY_LINES_MAX 128
+/* What is kept of a reply. Longer text and lines are cut at a character, and understood all the
+ * same. */
+#define REPLY_TEXT_MAX 2048
+#define REPLY_LINE_MAX (REPLY_TEXT_MAX + 16)
+/* What is read of one reply. Beyond it nobody means to end it: see REPLY_CUT. */
+#define REPLY_BYTES_MAX 65536
+#define REPLY_LINES_MAX 2000
 
-enum reply_status { REPLY_MORE, REPLY_DONE, REPLY_BAD };
+enum reply_status {
+	REPLY_MORE,
+	REPLY_DONE,
+	REPLY_CUT, /* it passed a bound: its code is known and stands, where it ends is not */
+	REPLY_BAD
+};
 
 struct reply {
 	uint16_t code;	     /* 200..599; 0: none (connection lost, time-out) */
@@ -31,16 +40,19 @@ void reply_make(struct reply *r, uint16_t code, const char *text);
  * first. */
 int reply_from_text(struct reply *r, struct slice s);
 
+struct ehlo;
 struct reply_parser {
 	struct reply reply;
+	struct ehlo *ehlo; /* takes each line of a 2xx reply; borrowed; NULL: nobody */
 	char line[REPLY_LINE_MAX];
-	uint32_t line_n; /* bytes of an unfinished line */
+	uint32_t line_n; /* bytes kept of an unfinished line */
+	uint32_t bytes;	 /* of an unfinished reply */
 	bool any;	 /* lines of an unfinished reply were taken */
 };
 void reply_parser_init(struct reply_parser *p);
 /* Consumes at most in.n bytes, never past the end of a reply; says how many in *used. After DONE
  * p->reply holds the reply until the next call. Tolerates what real receivers send: LF alone, "250"
- * without text. BAD is final: whatever comes next cannot be credited to anything. */
+ * without text. BAD and CUT are final: whatever comes next cannot be credited to anything. */
 enum reply_status reply_feed(struct reply_parser *p, struct slice in, size_t *used);
 /* "5.7.606", or "" when there is none. */
 void reply_enhanced_format(char out[16], const struct reply *r);
@@ -53,5 +65,8 @@ struct ehlo {
 	uint64_t size;	/* 0: no limit */
 	char name[256]; /* what the host calls itself */
 };
-/* From the 250 reply to EHLO (text lines joined by '\n'). */
+/* One line of the 250 reply to EHLO, without its code; the first one clears e. Line by line, since
+ * what a host offers may come behind more text than is kept. */
+void ehlo_line(struct ehlo *e, struct slice line, bool first);
+/* All lines of a reply, as far as its text was kept. */
 void ehlo_parse(struct ehlo *e, const struct reply *r);

@@ -51,6 +51,8 @@ int stream_write_ref(
 int stream_flush(struct stream *s);
 void stream_set_write_max(struct stream *s, size_t max);
 size_t stream_pending(const struct stream *s); /* bytes not yet taken by the kernel */
+/* Bytes that the kernel holds until the other side's acknowledges them. A system call. */
+size_t stream_unacknowledged(const struct stream *s);
 /* No on_data until stream_resume: back-pressure to the peer (at most 64 KiB are held here, the rest
  * in the kernel). Costs nothing when nothing comes meanwhile. Held input is delivered at the end of
  * the iteration. */

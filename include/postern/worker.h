@@ -162,6 +162,8 @@ struct outbound_transact {
 				  made by the worker */
 	uint16_t nreplies;
 	uint32_t n;
+	uint32_t answers; /* in the event: replies to its commands; 0: the host said nothing of it
+			   */
 	struct {
 		ms_t queued, begun, sent, done;
 	} at;	     /* mono: queued: came to the worker; begun: MAIL sent; sent: content

@@ -3,8 +3,10 @@
 #include "postern/stream.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "postern/must.h"
@@ -458,6 +460,16 @@ int stream_flush(struct stream *s)
 size_t stream_pending(const struct stream *s)
 {
 	return s->clear.bytes + s->wire.bytes;
+}
+
+size_t stream_unacknowledged(const struct stream *s)
+{
+	uv_os_fd_t fd;
+	int n = 0;
+
+	if (uv_fileno((const uv_handle_t *)&s->tcp, &fd) || ioctl(fd, SIOCOUTQ, &n))
+		return 0;
+	return n > 0 ? (size_t)n : 0;
 }
 
 /* Reading goes on until something comes: most pauses end first, and cost no system call so. */

@@ -9,6 +9,9 @@
 #include "postern/must.h"
 
 #define LINGER 2000 /* for a QUIT that is still to be sent */
+/* Bytes a second that a receiver of content takes at least, over one time limit. One that takes a
+ * byte now and then would otherwise hold its connection for as long as it likes. */
+#define BODY_RATE_MIN 256
 
 static void connection_release(struct connection *c)
 {
@@ -136,18 +139,22 @@ static ms_t timeout_now(const struct connection *c)
 	return smtp_client_timeout(c->client);
 }
 
-/* A time limit counts from the beginning of its phase. The timer is left to fire early rather than
- * armed again for each phase, unless the new limit ends before that. */
+/* A time limit is that of one reply: it counts from the beginning of its phase, or from the whole
+ * reply before it. A part of a reply is no progress: a peer could dribble for ever. The timer is
+ * left to fire early rather than armed again for each phase, unless the new limit ends before that.
+ */
 static void retime(struct connection *c)
 {
 	enum client_phase phase = c->client ? smtp_client_phase(c->client) : PHASE_CONNECT;
+	uint32_t replies = c->client ? smtp_client_info(c->client)->replies : 0;
 	struct loop *l = c->w->loop;
 	ms_t limit = timeout_now(c), delay;
 
 	if (c->closed)
 		return;
-	if (phase != c->phase) {
+	if (phase != c->phase || (replies != c->replies_seen && !c->body.open)) {
 		c->phase = phase;
+		c->replies_seen = replies;
 		c->since = loop_mono(l);
 	}
 	if (limit <= 0)
@@ -159,16 +166,25 @@ static void retime(struct connection *c)
 		loop_timer_arm(l, &c->timer, delay);
 }
 
+/* While content is sent: a limit that began earlier begins anew once enough was taken in it. */
+static void body_look(struct connection *c, ms_t now, ms_t limit)
+{
+	uint64_t progress = body_progress(c);
+
+	if (progress < c->progress_seen + (uint64_t)limit * BODY_RATE_MIN / 1000)
+		return;
+	c->progress_seen = progress;
+	c->since = now;
+}
+
 static void on_timer(void *arg)
 {
 	struct connection *c = arg;
 	ms_t now = loop_mono(c->w->loop), limit = timeout_now(c);
 	char why[96];
 
-	if (c->body.open && body_progress(c) != c->progress_seen) {
-		c->progress_seen = body_progress(c);
-		c->since = now;
-	}
+	if (c->body.open)
+		body_look(c, now, limit);
 	if (limit <= 0)
 		return; /* idle: armed again with the next phase */
 	if (now - c->since < limit) {
@@ -323,10 +339,6 @@ static void on_data(void *arg, struct slice in)
 	struct connection *c = arg;
 
 	c->refs++;
-	/* whole lines are progress, single bytes are not: else a peer could keep us waiting for
-	 * ever */
-	if (memchr(in.p, '\n', in.n))
-		c->since = loop_mono(c->w->loop);
 	run_want(c, in, CLIENT_AGAIN);
 	connection_release(c);
 }
@@ -339,8 +351,9 @@ static void on_drained(void *arg)
 	if (!c->body.open)
 		return;
 	c->refs++;
-	c->since = loop_mono(c->w->loop);
 	r = body_drained(c);
+	if (!c->body.open) /* all is with the kernel: the answer is waited for from now on */
+		c->since = loop_mono(c->w->loop);
 	if (r)
 		connection_fail(c, r,
 			c->content_gone ? "content cannot be read from the queue"

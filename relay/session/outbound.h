@@ -36,9 +36,10 @@ struct connection {
 	char why[160];
 
 	struct loop_timer timer;
-	ms_t since;		 /* mono; the last progress of what is timed now */
+	ms_t since;		 /* mono; from when on it counts what is timed now */
 	enum client_phase phase; /* which was timed last */
-	uint64_t progress_seen;	 /* of the body, when the timer looked last */
+	uint32_t replies_seen;	 /* that were there then */
+	uint64_t progress_seen;	 /* of the body at `since` */
 	ms_t connect_ms, tls_ms, tls_started;
 
 	struct outbound_transact *running;
@@ -70,5 +71,5 @@ void txn_return(struct worker *w, struct outbound_transact *t);
 int txn_quit_behind(struct connection *c);
 int body_begin(struct connection *c, bool dots); /* 0; else the connection has to fail with it */
 int body_drained(struct connection *c);
-uint64_t body_progress(const struct connection *c); /* grows while the peer takes content */
+uint64_t body_progress(const struct connection *c); /* content that the peer's host has taken */
 void body_end(struct connection *c);

@@ -37,6 +37,7 @@ void txn_return(struct worker *w, struct outbound_transact *t)
 			.phase = PHASE_READY };
 	t->replies = NULL;
 	t->nreplies = 0;
+	t->answers = 0;
 	post_result(w, t);
 }
 
@@ -94,6 +95,7 @@ void txn_done(struct connection *c)
 	if (c->content_gone)
 		apply_content_gone(c);
 	c->content_gone = false;
+	t->answers = c->txn.answers;
 	hand_over_replies(c, t);
 	if (c->max_replies > REPLIES_KEPT) {
 		free(c->replies);
@@ -353,7 +355,7 @@ int body_drained(struct connection *c)
 
 uint64_t body_progress(const struct connection *c)
 {
-	uint64_t waiting = stream_pending(c->stream);
+	uint64_t waiting = stream_pending(c->stream) + stream_unacknowledged(c->stream);
 
 	return c->body.offset > waiting ? c->body.offset - waiting : 0;
 }

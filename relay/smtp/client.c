@@ -109,6 +109,8 @@ static int leave(struct smtp_client *c, enum client_phase phase, const struct re
 static int hello(struct smtp_client *c, struct buf *out)
 {
 	client_set_state(c, STATE_EHLO);
+	memset(&c->info.ehlo, 0, sizeof(c->info.ehlo));
+	c->parser.ehlo = &c->info.ehlo;
 	return cmd_hello(out, true, c->p.ehlo_name);
 }
 
@@ -172,10 +174,9 @@ static int on_ehlo(struct smtp_client *c, struct buf *out, enum smtp_client_want
 {
 	const struct reply *r = &c->parser.reply;
 
-	if (r->code / 100 == 2) {
-		ehlo_parse(&c->info.ehlo, r);
+	c->parser.ehlo = NULL;
+	if (r->code / 100 == 2)
 		return hello_done(c, out, want);
-	}
 	if (!asks_for_helo(r->code))
 		return leave(c, PHASE_EHLO, r, "EHLO refused", out, want);
 	if (c->info.tls) /* it took EHLO before TLS */
@@ -239,19 +240,21 @@ static int (*const on_reply[])(struct smtp_client *, struct buf *, enum smtp_cli
 	[STATE_QUIT] = on_quit,
 };
 
-/* Bytes that are no reply. */
-static void garbage(struct smtp_client *c, enum smtp_client_want *want)
+/* What the host says from here on cannot be credited to any command. */
+static void sense_lost(struct smtp_client *c, const char *why, enum smtp_client_want *want)
 {
 	enum client_phase phase = smtp_client_phase(c);
-	bool open = c->t.txn;
+	bool told = *want == CLIENT_DONE; /* the reply before has settled the transaction */
 
-	if (open)
-		txn_abandon(c, "answer is not SMTP");
+	if (c->t.txn) {
+		txn_abandon(c, why);
+		told = true;
+	}
 	if (c->state == STATE_QUIT) /* whatever it says: the session is over */
 		client_set_state(c, STATE_CLOSED);
 	else
-		client_fail(c, phase, NULL, "answer is not SMTP");
-	*want = open ? CLIENT_DONE : CLIENT_CLOSE;
+		client_fail(c, phase, NULL, why);
+	*want = told ? CLIENT_DONE : CLIENT_CLOSE;
 }
 
 /* Before input is looked at. Leaves *want at AGAIN when there is input to be taken. */
@@ -290,11 +293,19 @@ int smtp_client_feed(struct smtp_client *c, struct slice in, size_t *used, struc
 		switch (reply_feed(&c->parser, slice_from(in, *used), &n)) {
 		case REPLY_DONE:
 			*used += n;
+			c->info.replies++;
 			r = on_reply[c->state](c, out, want);
+			break;
+		case REPLY_CUT:
+			*used += n;
+			c->info.replies++;
+			r = on_reply[c->state](c, out, want);
+			if (!r)
+				sense_lost(c, "answer without an end", want);
 			break;
 		case REPLY_BAD:
 			*used += n;
-			garbage(c, want);
+			sense_lost(c, "answer is not SMTP", want);
 			break;
 		case REPLY_MORE:
 		default:

@@ -229,6 +229,7 @@ int txn_begin(struct smtp_client *c, struct smtp_client_txn *txn, struct buf *ou
 	must(txn->n > 0 && txn->max_replies > 0);
 	*t = (struct txn_state){ .txn = txn, .undecided = txn->n, .bdat = c->chunking };
 	txn->nreplies = 0;
+	txn->answers = 0;
 	for (uint32_t i = 0; i < txn->n; i++)
 		txn->results[i] = (struct rcpt_result){ .index = txn->recipients[i]->index,
 			.outcome = RCPT_PENDING,
@@ -255,6 +256,7 @@ static void txn_finish(struct smtp_client *c, bool clean, enum smtp_client_want 
 {
 	c->rset_due = !clean && (c->t.mail_accepted || (c->t.bdat && c->t.send.step == STEP_END));
 	c->t.txn = NULL;
+	c->info.transactions++;
 	client_set_state(c, c->quit_sent ? STATE_QUIT : STATE_READY);
 	*want = CLIENT_DONE;
 }
@@ -263,7 +265,9 @@ void txn_abandon(struct smtp_client *c, const char *why)
 {
 	struct txn_state *t = &c->t;
 	enum client_phase phase = txn_phase(c);
-	bool doubt = t->content && t->body_sent;
+	/* before a recipient is accepted a host has nothing to keep the content for, even when all
+	 * of the flight has reached it */
+	bool doubt = t->content && t->body_sent && t->accepted > 0;
 
 	/* when not even MAIL went out, nothing was said about these recipients */
 	if (t->send.step > STEP_MAIL && t->undecided + t->accepted > 0)
@@ -408,6 +412,7 @@ int txn_reply(struct smtp_client *c, struct buf *out, enum smtp_client_want *wan
 	struct txn_state *t = &c->t;
 	enum client_phase phase = txn_phase(c);
 
+	t->txn->answers += phase != PHASE_RSET;
 	if (r->code == 421)
 		return txn_closing(c, want);
 	if (r->code / 100 == 3 && phase != PHASE_DATA)

@@ -49,27 +49,41 @@ static void keyword_take(struct ehlo *e, struct slice line)
 		size_take(e, line);
 }
 
+static void name_take(struct ehlo *e, struct slice line)
+{
+	struct slice name = word_take(&line);
+	size_t n = name.n < sizeof(e->name) - 1 ? name.n : sizeof(e->name) - 1;
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)name.p[i];
+
+		e->name[i] = c < 0x20 || c == 0x7f ? '?' : name.p[i];
+	}
+	e->name[n] = '\0';
+}
+
+void ehlo_line(struct ehlo *e, struct slice line, bool first)
+{
+	if (!first) {
+		keyword_take(e, line);
+		return;
+	}
+	memset(e, 0, sizeof(*e));
+	e->esmtp = true;
+	name_take(e, line);
+}
+
 void ehlo_parse(struct ehlo *e, const struct reply *r)
 {
 	struct slice rest = { r->text, r->n };
 	bool first = true;
 
-	memset(e, 0, sizeof(*e));
-	e->esmtp = true;
-	while (rest.n > 0) {
-		const char *lf = memchr(rest.p, '\n', rest.n);
+	do {
+		const char *lf = rest.n > 0 ? memchr(rest.p, '\n', rest.n) : NULL;
 		struct slice line = { rest.p, lf ? (size_t)(lf - rest.p) : rest.n };
 
-		rest = slice_from(rest, line.n + 1);
-		if (first) {
-			struct slice name = word_take(&line);
-			size_t n = name.n < sizeof(e->name) - 1 ? name.n : sizeof(e->name) - 1;
-
-			memcpy(e->name, name.p, n);
-			e->name[n] = '\0';
-			first = false;
-			continue;
-		}
-		keyword_take(e, line);
-	}
+		rest = slice_from(rest, line.n + (lf != NULL));
+		ehlo_line(e, line, first);
+		first = false;
+	} while (rest.n > 0);
 }

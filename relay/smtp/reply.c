@@ -9,7 +9,9 @@ void reply_parser_init(struct reply_parser *p)
 	p->reply.code = 0;
 	p->reply.n = 0;
 	p->reply.text[0] = '\0';
+	p->ehlo = NULL;
 	p->line_n = 0;
+	p->bytes = 0;
 	p->any = false;
 }
 
@@ -83,11 +85,32 @@ static struct slice trim_end(struct slice s)
 	return s;
 }
 
+/* The longest beginning of s, of at most max bytes, that does not end within a character. */
+static struct slice cut(struct slice s, size_t max)
+{
+	size_t n = s.n < max ? s.n : max, back = 0;
+
+	if (n == s.n)
+		return s;
+	while (back < n && back < 3 && ((unsigned char)s.p[n - 1 - back] & 0xc0u) == 0x80)
+		back++;
+	if (back < n) {
+		unsigned char lead = (unsigned char)s.p[n - 1 - back];
+		size_t len = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+
+		if (len > back + 1)
+			n -= back + 1;
+	}
+	return (struct slice){ s.p, n };
+}
+
 static void text_add(struct reply *r, struct slice s)
 {
 	size_t room = REPLY_TEXT_MAX - 1 - r->n;
 	char *to = r->text + r->n;
 
+	if (r->truncated)
+		return;
 	if (r->lines > 0) {
 		if (room == 0) {
 			r->truncated = true;
@@ -98,7 +121,7 @@ static void text_add(struct reply *r, struct slice s)
 		r->n++;
 	}
 	if (s.n > room) {
-		s.n = room;
+		s = cut(s, room);
 		r->truncated = true;
 	}
 	for (size_t i = 0; i < s.n; i++) {
@@ -120,7 +143,7 @@ static uint16_t line_code(struct slice s)
 	return (uint16_t)((s.p[0] - '0') * 100 + (s.p[1] - '0') * 10 + (s.p[2] - '0'));
 }
 
-/* s: a line without its end. */
+/* s: a line without its end, or as much of it as is read. */
 static enum reply_status line_take(struct reply_parser *p, struct slice s)
 {
 	struct reply *r = &p->reply;
@@ -129,16 +152,61 @@ static enum reply_status line_take(struct reply_parser *p, struct slice s)
 
 	s = trim_end(s);
 	code = line_code(s);
-	if (code == 0 || (r->lines > 0 && code != r->code) || r->lines >= REPLY_LINES_MAX)
+	if (code == 0 || (r->lines > 0 && code != r->code))
 		return REPLY_BAD;
 	r->code = code;
 	last = s.n <= 3 || s.p[3] != '-';
 	s = slice_from(s, s.n > 3 && (s.p[3] == ' ' || s.p[3] == '-' || s.p[3] == '\t') ? 4 : 3);
 	if (r->lines == 0)
 		enhanced_parse(r, s);
+	if (p->ehlo && code / 100 == 2)
+		ehlo_line(p->ehlo, s, r->lines == 0);
 	text_add(r, s);
 	r->lines++;
-	return last ? REPLY_DONE : REPLY_MORE;
+	if (last)
+		return REPLY_DONE;
+	return r->lines < REPLY_LINES_MAX ? REPLY_MORE : REPLY_CUT;
+}
+
+/* Adds a piece to the unfinished line, as far as lines are kept. */
+static void line_add(struct reply_parser *p, struct slice piece)
+{
+	size_t room = REPLY_LINE_MAX - p->line_n;
+	size_t n = piece.n < room ? piece.n : room;
+
+	memcpy(p->line + p->line_n, piece.p, n);
+	p->line_n += (uint32_t)n;
+}
+
+/* The reply has come to the end of what is read of one. What is there of its last line counts only
+ * when it says the same, or is too short to say anything. */
+static enum reply_status over(struct reply_parser *p, struct slice line)
+{
+	if (line.n < 4)
+		return p->reply.lines > 0 ? REPLY_CUT : REPLY_BAD;
+	return line_take(p, cut(line, REPLY_LINE_MAX)) == REPLY_BAD ? REPLY_BAD : REPLY_CUT;
+}
+
+/* One piece of input; whole: a line ends with it. */
+static enum reply_status piece_take(struct reply_parser *p, struct slice piece, bool whole)
+{
+	size_t room = REPLY_BYTES_MAX - p->bytes;
+	bool too_much = piece.n > room;
+
+	if (too_much)
+		piece.n = room;
+	p->bytes += (uint32_t)piece.n;
+	/* a line in pieces is gathered; whole ones are read where they lie */
+	if (p->line_n > 0 || (!whole && !too_much)) {
+		line_add(p, piece);
+		piece = (struct slice){ p->line, p->line_n };
+	}
+	if (too_much)
+		return over(p, piece);
+	if (!whole)
+		return REPLY_MORE;
+	p->line_n = 0;
+	return line_take(p, cut(piece, REPLY_LINE_MAX));
 }
 
 enum reply_status reply_feed(struct reply_parser *p, struct slice in, size_t *used)
@@ -149,30 +217,18 @@ enum reply_status reply_feed(struct reply_parser *p, struct slice in, size_t *us
 	*used = 0;
 	if (in.n == 0)
 		return REPLY_MORE;
-	if (!p->any && p->line_n == 0)
+	if (!p->any && p->line_n == 0) {
 		reply_clear(&p->reply);
+		p->bytes = 0;
+	}
 	while (at < in.n && status == REPLY_MORE) {
 		const char *lf = memchr(in.p + at, '\n', in.n - at);
-		size_t n = lf ? (size_t)(lf - in.p) - at : in.n - at;
-		struct slice line = { in.p + at, n };
+		struct slice piece = { in.p + at, lf ? (size_t)(lf - in.p) - at : in.n - at };
 
-		if (p->line_n + n > REPLY_LINE_MAX) {
-			status = REPLY_BAD;
-			break;
-		}
-		if (!lf ||
-			p->line_n > 0) { /* a line in pieces; whole ones are read where they lie */
-			memcpy(p->line + p->line_n, line.p, n);
-			p->line_n += (uint32_t)n;
-			line = (struct slice){ p->line, p->line_n };
-		}
-		at += n;
-		if (!lf)
-			break;
-		at++;
-		p->line_n = 0;
-		status = line_take(p, line);
-		p->any = status == REPLY_MORE;
+		at += piece.n + (lf != NULL);
+		status = piece_take(p, piece, lf != NULL);
+		if (lf)
+			p->any = status == REPLY_MORE;
 	}
 	*used = at;
 	return status;

@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		status = reply_feed(&whole, slice_from(in, at), &used);
 		must(used <= size - at);
 		end = at + used;
-		for (; status != REPLY_BAD && at < end; at++) {
+		for (; status != REPLY_BAD && status != REPLY_CUT && at < end; at++) {
 			enum reply_status s;
 
 			s = reply_feed(&pieces, (struct slice){ in.p + at, 1 }, &used);

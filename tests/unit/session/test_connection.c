@@ -108,28 +108,69 @@ static void stalls(void **state)
 	hop_down(&r, &h);
 }
 
-/* A receiver that sends a byte now and then, never a line, gets no more time by it. */
+/* A time limit is that of a whole reply: a receiver that sends a byte, or a line of many, now and
+ * then gets no more time by it. */
 static void drips(void **state)
 {
-	struct outbound_connect *o;
-	struct rig r;
-	struct hop h;
+	const struct {
+		const char *const *script; /* as far as it behaves */
+		bool up, transact;
+		const char *drop, *why;
+		enum rcpt_outcome outcome;
+	} rows[] = {
+		{ SCRIPT(""), false, false, "2", "banner", 0 },
+		{ SCRIPT(""), false, false, "220-wait\r\n", "banner", 0 },
+		{ SCRIPT(">220 mx", "<EHLO"), false, false, "250-mx\r\n", "ehlo", 0 },
+		{ SCRIPT(">220 mx", "<EHLO", ">250-mx|250 STARTTLS", "<STARTTLS"), false, false,
+			"220-wait\r\n", "starttls", 0 },
+		{ SCRIPT(">220 mx", "<EHLO", ">250-mx|250 STARTTLS", "<STARTTLS", ">220 go"), false,
+			false, "\x16\x03\x03\x3f\xff", "tls", 0 },
+		{ SCRIPT("<MAIL"), true, true, "250-wait\r\n", "mail", RCPT_LOST },
+		{ SCRIPT("<MAIL", "<RCPT", ">250 ok"), true, true, "250-wait\r\n", "rcpt",
+			RCPT_LOST },
+		{ SCRIPT("<MAIL", "<RCPT", "b", ">250 ok", ">250 ok"), true, true, "250-wait\r\n",
+			"eod", RCPT_IN_DOUBT },
+	};
 
-	rig_init(&r);
-	rig_start(&r);
-	hop_open(&h);
-	o = connect_order(&h, 1);
-	o->timeouts.banner = 500;
-	order_post(&r, &o->order);
-	hop_accept(&h);
-	for (int k = 0; recv(h.p.fd, h.p.in, 1, MSG_PEEK | MSG_DONTWAIT) < 0; k++) {
-		assert_in_range(k, 0, WAIT_MS);
-		if (k % 50 == 0 && !peer_send(&h.p, "2", 1))
-			break;
-		rig_pause();
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct outbound_connect *o;
+		struct outbound_event *e;
+		struct rig r;
+		struct hop h;
+
+		rig_init(&r);
+		rig_start(&r);
+		hop_open(&h);
+		o = connect_order(&h, 1);
+		if (!rows[i].up)
+			connect_tls(o, TLS_OPPORTUNISTIC);
+		o->timeouts.banner = o->timeouts.ehlo = o->timeouts.starttls = o->timeouts.tls =
+			o->timeouts.mail = o->timeouts.rcpt = o->timeouts.eod = 500;
+		order_post(&r, &o->order);
+		hop_accept(&h);
+		if (rows[i].up) {
+			hop_run(&h, SCRIPT(FULL));
+			event_up(&r);
+			order_transact(&r, "x\r\n", 1);
+		}
+		if (rows[i].script[0][0])
+			hop_run(&h, rows[i].script);
+		for (int k = 0; !r.events_taken; k++) {
+			assert_in_range(k, 0, 5000);
+			r.events_taken = mpsc_take_all(&r.events);
+			if (k % 50 == 0)
+				peer_send(&h.p, rows[i].drop, strlen(rows[i].drop));
+			rig_pause();
+		}
+		if (rows[i].transact)
+			event_result(&r, RESULT({ rows[i].outcome, 0 }));
+		e = event_next(&r, OUTBOUND_DOWN);
+		assert_true(e->timed_out);
+		if (!strstr(e->why, rows[i].why))
+			fail_msg("expected %s, got %s", rows[i].why, e->why);
+		outbound_event_free(e);
+		hop_down(&r, &h);
 	}
-	event_down(&r, -ETIMEDOUT, "banner");
-	hop_down(&r, &h);
 }
 
 /* ---- TLS ---- */

@@ -71,18 +71,17 @@ static void answers_of_all_kinds(void **state)
 			{ { RCPT_REPLIED, 554 }, { RCPT_REPLIED, 452 } }, false, 0, NULL },
 		{ SCRIPT(SENT, ">250 ok", ">250 ok", ">421 4.3.2 going", "x"),
 			{ { RCPT_LOST, 421 }, { RCPT_REPLIED, 421 } }, true, -EPROTO, "closes" },
-		{ SCRIPT("<MAIL", "x"), { { RCPT_IN_DOUBT, 0 }, { RCPT_IN_DOUBT, 0 } }, true,
-			-ECONNRESET, "" },
-		{ SCRIPT(SENT, "x"), { { RCPT_IN_DOUBT, 0 }, { RCPT_IN_DOUBT, 0 } }, true,
-			-ECONNRESET, "closed" },
-		{ SCRIPT(SENT, ">250 ok", ">550 no", "x"),
-			{ { RCPT_IN_DOUBT, 0 }, { RCPT_IN_DOUBT, 0 } }, true, -ECONNRESET,
+		{ SCRIPT("<MAIL", "x"), { { RCPT_LOST, 0 }, { RCPT_LOST, 0 } }, true, -ECONNRESET,
+			"" },
+		{ SCRIPT(SENT, "x"), { { RCPT_LOST, 0 }, { RCPT_LOST, 0 } }, true, -ECONNRESET,
 			"closed" },
+		{ SCRIPT(SENT, ">250 ok", ">550 no", "x"), { { RCPT_LOST, 0 }, { RCPT_LOST, 0 } },
+			true, -ECONNRESET, "closed" },
 		{ SCRIPT(SENT, ">250 ok", ">250 ok", ">250 ok", "x"),
 			{ { RCPT_IN_DOUBT, 0 }, { RCPT_IN_DOUBT, 0 } }, true, -ECONNRESET,
 			"closed" },
 		{ SCRIPT(SENT, ">250 ok", ">hello", ">x", "."),
-			{ { RCPT_IN_DOUBT, 0 }, { RCPT_IN_DOUBT, 0 } }, true, -EPROTO, "not SMTP" },
+			{ { RCPT_LOST, 0 }, { RCPT_LOST, 0 } }, true, -EPROTO, "not SMTP" },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -291,6 +290,82 @@ static void slow_readers(void **state)
 	free(text);
 }
 
+/* A yes that is longer than what is kept of it is a yes. */
+static void long_yes(void **state)
+{
+	for (int many = 0; many < 2; many++) {
+		char *yes = calloc(1, 16384);
+		struct rig r;
+		struct hop h;
+
+		assert_non_null(yes);
+		strcpy(yes, ">");
+		for (int k = 0; many && k < 299; k++)
+			strcat(yes, "250-2.6.0 part of a yes|");
+		strcat(yes, "250 2.6.0 ");
+		memset(yes + strlen(yes), 'x', many ? 10 : 3000);
+		hop_up(&r, &h, SCRIPT(FULL));
+		order_transact(&r, "x\r\n", 1);
+		hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b", ">250 ok", ">250 ok", yes));
+		event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
+		order_quit(&r, 1);
+		hop_run(&h, SCRIPT("<QUIT", ">221 bye"));
+		event_down(&r, 0, "");
+		hop_down(&r, &h);
+		free(yes);
+	}
+}
+
+/* One whose end never comes is a yes all the same; the connection is of no use behind it. */
+static void endless_yes(void **state)
+{
+	static const char line[] = "250-2.6.0 taken, and a word more about it\r\n";
+	struct rig r;
+	struct hop h;
+
+	hop_up(&r, &h, SCRIPT(FULL));
+	order_transact(&r, "x\r\n", 1);
+	hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b", ">250 ok", ">250 ok"));
+	for (int k = 0; k < 3000 && peer_send(&h.p, line, sizeof(line) - 1); k++)
+		;
+	event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
+	event_down(&r, -EPROTO, "without an end");
+	hop_down(&r, &h);
+}
+
+/* Who takes a byte now and then is no better than who takes none. */
+static void content_drips(void **state)
+{
+	enum { SIZE = 30 << 20 };
+	char *text = text_make(SIZE), line[64], take[512];
+	struct outbound_connect *o;
+	struct rig r;
+	struct hop h;
+
+	rig_init(&r);
+	rig_start(&r);
+	hop_open(&h);
+	o = connect_order(&h, 1);
+	o->timeouts.body = 4000;
+	order_post(&r, &o->order);
+	hop_accept(&h);
+	hop_run(&h, SCRIPT(FULL));
+	event_up(&r);
+	order_post(&r, &transact_order(message_make(&r, text, SIZE, 1), 1)->order);
+	hop_run(&h, SCRIPT("<MAIL", "<RCPT", ">250 ok", ">250 ok"));
+	assert_true(peer_line(&h.p, line, sizeof(line)));
+	for (int k = 0; k < WAIT_MS && !r.events_taken; k++) {
+		r.events_taken = mpsc_take_all(&r.events);
+		if (k % 500 == 0) /* under 256 bytes a second */
+			recv(h.p.fd, take, 8, MSG_DONTWAIT);
+		rig_pause();
+	}
+	event_result(&r, RESULT({ RCPT_LOST, 0 }));
+	event_down(&r, -ETIMEDOUT, "timed out");
+	hop_down(&r, &h);
+	free(text);
+}
+
 static void content_is_gone(void **state)
 {
 	struct outbound_event *e;
@@ -332,7 +407,7 @@ static void stops_at_any_time(void **state)
 	hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b"));
 	order_post(&r, &connect_order(&h, 2)->order);
 	rig_stop_worker(&r);
-	event_result(&r, RESULT({ RCPT_IN_DOUBT, 0 }));
+	event_result(&r, RESULT({ RCPT_LOST, 0 }));
 	event_result(&r, RESULT({ RCPT_PENDING, 0 }));
 	for (int i = 0; i < 2; i++)
 		outbound_event_free(event_next(&r, OUTBOUND_DOWN));
@@ -350,6 +425,9 @@ int main(void)
 		cmocka_unit_test(content_from_the_queue),
 		cmocka_unit_test(large_content),
 		cmocka_unit_test(slow_readers),
+		cmocka_unit_test(long_yes),
+		cmocka_unit_test(endless_yes),
+		cmocka_unit_test(content_drips),
 		cmocka_unit_test(content_is_gone),
 		cmocka_unit_test(stops_at_any_time),
 	};

@@ -129,7 +129,7 @@ static const struct row chunked[] = {
 		ALL "begin\nsent\nquit\n<250 ok\n<250 ok\n<221 "
 		    "bye\n=done\n#doubt/eod/0\nfeed\n=close\n" },
 	{ "221 is no answer to MAIL", 1,
-		ALL "begin\nsent\n<221 bye\n=done\n#doubt/mail/0\nfeed\n=close\n" },
+		ALL "begin\nsent\n<221 bye\n=done\n#lost/mail/0\nfeed\n=close\n" },
 	{ "MAIL refused, echoes", 2,
 		ALL FLIGHT2
 		"sent\n<451 4.7.500 busy\n<503 5.5.2 Need mail command\n<503 5.5.2 Need mail "
@@ -175,7 +175,7 @@ static const struct row chunked[] = {
 		ALL FLIGHT2 "<250 ok\nlost\nfeed\n=done\n#lost/rcpt/0 "
 			    "lost/rcpt/0\nfeed\n=close\nfail rcpt 0\n" },
 	{ "lost after content, no reply seen", 2,
-		ALL FLIGHT2 "sent\nlost\nfeed\n=done\n#doubt/mail/0 doubt/mail/0\nfeed\n=close\n" },
+		ALL FLIGHT2 "sent\nlost\nfeed\n=done\n#lost/mail/0 lost/mail/0\nfeed\n=close\n" },
 	{ "lost after content, one refused", 2,
 		ALL FLIGHT2 "sent\n<250 ok\n<550 a\n<250 ok\nlost\nfeed\n=done\n#replied/rcpt/550 "
 			    "doubt/eod/0\n" },
@@ -191,7 +191,7 @@ static const struct row chunked[] = {
 	{ "refused before it was sent", 1,
 		ALL "begin\n<250 ok\n<250 ok\nphase eod\n<552 5.3.4 too "
 		    "big\n=done\n#replied/eod/552\nfeed\n=close\nfail eod 0\n" },
-	{ "354 to MAIL", 1, ALL "begin\nsent\n<354 go\n=done\n#doubt/mail/0\nfeed\n=close\n" },
+	{ "354 to MAIL", 1, ALL "begin\nsent\n<354 go\n=done\n#lost/mail/0\nfeed\n=close\n" },
 	{ "reply after the last", 1,
 		ALL "begin\nsent\n<250 a\n<250 b\n<250 c\n=done\n#delivered/eod/250\n<250 "
 		    "d\n=close\n" },

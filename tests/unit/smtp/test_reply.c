@@ -108,37 +108,116 @@ static void test_one_after_another(void **state)
 	assert_string_equal(p.reply.text, "c");
 }
 
-static enum reply_status feed_lines(struct reply_parser *p, unsigned lines, size_t width)
+/* lines of code and width bytes of text, all at once (step 0) or in steps. */
+static enum reply_status feed_lines(
+	struct reply_parser *p, const char *code, unsigned lines, size_t width, size_t step)
 {
-	size_t n = lines * (width + 6), used, at = 0;
+	size_t n = lines * (width + 6), used = 0, at = 0;
 	char *in = malloc(n + 1);
-	enum reply_status status;
+	enum reply_status status = REPLY_MORE;
 
 	assert_non_null(in);
 	for (unsigned i = 0; i < lines; i++) {
-		memcpy(in + at, i + 1 == lines ? "250 " : "250-", 4);
+		memcpy(in + at, code, 3);
+		in[at + 3] = i + 1 == lines ? ' ' : '-';
 		memset(in + at + 4, 'x', width);
 		memcpy(in + at + 4 + width, "\r\n", 2);
 		at += width + 6;
 	}
 	reply_parser_init(p);
-	status = reply_feed(p, (struct slice){ in, n }, &used);
+	for (at = 0; at < n && status == REPLY_MORE; at += used)
+		status = reply_feed(
+			p, (struct slice){ in + at, step && step < n - at ? step : n - at }, &used);
 	free(in);
 	return status;
 }
 
+/* What is kept has limits; what is understood has not, within reason. */
 static void test_limits(void **state)
 {
-	struct reply_parser p;
+	static const struct {
+		const char *code;
+		unsigned lines;
+		size_t width;
+		enum reply_status status;
+	} t[] = {
+		{ "250", 1, 3000, REPLY_DONE },
+		{ "250", 300, 20, REPLY_DONE },
+		{ "250", 1, REPLY_LINE_MAX - 4, REPLY_DONE },
+		{ "250", 1, REPLY_LINE_MAX - 3, REPLY_DONE },
+		{ "354", 2, 3000, REPLY_DONE },
+		{ "220", 1999, 0, REPLY_DONE },
+		{ "451", 100, 500, REPLY_DONE },
+		{ "550", 1, 60000, REPLY_DONE },
+		/* nobody means to end these, and their code is known */
+		{ "250", REPLY_LINES_MAX + 1, 10, REPLY_CUT },
+		{ "250", 1, 70000, REPLY_CUT },
+		{ "550", 7, 10000, REPLY_CUT },
+		{ "250", 1000, 100, REPLY_CUT },
+	};
+	static const size_t steps[] = { 0, 1, 7, 4096 };
 
-	assert_int_equal(feed_lines(&p, REPLY_LINES_MAX, 10), REPLY_DONE);
-	assert_int_equal(feed_lines(&p, REPLY_LINES_MAX + 1, 10), REPLY_BAD);
-	assert_int_equal(feed_lines(&p, 1, REPLY_LINE_MAX - 5), REPLY_DONE);
-	assert_int_equal(feed_lines(&p, 1, REPLY_LINE_MAX - 4), REPLY_BAD);
-	assert_int_equal(feed_lines(&p, 100, 500), REPLY_DONE);
-	assert_true(p.reply.truncated);
-	assert_int_equal(p.reply.n, REPLY_TEXT_MAX - 1);
-	assert_int_equal(p.reply.text[p.reply.n], '\0');
+	for (size_t i = 0; i < COUNT(t); i++)
+		for (size_t k = 0; k < COUNT(steps); k++) {
+			struct reply_parser p;
+
+			assert_int_equal(
+				feed_lines(&p, t[i].code, t[i].lines, t[i].width, steps[k]),
+				t[i].status);
+			assert_int_equal(p.reply.code, atoi(t[i].code));
+			assert_int_equal(
+				p.reply.truncated, t[i].lines * (t[i].width + 1) > REPLY_TEXT_MAX);
+			assert_true(p.reply.n < REPLY_TEXT_MAX);
+			assert_int_equal(p.reply.text[p.reply.n], '\0');
+		}
+}
+
+/* An answer that passes the bound without a line that has a code is none. */
+static void test_no_sense(void **state)
+{
+	struct reply_parser p;
+	char in[1000];
+	size_t used;
+	enum reply_status status = REPLY_MORE;
+
+	memset(in, 'x', sizeof(in));
+	reply_parser_init(&p);
+	for (unsigned i = 0; i < 100 && status == REPLY_MORE; i++)
+		status = reply_feed(&p, (struct slice){ in, sizeof(in) }, &used);
+	assert_int_equal(status, REPLY_BAD);
+	/* and one that changes its mind is none, however long it was */
+	assert_int_equal(feed_lines(&p, "250", 300, 100, 0), REPLY_DONE);
+	reply_parser_init(&p);
+	assert_int_equal(reply_feed(&p, SLICE_LIT("250-a\r\n"), &used), REPLY_MORE);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(
+			reply_feed(&p, (struct slice){ "250-xxxxxxxxxxxxxx\r\n", 20 }, &used),
+			REPLY_MORE);
+	assert_int_equal(reply_feed(&p, SLICE_LIT("550 b\r\n"), &used), REPLY_BAD);
+}
+
+static void test_cut_at_character(void **state)
+{
+	/* "ü" and "€" at each offset about the end of what is kept */
+	for (unsigned shift = 0; shift < 4; shift++)
+		for (unsigned wide = 2; wide <= 3; wide++) {
+			struct reply_parser p;
+			char in[4000] = "550 ";
+			size_t n = 4 + shift, used;
+
+			memset(in + 4, 'x', shift);
+			while (n + wide + 2 < sizeof(in)) {
+				memcpy(in + n, wide == 2 ? "\303\274" : "\342\202\254", wide);
+				n += wide;
+			}
+			memcpy(in + n, "\r\n", 2);
+			reply_parser_init(&p);
+			assert_int_equal(
+				reply_feed(&p, (struct slice){ in, n + 2 }, &used), REPLY_DONE);
+			assert_true(p.reply.truncated);
+			assert_true(p.reply.n > REPLY_TEXT_MAX - 5);
+			assert_int_equal((p.reply.n - shift) % wide, 0);
+		}
 }
 
 static void test_format(void **state)
@@ -211,6 +290,27 @@ static void test_ehlo(void **state)
 	assert_int_equal(e.size, 157286400);
 }
 
+/* What is offered behind more lines than are kept. */
+static void test_ehlo_long(void **state)
+{
+	struct reply_parser p;
+	struct ehlo e;
+	size_t used;
+
+	reply_parser_init(&p);
+	p.ehlo = &e;
+	assert_int_equal(
+		reply_feed(&p, SLICE_LIT("250-mx\a.example hello\r\n"), &used), REPLY_MORE);
+	for (unsigned i = 0; i < 300; i++)
+		assert_int_equal(reply_feed(&p, SLICE_LIT("250-X-SOMETHING-OF-OUR-OWN\r\n"), &used),
+			REPLY_MORE);
+	assert_int_equal(
+		reply_feed(&p, SLICE_LIT("250-SIZE 77\r\n250 STARTTLS\r\n"), &used), REPLY_DONE);
+	assert_true(e.esmtp && e.starttls && e.size_given && !e.pipelining);
+	assert_int_equal(e.size, 77);
+	assert_string_equal(e.name, "mx?.example");
+}
+
 static void test_ehlo_odd(void **state)
 {
 	static const struct {
@@ -247,6 +347,9 @@ int main(void)
 		cmocka_unit_test(test_format),
 		cmocka_unit_test(test_from_text),
 		cmocka_unit_test(test_ehlo),
+		cmocka_unit_test(test_no_sense),
+		cmocka_unit_test(test_cut_at_character),
+		cmocka_unit_test(test_ehlo_long),
 		cmocka_unit_test(test_ehlo_odd),
 	};
 
