@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "postern/smtp_command.h"
 #include "source.h"
 
 static unsigned line(const struct source *s, enum section_id id, unsigned i, const char *option)
@@ -27,6 +28,7 @@ static int check_identity(struct source *s)
 {
 	struct config *c = s->config;
 	char name[HOST_NAME_MAX + 1] = "";
+	struct smtp_path path;
 
 	if (!c->hostname) {
 		if (gethostname(name, sizeof(name) - 1))
@@ -42,7 +44,7 @@ static int check_identity(struct source *s)
 				"write hostname = \"out.example.net\"",
 				name);
 	}
-	if (c->postmaster && !strchr(c->postmaster, '@'))
+	if (c->postmaster && smtp_mailbox_parse(&path, slice_of(c->postmaster), false))
 		diag_error(s->diag, line(s, SECTION_ROOT, 0, "postmaster"),
 			"postmaster: \"%.100s\" is not an address such as "
 			"\"postmaster@example.net\"",

@@ -241,6 +241,7 @@ int source_check_listeners(struct source *s)
 		r = check_pool(s, i, p);
 		p->smtp.hostname = c->hostname;
 		p->smtp.listener = p->name;
+		p->smtp.postmaster = c->postmaster;
 		p->smtp.expire = c->policy.retry.expire;
 		p->smtp.pool_known = pool_known;
 		p->smtp.pool_for_sender = pool_for_sender;

@@ -15,7 +15,9 @@ static const struct option root_options[] = {
 		"qualified "
 		"domain name; default: the system's host name."),
 	TEXT("postmaster", struct config, postmaster, STRING, NULL, 0,
-		"Address in the From field of bounces. Default: MAILER-DAEMON at hostname."),
+		"Address in the From field of bounces, and to which mail for <postmaster> goes. "
+		"Default: MAILER-DAEMON at hostname for the first, and for the second postmaster "
+		"at hostname without its first label."),
 	TEXT("user", struct config, user, STRING, NULL, 0,
 		"User to become once all ports are bound. Only when started as root."),
 	TEXT("group", struct config, group, STRING, NULL, 0,
@@ -208,7 +210,13 @@ static const struct option listener_options[] = {
 	NUMBER("header_max", L, smtp.header_max, "262144", 4096, 16777216, 0,
 		"Bytes of a header section that are looked at."),
 	NUMBER("errors_max", L, smtp.errors_max, "20", 1, 10000, 0,
-		"Bad commands before the session ends with 421 4.7.0."),
+		"Bad commands before the session ends with 421 4.7.0. One is forgotten each 30 "
+		"seconds, all with a message that is accepted."),
+	FLAG("strict_addresses", L, smtp.strict_addresses, "false", 0,
+		"Take only the addresses that RFC 5321 knows. Else also those with dots anywhere "
+		"in "
+		"the local part (a..b@example.com), which some providers have given out, and those "
+		"without angle brackets. They are sent on as they came."),
 	NUMBER("received_max", L, smtp.received_max, "50", 5, 1000, 0,
 		"Received fields in a message before it is refused as a loop, 554 5.4.6."),
 	CHOICE("bare_newline", L, smtp.bare_newline, enum bare_newline, "reject", bare_newlines, 0,

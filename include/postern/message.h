@@ -67,10 +67,12 @@ struct recipient {
 };
 
 enum message_flag {
-	MESSAGE_SMTPUTF8 = 1,	  /* RFC 6531 */
-	MESSAGE_FROM_RELAY = 2,	  /* made here: a DSN; never answered by another */
-	MESSAGE_8BIT_CONTENT = 4, /* content has bytes over 127 */
-	MESSAGE_HELD = 8,	  /* operator hold; no delivery until released */
+	MESSAGE_SMTPUTF8 = 1,	    /* RFC 6531 */
+	MESSAGE_FROM_RELAY = 2,	    /* made here: a DSN; never answered by another */
+	MESSAGE_8BIT_CONTENT = 4,   /* content has bytes over 127 */
+	MESSAGE_HELD = 8,	    /* operator hold; no delivery until released */
+	MESSAGE_HEADER_MENDED = 16, /* lines that were no fields stayed as X-Postern-Malformed */
+	MESSAGE_HEADER_CUT = 32,    /* a line that was no field ended the header section */
 };
 
 struct message {

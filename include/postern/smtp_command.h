@@ -35,6 +35,8 @@ struct smtp_path {
 	struct slice address; /* without <> and source route; empty for <> */
 	struct slice local, domain;
 	bool utf8; /* has bytes over 127 */
+	bool lax;  /* no address of RFC 5321, but one that is in use: see smtp_mailbox_parse; or
+		    * given without <>, or with blanks inside them */
 };
 
 struct smtp_command {
@@ -53,8 +55,9 @@ struct smtp_command {
 	bool auth_param; /* MAIL AUTH= was given (ignored, RFC 4954 section 5) */
 };
 
-/* Parses one line without its line end. Never fails in another way than c->syntax. Trailing blanks
- * are tolerated (RFC 5321 section 4.1.1). */
+/* Parses one line without its line end. Never fails in another way than c->syntax. Blanks, which
+ * may be tabs, are tolerated at its end, in any number between words, and round the colon of FROM
+ * and TO (RFC 5321 section 4.1.1 asks for the first of these; programs do the others). */
 void smtp_command_parse(struct smtp_command *c, struct slice line);
 /* The reply to a line whose syntax is not SMTP_SYNTAX_OK, without line end. */
 const char *smtp_command_reply(const struct smtp_command *c);
@@ -67,11 +70,15 @@ const char *smtp_verb_name(enum smtp_verb v);
 #define SMTP_MAILBOX_MAX 320
 /* Mailbox of RFC 5321 section 4.1.2 / RFC 6531 section 3.3 (Dot-string or Quoted-string, domain or
  * address literal; "postmaster" alone is allowed where postmaster_ok, and then has no domain).
+ * Dots of the local part may stand anywhere ("a..b", "a."): some providers gave such names to
+ * their users, and lax tells. A dot at the end of the domain is left out of address and domain.
  * 0 or -EINVAL. */
 int smtp_mailbox_parse(struct smtp_path *ret, struct slice s, bool postmaster_ok);
 /* Labels of letters, digits, hyphens inside (underscores too: they occur), or UTF-8 labels; not a
  * literal, no dot at the end, and the last label is not a number: "192.0.2.1" is an address, not a
  * domain. */
 bool smtp_domain_valid(struct slice s);
+/* Without the dot at its end that says "complete" in DNS and nothing in mail. */
+struct slice smtp_domain_trim(struct slice s);
 /* "[192.0.2.1]" or "[IPv6:2001:db8::1]". 0 or -EINVAL. */
 int smtp_literal_parse(struct addr *ret, struct slice s);

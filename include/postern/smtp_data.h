@@ -39,10 +39,12 @@ int data_chunk_end(
 
 /* Passes content into a body; while in the header section it counts Received fields, notes what is
  * missing, takes out X-Postern-Pool (keeping its value) and at its end adds Date and Message-ID
- * when they are missing (RFC 6409 section 8). Bcc is left alone. A first line that cannot be a
- * header field ends the section: a blank line is put before it. Header sections over header_max
- * bytes are passed on but no longer looked at (over is set). Content is copied once, into the body;
- * only the name of a field that is not yet known whole is held back. */
+ * when they are missing (RFC 6409 section 8). Bcc and From are left alone. At the head, lines "From
+ * …" and ">From …" of an mbox file are dropped. A line that cannot be a header field, with
+ * well-known fields behind it, stays in the section as X-Postern-Malformed; else it ends the
+ * section: a blank line is put before it. Header sections over header_max bytes are passed on but
+ * no longer looked at (over is set). Content is copied once, into the body; only the name of a
+ * field that is not yet known whole is held back. */
 #define HEADER_NAME_MAX 200 /* a longer run without a colon is no field name */
 struct header_filter_params {
 	struct slice pool_header;  /* "X-Postern-Pool"; empty: none is taken out */
@@ -50,6 +52,8 @@ struct header_filter_params {
 	struct slice missing_id;   /* value for Message-ID when missing, with <> */
 	bool pool_allowed;	   /* false: header removed, value ignored */
 	uint32_t header_max;	   /* 0: no limit */
+	struct buf *hold; /* borrowed until header_filter_end: lines that may be broken fields.
+			   * NULL: such a line ends the section at once */
 };
 struct header_filter {
 	struct body *body;
@@ -59,6 +63,7 @@ struct header_filter {
 	uint8_t state, field;
 	bool last_cr; /* the value so far ends with CR */
 	bool in_header, seen_date, seen_id, over;
+	bool cut;  /* a line that is no field ended the section */
 	bool bare; /* a bare CR or LF in the header section (binary content is not decoded before)
 		    */
 	bool nul;  /* a NUL byte there */
@@ -66,6 +71,7 @@ struct header_filter {
 	uint16_t pool_n, message_id_n;
 	char pool[64];	      /* value of the first pool header, "" when none */
 	char message_id[256]; /* for the log; cut when longer */
+	uint32_t malformed;   /* lines that became X-Postern-Malformed */
 	uint32_t received;    /* number of Received fields: loop detection */
 	uint32_t bytes;	      /* of the header section */
 };

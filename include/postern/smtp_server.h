@@ -26,7 +26,7 @@ struct smtp_server_params { /* shared, immutable; one per listener */
 			    */
 	uint32_t content_line_max; /* text line bytes; 0: no limit */
 	uint32_t header_max;
-	uint32_t errors_max;	   /* bad commands before 421 4.7.0 */
+	uint32_t errors_max;	   /* bad commands of late before 421 4.7.0 */
 	uint32_t received_max;	   /* hops before 554 5.4.6 */
 	uint32_t transactions_max; /* messages per connection, 0 for no limit; above: 421 */
 	enum bare_newline bare_newline;
@@ -34,7 +34,11 @@ struct smtp_server_params { /* shared, immutable; one per listener */
 	bool require_auth;	    /* MAIL before AUTH: 530 5.7.0 */
 	bool offer_auth_plain_text; /* offer AUTH without TLS to any client (default: to loopback
 				       only) */
-	bool pool_header;	    /* X-Postern-Pool chooses the pool */
+	bool strict_addresses;	    /* refuse what struct smtp_path calls lax */
+	/* Where mail for <postmaster> goes (RFC 5321 section 4.5.1); NULL: to postmaster at the
+	 * domain that hostname lies in. */
+	const char *postmaster;
+	bool pool_header; /* X-Postern-Pool chooses the pool */
 	/* Is there such a pool? May be NULL: every name is. Pure function of immutable
 	 * configuration. */
 	bool (*pool_known)(void *arg, const char *name);
@@ -51,6 +55,52 @@ struct smtp_server_params { /* shared, immutable; one per listener */
 	int zone_minutes; /* of dates written into headers */
 };
 
+/* Why something was refused: for the log, and as a label of metrics. The second group is refused by
+ * the session, the third before there is one. */
+#define SMTP_REJECTS(X)                                                                            \
+	X(NONE, "")                                                                                \
+	X(SYNTAX, "syntax")                                                                        \
+	X(ORDER, "order")                                                                          \
+	X(RELAY, "relay-denied")                                                                   \
+	X(AUTH_REQUIRED, "auth-required")                                                          \
+	X(TLS_REQUIRED, "tls-required")                                                            \
+	X(AUTH_FAILED, "auth-failed")                                                              \
+	X(AUTH_UNAVAILABLE, "auth-unavailable")                                                    \
+	X(AUTH_LIMIT, "auth-limit")                                                                \
+	X(SENDER, "sender-address")                                                                \
+	X(RECIPIENT, "recipient-address")                                                          \
+	X(RECIPIENTS, "recipients")                                                                \
+	X(SIZE, "size")                                                                            \
+	X(CONTENT, "content")                                                                      \
+	X(LOOP, "loop")                                                                            \
+	X(POOL, "pool")                                                                            \
+	X(MESSAGES, "messages")                                                                    \
+	X(ERRORS, "errors")                                                                        \
+	X(QUEUE, "queue")                                                                          \
+	X(MEMORY, "memory")                                                                        \
+	X(SHUTDOWN, "shutdown")                                                                    \
+	X(TIMEOUT, "timeout")                                                                      \
+	X(SLOW, "slow")                                                                            \
+	X(SILENT, "silent")                                                                        \
+	X(PROXY, "proxy")                                                                          \
+	X(SESSIONS, "sessions")                                                                    \
+	X(CLIENT_SESSIONS, "client-sessions")
+enum smtp_reject {
+#define X(name, text) REJECT_##name,
+	SMTP_REJECTS(X)
+#undef X
+		REJECT_COUNT
+};
+const char *smtp_reject_name(enum smtp_reject r);
+
+/* One refusal, as it is said to the client. Borrowed for the call. */
+struct smtp_rejection {
+	enum smtp_reject reason;
+	const char *reply; /* one line, without line end */
+	const char *user;  /* who authenticated, or tried to; NULL: nobody. The client's text */
+	struct slice sender, recipient; /* p NULL: none. The client's text */
+};
+
 struct smtp_server_peer { /* about this connection */
 	struct addr client;
 	char client_text[ADDR_TEXT_MAX];
@@ -58,6 +108,12 @@ struct smtp_server_peer { /* about this connection */
 	bool tls_available; /* STARTTLS may be offered */
 	bool tls;	    /* already encrypted (implicit TLS) */
 	bool auth_available;
+	/* What the owner of the connection wants to hear and to be asked; each may be NULL. They
+	 * are called inside the functions below and must not call them. */
+	void (*rejected)(void *arg, const struct smtp_rejection *r);
+	/* May the envelope, which holds so many bytes, grow? Asked each time it has doubled. */
+	bool (*envelope_room)(void *arg, size_t bytes);
+	void *arg;
 };
 
 enum smtp_server_want {
@@ -100,6 +156,8 @@ int smtp_server_feed(struct smtp_server *s, struct slice in, size_t *used, struc
  * is full or closing (why != COMMIT_OK): replies now and refuses the transaction. */
 int smtp_server_begun(struct smtp_server *s, uint64_t id, enum smtp_commit_result why,
 	struct buf *out, ms_t wall);
+/* Bytes that the open transaction holds: envelope and content that is in memory. */
+size_t smtp_server_held(const struct smtp_server *s);
 struct message *smtp_server_message(struct smtp_server *s); /* borrowed; NULL when none */
 struct message *smtp_server_take_message(
 	struct smtp_server *s); /* sealed; ownership to the caller */
@@ -111,7 +169,8 @@ struct smtp_credentials {
 void smtp_server_credentials(const struct smtp_server *s, struct smtp_credentials *ret);
 /* pool: the user's pool or NULL (copied). The pool of a message: X-Postern-Pool where the listener
  * has pool_header, else the user's, else the sender domain's, else the listener's. */
-enum smtp_auth_result { AUTH_OK, AUTH_BAD, AUTH_TEMPORARY };
+/* LIMITED: not looked at, since too many failed before; ends the session. */
+enum smtp_auth_result { AUTH_OK, AUTH_BAD, AUTH_TEMPORARY, AUTH_LIMITED };
 int smtp_server_authenticated(
 	struct smtp_server *s, enum smtp_auth_result r, const char *pool, struct buf *out);
 void smtp_server_tls_started(

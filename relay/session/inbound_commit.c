@@ -159,6 +159,8 @@ static void log_accepted(struct session *s, const struct message *m)
 	log_line_cstr(ln, "listener", m->listener);
 	log_line_int(ln, "size", (int64_t)m->size);
 	log_line_cstr(ln, "message_id", m->message_id);
+	if (m->flags & (MESSAGE_HEADER_MENDED | MESSAGE_HEADER_CUT))
+		log_line_cstr(ln, "header", m->flags & MESSAGE_HEADER_CUT ? "cut" : "mended");
 	log_line_cstr(ln, "tls", s->tls[0] ? s->tls : NULL);
 	log_line_cstr(ln, "session", number);
 	log_emit(s->w->p.log, ln);

@@ -30,15 +30,35 @@ static enum smtp_verb verb_find(struct slice word)
 	return SMTP_UNKNOWN;
 }
 
-/* Takes the bytes up to the next space; rest begins after the spaces that follow. */
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static bool has_blank(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (is_blank(s.p[i]))
+			return true;
+	}
+	return false;
+}
+
+static struct slice skip_blanks(struct slice s)
+{
+	while (s.n > 0 && is_blank(s.p[0]))
+		s = slice_from(s, 1);
+	return s;
+}
+
+/* Takes the bytes up to the next blank; rest begins after the blanks that follow. */
 static struct slice take_word(struct slice *rest)
 {
-	const char *space = rest->n ? memchr(rest->p, ' ', rest->n) : NULL;
-	struct slice word = { rest->p, space ? (size_t)(space - rest->p) : rest->n };
+	struct slice word = { rest->p, 0 };
 
-	*rest = slice_from(*rest, word.n);
-	while (rest->n > 0 && rest->p[0] == ' ')
-		*rest = slice_from(*rest, 1);
+	while (word.n < rest->n && !is_blank(rest->p[word.n]))
+		word.n++;
+	*rest = skip_blanks(slice_from(*rest, word.n));
 	return word;
 }
 
@@ -59,7 +79,7 @@ static bool all_graph(struct slice s)
 static bool has_control(struct slice s)
 {
 	for (size_t i = 0; i < s.n; i++) {
-		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+		if (((unsigned char)s.p[i] < 0x20 && s.p[i] != '\t') || s.p[i] == 0x7f)
 			return true;
 	}
 	return false;
@@ -273,7 +293,8 @@ static enum smtp_syntax skip_route(struct slice *s)
 		const char *comma = memchr(route.p, ',', route.n);
 		struct slice hop = { route.p, comma ? (size_t)(comma - route.p) : route.n };
 
-		if (hop.n == 0 || hop.p[0] != '@' || !smtp_domain_valid(slice_from(hop, 1)))
+		if (hop.n == 0 || hop.p[0] != '@' ||
+			!smtp_domain_valid(smtp_domain_trim(slice_from(hop, 1))))
 			return SMTP_SYNTAX_ADDRESS;
 		if (comma && hop.n + 1 == route.n)
 			return SMTP_SYNTAX_ADDRESS;
@@ -295,23 +316,50 @@ static enum smtp_syntax parse_path(struct smtp_command *c, struct slice s)
 	return SMTP_SYNTAX_OK;
 }
 
+/* The address and what it is written in; rest begins behind it. */
+static enum smtp_syntax take_path(struct smtp_command *c, struct slice *rest)
+{
+	struct slice inside, address;
+	bool lax = rest->n == 0 || rest->p[0] != '<';
+	enum smtp_syntax e;
+	size_t n;
+
+	if (lax) {
+		inside = address = take_word(rest);
+		if (inside.n == 0)
+			return SMTP_SYNTAX_ADDRESS;
+	} else {
+		n = path_length(*rest);
+		if (n == 0)
+			return SMTP_SYNTAX_ADDRESS;
+		inside = (struct slice){ rest->p + 1, n - 2 };
+		address = slice_trim(inside);
+		lax = address.n < inside.n;
+		*rest = slice_from(*rest, n);
+	}
+	e = parse_path(c, address);
+	c->path.lax |= lax;
+	return e;
+}
+
 /* MAIL FROM:<path> parameters, RCPT TO:<path> parameters */
 static enum smtp_syntax parse_envelope(
 	struct smtp_command *c, struct slice rest, struct slice keyword)
 {
 	enum smtp_syntax e;
 	unsigned seen = 0;
-	size_t n;
+	bool bracket;
 
 	if (!slice_case_prefix(rest, keyword))
 		return SMTP_SYNTAX_ARGUMENT;
-	rest = slice_trim(slice_from(rest, keyword.n)); /* "FROM: <a@b>" is wrong, and common */
-	n = path_length(rest);
-	if (n == 0)
-		return SMTP_SYNTAX_ADDRESS;
-	e = parse_path(c, (struct slice){ rest.p + 1, n - 2 });
-	rest = slice_from(rest, n);
-	if (e == SMTP_SYNTAX_OK && rest.n > 0 && rest.p[0] != ' ')
+	/* "FROM: <a@b>" is wrong, and common */
+	rest = skip_blanks(slice_from(rest, keyword.n));
+	if (rest.n == 0 || rest.p[0] != ':')
+		return SMTP_SYNTAX_ARGUMENT;
+	rest = skip_blanks(slice_from(rest, 1));
+	bracket = rest.n > 0 && rest.p[0] == '<';
+	e = take_path(c, &rest);
+	if (e == SMTP_SYNTAX_OK && bracket && rest.n > 0 && !is_blank(rest.p[0]))
 		e = SMTP_SYNTAX_ARGUMENT;
 	rest = slice_trim(rest);
 	while (e == SMTP_SYNTAX_OK && rest.n > 0)
@@ -325,14 +373,19 @@ static enum smtp_syntax parse_envelope(
 /* ---- the other commands ---- */
 
 /* Clients say the strangest names here and mean no harm; but the name goes into a header field and
- * into logs, so it may not have what structures those. */
+ * into logs, so it may not have what structures those. Hosts whose owner gave them a name with
+ * letters beyond ASCII say it so, against RFC 6531 section 3.7.1: the session writes it otherwise.
+ */
 static enum smtp_syntax parse_hello(struct smtp_command *c, struct slice rest)
 {
+	rest = smtp_domain_trim(rest);
 	c->argument = rest;
-	if (rest.n == 0 || rest.n > HELLO_MAX || !all_graph(rest))
+	if (rest.n == 0 || rest.n > HELLO_MAX)
 		return SMTP_SYNTAX_ARGUMENT;
 	for (size_t i = 0; i < rest.n; i++) {
-		if (strchr("()<>@,;\\\"", rest.p[i]))
+		bool high = (unsigned char)rest.p[i] >= 0x80;
+
+		if ((!high && !is_graph(rest.p[i])) || strchr("()<>@,;\\\"", rest.p[i]))
 			return SMTP_SYNTAX_ARGUMENT;
 	}
 	return SMTP_SYNTAX_OK;
@@ -359,7 +412,7 @@ static enum smtp_syntax parse_auth(struct smtp_command *c, struct slice rest)
 	if (rest.n == 0)
 		return SMTP_SYNTAX_OK;
 	c->initial = rest;
-	return memchr(rest.p, ' ', rest.n) ? SMTP_SYNTAX_ARGUMENT : SMTP_SYNTAX_OK;
+	return has_blank(rest) ? SMTP_SYNTAX_ARGUMENT : SMTP_SYNTAX_OK;
 }
 
 static enum smtp_syntax parse_nothing(struct slice rest)
@@ -380,9 +433,9 @@ static enum smtp_syntax parse_arguments(struct smtp_command *c, struct slice res
 	case SMTP_EHLO:
 		return parse_hello(c, rest);
 	case SMTP_MAIL:
-		return parse_envelope(c, rest, SLICE_LIT("FROM:"));
+		return parse_envelope(c, rest, SLICE_LIT("FROM"));
 	case SMTP_RCPT:
-		return parse_envelope(c, rest, SLICE_LIT("TO:"));
+		return parse_envelope(c, rest, SLICE_LIT("TO"));
 	case SMTP_BDAT:
 		return parse_bdat(c, rest);
 	case SMTP_AUTH:

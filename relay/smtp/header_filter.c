@@ -1,10 +1,33 @@
+/* The header section of a message on its way into the body. The inbound state machine feeds content
+ * through it, in pieces of any size; pure.
+ *
+ * States: AT_LINE ⇄ IN_VALUE, line by line, until a blank line. At the head lines that an mbox file
+ * puts between messages are dropped (DROPPED). A line that is no field is either a broken field or
+ * the body of a message whose blank line is missing, and only what follows tells: it is held back
+ * (HELD) with what comes behind it until a line is a field that everybody knows. Then the section
+ * goes on, and the broken lines become fields of ours. If a blank line, the boundary of a part, the
+ * end, or HOLD_MAX comes first, the body began with the first of them, as Postfix, Exim and
+ * sendmail take it at once. */
 #include <errno.h>
 
 #include "postern/smtp_data.h"
+#include "postern/text.h"
 
-enum filter_state { AT_LINE /* name or blank line under decision */, IN_VALUE };
+enum filter_state { AT_LINE /* name or blank line under decision */, IN_VALUE, DROPPED, HELD };
 enum field { FIELD_NONE, FIELD_OTHER, FIELD_DATE, FIELD_RECEIVED, FIELD_MESSAGE_ID, FIELD_POOL };
 enum verdict { UNDECIDED, IS_FIELD, IS_BLANK, NOT_A_FIELD };
+
+#define HOLD_MAX  2048u
+#define MALFORMED "X-Postern-Malformed:"
+#define LONGEST	  998u /* RFC 5322 section 2.1.1 */
+
+/* Fields whose name is enough to tell a header section from a text. Beginnings end with '-'. */
+static const char *const known_names[] = { "X-", "Content-", "List-", "Resent-", "ARC-", "DKIM-",
+	"Authentication-", "Auto-", "Return-", "Disposition-", "Thread-", "From", "To", "Cc", "Bcc",
+	"Subject", "Date", "Sender", "Reply-To", "Message-ID", "In-Reply-To", "References",
+	"MIME-Version", "Received", "Received-SPF", "Precedence", "Priority", "Importance",
+	"Sensitivity", "Organization", "User-Agent", "Comments", "Keywords", "Errors-To",
+	"Feedback-ID" };
 
 struct scan {
 	const char *start, *p, *end;
@@ -26,6 +49,15 @@ void header_filter_init(
 	f->in_header = true;
 	f->pool[0] = f->message_id[0] = '\0';
 	f->received = f->bytes = 0;
+	f->malformed = 0;
+	f->cut = false;
+	if (p->hold)
+		buf_reset(p->hold);
+}
+
+static bool holds(const struct header_filter *f)
+{
+	return f->p.hold && buf_size(f->p.hold) > 0;
 }
 
 static int pass(struct header_filter *f, const char *p, size_t n)
@@ -162,6 +194,17 @@ static int begin_field(struct header_filter *f, struct scan *c)
 	return r;
 }
 
+/* What was held is the beginning of the body. */
+static int pass_held(struct header_filter *f)
+{
+	struct slice held = f->p.hold ? buf_slice(f->p.hold) : (struct slice){ NULL, 0 };
+	int r = pass(f, held.p, held.n);
+
+	if (f->p.hold)
+		buf_reset(f->p.hold);
+	return r;
+}
+
 static int end_section(struct header_filter *f, struct scan *c, bool blank_line)
 {
 	int r = c->line ? flush(f, c, c->line) : 0;
@@ -169,9 +212,147 @@ static int end_section(struct header_filter *f, struct scan *c, bool blank_line)
 	f->in_header = false;
 	if (!r)
 		r = add_missing(f);
-	if (!r && blank_line)
-		r = pass(f, "\r\n", 2);
+	if (blank_line || holds(f)) {
+		f->cut = true;
+		if (!r)
+			r = pass(f, "\r\n", 2);
+	}
+	if (!r)
+		r = pass_held(f);
 	return r ? r : keep_line(f, c);
+}
+
+/* ---- lines that are no fields ---- */
+
+static bool is_known_name(struct slice name)
+{
+	for (size_t i = 0; i < sizeof(known_names) / sizeof(known_names[0]); i++) {
+		struct slice known = slice_of(known_names[i]);
+
+		if (known.p[known.n - 1] == '-' ? slice_case_prefix(name, known)
+						: slice_case_eq(name, known))
+			return true;
+	}
+	return false;
+}
+
+/* "From sender date" or ">From …", which mbox files put before each message. "From : a@b" is a
+ * field of the obsolete syntax, and was judged one. */
+static bool is_mbox_line(const struct header_filter *f)
+{
+	struct slice s = { f->name, f->name_n };
+
+	if (f->field != FIELD_NONE || holds(f))
+		return false;
+	while (s.n > 0 && s.p[0] == '>')
+		s = slice_from(s, 1);
+	return s.n > 5 && !memcmp(s.p, "From", 4) && (s.p[4] == ' ' || s.p[4] == '\t');
+}
+
+/* Behind the boundary of a part come fields that look like ours, and are not. */
+static bool is_boundary(const struct header_filter *f)
+{
+	return f->name_n > 2 && f->name[0] == '-' && f->name[1] == '-';
+}
+
+static bool is_field_line(struct slice line)
+{
+	size_t i = 0;
+
+	while (i < line.n && line.p[i] > 0x20 && line.p[i] < 0x7f && line.p[i] != ':')
+		i++;
+	return i > 0 && i < line.n && line.p[i] == ':';
+}
+
+static struct slice take_held_line(struct slice *rest)
+{
+	struct slice line = { rest->p, rest->n };
+
+	for (size_t i = 1; i < rest->n; i++) {
+		if (rest->p[i] == '\n' && rest->p[i - 1] == '\r') {
+			line.n = i + 1;
+			break;
+		}
+	}
+	*rest = slice_from(*rest, line.n);
+	return line;
+}
+
+/* What was held is part of the section: broken lines become fields, others stay as they are. */
+static int keep_held(struct header_filter *f)
+{
+	struct slice held = buf_slice(f->p.hold);
+	bool first = true;
+	int r = 0;
+
+	while (!r && held.n > 0) {
+		struct slice line = take_held_line(&held);
+		const char *cr = memchr(line.p, '\r', line.n);
+		const char *lf = memchr(line.p, '\n', line.n);
+
+		f->nul |= memchr(line.p, '\0', line.n) != NULL;
+		f->bare |= cr != line.p + line.n - 2 || lf != cr + 1;
+		if (first || (line.p[0] != ' ' && line.p[0] != '\t' && !is_field_line(line))) {
+			f->malformed++;
+			r = pass(f, MALFORMED, sizeof(MALFORMED) - 1);
+			if (!r && line.n + sizeof(MALFORMED) > LONGEST)
+				r = pass(f, "\r\n", 2);
+			if (!r)
+				r = pass(f, " ", 1);
+		}
+		if (!r)
+			r = pass(f, line.p, line.n);
+		first = false;
+	}
+	buf_reset(f->p.hold);
+	return r;
+}
+
+/* The line under decision is no field, or none that tells anything: it waits for what follows. */
+static int hold_line(struct header_filter *f, struct scan *c)
+{
+	int r = c->line ? flush(f, c, c->line) : 0;
+
+	c->run = NULL;
+	f->state = HELD;
+	f->last_cr = f->name_n > 0 && f->name[f->name_n - 1] == '\r';
+	if (!r)
+		r = buf_add(f->p.hold, f->name, f->name_n);
+	f->name_n = 0;
+	return r;
+}
+
+static int drop_line(struct header_filter *f, struct scan *c)
+{
+	int r = c->line ? flush(f, c, c->line) : 0;
+
+	c->run = NULL;
+	f->state = DROPPED;
+	f->last_cr = f->name[f->name_n - 1] == '\r';
+	f->name_n = 0;
+	return r;
+}
+
+static int not_a_field(struct header_filter *f, struct scan *c)
+{
+	if (is_mbox_line(f))
+		return drop_line(f, c);
+	return f->p.hold && !is_boundary(f) ? hold_line(f, c) : end_section(f, c, true);
+}
+
+static int judged_field(struct header_filter *f, struct scan *c)
+{
+	struct slice name = { f->name, f->name_n - 1u };
+	int r;
+
+	if (!holds(f))
+		return begin_field(f, c);
+	if (is_boundary(f))
+		return end_section(f, c, true);
+	if (!is_known_name(slice_trim(name)))
+		return hold_line(f, c);
+	r = keep_held(f);
+	return r ? r : begin_field(f, c);
 }
 
 /* True when the section has become too long: nothing is looked at from here on. */
@@ -189,6 +370,8 @@ static int step_line(struct header_filter *f, struct scan *c)
 {
 	if (f->name_n == 0) {
 		c->line = c->p;
+		if (holds(f) && (*c->p == ' ' || *c->p == '\t'))
+			return hold_line(f, c); /* folded: the held line goes on */
 		if (f->field != FIELD_NONE && (*c->p == ' ' || *c->p == '\t')) {
 			f->state = IN_VALUE; /* folded: the field goes on */
 			f->last_cr = false;
@@ -202,18 +385,49 @@ static int step_line(struct header_filter *f, struct scan *c)
 	if (*c->p == '\0')
 		f->nul = true;
 	f->name[f->name_n++] = *c->p++;
-	if (count(f, 1))
-		return keep_line(f, c);
+	if (count(f, 1)) {
+		int r = pass_held(f);
+
+		return r ? r : keep_line(f, c);
+	}
 	switch (judge(f)) {
 	case UNDECIDED:
 		return 0;
 	case IS_FIELD:
-		return begin_field(f, c);
+		return judged_field(f, c);
 	case IS_BLANK:
 		return end_section(f, c, false);
 	case NOT_A_FIELD:
 		break;
 	}
+	return not_a_field(f, c);
+}
+
+/* The rest of a line that is dropped or held, up to its CR LF. */
+static int step_rest(struct header_filter *f, struct scan *c)
+{
+	const char *from = c->p;
+	bool ended = false, held = f->state == HELD;
+	int r = 0;
+
+	while (c->p < c->end && !ended) {
+		ended = *c->p == '\n' && f->last_cr;
+		f->last_cr = *c->p++ == '\r';
+	}
+	if (ended) {
+		f->state = AT_LINE;
+		f->name_n = 0;
+	}
+	if (held && buf_size(f->p.hold) + (size_t)(c->p - from) <= HOLD_MAX)
+		r = buf_add(f->p.hold, from, (size_t)(c->p - from));
+	else if (held)
+		goto body;
+	if (!r && count(f, (size_t)(c->p - from)))
+		r = pass_held(f);
+	return r;
+body:
+	c->line = from;
+	f->name_n = 0;
 	return end_section(f, c, true);
 }
 
@@ -271,12 +485,14 @@ int header_filter_feed(struct header_filter *f, struct slice in)
 	if (in.n == 0)
 		return 0;
 	/* what is passed on begins with this call, unless the line under decision began before it,
-	 * or the value of a field that is taken out goes on */
-	if ((f->state == AT_LINE && f->name_n > 0) ||
+	 * or what is taken out or held back goes on */
+	if ((f->state == AT_LINE && f->name_n > 0) || holds(f) || f->state == DROPPED ||
 		(f->state == IN_VALUE && f->field == FIELD_POOL))
 		c.run = NULL;
 	while (!r && f->in_header && c.p < c.end)
-		r = f->state == AT_LINE ? step_line(f, &c) : step_value(f, &c);
+		r = f->state == AT_LINE	   ? step_line(f, &c)
+		    : f->state == IN_VALUE ? step_value(f, &c)
+					   : step_rest(f, &c);
 	if (r)
 		return r;
 	if (f->in_header && f->state == AT_LINE && f->name_n > 0)
@@ -293,7 +509,7 @@ int header_filter_end(struct header_filter *f)
 	trim_end(f->pool, &f->pool_n);
 	if (!f->in_header)
 		return 0;
-	if (f->state == AT_LINE && f->name_n > 0)
+	if (holds(f) || (f->state == AT_LINE && f->name_n > 0))
 		return end_section(f, &c, true);
 	f->in_header = false;
 	/* content that is all header section: no blank line is needed, but the last field must end

@@ -26,19 +26,26 @@ static bool is_atext(char c)
 	return is_alnum(c) || is_utf8(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c));
 }
 
-static size_t dot_string_length(struct slice s)
+/* *odd: it has dots where RFC 5321 has none: first, last, or two in a row. */
+static size_t dot_string_length(struct slice s, bool *odd)
 {
 	size_t i = 0, atom = 0;
+	bool any = false;
 
+	*odd = false;
 	for (; i < s.n; i++) {
-		if (s.p[i] == '.' && atom > 0)
+		if (s.p[i] == '.') {
+			*odd |= atom == 0;
 			atom = 0;
-		else if (is_atext(s.p[i]))
+		} else if (is_atext(s.p[i])) {
 			atom++;
-		else
+			any = true;
+		} else {
 			break;
+		}
 	}
-	return atom > 0 ? i : 0;
+	*odd |= atom == 0;
+	return any ? i : 0;
 }
 
 static size_t quoted_string_length(struct slice s)
@@ -55,11 +62,12 @@ static size_t quoted_string_length(struct slice s)
 }
 
 /* Bytes of the local part at the start of s, 0 when there is none. */
-static size_t local_length(struct slice s)
+static size_t local_length(struct slice s, bool *odd)
 {
+	*odd = false;
 	if (s.n == 0)
 		return 0;
-	return s.p[0] == '"' ? quoted_string_length(s) : dot_string_length(s);
+	return s.p[0] == '"' ? quoted_string_length(s) : dot_string_length(s, odd);
 }
 
 static bool label_valid(struct slice s)
@@ -84,6 +92,13 @@ static bool all_digits(struct slice s)
 			return false;
 	}
 	return true;
+}
+
+struct slice smtp_domain_trim(struct slice s)
+{
+	if (s.n > 1 && s.p[s.n - 1] == '.')
+		s.n--;
+	return s;
 }
 
 bool smtp_domain_valid(struct slice s)
@@ -135,8 +150,9 @@ static bool is_domain_or_literal(struct slice s)
 
 int smtp_mailbox_parse(struct smtp_path *ret, struct slice s, bool postmaster_ok)
 {
-	size_t n = s.n <= SMTP_MAILBOX_MAX ? local_length(s) : 0;
-	struct smtp_path path = { .address = s, .local = { s.p, n } };
+	bool odd = false;
+	size_t n = s.n <= SMTP_MAILBOX_MAX ? local_length(s, &odd) : 0;
+	struct smtp_path path = { .address = s, .local = { s.p, n }, .lax = odd };
 
 	if (n == 0 || n > SMTP_LOCAL_MAX)
 		return -EINVAL;
@@ -146,7 +162,8 @@ int smtp_mailbox_parse(struct smtp_path *ret, struct slice s, bool postmaster_ok
 		*ret = path;
 		return 0;
 	}
-	path.domain = slice_from(s, n + 1);
+	path.domain = smtp_domain_trim(slice_from(s, n + 1));
+	path.address.n = n + 1 + path.domain.n;
 	if (s.p[n] != '@' || !is_domain_or_literal(path.domain))
 		return -EINVAL;
 	for (size_t i = 0; i < s.n && !path.utf8; i++)

@@ -1,3 +1,6 @@
+/* The inbound state machine: input, lines, the table of states, and the count of errors. Called by
+ * the inbound session on its worker's thread; pure. What runs a command is in server_mail.c,
+ * server_content.c and server_auth.c. */
 #include "server.h"
 
 #include <errno.h>
@@ -5,6 +8,7 @@
 #include <stdlib.h>
 
 #include "postern/must.h"
+#include "postern/text.h"
 
 /* Replies made in one call before the caller is asked to send them: what a client pipelines, and
  * how large its answers are, must not decide how much memory they take. */
@@ -12,6 +16,10 @@
 /* An overlong line is thrown away up to its end, but not for ever. */
 #define SKIP_MAX     65536u
 #define LINE_DEFAULT 4096u
+/* Errors: one is forgotten in so many ms, so that a session of hours may make one now and then; but
+ * not more than so many times errors_max without a message, however slowly they come. */
+#define ERROR_FORGOTTEN 30000
+#define ERRORS_IN_ALL	10u
 
 /* ---- replies ---- */
 
@@ -29,14 +37,81 @@ int server_close(struct smtp_server *s, struct buf *out, const char *line)
 	return server_say(out, line);
 }
 
-int server_refuse(struct smtp_server *s, struct buf *out, const char *line)
+const char *smtp_reject_name(enum smtp_reject r)
 {
-	int r = server_say(out, line);
+	static const char *const names[] = {
+#define X(name, text) text,
+		SMTP_REJECTS(X)
+#undef X
+	};
 
+	return names[r];
+}
+
+static void report(struct smtp_server *s, enum smtp_reject why, const char *line)
+{
+	const struct smtp_command *c = s->command;
+	struct smtp_rejection rej = { .reason = why, .reply = line };
+
+	if (!s->peer.rejected || why == REJECT_NONE)
+		return;
+	rej.user = s->user[0] ? s->user : s->sasl.user[0] ? s->sasl.user : NULL;
+	if (s->message)
+		rej.sender = slice_of(s->message->sender);
+	else if (c && c->verb == SMTP_MAIL)
+		rej.sender = c->path.address;
+	if (c && c->verb == SMTP_RCPT)
+		rej.recipient = c->path.address;
+	s->peer.rejected(s->peer.arg, &rej);
+}
+
+int server_defer(struct smtp_server *s, struct buf *out, enum smtp_reject why, const char *line)
+{
+	report(s, why, line);
+	return server_say(out, line);
+}
+
+int server_end(struct smtp_server *s, struct buf *out, enum smtp_reject why, const char *line)
+{
+	report(s, why, line);
+	return server_close(s, out, line);
+}
+
+static bool too_many_errors(struct smtp_server *s)
+{
+	ms_t passed = s->wall - s->errors_since;
+	uint64_t forgotten = passed > 0 ? (uint64_t)passed / ERROR_FORGOTTEN : 0;
+
+	if (s->errors == 0 || passed < 0 || forgotten >= s->errors) {
+		s->errors = 0;
+		s->errors_since = s->wall;
+	} else {
+		s->errors -= (uint32_t)forgotten;
+		s->errors_since += (ms_t)forgotten * ERROR_FORGOTTEN;
+	}
 	s->errors++;
-	if (!r && s->p->errors_max && s->errors >= s->p->errors_max)
-		r = server_close(s, out, "421 4.7.0 Too many errors; closing");
+	s->errors_all++;
+	return s->p->errors_max &&
+	       (s->errors >= s->p->errors_max || s->errors_all / ERRORS_IN_ALL >= s->p->errors_max);
+}
+
+int server_refuse(struct smtp_server *s, struct buf *out, enum smtp_reject why, const char *line)
+{
+	int r = server_defer(s, out, why, line);
+
+	if (!r && too_many_errors(s))
+		r = server_end(s, out, REJECT_ERRORS, "421 4.7.0 Too many errors; closing");
 	return r;
+}
+
+int server_refuse_recipient(struct smtp_server *s, struct buf *out, const char *line)
+{
+	/* a list of thousands has its bad ones, and whoever may relay did not come to guess */
+	if (server_may_relay(s) && s->bad_recipients < s->p->recipients_max) {
+		s->bad_recipients++;
+		return server_defer(s, out, REJECT_RECIPIENT, line);
+	}
+	return server_refuse(s, out, REJECT_RECIPIENT, line);
 }
 
 void server_drop_message(struct smtp_server *s)
@@ -62,14 +137,30 @@ void server_reset(struct smtp_server *s)
 
 /* ---- commands that need no more than a reply ---- */
 
+/* Letters beyond ASCII as A-labels, or else as '?': the name goes into a header field. */
+static void keep_helo(struct smtp_server *s, struct slice name)
+{
+	bool high = false;
+
+	must(name.n < sizeof(s->helo));
+	memcpy(s->helo, name.p, name.n);
+	s->helo[name.n] = '\0';
+	for (size_t i = 0; i < name.n; i++)
+		high |= (unsigned char)name.p[i] >= 0x80;
+	if (!high || (s->p->domain_to_ascii && utf8_valid(name) &&
+			     s->p->domain_to_ascii(name, s->helo, sizeof(s->helo)) == 0))
+		return;
+	for (size_t i = 0; i < name.n; i++)
+		s->helo[i] = (unsigned char)name.p[i] >= 0x80 ? '?' : name.p[i];
+	s->helo[name.n] = '\0';
+}
+
 static int run_ehlo(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
 {
 	int r;
 
 	server_reset(s); /* RFC 5321 section 4.1.4 */
-	must(c->argument.n < sizeof(s->helo));
-	memcpy(s->helo, c->argument.p, c->argument.n);
-	s->helo[c->argument.n] = '\0';
+	keep_helo(s, c->argument);
 	s->esmtp = c->verb == SMTP_EHLO;
 	s->state = STATE_READY;
 	r = buf_add_str(out, s->esmtp ? "250-" : "250 ");
@@ -114,7 +205,7 @@ static int run_vrfy(struct smtp_server *s, const struct smtp_command *c, struct 
 
 static int run_expn(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
 {
-	return server_refuse(s, out, "502 5.5.1 EXPN is not available");
+	return server_refuse(s, out, REJECT_ORDER, "502 5.5.1 EXPN is not available");
 }
 
 static int run_help(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
@@ -124,7 +215,7 @@ static int run_help(struct smtp_server *s, const struct smtp_command *c, struct 
 
 static int run_unknown(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
 {
-	return server_refuse(s, out, "500 5.5.2 Command not recognized");
+	return server_refuse(s, out, REJECT_SYNTAX, "500 5.5.2 Command not recognized");
 }
 
 /* ---- the table of states ----
@@ -206,30 +297,65 @@ static bool is_http(struct slice line)
 	return false;
 }
 
+static int refuse_order(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
+{
+	const char *line = out_of_order(s, c->verb);
+	bool echo = is_echo(s, c->verb);
+
+	if (c->verb == SMTP_BDAT)
+		return server_bdat_refuse(s, c, out, line, echo ? REJECT_NONE : REJECT_ORDER);
+	return echo ? server_say(out, line) : server_refuse(s, out, REJECT_ORDER, line);
+}
+
+static int refuse_syntax(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
+{
+	const char *line = smtp_command_reply(c);
+	bool address = c->syntax == SMTP_SYNTAX_ADDRESS || c->syntax == SMTP_SYNTAX_NON_ASCII;
+
+	if (c->verb == SMTP_MAIL)
+		s->refused = true;
+	if (c->verb == SMTP_RCPT && address)
+		return server_refuse_recipient(s, out, line);
+	return server_refuse(s, out, address ? REJECT_SENDER : REJECT_SYNTAX, line);
+}
+
+/* The address is one only for those that are not particular about it. */
+static bool too_lax(const struct smtp_server *s, const struct smtp_command *c)
+{
+	return s->p->strict_addresses && (c->verb == SMTP_MAIL || c->verb == SMTP_RCPT) &&
+	       c->path.lax;
+}
+
+static int judge_command(
+	struct smtp_server *s, struct smtp_command *c, struct slice line, struct buf *out)
+{
+	if (c->verb == SMTP_BDAT && c->syntax != SMTP_SYNTAX_OK)
+		return server_end(s, out, REJECT_SYNTAX, smtp_command_reply(c));
+	if (c->verb == SMTP_UNKNOWN && is_http(line))
+		return server_end(
+			s, out, REJECT_SYNTAX, "521 5.5.1 This is SMTP, not HTTP; closing");
+	if (c->syntax == SMTP_SYNTAX_CONTROL && memchr(line.p, '\r', line.n))
+		return server_refuse(
+			s, out, REJECT_SYNTAX, "500 5.5.2 Bare CR; end lines with CR LF");
+	if (!(rules[c->verb].states & 1u << s->state))
+		return refuse_order(s, c, out);
+	if (c->syntax == SMTP_SYNTAX_OK && too_lax(s, c))
+		c->syntax = SMTP_SYNTAX_ADDRESS;
+	if (c->syntax != SMTP_SYNTAX_OK)
+		return refuse_syntax(s, c, out);
+	return rules[c->verb].run(s, c, out);
+}
+
 static int run_command(struct smtp_server *s, struct slice line, struct buf *out)
 {
 	struct smtp_command c;
-	const char *why;
+	int r;
 
 	smtp_command_parse(&c, line);
-	if (c.verb == SMTP_BDAT && c.syntax != SMTP_SYNTAX_OK)
-		return server_close(s, out, smtp_command_reply(&c));
-	if (c.verb == SMTP_UNKNOWN && is_http(line))
-		return server_close(s, out, "521 5.5.1 This is SMTP, not HTTP; closing");
-	if (c.syntax == SMTP_SYNTAX_CONTROL && memchr(line.p, '\r', line.n))
-		return server_refuse(s, out, "500 5.5.2 Bare CR; end lines with CR LF");
-	if (!(rules[c.verb].states & 1u << s->state)) {
-		why = out_of_order(s, c.verb);
-		if (c.verb == SMTP_BDAT)
-			return server_bdat_refuse(s, &c, out, why, !is_echo(s, c.verb));
-		return is_echo(s, c.verb) ? server_say(out, why) : server_refuse(s, out, why);
-	}
-	if (c.syntax != SMTP_SYNTAX_OK) {
-		if (c.verb == SMTP_MAIL)
-			s->refused = true;
-		return server_refuse(s, out, smtp_command_reply(&c));
-	}
-	return rules[c.verb].run(s, &c, out);
+	s->command = &c;
+	r = judge_command(s, &c, line, out);
+	s->command = NULL;
+	return r;
 }
 
 /* ---- input ---- */
@@ -262,8 +388,8 @@ static int end_of_long_line(struct smtp_server *s, struct buf *out)
 {
 	s->skipping = false;
 	if (s->input == INPUT_SASL)
-		return server_sasl_refuse(s, out, "500 5.5.6 Line too long");
-	return server_refuse(s, out, "500 5.5.2 Line too long");
+		return server_sasl_refuse(s, out, REJECT_SYNTAX, "500 5.5.6 Line too long");
+	return server_refuse(s, out, REJECT_SYNTAX, "500 5.5.2 Line too long");
 }
 
 /* Bytes of in without a CR at its end, which may begin the line end. */
@@ -286,7 +412,7 @@ static int skip_line(
 	*used = without_cr(look);
 	s->skipped += (uint32_t)*used;
 	if (s->skipped > SKIP_MAX)
-		return server_close(s, out, "421 4.7.0 Line without end; closing");
+		return server_end(s, out, REJECT_SYNTAX, "421 4.7.0 Line without end; closing");
 	*step = STEP_MORE;
 	return 0;
 }
@@ -303,7 +429,8 @@ static int take_line(
 		return skip_line(s, in, used, out, step);
 	if (has_bare_lf(look)) {
 		*used = in.n;
-		return server_close(s, out, "521 5.5.2 Bare LF; end lines with CR LF; closing");
+		return server_end(
+			s, out, REJECT_SYNTAX, "521 5.5.2 Bare LF; end lines with CR LF; closing");
 	}
 	cr = find_crlf(look);
 	if (!cr && in.n < most) {
@@ -413,6 +540,16 @@ int smtp_server_greet(struct smtp_server *s, struct buf *out)
 	if (!r)
 		r = buf_add_str(out, s->p->hostname);
 	return r ? r : server_say(out, " ESMTP Postern");
+}
+
+size_t smtp_server_held(const struct smtp_server *s)
+{
+	const struct message *m = s->message;
+	size_t n = m ? m->arena.total : 0;
+
+	if (m && m->body)
+		n += (size_t)(m->body->size - m->body->taken);
+	return n;
 }
 
 struct message *smtp_server_message(struct smtp_server *s)

@@ -50,7 +50,8 @@ struct smtp_server {
 	bool skipping;	  /* an overlong line is thrown away */
 	uint32_t skipped; /* bytes of it so far */
 	uint64_t chunk_left, chunk_size;
-	const char *refusal; /* said after the octets thrown away */
+	const char *refusal;		 /* said after the octets thrown away */
+	enum smtp_reject refusal_reason; /* REJECT_NONE: it echoes a refusal that was told */
 	bool refusal_counts;
 
 	struct message *message;  /* of the transaction */
@@ -63,15 +64,27 @@ struct smtp_server {
 
 	struct sasl sasl;
 	char helo[256], user[SASL_USER_MAX + 1], user_pool[256], tls[96];
-	uint32_t messages, errors;
+	uint32_t messages;
+	/* Errors of late: each is forgotten after a while, all by a message that is accepted; and
+	 * all since that message, which have a bound of their own. */
+	uint32_t errors, errors_all;
+	uint32_t bad_recipients;	    /* since the last accepted message */
+	ms_t errors_since;		    /* wall: from when on forgetting counts */
+	const struct smtp_command *command; /* the one that runs: for the record of refusals */
 	uint64_t bytes;
 };
 
 /* One reply line; adds the line end. */
 int server_say(struct buf *out, const char *line);
+/* The same for what cannot be done now, or is no fault of the client: it is told to the caller. */
+int server_defer(struct smtp_server *s, struct buf *out, enum smtp_reject why, const char *line);
 /* The same for what the client did wrong: counts, and closes the session when it was too much. */
-int server_refuse(struct smtp_server *s, struct buf *out, const char *line);
+int server_refuse(struct smtp_server *s, struct buf *out, enum smtp_reject why, const char *line);
+int server_end(struct smtp_server *s, struct buf *out, enum smtp_reject why, const char *line);
 int server_close(struct smtp_server *s, struct buf *out, const char *line);
+/* A recipient that cannot be one: counts only when a client that may relay names very many. */
+int server_refuse_recipient(struct smtp_server *s, struct buf *out, const char *line);
+bool server_may_relay(const struct smtp_server *s);
 /* Drops the message, unless parts of it are with the queue: then the queue is told first
  * (SERVER_ABORT). */
 void server_drop_message(struct smtp_server *s);
@@ -82,10 +95,10 @@ int server_mail(struct smtp_server *s, const struct smtp_command *c, struct buf 
 int server_rcpt(struct smtp_server *s, const struct smtp_command *c, struct buf *out);
 int server_data(struct smtp_server *s, const struct smtp_command *c, struct buf *out);
 int server_bdat(struct smtp_server *s, const struct smtp_command *c, struct buf *out);
-/* Throws away the octets of a refused BDAT, then says why. counts: it is an error of the client's.
- */
+/* Throws away the octets of a refused BDAT, then says the line. why: REJECT_NONE when it echoes an
+ * earlier refusal; else it is an error of the client's. */
 int server_bdat_refuse(struct smtp_server *s, const struct smtp_command *c, struct buf *out,
-	const char *line, bool counts);
+	const char *line, enum smtp_reject why);
 int server_auth(struct smtp_server *s, const struct smtp_command *c, struct buf *out);
 int server_starttls(struct smtp_server *s, const struct smtp_command *c, struct buf *out);
 bool server_offers_auth(const struct smtp_server *s);
@@ -94,4 +107,5 @@ bool server_offers_auth(const struct smtp_server *s);
 int server_content(struct smtp_server *s, struct slice in, size_t *used, struct buf *out);
 bool server_must_flush(const struct smtp_server *s);
 int server_sasl_line(struct smtp_server *s, struct slice line, struct buf *out);
-int server_sasl_refuse(struct smtp_server *s, struct buf *out, const char *line);
+int server_sasl_refuse(
+	struct smtp_server *s, struct buf *out, enum smtp_reject why, const char *line);

@@ -1,9 +1,14 @@
+/* AUTH and STARTTLS of the inbound state machine. Called from its table of states; pure: the
+ * password is checked by the caller. */
 #include "server.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "postern/must.h"
+
+#define REPLY_LIMITED	  "421 4.7.0 Too many failed authentications; try again later"
+#define REPLY_UNAVAILABLE "454 4.7.0 Authentication cannot be checked now; try again later"
 
 /* PLAIN and LOGIN show the password to whoever reads along. */
 bool server_offers_auth(const struct smtp_server *s)
@@ -12,11 +17,15 @@ bool server_offers_auth(const struct smtp_server *s)
 	       (s->peer.tls || s->p->offer_auth_plain_text || addr_is_loopback(&s->peer.client));
 }
 
-int server_sasl_refuse(struct smtp_server *s, struct buf *out, const char *line)
+int server_sasl_refuse(
+	struct smtp_server *s, struct buf *out, enum smtp_reject why, const char *line)
 {
-	sasl_wipe(&s->sasl);
+	int r;
+
 	s->input = INPUT_COMMAND;
-	return server_refuse(s, out, line);
+	r = server_refuse(s, out, why, line); /* tells who it was */
+	sasl_wipe(&s->sasl);
+	return r;
 }
 
 static int go_on(struct smtp_server *s, enum sasl_status status, struct buf *out)
@@ -33,15 +42,19 @@ static int go_on(struct smtp_server *s, enum sasl_status status, struct buf *out
 		s->pending = SERVER_AUTH;
 		return 0;
 	case SASL_CANCELLED:
-		return server_sasl_refuse(s, out, "501 5.7.0 Authentication cancelled");
+		return server_sasl_refuse(
+			s, out, REJECT_SYNTAX, "501 5.7.0 Authentication cancelled");
 	case SASL_BAD:
-		return server_sasl_refuse(s, out, "501 5.5.2 Response cannot be decoded");
+		return server_sasl_refuse(
+			s, out, REJECT_SYNTAX, "501 5.5.2 Response cannot be decoded");
 	case SASL_REFUSED:
-		return server_sasl_refuse(s, out, "535 5.7.8 Authentication failed");
+		return server_sasl_refuse(
+			s, out, REJECT_AUTH_FAILED, "535 5.7.8 Authentication failed");
 	case SASL_UNKNOWN:
 		break;
 	}
-	return server_sasl_refuse(s, out, "504 5.5.4 Mechanism not known; use PLAIN or LOGIN");
+	return server_sasl_refuse(
+		s, out, REJECT_SYNTAX, "504 5.5.4 Mechanism not known; use PLAIN or LOGIN");
 }
 
 int server_sasl_line(struct smtp_server *s, struct slice line, struct buf *out)
@@ -52,13 +65,14 @@ int server_sasl_line(struct smtp_server *s, struct slice line, struct buf *out)
 int server_auth(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
 {
 	if (!s->esmtp)
-		return server_refuse(s, out, "503 5.5.1 Send EHLO first");
+		return server_refuse(s, out, REJECT_ORDER, "503 5.5.1 Send EHLO first");
 	if (s->user[0])
-		return server_refuse(s, out, "503 5.5.1 Already authenticated");
+		return server_refuse(s, out, REJECT_ORDER, "503 5.5.1 Already authenticated");
 	if (!s->peer.auth_available)
-		return server_refuse(s, out, "502 5.5.1 AUTH is not available");
+		return server_refuse(s, out, REJECT_ORDER, "502 5.5.1 AUTH is not available");
 	if (!server_offers_auth(s))
-		return server_refuse(s, out, "538 5.7.11 Encryption needed; send STARTTLS first");
+		return server_refuse(s, out, REJECT_TLS_REQUIRED,
+			"538 5.7.11 Encryption needed; send STARTTLS first");
 	return go_on(s, sasl_start(&s->sasl, c->argument, c->initial), out);
 }
 
@@ -77,13 +91,17 @@ int smtp_server_authenticated(
 		return 0; /* it was shut down meanwhile */
 	must(s->pending == SERVER_AUTH);
 	s->pending = SERVER_READ;
-	if (r == AUTH_TEMPORARY || n >= sizeof(s->user_pool)) {
+	if (r == AUTH_TEMPORARY || r == AUTH_LIMITED || n >= sizeof(s->user_pool)) {
+		int e = r == AUTH_LIMITED
+				? server_end(s, out, REJECT_AUTH_LIMIT, REPLY_LIMITED)
+				: server_defer(s, out, REJECT_AUTH_UNAVAILABLE, REPLY_UNAVAILABLE);
+
 		sasl_wipe(&s->sasl);
-		return server_say(
-			out, "454 4.7.0 Authentication cannot be checked now; try again later");
+		return e;
 	}
 	if (r == AUTH_BAD)
-		return server_sasl_refuse(s, out, "535 5.7.8 Authentication failed");
+		return server_sasl_refuse(
+			s, out, REJECT_AUTH_FAILED, "535 5.7.8 Authentication failed");
 	memcpy(s->user, s->sasl.user, sizeof(s->user));
 	if (n > 0)
 		memcpy(s->user_pool, pool, n);
@@ -95,11 +113,11 @@ int smtp_server_authenticated(
 int server_starttls(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
 {
 	if (!s->esmtp)
-		return server_refuse(s, out, "503 5.5.1 Send EHLO first");
+		return server_refuse(s, out, REJECT_ORDER, "503 5.5.1 Send EHLO first");
 	if (s->peer.tls)
-		return server_refuse(s, out, "503 5.5.1 TLS is on already");
+		return server_refuse(s, out, REJECT_ORDER, "503 5.5.1 TLS is on already");
 	if (!s->peer.tls_available)
-		return server_refuse(s, out, "502 5.5.1 STARTTLS is not available");
+		return server_refuse(s, out, REJECT_ORDER, "502 5.5.1 STARTTLS is not available");
 	s->pending = SERVER_STARTTLS;
 	return server_say(out, "220 2.0.0 Ready to start TLS");
 }

@@ -1,3 +1,5 @@
+/* DATA and BDAT: content of the inbound state machine, from its first byte to the commit. Called
+ * from server.c; pure. */
 #include "server.h"
 
 #include <errno.h>
@@ -16,7 +18,7 @@
 int server_data(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
 {
 	if (s->message->body_type == BODY_BINARYMIME)
-		return server_refuse(s, out, "503 5.5.1 BODY=BINARYMIME needs BDAT");
+		return server_refuse(s, out, REJECT_ORDER, "503 5.5.1 BODY=BINARYMIME needs BDAT");
 	s->by_chunks = false;
 	s->pending = SERVER_BEGIN;
 	return 0;
@@ -25,32 +27,36 @@ int server_data(struct smtp_server *s, const struct smtp_command *c, struct buf 
 static int end_discard(struct smtp_server *s, struct buf *out)
 {
 	s->input = INPUT_COMMAND;
-	return s->refusal_counts ? server_refuse(s, out, s->refusal) : server_say(out, s->refusal);
+	return s->refusal_counts ? server_refuse(s, out, s->refusal_reason, s->refusal)
+				 : server_defer(s, out, s->refusal_reason, s->refusal);
 }
 
 /* Octets that nobody wants: taken from the input, answered after the last. */
-static int discard(struct smtp_server *s, struct buf *out, const char *line, bool counts)
+static int discard(
+	struct smtp_server *s, struct buf *out, const char *line, enum smtp_reject why, bool counts)
 {
 	s->refusal = line;
+	s->refusal_reason = why;
 	s->refusal_counts = counts;
 	s->input = INPUT_DISCARD;
 	return s->chunk_left ? 0 : end_discard(s, out);
 }
 
 int server_bdat_refuse(struct smtp_server *s, const struct smtp_command *c, struct buf *out,
-	const char *line, bool counts)
+	const char *line, enum smtp_reject why)
 {
 	s->chunk_left = c->size;
-	return discard(s, out, line, counts);
+	return discard(s, out, line, why, why != REJECT_NONE);
 }
 
 /* The transaction ends within a chunk; the chunks that are on their way are not the client's fault.
  */
-static int give_up_chunk(struct smtp_server *s, struct buf *out, const char *line)
+static int give_up_chunk(
+	struct smtp_server *s, struct buf *out, enum smtp_reject why, const char *line)
 {
 	server_reset(s);
 	s->refused = true;
-	return discard(s, out, line, false);
+	return discard(s, out, line, why, false);
 }
 
 static int chunk_end(struct smtp_server *s, struct buf *out);
@@ -62,7 +68,7 @@ int server_bdat(struct smtp_server *s, const struct smtp_command *c, struct buf 
 	s->chunk_left = s->chunk_size = c->size;
 	s->chunk_last = c->last;
 	if (s->p->size_max && c->size > s->p->size_max - had)
-		return give_up_chunk(s, out, REPLY_SIZE);
+		return give_up_chunk(s, out, REJECT_SIZE, REPLY_SIZE);
 	if (s->state == STATE_RCPT) {
 		s->by_chunks = true;
 		s->pending = SERVER_BEGIN;
@@ -140,6 +146,7 @@ static int header_params(struct smtp_server *s, const char *id, struct header_fi
 		.missing_id = { mid, buf_size(&s->scratch) },
 		.pool_allowed = s->p->pool_header,
 		.header_max = s->p->header_max,
+		.hold = &s->scratch,
 	};
 	return 0;
 }
@@ -167,6 +174,11 @@ static int begin_content(struct smtp_server *s, uint64_t id)
 	return 0;
 }
 
+static enum smtp_reject reject_of(enum smtp_commit_result why)
+{
+	return why == COMMIT_SHUTDOWN ? REJECT_SHUTDOWN : REJECT_QUEUE;
+}
+
 static const char *refusal_of(enum smtp_commit_result why)
 {
 	switch (why) {
@@ -192,12 +204,12 @@ int smtp_server_begun(
 	s->pending = SERVER_READ;
 	s->wall = wall;
 	if (id == 0 && why == COMMIT_SHUTDOWN)
-		return server_close(s, out, refusal_of(why));
+		return server_end(s, out, REJECT_SHUTDOWN, refusal_of(why));
 	if (id == 0 && s->by_chunks)
-		return give_up_chunk(s, out, refusal_of(why));
+		return give_up_chunk(s, out, reject_of(why), refusal_of(why));
 	if (id == 0) {
 		server_reset(s);
-		return server_say(out, refusal_of(why));
+		return server_defer(s, out, reject_of(why), refusal_of(why));
 	}
 	r = begin_content(s, id);
 	if (r)
@@ -235,10 +247,12 @@ static const char *pool_refusal(const struct smtp_server *s)
 }
 
 /* Why complete content is refused, or NULL. */
-static const char *content_refusal(const struct smtp_server *s)
+static const char *content_refusal(const struct smtp_server *s, enum smtp_reject *why)
 {
+	*why = REJECT_SIZE;
 	if (over_size(s))
 		return REPLY_SIZE;
+	*why = REJECT_CONTENT;
 	if (bare_refused(s))
 		return REPLY_BARE;
 	if (s->decoder.nul || s->filter.nul)
@@ -247,8 +261,10 @@ static const char *content_refusal(const struct smtp_server *s)
 		return "550 5.6.0 Message has a line that is too long; encode it";
 	if (s->filter.over)
 		return "552 5.3.4 Header section is larger than this server accepts";
+	*why = REJECT_LOOP;
 	if (s->p->received_max && s->filter.received > s->p->received_max)
 		return "554 5.4.6 Too many Received fields: mail loop";
+	*why = REJECT_POOL;
 	return pool_refusal(s);
 }
 
@@ -286,6 +302,10 @@ static int complete_message(struct smtp_server *s)
 	m->expires = m->arrived + s->p->expire;
 	if (s->decoder.eight_bit)
 		m->flags |= MESSAGE_8BIT_CONTENT;
+	if (s->filter.malformed)
+		m->flags |= MESSAGE_HEADER_MENDED;
+	if (s->filter.cut)
+		m->flags |= MESSAGE_HEADER_CUT;
 	m->size = m->body->size;
 	body_seal(m->body);
 	return 0;
@@ -293,17 +313,19 @@ static int complete_message(struct smtp_server *s)
 
 static int content_end(struct smtp_server *s, struct buf *out)
 {
-	const char *why;
+	enum smtp_reject why;
+	const char *line;
 	int r = 0;
 
 	if (!s->swallow)
 		r = header_filter_end(&s->filter);
 	if (r)
 		return r;
-	why = content_refusal(s);
-	if (why) {
+	line = content_refusal(s, &why);
+	if (line) {
+		r = server_defer(s, out, why, line);
 		server_reset(s);
-		return server_say(out, why);
+		return r;
 	}
 	r = complete_message(s);
 	if (r)
@@ -340,11 +362,12 @@ int smtp_server_committed(struct smtp_server *s, enum smtp_commit_result r, stru
 	server_reset(s);
 	if (r == COMMIT_OK) {
 		s->messages++;
+		s->errors = s->errors_all = s->bad_recipients = 0;
 		return say_queued(s, out);
 	}
 	if (r == COMMIT_SHUTDOWN)
-		return server_close(s, out, refusal_of(r));
-	return server_say(out, refusal_of(r));
+		return server_end(s, out, REJECT_SHUTDOWN, refusal_of(r));
+	return server_defer(s, out, reject_of(r), refusal_of(r));
 }
 
 /* ---- content ---- */
@@ -400,9 +423,9 @@ static int take_chunk(struct smtp_server *s, struct slice in, size_t *used, stru
 	if (r)
 		return r;
 	if (over_size(s))
-		return give_up_chunk(s, out, REPLY_SIZE);
+		return give_up_chunk(s, out, REJECT_SIZE, REPLY_SIZE);
 	if (bare_refused(s))
-		return give_up_chunk(s, out, REPLY_BARE);
+		return give_up_chunk(s, out, REJECT_CONTENT, REPLY_BARE);
 	return s->chunk_left ? 0 : chunk_end(s, out);
 }
 

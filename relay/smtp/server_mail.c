@@ -1,3 +1,5 @@
+/* MAIL and RCPT: the envelope of the inbound state machine. Called from its table of states; pure.
+ */
 #include "server.h"
 
 #include <errno.h>
@@ -68,13 +70,22 @@ static const char *domain_key(const struct smtp_server *s, char out[KEY_MAX], st
 
 /* ---- MAIL ---- */
 
-static const char *mail_refusal(const struct smtp_server *s)
+bool server_may_relay(const struct smtp_server *s)
 {
-	if (s->p->require_tls && !s->peer.tls)
-		return "530 5.7.0 Encryption required; send STARTTLS first";
-	if (s->p->require_auth && !s->user[0])
-		return "530 5.7.0 Authentication required; send AUTH first";
-	return NULL;
+	return s->peer.trusted || s->user[0];
+}
+
+static enum smtp_reject mail_refusal(const struct smtp_server *s, const char **line)
+{
+	if (s->p->require_tls && !s->peer.tls) {
+		*line = "530 5.7.0 Encryption required; send STARTTLS first";
+		return REJECT_TLS_REQUIRED;
+	}
+	if (s->p->require_auth && !s->user[0]) {
+		*line = "530 5.7.0 Authentication required; send AUTH first";
+		return REJECT_AUTH_REQUIRED;
+	}
+	return REJECT_NONE;
 }
 
 static const char *pool_of(const struct smtp_server *s, struct slice domain)
@@ -131,21 +142,23 @@ static int fill_envelope(struct smtp_server *s, const struct smtp_command *c)
 
 int server_mail(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
 {
-	const char *why = mail_refusal(s);
+	const char *line = NULL;
+	enum smtp_reject why = mail_refusal(s, &line);
 
 	if (s->p->transactions_max && s->messages >= s->p->transactions_max)
-		return server_close(
-			s, out, "421 4.7.0 Enough messages for one connection; connect again");
+		return server_end(s, out, REJECT_MESSAGES,
+			"421 4.7.0 Enough messages for one connection; connect again");
 	s->refused = true; /* until the end of this function says otherwise */
 	if (why)
-		return server_refuse(s, out, why);
+		return server_refuse(s, out, why, line);
 	if (c->size_given && s->p->size_max && c->size > s->p->size_max)
-		return server_say(out, "552 5.3.4 Message is larger than this server accepts");
+		return server_defer(s, out, REJECT_SIZE,
+			"552 5.3.4 Message is larger than this server accepts");
 	s->message = message_new();
 	if (!s->message || fill_envelope(s, c)) {
 		server_reset(s);
 		s->refused = true;
-		return server_say(out, REPLY_MEMORY);
+		return server_defer(s, out, REJECT_MEMORY, REPLY_MEMORY);
 	}
 	s->refused = false;
 	s->state = STATE_MAIL;
@@ -238,6 +251,17 @@ static int make_room(struct smtp_server *s)
 	return 0;
 }
 
+/* Asked before the list of recipients doubles: whoever names many has to have room for them. */
+static bool has_room(struct smtp_server *s)
+{
+	const struct message *m = s->message;
+
+	if (!s->peer.envelope_room || s->set.room == 0 || m->nrecipients < s->set.room)
+		return true;
+	return s->peer.envelope_room(
+		s->peer.arg, m->arena.total + s->set.room * sizeof(struct recipient));
+}
+
 static int add_recipient(struct smtp_server *s, const struct smtp_command *c, const char *key)
 {
 	struct message *m = s->message;
@@ -271,32 +295,74 @@ static int refuse_relaying(struct smtp_server *s, struct buf *out)
 	snprintf(line, sizeof(line),
 		"550 5.7.1 Relaying denied for %s; authenticate, or have this network allowed",
 		s->peer.client_text);
-	return server_refuse(s, out, line);
+	return server_refuse(s, out, REJECT_RELAY, line);
+}
+
+/* Mail for postmaster here, without a domain or at our own name, is for somebody elsewhere: this
+ * relay has no mailboxes. */
+static bool is_our_postmaster(const struct smtp_server *s, const struct smtp_path *path)
+{
+	return slice_case_eq(path->local, SLICE_LIT("postmaster")) &&
+	       (path->domain.n == 0 || slice_case_eq(path->domain, slice_of(s->p->hostname)));
+}
+
+/* Without the first label, where what is left has still two. */
+static const char *parent_domain(const char *hostname)
+{
+	const char *dot = strchr(hostname, '.');
+
+	return dot && strchr(dot + 1, '.') ? dot + 1 : hostname;
+}
+
+static int postmaster_path(
+	const struct smtp_server *s, struct smtp_path *ret, char *text, size_t max)
+{
+	if (s->p->postmaster)
+		snprintf(text, max, "%s", s->p->postmaster);
+	else
+		snprintf(text, max, "postmaster@%s", parent_domain(s->p->hostname));
+	return smtp_mailbox_parse(ret, slice_of(text), false);
+}
+
+static int enter_recipient(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
+{
+	char key[KEY_MAX];
+	const char *why = domain_key(s, key, c->path.domain);
+
+	if (why && why[0] == '4')
+		return server_defer(s, out, REJECT_MEMORY, why);
+	if (why)
+		return server_refuse_recipient(s, out, why);
+	if (!is_known(s, c->path.local, slice_of(key))) {
+		if (s->p->recipients_max && s->message->nrecipients >= s->p->recipients_max)
+			return server_defer(s, out, REJECT_RECIPIENTS,
+				"452 4.5.3 Too many recipients; send the others in another "
+				"message");
+		if (!has_room(s))
+			return server_defer(s, out, REJECT_MEMORY,
+				"452 4.5.3 Too many recipients in open transactions; try again "
+				"later");
+		if (add_recipient(s, c, key))
+			return server_defer(s, out, REJECT_MEMORY, REPLY_MEMORY);
+	}
+	s->state = STATE_RCPT;
+	return server_say(out, "250 2.1.5 Ok");
 }
 
 int server_rcpt(struct smtp_server *s, const struct smtp_command *c, struct buf *out)
 {
-	char key[KEY_MAX];
-	const char *why;
+	struct smtp_command elsewhere = *c;
+	char text[SMTP_MAILBOX_MAX + 1];
 
 	if (c->path.utf8 && !(s->message->flags & MESSAGE_SMTPUTF8))
-		return server_refuse(
+		return server_refuse_recipient(
 			s, out, "553 5.6.7 Non-ASCII address; give the SMTPUTF8 parameter to MAIL");
-	if (!s->peer.trusted && !s->user[0])
+	if (!server_may_relay(s))
 		return refuse_relaying(s, out);
-	if (c->path.domain.n == 0)
-		return server_refuse(
+	if (!is_our_postmaster(s, &c->path))
+		return enter_recipient(s, c, out);
+	if (postmaster_path(s, &elsewhere.path, text, sizeof(text)))
+		return server_refuse_recipient(
 			s, out, "550 5.1.1 No mailboxes here; give the address with its domain");
-	why = domain_key(s, key, c->path.domain);
-	if (why)
-		return why[0] == '4' ? server_say(out, why) : server_refuse(s, out, why);
-	if (!is_known(s, c->path.local, slice_of(key))) {
-		if (s->p->recipients_max && s->message->nrecipients >= s->p->recipients_max)
-			return server_say(out, "452 4.5.3 Too many recipients; send the others in "
-					       "another message");
-		if (add_recipient(s, c, key))
-			return server_say(out, REPLY_MEMORY);
-	}
-	s->state = STATE_RCPT;
-	return server_say(out, "250 2.1.5 Ok");
+	return enter_recipient(s, &elsewhere, out);
 }

@@ -19,7 +19,10 @@ static void run_one(
 		.header_max = 2000,
 	};
 	struct body *b = body_new();
+	struct buf hold;
 
+	buf_init(&hold, 0);
+	p.hold = &hold;
 	must(b);
 	header_filter_init(f, b, &p);
 	while (in.n > 0) {
@@ -29,6 +32,8 @@ static void run_one(
 		in = slice_from(in, n);
 	}
 	must(header_filter_end(f) == 0);
+	must(buf_size(&hold) == 0 || f->over);
+	buf_deinit(&hold);
 	buf_init(out, 0);
 	for (const struct body_block *k = b->first; k; k = k->next)
 		must(buf_add(out, k->data, k->len) == 0);
@@ -41,6 +46,11 @@ static void check_nothing_lost(struct slice in, struct slice out)
 {
 	size_t at = 0;
 
+	/* what an mbox file puts before a message is lost */
+	while (in.n > 0 && in.p[0] == '>')
+		in = slice_from(in, 1);
+	if (slice_case_prefix(in, SLICE_LIT("From ")) || slice_case_prefix(in, SLICE_LIT("From\t")))
+		return;
 	must(out.n >= in.n);
 	for (size_t i = 0; i < out.n && at < in.n; i++) {
 		if (out.p[i] == in.p[at])

@@ -33,6 +33,7 @@ struct rig {
 	uint64_t flushed;  /* bytes moved out by SERVER_FLUSH */
 	uint64_t held_max; /* most bytes that the body held */
 	bool tls_now, closed, hold_commit;
+	ms_t wall;
 };
 
 static inline void rig_init(struct rig *r)
@@ -53,6 +54,7 @@ static inline void rig_init(struct rig *r)
 	r->peer = (struct smtp_server_peer){ .client_text = "192.0.2.7", .trusted = true };
 	addr_parse(&r->peer.client, SLICE_LIT("192.0.2.7"));
 	r->next_id = 1;
+	r->wall = RIG_WALL;
 	buf_init(&r->in, 0);
 	buf_init(&r->out, 0);
 	buf_init(&r->content, 0);
@@ -131,7 +133,7 @@ static inline bool rig_act(struct rig *r, enum smtp_server_want want)
 		r->begins++;
 		assert_int_equal(smtp_server_begun(r->server,
 					 r->begin_result == COMMIT_OK ? r->next_id++ : 0,
-					 r->begin_result, &r->out, RIG_WALL),
+					 r->begin_result, &r->out, r->wall),
 			0);
 		return true;
 	case SERVER_FLUSH:
@@ -169,7 +171,7 @@ static inline void rig_pump(struct rig *r)
 		struct message *m;
 
 		assert_int_equal(smtp_server_feed(r->server, buf_slice(&r->in), &used, &r->out,
-					 RIG_WALL, &want),
+					 r->wall, &want),
 			0);
 		assert_true(used <= buf_size(&r->in));
 		buf_consume(&r->in, used);

@@ -27,7 +27,12 @@ static const struct {
 	{ "EHLO ", SMTP_EHLO, SMTP_SYNTAX_ARGUMENT },
 	{ "EHLO two words", SMTP_EHLO, SMTP_SYNTAX_ARGUMENT },
 	{ "EHLO a(b", SMTP_EHLO, SMTP_SYNTAX_ARGUMENT },
-	{ "EHLO m\xc3\xbcller.example", SMTP_EHLO, SMTP_SYNTAX_ARGUMENT },
+	{ "EHLO m\xc3\xbcller.example", SMTP_EHLO, SMTP_SYNTAX_OK },
+	{ "EHLO b\xfcro-pc", SMTP_EHLO, SMTP_SYNTAX_OK },
+	{ "EHLO client.example.", SMTP_EHLO, SMTP_SYNTAX_OK },
+	{ "EHLO  client.example", SMTP_EHLO, SMTP_SYNTAX_OK },
+	{ "EHLO\tclient.example", SMTP_EHLO, SMTP_SYNTAX_OK },
+	{ "EHLO a\tb", SMTP_EHLO, SMTP_SYNTAX_ARGUMENT },
 	{ "EHLO " A250 "01234", SMTP_EHLO, SMTP_SYNTAX_OK },
 	{ "EHLO " A250 "012345", SMTP_EHLO, SMTP_SYNTAX_ARGUMENT },
 
@@ -42,7 +47,24 @@ static const struct {
 	{ "MAIL FROM:<\"a\\\"b>\"@c.example> SIZE=1", SMTP_MAIL, SMTP_SYNTAX_OK },
 	{ "MAIL FROM:<a@b.example", SMTP_MAIL, SMTP_SYNTAX_ADDRESS },
 	{ "MAIL FROM:<\"a@b.example>", SMTP_MAIL, SMTP_SYNTAX_ADDRESS },
-	{ "MAIL FROM:a@b.example", SMTP_MAIL, SMTP_SYNTAX_ADDRESS },
+	{ "MAIL FROM:a@b.example", SMTP_MAIL, SMTP_SYNTAX_OK },
+	{ "mail  from :  a@b.example  SIZE=1", SMTP_MAIL, SMTP_SYNTAX_OK },
+	{ "MAIL FROM:\t<a@b.example>\tSIZE=1", SMTP_MAIL, SMTP_SYNTAX_OK },
+	{ "MAIL FROM:< a@b.example >", SMTP_MAIL, SMTP_SYNTAX_OK },
+	{ "MAIL FROM:< >", SMTP_MAIL, SMTP_SYNTAX_OK },
+	{ "MAIL FROM:a@b.example>", SMTP_MAIL, SMTP_SYNTAX_ADDRESS },
+	{ "MAIL FROM:A B <a@b.example>", SMTP_MAIL, SMTP_SYNTAX_ADDRESS },
+	{ "MAIL FROM:\"a b\"@c.example", SMTP_MAIL, SMTP_SYNTAX_ADDRESS },
+	{ "MAIL FROM:SIZE=1", SMTP_MAIL, SMTP_SYNTAX_ADDRESS },
+	{ "MAIL FROM<a@b.example>", SMTP_MAIL, SMTP_SYNTAX_ARGUMENT },
+	{ "MAIL FROM:<a@b.example.>", SMTP_MAIL, SMTP_SYNTAX_OK },
+	{ "MAIL FROM:<@x.example.,@y.example.:a@b.example.>", SMTP_MAIL, SMTP_SYNTAX_OK },
+	{ "MAIL FROM:<a@b.example..>", SMTP_MAIL, SMTP_SYNTAX_ADDRESS },
+	{ "MAIL FROM:<a..b@docomo.example>", SMTP_MAIL, SMTP_SYNTAX_OK },
+	{ "MAIL FROM:<a@b.example> SIZE=0", SMTP_MAIL, SMTP_SYNTAX_OK },
+	{ "MAIL FROM:<a@b.example> BODY=8BITMIME BODY=7BIT", SMTP_MAIL, SMTP_SYNTAX_DUPLICATE },
+	{ "MAIL FROM:<a@b.example> BODY=", SMTP_MAIL, SMTP_SYNTAX_ARGUMENT },
+	{ "MAIL FROM:<a@b.example> body=7bit", SMTP_MAIL, SMTP_SYNTAX_OK },
 	{ "MAIL FROM:", SMTP_MAIL, SMTP_SYNTAX_ADDRESS },
 	{ "MAIL FROM:<postmaster>", SMTP_MAIL, SMTP_SYNTAX_ADDRESS },
 	{ "MAIL", SMTP_MAIL, SMTP_SYNTAX_ARGUMENT },
@@ -82,6 +104,10 @@ static const struct {
 	{ "RCPT TO:<>", SMTP_RCPT, SMTP_SYNTAX_ADDRESS },
 	{ "RCPT TO:<PostMaster>", SMTP_RCPT, SMTP_SYNTAX_OK },
 	{ "RCPT TO:<a>", SMTP_RCPT, SMTP_SYNTAX_ADDRESS },
+	{ "RCPT TO:postmaster", SMTP_RCPT, SMTP_SYNTAX_OK },
+	{ "rcpt to: <POSTMASTER>", SMTP_RCPT, SMTP_SYNTAX_OK },
+	{ "RCPT TO:<postmaster.>", SMTP_RCPT, SMTP_SYNTAX_ADDRESS },
+	{ "RCPT TO:<a@[192.0.2.1].>", SMTP_RCPT, SMTP_SYNTAX_OK },
 	{ "RCPT TO:<a@[192.0.2.1]>", SMTP_RCPT, SMTP_SYNTAX_OK },
 	{ "RCPT FROM:<a@b.example>", SMTP_RCPT, SMTP_SYNTAX_ARGUMENT },
 	{ "RCPT TO:<a@b.example> NOTIFY=NEVER", SMTP_RCPT, SMTP_SYNTAX_OK },
@@ -130,7 +156,7 @@ static const struct {
 	{ "STARTTLS x", SMTP_STARTTLS, SMTP_SYNTAX_ARGUMENT },
 	{ "NOOP", SMTP_NOOP, SMTP_SYNTAX_OK },
 	{ "NOOP anything at all", SMTP_NOOP, SMTP_SYNTAX_OK },
-	{ "NOOP a\tb", SMTP_NOOP, SMTP_SYNTAX_CONTROL },
+	{ "NOOP a\tb", SMTP_NOOP, SMTP_SYNTAX_OK },
 	{ "NOOP a\rb", SMTP_NOOP, SMTP_SYNTAX_CONTROL },
 	{ "VRFY someone", SMTP_VRFY, SMTP_SYNTAX_OK },
 	{ "VRFY", SMTP_VRFY, SMTP_SYNTAX_ARGUMENT },
@@ -244,9 +270,11 @@ static const struct {
 	{ "a@", -1 },
 	{ "a", -1 },
 	{ "a b@d.example", -1 },
-	{ ".a@d.example", -1 },
-	{ "a.@d.example", -1 },
-	{ "a..b@d.example", -1 },
+	{ ".a@d.example", 0 },
+	{ "a.@d.example", 0 },
+	{ "a..b@d.example", 0 },
+	{ ".@d.example", -1 },
+	{ "..@d.example", -1 },
 	{ "a@@d.example", -1 },
 	{ "a@b@d.example", -1 },
 	{ "\"a@d.example", -1 },
@@ -259,7 +287,10 @@ static const struct {
 	{ "a@d-.example", -1 },
 	{ "a@d..example", -1 },
 	{ "a@.example", -1 },
-	{ "a@d.example.", -1 },
+	{ "a@d.example.", 0 },
+	{ "a@d.example..", -1 },
+	{ "a@.", -1 },
+	{ "postmaster.", -1 },
 	{ "a@d!example", -1 },
 	{ "a@192.0.2.1", -1 },
 	{ "a@123", -1 },
@@ -290,6 +321,37 @@ static void test_mailboxes(void **state)
 	}
 }
 
+/* What is accepted though RFC 5321 has it otherwise is marked, and dots of the root are gone. */
+static void test_lax(void **state)
+{
+	static const struct {
+		const char *line, *address, *domain;
+		bool lax;
+	} rows[] = {
+		{ "RCPT TO:<a.b@c.example>", "a.b@c.example", "c.example", false },
+		{ "RCPT TO: <a@c.example.>", "a@c.example", "c.example", false },
+		{ "RCPT TO:<\"a..b\"@c.example>", "\"a..b\"@c.example", "c.example", false },
+		{ "RCPT TO:<PostMaster>", "PostMaster", "", false },
+		{ "RCPT TO:<a..b@c.example>", "a..b@c.example", "c.example", true },
+		{ "RCPT TO:<.a@c.example.>", ".a@c.example", "c.example", true },
+		{ "RCPT TO:<a.@c.example>", "a.@c.example", "c.example", true },
+		{ "RCPT TO:a@c.example NOTIFY=NEVER", "a@c.example", "c.example", true },
+		{ "RCPT TO:< a@c.example>", "a@c.example", "c.example", true },
+		{ "RCPT TO:<@x.example:a@C.example.>", "a@C.example", "C.example", false },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct smtp_command c;
+
+		smtp_command_parse(&c, slice_of(rows[i].line));
+		assert_int_equal(c.syntax, SMTP_SYNTAX_OK);
+		assert_slice(c.path.address, rows[i].address);
+		assert_slice(c.path.domain, rows[i].domain);
+		if (c.path.lax != rows[i].lax)
+			fail_msg("%s", rows[i].line);
+	}
+}
+
 static void test_longest_domain(void **state)
 {
 	char text[300];
@@ -311,6 +373,7 @@ int main(void)
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_mailboxes),
+		cmocka_unit_test(test_lax),
 		cmocka_unit_test(test_longest_domain),
 	};
 

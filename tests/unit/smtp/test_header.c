@@ -15,6 +15,7 @@
 
 #define D    "Date: then\r\n"
 #define M    "Message-ID: <new@x>\r\n"
+#define BAD  "X-Postern-Malformed: "
 #define HAVE "Date: d\r\nMessage-ID: <a@b>\r\n"
 
 static const struct {
@@ -52,14 +53,55 @@ static const struct {
 	{ "X-Date: a\r\nDates: b\r\n\r\n", "X-Date: a\r\nDates: b\r\n" D M "\r\n", "", "<new@x>",
 		0 },
 	/* no header field: body begins */
-	{ "hello world\r\nDate: x\r\n", D M "\r\nhello world\r\nDate: x\r\n", "", "<new@x>", 0 },
+	{ "hello world\r\nDate: x\r\n", BAD "hello world\r\nDate: x\r\n" M, "", "<new@x>", 0 },
 	{ "hello\r\n", D M "\r\nhello\r\n", "", "<new@x>", 0 },
 	{ "hello", D M "\r\nhello", "", "<new@x>", 0 },
 	{ ": x\r\n", D M "\r\n: x\r\n", "", "<new@x>", 0 },
 	{ " folded: x\r\n", D M "\r\n folded: x\r\n", "", "<new@x>", 0 },
 	{ HAVE "no field\r\n", HAVE "\r\nno field\r\n", "", "<a@b>", 0 },
 	{ HAVE "no\xc3\xa9: x\r\n", HAVE "\r\nno\xc3\xa9: x\r\n", "", "<a@b>", 0 },
-	{ "From a@b Mon\r\n" HAVE, D M "\r\nFrom a@b Mon\r\n" HAVE, "", "<new@x>", 0 },
+	{ "hello\r\n\r\n" HAVE, D M "\r\nhello\r\n\r\n" HAVE, "", "<new@x>", 0 },
+	{ "hello\r\nNote: x\r\nFoo: y\r\n", D M "\r\nhello\r\nNote: x\r\nFoo: y\r\n", "", "<new@x>",
+		0 },
+	{ HAVE "Hello Bob,\r\n\r\nFrom: here\r\n", HAVE "\r\nHello Bob,\r\n\r\nFrom: here\r\n", "",
+		"<a@b>", 0 },
+	{ "Subject: a\r\nHello\r\n folded\r\nbye",
+		"Subject: a\r\n" D M "\r\nHello\r\n folded\r\nbye", "", "<new@x>", 0 },
+	/* lines that are no fields, among fields: these go on */
+	{ "Subject: a\r\nb c\r\n" HAVE "\r\nx", "Subject: a\r\n" BAD "b c\r\n" HAVE "\r\nx", "",
+		"<a@b>", 0 },
+	{ "b c\r\n" HAVE, BAD "b c\r\n" HAVE, "", "<a@b>", 0 },
+	{ "To: a\r\nb\r\n\tc\r\nd\r\nCampaign: e\r\nSubject: f\r\n\r\ng",
+		"To: a\r\n" BAD "b\r\n\tc\r\n" BAD "d\r\nCampaign: e\r\nSubject: f\r\n" D M "\r\ng",
+		"", "<new@x>", 0 },
+	{ "To: a\r\nb c\r\nX-Postern-Pool: p\r\n" HAVE "\r\n",
+		"To: a\r\n" BAD "b c\r\n" HAVE "\r\n", "p", "<a@b>", 0 },
+	{ "X-Postern-Pool: p\r\nb c\r\n" HAVE "\r\n", BAD "b c\r\n" HAVE "\r\n", "p", "<a@b>", 0 },
+	{ "To: a\r\n: c\r\nReceived: x\r\n" HAVE "\r\n",
+		"To: a\r\n" BAD ": c\r\nReceived: x\r\n" HAVE "\r\n", "", "<a@b>", 1 },
+	{ "To: a\r\nno\xc3\xa9: x\r\n" HAVE, "To: a\r\n" BAD "no\xc3\xa9: x\r\n" HAVE, "", "<a@b>",
+		0 },
+	{ "To: a\r\n>From b c\r\n" HAVE, "To: a\r\n" BAD ">From b c\r\n" HAVE, "", "<a@b>", 0 },
+	{ "Subject: a\r\nThis has many parts.\r\n--b\r\nContent-Type: x\r\n\r\nc",
+		"Subject: a\r\n" D M "\r\nThis has many parts.\r\n--b\r\nContent-Type: x\r\n\r\nc",
+		"", "<new@x>", 0 },
+	{ "Subject: a\r\n--b:c\r\nContent-Type: x\r\n",
+		"Subject: a\r\n--b:c\r\nContent-Type: x\r\n" D M, "", "<new@x>", 0 },
+	{ " folded: x\r\n y\r\n" HAVE, BAD " folded: x\r\n y\r\n" HAVE, "", "<a@b>", 0 },
+	/* what an mbox file puts before a message */
+	{ "From a@b Mon\r\n" HAVE, HAVE, "", "<a@b>", 0 },
+	{ ">From a@b Mon\r\n" HAVE "\r\nFrom here\r\n", HAVE "\r\nFrom here\r\n", "", "<a@b>", 0 },
+	{ ">>From a\r\nFrom b\r\n" HAVE "\r\n", HAVE "\r\n", "", "<a@b>", 0 },
+	{ "From MAILER-DAEMON Thu Jan  1 00:00:00 1970\r\n\r\nbody", D M "\r\nbody", "", "<new@x>",
+		0 },
+	{ "From \r\n" HAVE, HAVE, "", "<a@b>", 0 },
+	{ "From a", D M, "", "<new@x>", 0 },
+	{ "From : a@b\r\n" HAVE, "From : a@b\r\n" HAVE, "", "<a@b>", 0 },
+	{ "From: a@b\r\n" HAVE, "From: a@b\r\n" HAVE, "", "<a@b>", 0 },
+	{ "From a\r\nX-Postern-Pool: p\r\nReceived: x\r\n" HAVE, "Received: x\r\n" HAVE, "p",
+		"<a@b>", 1 },
+	{ "From a\r\n folded\r\n", D M "\r\n folded\r\n", "", "<new@x>", 0 },
+	{ "FROM a\r\n" HAVE, BAD "FROM a\r\n" HAVE, "", "<a@b>", 0 },
 	/* the pool */
 	{ "X-Postern-Pool: bulk\r\n" HAVE "\r\nb", HAVE "\r\nb", "bulk", "<a@b>", 0 },
 	{ HAVE "x-postern-pool:bulk \r\n\r\nb", HAVE "\r\nb", "bulk", "<a@b>", 0 },
@@ -100,12 +142,17 @@ static void test_rows(void **state)
 {
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		for (uint64_t seed = 0; seed < 40; seed++) {
+			struct header_filter_params p = params;
 			struct body *b = body_new();
 			struct header_filter f;
+			struct buf hold;
 			char *text;
 
-			header_filter_init(&f, b, &params);
+			buf_init(&hold, 0);
+			p.hold = &hold;
+			header_filter_init(&f, b, &p);
 			feed(&f, slice_of(rows[i].in), seed);
+			buf_deinit(&hold);
 			text = body_text(b);
 			if (strcmp(text, rows[i].out) != 0)
 				fail_msg("row %zu seed %zu:\n%s", i, (size_t)seed, text);
@@ -117,6 +164,37 @@ static void test_rows(void **state)
 			body_unref(b);
 		}
 	}
+}
+
+/* Without a place to hold lines, and with more lines than it takes, the section ends with the
+ * first. */
+static void test_held_too_long(void **state)
+{
+	char in[6000] = "To: a\r\n", *text;
+	struct header_filter_params p = params;
+	struct buf hold;
+	size_t n = strlen(in);
+
+	buf_init(&hold, 0);
+	while (n < 4000)
+		n += (size_t)snprintf(in + n, sizeof(in) - n, "no field in line %zu\r\n", n);
+	snprintf(in + n, sizeof(in) - n, HAVE "\r\nbody");
+	for (uint64_t seed = 0; seed < 40; seed++) {
+		struct body *b = body_new();
+		struct header_filter f;
+
+		p.hold = seed < 20 ? &hold : NULL;
+		header_filter_init(&f, b, &p);
+		feed(&f, slice_of(in), seed % 20);
+		text = body_text(b);
+		assert_memory_equal(text, "To: a\r\n" D M "\r\nno field in line 7\r\n", 60);
+		assert_int_equal(strlen(text), strlen(in) + strlen(D M "\r\n"));
+		assert_string_equal(text + strlen(text) - n / 2, in + strlen(in) - n / 2);
+		assert_true(f.cut && f.malformed == 0);
+		free(text);
+		body_unref(b);
+	}
+	buf_deinit(&hold);
 }
 
 static void test_pool_not_allowed(void **state)
@@ -264,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_held_too_long),
 		cmocka_unit_test(test_pool_not_allowed),
 		cmocka_unit_test(test_pool_too_long),
 		cmocka_unit_test(test_long_name_is_no_field),

@@ -110,6 +110,7 @@ enum {
 	TLS_OK = 4096,
 	SMALL = 8192, /* at most 2 recipients, 300 bytes, 1 message */
 	TEMP = 16384, /* passwords cannot be checked */
+	STRICT = 32768,
 };
 
 #define READY "250, 250 2.1.0, 250 2.1.5"
@@ -227,7 +228,24 @@ static const struct script {
 	S("non-ASCII domain", 0,
 		EHLO "MAIL FROM:<a@s.example> SMTPUTF8\r\nRCPT TO:<b@\xc3\xa9.example>\r\n",
 		"250, 250 2.1.0, 550 5.6.7", 0),
-	S("postmaster", 0, EHLO MAIL "RCPT TO:<postmaster>\r\n", "250, 250 2.1.0, 550 5.1.1", 0),
+	S("postmaster", 0, EHLO MAIL "RCPT TO:<postmaster>\r\n", READY, 0),
+	S("postmaster, for strangers", STRANGER, EHLO MAIL "RCPT TO:<postmaster>\r\n",
+		"250, 250 2.1.0, 550 5.7.1", 0),
+	S("dots anywhere", 0,
+		EHLO "MAIL FROM:<a..b@docomo.example>\r\nRCPT TO:<.c.@r.example.>\r\n" DATA, SENT,
+		1),
+	S("dots anywhere, strict", STRICT,
+		EHLO "MAIL FROM:<a..b@docomo.example>\r\n" MAIL "RCPT TO:<.c.@r.example.>\r\n" RCPT,
+		"250, 501 5.1.7, 250 2.1.0, 501 5.1.3, 250 2.1.5", 0),
+	S("no angle brackets", 0, EHLO "mail from: a@s.example\r\nrcpt  to:\tb@r.example\r\n" DATA,
+		SENT, 1),
+	S("no angle brackets, strict", STRICT,
+		EHLO "MAIL FROM:a@s.example\r\n" MAIL "RCPT TO:b@r.example\r\n",
+		"250, 501 5.1.7, 250 2.1.0, 501 5.1.3", 0),
+	S("dot at the end of a domain", STRICT,
+		"EHLO app.example.\r\nMAIL FROM:<a@s.example.>\r\nRCPT TO:<b@r.example.>\r\n" DATA,
+		SENT, 1),
+	S("name beyond ASCII", 0, "EHLO b\xfcro-pc\r\n" MAIL RCPT DATA, SENT, 1),
 	S("literal", 0, EHLO MAIL "RCPT TO:<b@[192.0.2.1]>\r\n", READY, 0),
 	S("bad recipient", 0, EHLO MAIL "RCPT TO:<b@c_@>\r\n" RCPT,
 		"250, 250 2.1.0, 501 5.1.3, 250 2.1.5", 0),
@@ -385,6 +403,7 @@ static void script_params(struct rig *r, unsigned how)
 	r->params.require_auth = how & NEED_AUTH;
 	r->params.bare_newline = how & FIX ? BARE_FIX : BARE_REJECT;
 	r->params.pool_header = how & POOL;
+	r->params.strict_addresses = how & STRICT;
 	r->params.pool_known = only_bulk;
 	r->auth_result = how & TEMP ? AUTH_TEMPORARY : AUTH_OK;
 	r->begin_result = how & FULL ? COMMIT_FULL : how & DOWN ? COMMIT_SHUTDOWN : COMMIT_OK;
