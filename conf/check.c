@@ -300,20 +300,14 @@ static int check_rules(struct source *s)
 {
 	const struct config *c = s->config;
 	struct classifier *rules = NULL;
-	struct buf text, errors;
+	struct buf errors;
 	struct slice left;
 	int r;
 
 	if (!c->rules_file)
 		return 0;
-	buf_init(&text, 0);
 	buf_init(&errors, 0);
-	r = config_rules(c, &text);
-	if (!r)
-		r = classifier_new(&rules, buf_slice(&text), c->rules_file, &errors);
-	if (r && r != -ENOMEM && buf_size(&errors) == 0)
-		diag_error(s->diag, line(s, SECTION_ROOT, 0, "rules_file"),
-			"rules_file: \"%s\" cannot be used: %s", c->rules_file, strerror(-r));
+	r = config_classifier(c, &rules, &errors);
 	for (left = buf_slice(&errors); left.n > 0;) {
 		const char *end = memchr(left.p, '\n', left.n);
 		size_t n = end ? (size_t)(end - left.p) : left.n;
@@ -323,7 +317,6 @@ static int check_rules(struct source *s)
 		left = slice_from(left, n + 1);
 	}
 	classifier_free(rules);
-	buf_deinit(&text);
 	buf_deinit(&errors);
 	return r == -ENOMEM ? r : 0;
 }

@@ -165,8 +165,27 @@ struct config *config_free(struct config *c)
 	return NULL;
 }
 
-int config_rules(const struct config *c, struct buf *text)
+int config_classifier(const struct config *c, struct classifier **ret, struct buf *errors)
 {
-	return c->rules_file ? config_read_file(c->rules_file, text)
-			     : buf_add_str(text, builtin_rules);
+	struct rules_text texts[2];
+	struct buf own;
+	size_t n = 0;
+	int r = 0;
+
+	buf_init(&own, 0);
+	if (c->rules_file) {
+		r = config_read_file(c->rules_file, &own);
+		texts[n++] = (struct rules_text){ buf_slice(&own), c->rules_file };
+	}
+	texts[n++] = (struct rules_text){ slice_of(builtin_rules), "built-in replies.rules" };
+	if (!r)
+		r = classifier_new_of(ret, texts, n, errors);
+	else if (buf_printf(errors,
+			 "%s:1: cannot be read: %s; name a readable file, or take rules_file out "
+			 "for "
+			 "the built-in rules alone\n",
+			 c->rules_file, strerror(-r)))
+		r = -ENOMEM;
+	buf_deinit(&own);
+	return r;
 }

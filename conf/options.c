@@ -40,7 +40,8 @@ static const struct option root_options[] = {
 		"it is "
 		"sent."),
 	TEXT("rules_file", struct config, rules_file, FILE, NULL, LIVE,
-		"Rules that classify the replies of receivers. Default: those built in."),
+		"Rules that classify the replies of receivers, asked before those built in; with a "
+		"line \"builtin off\" instead of them. Their syntax heads replies.rules."),
 	TEXT("timezone", struct config, timezone, STRING, "system", LIVE,
 		"Time zone in which the days and hours of a warm-up are counted: \"system\" for "
 		"the machine's own, \"UTC\", or a name such as \"Europe/Berlin\"."),

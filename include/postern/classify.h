@@ -48,16 +48,39 @@ struct classification {
 	enum verdict_scope scope;
 	enum voice voice;
 	ms_t cooldown;	    /* 0: the policy's own */
-	uint32_t rule_line; /* line of the rule in the file; 0: built-in fall-back */
+	uint32_t rule_line; /* line of the rule in its text; 0: no rule, code and phase decided */
+	uint8_t rule_text;  /* which text that is: classifier_text */
 	char token[32];	    /* S77719, ATTR3, PRX8 …; "" when none */
 };
 
+/* The words of the rule file: "sender", "tenant". */
+const char *verdict_scope_name(enum verdict_scope s);
+const char *voice_name(enum voice v);
+
+/* A text of rules, and what it is called in errors and answers. Borrowed for the call. */
+struct rules_text {
+	struct slice text;
+	const char *name;
+};
+#define RULES_TEXTS_MAX 4
+struct rules_about {
+	char *name;
+	char dated[11]; /* "2026-11-28"; "" when the text does not say */
+	size_t nrules;
+};
+
 struct classifier;
-/* Parses the rule file's text. On errors returns -EINVAL and appends "name:line: what" lines to
- * errors. */
+/* Parses texts of rules, of which the first are asked first; behind one that says "builtin off"
+ * none is read. On errors returns -EINVAL and appends "name:line: what; remedy" lines to errors. */
+int classifier_new_of(
+	struct classifier **ret, const struct rules_text *texts, size_t n, struct buf *errors);
 int classifier_new(
 	struct classifier **ret, struct slice text, const char *name, struct buf *errors);
 struct classifier *classifier_free(struct classifier *c);
+/* The i-th text that was read, NULL beyond the last. Lives as long as the classifier. */
+const struct rules_about *classifier_text(const struct classifier *c, size_t i);
+/* "mine.rules (12 rules, dated 2026-11-28), then ...": of one line, for people. 0, -ENOMEM. */
+int classifier_describe(const struct classifier *c, struct buf *out);
 /* provider: "microsoft365", "outlook", "default" or any other name; phase: client_phase_name.
  * Immutable after new: may be shared by threads. */
 void classify(const struct classifier *c, struct slice provider, struct slice phase,

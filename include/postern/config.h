@@ -57,7 +57,7 @@ struct config {
 	char *control_socket;  /* NULL: none */
 	uint32_t control_mode; /* of the socket */
 	struct config_http http;
-	char *rules_file; /* NULL: built in, from conf/replies.rules */
+	char *rules_file; /* asked before the built-in rules (conf/replies.rules); NULL: none */
 	/* .smtp is filled in, functions too; names and pools point into this config, and so does
 	 * .smtp.arg */
 	struct listener_params *listeners;
@@ -87,8 +87,10 @@ int config_dump(struct buf *out, const struct config *c, bool only_changed);
  * is appended to why. What may change: sources, pools, providers, retry and expiry, sender pools,
  * warm-up, the rules, log.level. */
 bool config_reloadable(const struct config *now, const struct config *next, struct buf *why);
-/* The rule text: of rules_file, or the built-in one. 0, -errno of reading. */
-int config_rules(const struct config *c, struct buf *text);
+struct classifier;
+/* The reply rules: rules_file's, then those built in, unless the file says "builtin off". On errors
+ * lines "file:line: what" are appended. 0, -EINVAL, -ENOMEM, -errno of reading. */
+int config_classifier(const struct config *c, struct classifier **ret, struct buf *errors);
 
 /* A scenario of `postern rehearse`, against the configuration whose sources, pools and providers it
  * names (borrowed for the scenario's life). As config_load. */

@@ -20,6 +20,8 @@ struct ops_context {
 	/* Reads the configuration again. Appends what went wrong, or what needs a restart, to why.
 	 * Any thread. */
 	int (*reload)(void *arg, struct buf *why);
+	/* Appends which reply rules are in force, of what date. Any thread. 0, -ENOMEM. */
+	int (*rules)(void *arg, struct buf *out);
 	void *arg;
 };
 

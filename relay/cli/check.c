@@ -41,22 +41,18 @@ static int dump(const struct config *c, bool changed)
 	return print_text(&b, config_dump(&b, c, changed));
 }
 
-/* The reply rules are data that the configuration names: wrong ones are wrong configuration. */
-static int check_rules(const struct config *c, struct buf *errors)
+/* The reply rules are data that the configuration names: wrong ones are wrong configuration. about:
+ * which they are and of what date. */
+static int check_rules(const struct config *c, struct buf *errors, struct buf *about)
 {
 	struct classifier *rules = NULL;
-	const char *file = c->rules_file ? c->rules_file : "replies.rules";
-	struct buf text;
-	int r;
+	int r = config_classifier(c, &rules, errors);
 
-	buf_init(&text, 0);
-	r = config_rules(c, &text);
-	if (r)
-		buf_printf(errors, "%s:1: cannot be read: %s\n", file, strerror(-r));
-	else
-		r = classifier_new(&rules, buf_slice(&text), file, errors);
+	if (!r)
+		r = classifier_describe(rules, about);
+	if (!r)
+		r = buf_add(about, "", 1);
 	classifier_free(rules);
-	buf_deinit(&text);
 	return r;
 }
 
@@ -104,18 +100,20 @@ static void say_findings(const struct buf *errors, bool json)
 	}
 }
 
-static void say_ok(const struct config *c, const char *path, bool json)
+static void say_ok(const struct config *c, const char *path, const char *rules, bool json)
 {
 	json_t *j;
 
 	if (!json) {
 		printf("%s: ok (%u listeners, %u sources, %u pools, %u providers)\n", path,
 			c->nlisteners, c->policy.nsources, c->policy.npools, c->policy.nproviders);
+		printf("reply rules: %s\n", rules);
 		return;
 	}
-	j = json_pack("{sb ss sI sI sI sI}", "ok", 1, "file", path, "listeners",
+	j = json_pack("{sb ss sI sI sI sI ss}", "ok", 1, "file", path, "listeners",
 		(json_int_t)c->nlisteners, "sources", (json_int_t)c->policy.nsources, "pools",
-		(json_int_t)c->policy.npools, "providers", (json_int_t)c->policy.nproviders);
+		(json_int_t)c->policy.npools, "providers", (json_int_t)c->policy.nproviders,
+		"reply_rules", rules);
 	cli_print_json(j);
 	json_decref(j);
 }
@@ -124,7 +122,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 {
 	struct cli_arguments a;
 	struct config *c = NULL;
-	struct buf errors;
+	struct buf errors, rules;
 	bool json;
 	int r = cli_parse(self, argc, argv, &a);
 
@@ -134,9 +132,10 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		return describe(cli_value(self, &a, "roff") != NULL);
 	json = cli_value(self, &a, "json") != NULL;
 	buf_init(&errors, 1 << 20);
+	buf_init(&rules, 0);
 	r = config_load(&c, a.config, &errors);
 	if (r == 0)
-		r = check_rules(c, &errors);
+		r = check_rules(c, &errors, &rules);
 	if (r && !buf_size(&errors))
 		buf_printf(&errors, "%s:1: %s\n", a.config, strerror(-r));
 	say_findings(&errors, json);
@@ -147,7 +146,8 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	else if (r == EX_OK && cli_value(self, &a, "changed"))
 		r = dump(c, true);
 	else if (r == EX_OK)
-		say_ok(c, a.config, json);
+		say_ok(c, a.config, buf_slice(&rules).p, json);
+	buf_deinit(&rules);
 	config_free(c);
 	return r;
 }

@@ -19,14 +19,54 @@ static void unfold(char *text)
 	*to = 0;
 }
 
-static void classify_line(const struct classifier *rules, char *line, bool json)
+static void print_json(const struct classifier *rules, const struct classification *v)
+{
+	const struct rules_about *text = v->rule_line ? classifier_text(rules, v->rule_text) : NULL;
+	json_t *j = json_pack("{ss ss ss ss sI sI}", "verdict", verdict_name(v->verdict), "scope",
+		verdict_scope_name(v->scope), "voice", voice_name(v->voice), "token", v->token,
+		"rule_line", (json_int_t)v->rule_line, "cooldown_ms", (json_int_t)v->cooldown);
+	json_t *name = text ? json_string(text->name) : NULL;
+
+	if (text) {
+		json_object_set_new(j, "rule_file", name ? name : json_string("?"));
+		json_object_set_new(j, "rules_dated", json_string(text->dated));
+	}
+	cli_print_json(j);
+	json_decref(j);
+}
+
+/* The verdict, then why: words that are set, and the rule. */
+static void print_explained(const struct classifier *rules, const struct classification *v)
+{
+	const struct rules_about *text = classifier_text(rules, v->rule_text);
+
+	printf("%s", verdict_name(v->verdict));
+	if (v->scope != SCOPE_DEFAULT)
+		printf(" %s", verdict_scope_name(v->scope));
+	if (v->voice != VOICE_RECEIVER)
+		printf(" voice=%s", voice_name(v->voice));
+	if (v->cooldown)
+		printf(" %llds", (long long)v->cooldown / 1000);
+	if (*v->token)
+		printf(" token %s", v->token);
+	if (v->rule_line && text)
+		printf(": rule %s:%u%s%s\n", text->name, v->rule_line,
+			*text->dated ? ", dated " : "", text->dated);
+	else
+		puts(": no rule fits, by code and phase");
+}
+
+enum form { FORM_PLAIN, FORM_JSON, FORM_EXPLAIN };
+
+static void classify_line(const struct classifier *rules, char *line, enum form form)
 {
 	char *phase = strchr(line, '\t'), *text = phase ? strchr(phase + 1, '\t') : NULL;
 	struct classification v;
 	struct reply reply;
 
 	if (!text) {
-		puts(json ? "{\"error\":\"expected provider<TAB>phase<TAB>response\"}" : "?");
+		puts(form == FORM_JSON ? "{\"error\":\"expected provider<TAB>phase<TAB>response\"}"
+				       : "?");
 		return;
 	}
 	*phase++ = 0;
@@ -35,10 +75,10 @@ static void classify_line(const struct classifier *rules, char *line, bool json)
 	if (reply_from_text(&reply, slice_of(text)))
 		reply_make(&reply, 450, text); /* no code: the wording still says something */
 	classify(rules, slice_of(line), slice_of(phase), &reply, &v);
-	if (json)
-		printf("{\"verdict\":\"%s\",\"token\":\"%s\",\"rule_line\":%u,\"cooldown_ms\":%lld}"
-		       "\n",
-			verdict_name(v.verdict), v.token, v.rule_line, (long long)v.cooldown);
+	if (form == FORM_JSON)
+		print_json(rules, &v);
+	else if (form == FORM_EXPLAIN)
+		print_explained(rules, &v);
 	else
 		puts(verdict_name(v.verdict));
 }
@@ -48,21 +88,15 @@ static int load_rules(
 {
 	const char *file = cli_value(self, a, "rules");
 	struct config c = { 0 };
-	struct buf text, errors;
+	struct buf errors;
 	int r;
 
-	buf_init(&text, 0);
 	buf_init(&errors, 1 << 20);
 	c.rules_file = file ? strdup(file) : NULL;
-	r = config_rules(&c, &text);
-	if (r)
-		fprintf(stderr, "%s: %s\n", file ? file : "reply rules", strerror(-r));
-	else
-		r = classifier_new(ret, buf_slice(&text), file ? file : "replies.rules", &errors);
+	r = config_classifier(&c, ret, &errors);
 	if (buf_size(&errors))
 		fwrite(buf_slice(&errors).p, 1, buf_size(&errors), stderr);
 	free(c.rules_file);
-	buf_deinit(&text);
 	buf_deinit(&errors);
 	return r;
 }
@@ -70,6 +104,7 @@ static int load_rules(
 static int run(const struct cli_command *self, int argc, char **argv)
 {
 	struct classifier *rules = NULL;
+	enum form form = FORM_PLAIN;
 	struct cli_arguments a;
 	char *line = NULL;
 	size_t cap = 0;
@@ -80,10 +115,14 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		return r;
 	if (load_rules(self, &a, &rules))
 		return EX_CONFIG;
+	if (cli_value(self, &a, "json"))
+		form = FORM_JSON;
+	else if (cli_value(self, &a, "explain"))
+		form = FORM_EXPLAIN;
 	while ((n = getline(&line, &cap, stdin)) > 0) {
 		while (n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
 			line[--n] = 0;
-		classify_line(rules, line, cli_value(self, &a, "json") != NULL);
+		classify_line(rules, line, form);
 		fflush(stdout);
 	}
 	free(line);
@@ -92,8 +131,10 @@ static int run(const struct cli_command *self, int argc, char **argv)
 }
 
 static const struct cli_option options[] = {
-	{ "rules", 'r', "FILE", "reply rules (default: those built in)" },
-	{ "json", 'j', NULL, "one object a line, with token, rule and cool-down" },
+	{ "rules", 'r', "FILE", "rules that are asked before the built-in ones" },
+	{ "explain", 'e', NULL,
+		"with scope, voice, token and the rule that decided: file, line, date" },
+	{ "json", 'j', NULL, "the same as one object a line" },
 	{ 0 },
 };
 const struct cli_command command_classify = {

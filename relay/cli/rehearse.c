@@ -121,20 +121,13 @@ static int play(struct rehearsal *r, const struct scenario *s)
 
 static int load_rules(const struct config *c, struct classifier **ret)
 {
-	struct buf text, errors;
+	struct buf errors;
 	int r;
 
-	buf_init(&text, 0);
 	buf_init(&errors, 1 << 20);
-	r = config_rules(c, &text);
-	if (r)
-		fprintf(stderr, "%s: %s\n", c->rules_file, strerror(-r));
-	else
-		r = classifier_new(ret, buf_slice(&text),
-			c->rules_file ? c->rules_file : "replies.rules", &errors);
+	r = config_classifier(c, ret, &errors);
 	if (buf_size(&errors))
 		fwrite(buf_slice(&errors).p, 1, buf_size(&errors), stderr);
-	buf_deinit(&text);
 	buf_deinit(&errors);
 	return r;
 }

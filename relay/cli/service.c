@@ -59,30 +59,13 @@ static unsigned count_workers(const struct config *c)
 	return n < 1 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : (unsigned)n;
 }
 
-static int load_rules(const struct config *c, struct classifier **ret, struct buf *errors)
-{
-	struct buf text;
-	int r;
-
-	buf_init(&text, 0);
-	r = config_rules(c, &text);
-	if (r)
-		buf_printf(errors, "%s: %s\n", c->rules_file ? c->rules_file : "reply rules",
-			strerror(-r));
-	else
-		r = classifier_new(ret, buf_slice(&text),
-			c->rules_file ? c->rules_file : "replies.rules", errors);
-	buf_deinit(&text);
-	return r;
-}
-
 static int load_rules_at_start(struct service *s)
 {
 	struct buf errors;
 	int r;
 
 	buf_init(&errors, 1 << 16);
-	r = load_rules(s->config, &s->rules, &errors);
+	r = config_classifier(s->config, &s->rules, &errors);
 	if (r)
 		snprintf(s->error, s->error_max, "%.*s", (int)buf_size(&errors),
 			buf_slice(&errors).p);
@@ -280,6 +263,17 @@ static int start_dispatch(struct service *s)
 	return r ? EX_OSERR : EX_OK;
 }
 
+static int rules_for_ops(void *arg, struct buf *out)
+{
+	struct service *s = arg;
+	int r;
+
+	pthread_mutex_lock(&s->reload_lock); /* a reload frees the rules, or keeps them for long */
+	r = classifier_describe(s->rules, out);
+	pthread_mutex_unlock(&s->reload_lock);
+	return r;
+}
+
 static int reload_for_ops(void *arg, struct buf *why)
 {
 	return service_reload(arg, why);
@@ -300,6 +294,7 @@ static int start_ops(struct service *s)
 		.hostname = c->hostname,
 		.started = clock_wall_ms(),
 		.reload = reload_for_ops,
+		.rules = rules_for_ops,
 		.arg = s,
 	};
 	if (c->control_socket && control_start(&s->control, &s->ops, c->control_socket,
@@ -436,7 +431,7 @@ int service_reload(struct service *s, struct buf *why)
 	pthread_mutex_lock(&s->reload_lock);
 	r = config_load(&next, s->config->path, why);
 	if (!r)
-		r = load_rules(next, &rules, why);
+		r = config_classifier(next, &rules, why);
 	if (!r)
 		config_reloadable(s->config, next,
 			why); /* says what needs a restart; the rest is taken over */

@@ -9,6 +9,7 @@ static void print_stats(void *arg, const json_t *j)
 	(void)arg;
 	printf("%s, Postern %s, process %lld, since %s\n", text_of(j, "hostname"),
 		text_of(j, "version"), number_of(j, "pid"), text_of(j, "started"));
+	printf("rules  %s\n", text_of(j, "reply_rules"));
 	printf("in     %lld sessions open, %lld in all, %lld refused; %lld messages accepted for "
 	       "%lld recipients (%s), %lld refused\n",
 		number_of(in, "open"), number_of(in, "sessions"), number_of(in, "sessions_refused"),

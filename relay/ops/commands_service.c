@@ -55,15 +55,27 @@ static json_t *outbound_json(const struct ops_context *ctx)
 	return out;
 }
 
+static json_t *rules_json(const struct ops_context *ctx)
+{
+	json_t *j = NULL;
+	struct buf b;
+
+	buf_init(&b, 4096);
+	if (ctx->rules && !ctx->rules(ctx->arg, &b))
+		j = json_stringn(buf_slice(&b).p, buf_size(&b));
+	buf_deinit(&b);
+	return j ? j : json_string("");
+}
+
 static void run_stats(struct control_client *c, const json_t *request)
 {
 	(void)request;
 	control_say(
-		c, json_pack("{ss ss so si sI so so so}", "hostname", c->ctx->hostname, "version",
-			   POSTERN_VERSION, "started", json_time(c->ctx->started), "pid",
+		c, json_pack("{ss ss so si sI so so so so}", "hostname", c->ctx->hostname,
+			   "version", POSTERN_VERSION, "started", json_time(c->ctx->started), "pid",
 			   (int)getpid(), "log_dropped", (json_int_t)log_dropped(c->ctx->log),
 			   "inbound", inbound_json(c->ctx), "queue", queue_json(c->ctx), "outbound",
-			   outbound_json(c->ctx)));
+			   outbound_json(c->ctx), "reply_rules", rules_json(c->ctx)));
 }
 
 static void run_health(struct control_client *c, const json_t *request)

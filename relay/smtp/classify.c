@@ -253,6 +253,7 @@ void classify(const struct classifier *c, struct slice provider, struct slice ph
 		ret->voice = rule->voice;
 		ret->cooldown = rule->cooldown;
 		ret->rule_line = rule->line;
+		ret->rule_text = rule->text;
 		token_keep(ret, token, &v);
 		return;
 	}

@@ -90,6 +90,7 @@ struct rule {
 	enum voice voice;
 	ms_t cooldown;
 	uint32_t line;
+	uint8_t text; /* of which text */
 };
 
 struct classifier {
@@ -102,9 +103,29 @@ struct classifier {
 	size_t nrules, nterms, nsets, nset_words;
 	size_t cap_rules, cap_terms, cap_sets, cap_set_words;
 	struct vocabulary words;
+	struct rules_about text[RULES_TEXTS_MAX]; /* names are owned */
+	size_t ntexts;
 };
 #define PHASE_BIT_UNKNOWN 31
 /* The bit of a phase's name; PHASE_BIT_UNKNOWN for names that are none. */
 unsigned phase_bit(struct slice name);
 /* '#' one or more digits, '*' any run; upper case both. */
 bool token_match(const char *pattern, const char *token);
+
+/* ---- reading (classify_rules.c a rule, classify_file.c the rest) ---- */
+
+struct reader {
+	struct classifier *c;
+	const char *name;
+	struct buf *errors;
+	uint32_t line;
+	bool failed, last; /* last: no text behind this one */
+};
+/* Notes an error at the line and goes on: all of them are wanted. s: what is wrong, when it can be
+ * shown; remedy: what to write instead, or NULL. Returns -EINVAL, or -ENOMEM for that alone. */
+int reader_complain(struct reader *rd, const char *what, struct slice s, const char *remedy);
+/* The next field of the line: up to a blank that is not within quotes. */
+struct slice rule_field(struct slice *rest);
+/* The bit of a provider's name, which is added when new; -EINVAL told, -ENOMEM. */
+int rule_provider(struct reader *rd, struct slice name);
+int rule_parse(struct reader *rd, struct slice line);

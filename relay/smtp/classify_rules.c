@@ -1,4 +1,4 @@
-/* Reads the rule file; its syntax is explained at the top of conf/replies.rules. */
+/* Reads one rule, for classify_file.c; the syntax is explained at the top of conf/replies.rules. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -7,25 +7,14 @@
 #include "postern/text.h"
 
 #define WORDING_MAX 512
-
-struct reader {
-	struct classifier *c;
-	const char *name;
-	struct buf *errors;
-	uint32_t line;
-	bool failed;
-};
-
-/* Notes an error and goes on: all of them are wanted. Returns -EINVAL, or -ENOMEM for that alone.
- */
-static int complain(struct reader *rd, const char *what, struct slice s)
-{
-	rd->failed = true;
-	return buf_printf(rd->errors, "%s:%u: %s%s%.*s\n", rd->name, rd->line, what,
-		       s.n ? ": " : "", (int)(s.n < 80 ? s.n : 80), s.n ? s.p : "")
-		       ? -ENOMEM
-		       : -EINVAL;
-}
+#define PHASES                                                                                     \
+	"phases are connect banner ehlo starttls tls mail rcpt data eod rset quit unknown, or *"
+#define VERDICT_WORDS                                                                              \
+	"verdicts are source-throttle source-block destination-busy destination-config "           \
+	"split-recipients recipient-invalid message-rejected transient-other"
+#define SCOPES                                                                                     \
+	"scopes are message recipient domain source subnet cluster provider sender, voices "       \
+	"voice=receiver voice=provider voice=tenant, durations like 90s 10m 4h"
 
 /* Room for one more element of an array that only grows. */
 static int reserve(void *array, size_t n, size_t *cap, size_t size)
@@ -43,8 +32,7 @@ static int reserve(void *array, size_t n, size_t *cap, size_t size)
 	return 0;
 }
 
-/* The next field of the line: up to a blank that is not within quotes. */
-static struct slice field_take(struct slice *rest)
+struct slice rule_field(struct slice *rest)
 {
 	struct slice s = slice_trim(*rest);
 	bool quoted = false;
@@ -78,7 +66,7 @@ static bool is_none(struct slice s)
 	return s.n == 1 && s.p[0] == '-';
 }
 
-static int provider_bit(struct reader *rd, struct slice name)
+int rule_provider(struct reader *rd, struct slice name)
 {
 	struct classifier *c = rd->c;
 
@@ -87,7 +75,8 @@ static int provider_bit(struct reader *rd, struct slice name)
 			return (int)i;
 	}
 	if (c->nproviders == PROVIDERS_MAX)
-		return complain(rd, "too many providers", name);
+		return reader_complain(
+			rd, "too many providers", name, "rules may name 30; use * for any");
 	c->provider[c->nproviders] = slice_dup(name);
 	if (!c->provider[c->nproviders])
 		return -ENOMEM;
@@ -101,7 +90,7 @@ static int providers_parse(struct reader *rd, struct rule *r, struct slice s)
 		return 0;
 	}
 	while (s.n > 0) {
-		int bit = provider_bit(rd, part_take(&s));
+		int bit = rule_provider(rd, part_take(&s));
 
 		if (bit < 0)
 			return bit;
@@ -130,7 +119,7 @@ static int phases_parse(struct reader *rd, struct rule *r, struct slice s)
 		unsigned bit = phase_bit(part);
 
 		if (bit == PHASE_BIT_UNKNOWN && !slice_eq(part, SLICE_LIT("unknown")))
-			return complain(rd, "no such phase", part);
+			return reader_complain(rd, "no such phase", part, PHASES);
 		r->phases |= 1u << bit;
 	}
 	return 0;
@@ -143,13 +132,15 @@ static int codes_parse(struct reader *rd, struct rule *r, struct slice s)
 		struct code_pattern *p = &r->code[r->ncodes];
 
 		if (part.n != 3 || part.p[0] < '4' || part.p[0] > '5')
-			return complain(rd, "reply codes are like 451 or 5xx", part);
+			return reader_complain(rd, "reply codes are like 451 or 5xx", part, NULL);
 		if (r->ncodes == RULE_PATTERNS_MAX)
-			return complain(rd, "too many reply codes", part);
+			return reader_complain(rd, "too many reply codes", part,
+				"12 at most; use patterns such as 45x, or a second rule");
 		*p = (struct code_pattern){ 0, 0 };
 		for (size_t i = 0; i < 3; i++) {
 			if (part.p[i] != 'x' && (part.p[i] < '0' || part.p[i] > '9'))
-				return complain(rd, "reply codes are like 451 or 5xx", part);
+				return reader_complain(
+					rd, "reply codes are like 451 or 5xx", part, NULL);
 			p->low = (uint16_t)(p->low * 10 + (part.p[i] == 'x' ? 0 : part.p[i] - '0'));
 			p->high =
 				(uint16_t)(p->high * 10 + (part.p[i] == 'x' ? 9 : part.p[i] - '0'));
@@ -208,10 +199,11 @@ static int enhanced_list_parse(struct reader *rd, struct rule *r, struct slice s
 		struct slice part = part_take(&s);
 
 		if (r->nenhanced == RULE_PATTERNS_MAX)
-			return complain(rd, "too many enhanced codes", part);
+			return reader_complain(rd, "too many enhanced codes", part,
+				"12 at most; use ranges such as 5.7.500-699, or a second rule");
 		if (!enhanced_parse(part, &r->enhanced[r->nenhanced]))
-			return complain(
-				rd, "enhanced codes are like 5.7.1, x.7.500-699 or 4.x.x", part);
+			return reader_complain(rd,
+				"enhanced codes are like 5.7.1, x.7.500-699 or 4.x.x", part, NULL);
 		r->nenhanced++;
 	}
 	return 0;
@@ -224,9 +216,10 @@ static int tokens_parse(struct reader *rd, struct rule *r, struct slice s)
 		struct slice part = part_take(&s);
 
 		if (r->ntokens == RULE_PATTERNS_MAX)
-			return complain(rd, "too many tokens", part);
+			return reader_complain(rd, "too many tokens", part,
+				"12 at most; use # and *, or a second rule");
 		if (part.n == 0 || part.n >= TOKEN_MAX)
-			return complain(rd, "a token has 1 to 31 characters", part);
+			return reader_complain(rd, "a token has 1 to 31 characters", part, NULL);
 		for (size_t i = 0; i < part.n; i++) {
 			char c = part.p[i];
 
@@ -247,14 +240,15 @@ static int set_parse(struct reader *rd, struct slice *rest)
 	struct slice s;
 
 	if (rest->n < 2 || rest->p[0] != '"' || !end)
-		return complain(rd, "wording stands in double quotes", *rest);
+		return reader_complain(rd, "wording stands in double quotes", *rest, NULL);
 	s = (struct slice){ rest->p + 1, (size_t)(end - rest->p) - 1 };
 	*rest = slice_from(*rest, s.n + 2);
 	if (s.n > sizeof(words))
-		return complain(rd, "wording is too long", s);
+		return reader_complain(rd, "wording is too long", s, "512 characters at most");
 	s = (struct slice){ words, words_normalize(words, sizeof(words), s) };
 	if (s.n == 0)
-		return complain(rd, "wording has no word", (struct slice){ 0 });
+		return reader_complain(
+			rd, "wording has no word", (struct slice){ 0 }, "give words, or * for any");
 	if (reserve(&c->sets, c->nsets, &c->cap_sets, sizeof(*c->sets)))
 		return -ENOMEM;
 	c->sets[c->nsets] = (struct set){ .first_word = (uint32_t)c->nset_words };
@@ -264,7 +258,8 @@ static int set_parse(struct reader *rd, struct slice *rest)
 		int id = vocabulary_add(&c->words, word);
 
 		if (id == -ENOSPC)
-			return complain(rd, "too many words", word);
+			return reader_complain(
+				rd, "too many words", word, "take out rules, or say builtin off");
 		if (id < 0 || reserve(&c->set_words, c->nset_words, &c->cap_set_words,
 				      sizeof(*c->set_words)))
 			return -ENOMEM;
@@ -293,11 +288,12 @@ static int term_parse(struct reader *rd, struct rule *r, struct slice s)
 		if (s.n == 0)
 			break;
 		if (s.p[0] != '|')
-			return complain(rd, "alternatives are joined by |", s);
+			return reader_complain(rd, "alternatives are joined by |", s, NULL);
 		s = slice_from(s, 1);
 	}
 	if (c->nsets > UINT16_MAX - 64u)
-		return complain(rd, "too much wording", (struct slice){ 0 });
+		return reader_complain(rd, "too much wording", (struct slice){ 0 },
+			"take out rules, or say builtin off");
 	if (reserve(&c->terms, c->nterms, &c->cap_terms, sizeof(*c->terms)))
 		return -ENOMEM;
 	c->terms[c->nterms++] = t;
@@ -309,14 +305,16 @@ static int wording_parse(struct reader *rd, struct rule *r, struct slice *rest)
 {
 	r->first_term = (uint16_t)rd->c->nterms;
 	for (unsigned n = 0;; n++) {
-		struct slice s = field_take(rest);
+		struct slice s = rule_field(rest);
 		int err;
 
 		if (s.n == 0)
-			return complain(rd, "no -> and verdict", s);
+			return reader_complain(
+				rd, "no -> and verdict", s, "a rule ends like: -> transient-other");
 		if (slice_eq(s, SLICE_LIT("->")))
 			return n > 0 ? 0
-				     : complain(rd, "no wording; * is any", (struct slice){ 0 });
+				     : reader_complain(rd, "no wording; * is any",
+					       (struct slice){ 0 }, NULL);
 		if (is_any(s))
 			continue;
 		err = term_parse(rd, r, s);
@@ -325,65 +323,84 @@ static int wording_parse(struct reader *rd, struct rule *r, struct slice *rest)
 	}
 }
 
+static const char *const scope_names[] = { "default", "message", "recipient", "domain", "source",
+	"subnet", "cluster", "provider", "sender" };
+static const char *const voice_words[] = { "voice=receiver", "voice=provider", "voice=tenant" };
+
+const char *verdict_scope_name(enum verdict_scope s)
+{
+	return s <= SCOPE_SENDER ? scope_names[s] : "unknown";
+}
+
+const char *voice_name(enum voice v)
+{
+	return v <= VOICE_TENANT ? voice_words[v] + strlen("voice=") : "unknown";
+}
+
+/* Which of n names s is, -1 for none. */
+static int name_find(struct slice s, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (slice_eq(s, slice_of(names[i])))
+			return (int)i;
+	}
+	return -1;
+}
+
 static bool scope_parse(struct slice s, enum verdict_scope *ret)
 {
-	static const char *const names[] = { "default", "message", "recipient", "domain", "source",
-		"subnet", "cluster", "provider", "sender" };
+	int i = name_find(s, scope_names, sizeof(scope_names) / sizeof(scope_names[0]));
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (slice_eq(s, slice_of(names[i]))) {
-			*ret = (enum verdict_scope)i;
-			return true;
-		}
-	}
-	return false;
+	if (i >= 0)
+		*ret = (enum verdict_scope)i;
+	return i >= 0;
 }
 
 static bool voice_parse(struct slice s, enum voice *ret)
 {
-	static const char *const names[] = { "voice=receiver", "voice=provider", "voice=tenant" };
+	int i = name_find(s, voice_words, sizeof(voice_words) / sizeof(voice_words[0]));
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (slice_eq(s, slice_of(names[i]))) {
-			*ret = (enum voice)i;
-			return true;
-		}
-	}
-	return false;
+	if (i >= 0)
+		*ret = (enum voice)i;
+	return i >= 0;
 }
 
 static int outcome_parse(struct reader *rd, struct rule *r, struct slice rest)
 {
-	struct slice s = field_take(&rest);
+	struct slice s = rule_field(&rest);
 
 	if (verdict_parse(&r->verdict, s))
-		return complain(rd, "no such verdict", s);
+		return reader_complain(rd, "no such verdict", s, VERDICT_WORDS);
 	if (r->verdict == VERDICT_DELIVERED)
-		return complain(rd, "no 4xx or 5xx reply means delivered", (struct slice){ 0 });
-	s = field_take(&rest);
+		return reader_complain(rd, "no 4xx or 5xx reply means delivered",
+			(struct slice){ 0 }, VERDICT_WORDS);
+	s = rule_field(&rest);
 	if (s.n > 0 && scope_parse(s, &r->scope))
-		s = field_take(&rest);
+		s = rule_field(&rest);
 	if (s.n > 0 && voice_parse(s, &r->voice))
-		s = field_take(&rest);
+		s = rule_field(&rest);
 	if (s.n > 0 && (duration_parse(&r->cooldown, s) || r->cooldown < 0))
-		return complain(rd, "neither a scope, a voice nor a duration", s);
+		return reader_complain(rd, "neither a scope, a voice nor a duration", s, SCOPES);
 	s = slice_trim(rest);
-	return s.n > 0 ? complain(rd, "more than a verdict, scope, voice and duration", s) : 0;
+	return s.n > 0 ? reader_complain(rd, "more than a verdict, scope, voice and duration", s,
+				 "in this order, each at most once")
+		       : 0;
 }
 
-static int rule_parse(struct reader *rd, struct slice line)
+int rule_parse(struct reader *rd, struct slice line)
 {
 	static int (*const parts[])(struct reader *, struct rule *, struct slice) = {
 		providers_parse, phases_parse, codes_parse, enhanced_list_parse, tokens_parse
 	};
-	struct rule r = { .line = rd->line };
+	struct rule r = { .line = rd->line, .text = (uint8_t)(rd->c->ntexts - 1) };
 	int err;
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-		struct slice s = field_take(&line);
+		struct slice s = rule_field(&line);
 
 		if (s.n == 0)
-			return complain(rd, "a rule has six columns, then -> and a verdict", s);
+			return reader_complain(rd, "a rule has six columns, then -> and a verdict",
+				s, "provider phase code enhanced token wording, * for any");
 		err = parts[i](rd, &r, s);
 		if (err)
 			return err;
@@ -396,80 +413,6 @@ static int rule_parse(struct reader *rd, struct slice line)
 	if (reserve(&rd->c->rules, rd->c->nrules, &rd->c->cap_rules, sizeof(r)))
 		return -ENOMEM;
 	rd->c->rules[rd->c->nrules++] = r;
+	rd->c->text[r.text].nrules++;
 	return 0;
-}
-
-/* Without a comment: '#' at the start or after a blank, outside of quotes ("S#" is a token). */
-static struct slice uncomment(struct slice s)
-{
-	bool quoted = false;
-
-	for (size_t i = 0; i < s.n; i++) {
-		quoted ^= s.p[i] == '"';
-		if (s.p[i] == '#' && !quoted && (i == 0 || s.p[i - 1] == ' ' || s.p[i - 1] == '\t'))
-			return (struct slice){ s.p, i };
-	}
-	return s;
-}
-
-static int file_parse(struct reader *rd, struct slice text)
-{
-	while (text.n > 0) {
-		const char *lf = memchr(text.p, '\n', text.n);
-		struct slice line = { text.p, lf ? (size_t)(lf - text.p) : text.n };
-		int r = 0;
-
-		text = slice_from(text, line.n + 1);
-		rd->line++;
-		if (line.n > 0 && line.p[line.n - 1] == '\r')
-			line.n--;
-		line = slice_trim(uncomment(line));
-		if (line.n > 0)
-			r = rule_parse(rd, line);
-		if (r == -ENOMEM)
-			return r;
-	}
-	return rd->failed ? -EINVAL : 0;
-}
-
-int classifier_new(struct classifier **ret, struct slice text, const char *name, struct buf *errors)
-{
-	struct reader rd = { .name = name, .errors = errors };
-	struct classifier *c = calloc(1, sizeof(*c));
-	int r = -ENOMEM;
-
-	if (!c)
-		goto out;
-	rd.c = c;
-	r = provider_bit(&rd, SLICE_LIT("default"));
-	if (r < 0)
-		goto out;
-	r = file_parse(&rd, text);
-	if (r)
-		goto out;
-	r = vocabulary_build(&c->words);
-	if (r == -ENOSPC)
-		r = complain(&rd, "too many words in all", (struct slice){ 0 });
-	if (r)
-		goto out;
-	*ret = c;
-	c = NULL;
-out:
-	classifier_free(c);
-	return r;
-}
-
-struct classifier *classifier_free(struct classifier *c)
-{
-	if (!c)
-		return NULL;
-	for (unsigned i = 0; i < c->nproviders; i++)
-		free(c->provider[i]);
-	free(c->rules);
-	free(c->terms);
-	free(c->sets);
-	free(c->set_words);
-	vocabulary_deinit(&c->words);
-	free(c);
-	return NULL;
 }

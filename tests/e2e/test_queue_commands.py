@@ -264,6 +264,18 @@ class Classify(RelayCase):
         objects = [json.loads(line) for line in self.classify(text, "--json").splitlines()]
         self.assertEqual([o.get("verdict") for o in objects], [v if v != "?" else None for _, v in rows])
 
+    def test_which_rule_decided(self):
+        rules = self.relay(start=False).dir / "mine.rules"
+        rules.write_text('dated 2026-10-01\n* * 550 * * "purple" -> source-block subnet 10m\n')
+        text = "default\trcpt\t550 purple\nmicrosoft365\trcpt\t451 4.7.500 Server busy (S77719)\ndefault\trcpt\t450 4.9.9 x\n"
+        own, built_in, none = self.classify(text, "--explain", "--rules", rules).splitlines()
+        self.assertEqual(own, f"source-block subnet 600s: rule {rules}:2, dated 2026-10-01")
+        self.assertRegex(built_in, r"^source-throttle subnet voice=provider token S77719: rule built-in replies\.rules:\d+, dated 20\d\d-")
+        self.assertEqual(none, "transient-other: no rule fits, by code and phase")
+        first = json.loads(self.classify(text, "--json", "--rules", rules).splitlines()[0])
+        self.assertEqual((first["rule_file"], first["rule_line"], first["rules_dated"], first["scope"]),
+                         (str(rules), 2, "2026-10-01", "subnet"))
+
     def classify(self, text, *options):
         return subprocess.run([find_program("POSTERN", "postern"), "classify", *options], input=text, capture_output=True, text=True,
                               check=True).stdout

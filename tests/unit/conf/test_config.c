@@ -422,22 +422,73 @@ static void test_rules(void **state)
 {
 	struct config *c = parse(minimal);
 	struct classifier *rules = NULL;
-	struct buf text, errors;
+	struct buf errors;
 
-	buf_init(&text, 0);
 	buf_init(&errors, 0);
-	assert_int_equal(config_rules(c, &text), 0);
-	if (classifier_new(&rules, buf_slice(&text), "replies.rules", &errors))
+	if (config_classifier(c, &rules, &errors))
 		fail_msg("%.*s", (int)buf_size(&errors), buf_slice(&errors).p);
+	assert_string_equal(classifier_text(rules, 0)->name, "built-in replies.rules");
+	assert_int_equal(strlen(classifier_text(rules, 0)->dated), 10);
+	assert_null(classifier_text(rules, 1));
 	classifier_free(rules);
-	buf_reset(&text);
-	free(c->rules_file);
-	c->rules_file = strdup("/proc/self/comm");
-	assert_int_equal(config_rules(c, &text), 0);
-	assert_true(buf_size(&text) > 0);
 	config_free(c);
-	buf_deinit(&text);
 	buf_deinit(&errors);
+}
+
+static enum verdict verdict_of(const struct classifier *rules, const char *text, unsigned *at)
+{
+	static struct reply r;
+	struct classification got;
+
+	assert_int_equal(reply_from_text(&r, slice_of(text)), 0);
+	classify(rules, SLICE_LIT("microsoft365"), SLICE_LIT("rcpt"), &r, &got);
+	*at = got.rule_line ? got.rule_text : 99;
+	return got.verdict;
+}
+
+/* An operator's rules are asked first, and the built-in ones stay behind them. */
+static void test_own_rules(void **state)
+{
+	static const char *const texts[] = {
+		"dated 2026-03-01\n* * 550 5.1.1 * * -> transient-other\n",
+		"builtin off\n* * 550 5.1.1 * * -> transient-other\n",
+	};
+	const char *busy =
+		"451 4.7.500 Server busy. Please try again later from [192.0.2.1]. (S77719)";
+
+	for (size_t i = 0; i < 2; i++) {
+		char path[256];
+		struct config *c = parse(minimal);
+		struct classifier *rules = NULL;
+		struct buf errors;
+		unsigned at;
+		int fd;
+
+		buf_init(&errors, 0);
+		temporary_name(path, sizeof(path), "rules");
+		fd = mkstemp(path);
+		assert_true(fd >= 0);
+		assert_true(write(fd, texts[i], strlen(texts[i])) > 0);
+		close(fd);
+		c->rules_file = strdup(path);
+		assert_int_equal(config_classifier(c, &rules, &errors), 0);
+		assert_string_equal(classifier_text(rules, 0)->name, path);
+		assert_string_equal(classifier_text(rules, 0)->dated, i ? "" : "2026-03-01");
+		assert_int_equal(verdict_of(rules, "550 5.1.1 no", &at), VERDICT_TRANSIENT_OTHER);
+		assert_int_equal(at, 0);
+		assert_int_equal(verdict_of(rules, busy, &at),
+			i ? VERDICT_TRANSIENT_OTHER : VERDICT_SOURCE_THROTTLE);
+		assert_int_equal(at, i ? 99 : 1);
+		assert_int_equal(classifier_text(rules, 1) == NULL, i == 1);
+		classifier_free(rules);
+		rules = NULL;
+		unlink(path);
+		assert_int_equal(config_classifier(c, &rules, &errors), -ENOENT);
+		assert_null(rules);
+		assert_non_null(memmem(errors.p, errors.len, ":1: cannot be read: ", 20));
+		config_free(c);
+		buf_deinit(&errors);
+	}
 }
 
 static char *replace(char *text, const char *old, const char *new)
@@ -510,6 +561,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_reloadable),
 		cmocka_unit_test(test_describe),
 		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_own_rules),
 		cmocka_unit_test(test_samples),
 	};
 

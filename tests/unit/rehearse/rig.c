@@ -4,13 +4,10 @@
 
 static void rules(struct rig *g)
 {
-	struct buf text, errors;
+	struct buf errors;
 
-	buf_init(&text, 0);
 	buf_init(&errors, 0);
-	assert_int_equal(config_rules(g->config, &text), 0);
-	assert_int_equal(classifier_new(&g->rules, buf_slice(&text), "rules", &errors), 0);
-	buf_deinit(&text);
+	assert_int_equal(config_classifier(g->config, &g->rules, &errors), 0);
 	buf_deinit(&errors);
 }
 

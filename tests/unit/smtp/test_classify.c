@@ -284,10 +284,24 @@ static void test_matching(void **state)
 	classifier_free(c);
 }
 
+/* Both line by line; what is got may end in a remedy behind "; ". */
+static void messages_check(const char *got, const char *want)
+{
+	while (*want) {
+		size_t n = strcspn(want, "\n");
+
+		if (strncmp(got, want, n) || (got[n] != '\n' && strncmp(got + n, "; ", 2)))
+			fail_msg("want %s, got %s", want, got);
+		got += strcspn(got, "\n") + 1;
+		want += n + 1;
+	}
+	assert_string_equal(got, "");
+}
+
 static void test_errors(void **state)
 {
 	static const struct {
-		const char *text, *error;
+		const char *text, *error; /* without the remedies */
 	} t[] = {
 		{ "a b", "r:1: no such phase: b\n" },
 		{ "* *", "r:1: a rule has six columns, then -> and a verdict\n" },
@@ -311,6 +325,10 @@ static void test_errors(void **state)
 		{ "* * * * * * -> source-block source 4h x",
 			"r:1: more than a verdict, scope, voice and duration: x\n" },
 		{ "* * * * , * -> x", "r:1: a token has 1 to 31 characters\n" },
+		{ "dated", "r:1: not a date\n" },
+		{ "dated 2026-13-01", "r:1: not a date: 2026-13-01\n" },
+		{ "dated 2026-12-01\ndated 2026-12-02", "r:2: a second date: 2026-12-02\n" },
+		{ "builtin on", "r:1: builtin can only be switched off: on\n" },
 		{ "a b\n* * * * * * -> source-block\n\n* c",
 			"r:1: no such phase: b\nr:4: no such phase: c\n" },
 	};
@@ -323,7 +341,7 @@ static void test_errors(void **state)
 		assert_int_equal(classifier_new(&c, slice_of(t[i].text), "r", &errors), -EINVAL);
 		assert_null(c);
 		assert_int_equal(buf_add(&errors, "", 1), 0);
-		assert_string_equal(buf_slice(&errors).p, t[i].error);
+		messages_check(buf_slice(&errors).p, t[i].error);
 		buf_deinit(&errors);
 	}
 }
@@ -352,6 +370,48 @@ static void test_voice(void **state)
 	classifier_free(c);
 }
 
+/* Texts are asked in their order, up to the one that wants none behind it. */
+static void test_texts(void **state)
+{
+	struct rules_text texts[] = {
+		{ SLICE_LIT("# mine\ndated 2026-02-28\n* * 550 * * \"one\" -> transient-other\n"),
+			"mine" },
+		{ SLICE_LIT("* * 550 * * \"one\" -> source-block\n* * 550 * * \"two\" -> "
+			    "recipient-invalid\n"),
+			"theirs" },
+		{ SLICE_LIT("nonsense"), "broken" },
+	};
+	struct classifier *c = NULL;
+	struct classification got;
+	struct buf b;
+
+	buf_init(&b, 0);
+	assert_int_equal(classifier_new_of(&c, texts, 2, &b), 0);
+	got = ask(c, "default", "rcpt", "550 one two");
+	assert_int_equal(got.verdict, VERDICT_TRANSIENT_OTHER);
+	assert_int_equal(got.rule_line, 3);
+	assert_int_equal(got.rule_text, 0);
+	got = ask(c, "default", "rcpt", "550 two");
+	assert_int_equal(got.verdict, VERDICT_RECIPIENT_INVALID);
+	assert_int_equal(got.rule_line, 2);
+	assert_string_equal(classifier_text(c, got.rule_text)->name, "theirs");
+	assert_int_equal(classifier_describe(c, &b), 0);
+	assert_int_equal(buf_add(&b, "", 1), 0);
+	assert_string_equal(buf_slice(&b).p,
+		"mine (1 rules, dated 2026-02-28), then theirs (2 rules, no date)");
+	c = classifier_free(c);
+	buf_reset(&b);
+	assert_int_equal(classifier_new_of(&c, texts, 3, &b), -EINVAL);
+	assert_memory_equal(buf_slice(&b).p, "broken:1: ", 10);
+	buf_reset(&b);
+	texts[1].text = SLICE_LIT("builtin off\n");
+	assert_int_equal(classifier_new_of(&c, texts, 3, &b), 0);
+	assert_null(classifier_text(c, 2));
+	assert_int_equal(ask(c, "default", "rcpt", "550 two").rule_line, 0);
+	classifier_free(c);
+	buf_deinit(&b);
+}
+
 /* Anything may be said at any length. */
 static void test_long(void **state)
 {
@@ -378,6 +438,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_matching),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_voice),
+		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_long),
 	};
 
