@@ -64,6 +64,11 @@ static int prepare_directory(struct store *s, const struct complaint *c)
 	if (!S_ISDIR(st.st_mode))
 		return complain(c, -ENOTDIR,
 			"%s: is not a directory; the queue needs a directory of its own", s->dir);
+	/* whoever may write there can put another file in the queue's place */
+	if (!s->read_only && (st.st_mode & S_IWOTH))
+		return complain(c, -EPERM,
+			"%s: everybody may write in the queue directory (mode %04o): chmod 0700 it",
+			s->dir, (unsigned)st.st_mode & 07777u);
 	return 0;
 }
 
@@ -121,6 +126,28 @@ static int take_lock(struct store *s, const struct complaint *c)
 out:
 	free(file);
 	return r;
+}
+
+/* The lock file is for people, who may remove it; LMDB's own lock is in a file, too. Two writers
+ * are kept apart by a lock on what they would write to, which nobody removes by mistake. LMDB
+ * itself locks nothing on this file, and an flock is not lost when another descriptor of it is
+ * closed. */
+static int lock_data(struct store *s, const struct complaint *c)
+{
+	s->data_fd = open(s->file, O_RDONLY | O_CLOEXEC);
+	if (s->data_fd < 0)
+		return complain(c, -errno,
+			"%s: cannot open: %s; the relay's user must own the queue directory and "
+			"its files",
+			s->file, strerror(errno));
+	if (flock(s->data_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return complain(c, -EBUSY,
+			"%s: the queue is in use by another process, whose %s is gone; stop that "
+			"process first, or give this one a queue directory of its own",
+			s->file, LOCK_FILE);
+	return complain(c, -errno, "%s: cannot lock: %s", s->file, strerror(errno));
 }
 
 /* ---- the file, before LMDB sees it ---- */
@@ -245,7 +272,9 @@ static int prepare(struct store *s, const struct queue_params *p)
 {
 	pthread_rwlockattr_t attr;
 
-	*s = (struct store){ .lock_fd = -1, .read_only = p->read_only, .disk_ahead = DISK_AHEAD };
+	*s = (struct store){
+		.lock_fd = -1, .data_fd = -1, .read_only = p->read_only, .disk_ahead = DISK_AHEAD
+	};
 	pthread_rwlockattr_init(&attr);
 	/* a steady stream of readers must not keep the writer from reopening */
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -268,6 +297,10 @@ int store_open(struct store *s, const struct queue_params *p, const struct schem
 	r = prepare_directory(s, c);
 	if (!r && !s->read_only)
 		r = take_lock(s, c);
+	if (!r && !s->read_only)
+		r = store_make_first(s, known, c);
+	if (!r && !s->read_only)
+		r = lock_data(s, c);
 	if (!r)
 		r = look_at_file(s, c);
 	if (r)
@@ -300,9 +333,11 @@ void store_close(struct store *s)
 	store_env_close(s);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
+	if (s->data_fd >= 0)
+		close(s->data_fd);
 	pthread_rwlock_destroy(&s->guard);
 	pthread_mutex_destroy(&s->pool_lock);
 	free(s->file);
 	free(s->dir);
-	*s = (struct store){ .lock_fd = -1 };
+	*s = (struct store){ .lock_fd = -1, .data_fd = -1 };
 }

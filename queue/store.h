@@ -20,7 +20,7 @@ struct totals {
 
 struct store {
 	char *dir, *file;
-	int lock_fd; /* held while open for writing */
+	int lock_fd, data_fd; /* held locked while open for writing */
 	bool read_only;
 	MDB_env *env; /* NULL after a reopening that failed; see store_reopen */
 	MDB_dbi main, mail, due, young, loose, state, damaged;
@@ -54,6 +54,9 @@ int complain(const struct complaint *c, int r, const char *fmt, ...)
 struct schema;
 int store_open(struct store *s, const struct queue_params *p, const struct schema *known,
 	const struct complaint *c);
+/* first.c: makes the queue's file where there is none, so that a power cut leaves all of it or
+ * nothing. */
+int store_make_first(const struct store *s, const struct schema *known, const struct complaint *c);
 void store_close(struct store *s); /* a zeroed or half opened store is fine */
 /* Closes and opens the environment again. Until it returns 0 the store has no environment: reads
  * and writes give -EIO. Writer's thread only. */

@@ -3,6 +3,7 @@
  * all, in any order); written, and its sync failed (the same, but the kernel holds it for clean: no
  * later sync writes it again). */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,6 +25,7 @@ static struct {
 	uint64_t bytes;		     /* of both */
 	uint64_t durable_size, size; /* of the file */
 	bool exists;
+	enum { BESIDE, RENAMED, NAMED } name; /* RENAMED: the directory does not say so for good */
 	struct pending **pending;
 	uint32_t n, cap;
 	uint32_t last_write; /* pendings from here on are of the last write */
@@ -128,6 +130,21 @@ static void settle(bool failed)
 	disk.last_write = disk.n;
 }
 
+/* What is made beside again is another file. */
+static void removed(void)
+{
+	must(disk.name == BESIDE);
+	for (uint32_t i = 0; i < disk.n; i++)
+		free(disk.pending[i]);
+	disk.n = disk.last_write = 0;
+	disk.size = disk.durable_size = 0;
+	disk.exists = false;
+	if (disk.bytes) {
+		memset(disk.durable, 0, disk.bytes);
+		memset(disk.cache, 0, disk.bytes);
+	}
+}
+
 static void apply(const struct op *o)
 {
 	switch (o->kind) {
@@ -151,6 +168,16 @@ static void apply(const struct op *o)
 	case OP_SIZE:
 		disk.exists = true;
 		disk.size = o->offset;
+		break;
+	case OP_RENAME:
+		disk.name = RENAMED;
+		break;
+	case OP_REMOVE:
+		removed();
+		break;
+	case OP_NAMED:
+		if (!o->failed && disk.name == RENAMED)
+			disk.name = NAMED;
 		break;
 	case OP_MARK:
 		break;
@@ -191,12 +218,23 @@ static void put_torn(int fd, const struct pending *p, struct rng *rng)
 	}
 }
 
-void disk_image(const char *file, struct rng *rng)
+static int image_file(const char *dir, struct rng *rng)
+{
+	bool named = disk.name == NAMED || (disk.name == RENAMED && rng_below(rng, 2));
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s/new", dir);
+	must(named || mkdir(path, 0700) == 0);
+	snprintf(path, sizeof(path), "%s/%sdata.mdb", dir, named ? "" : "new/");
+	return open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+}
+
+void disk_image(const char *dir, struct rng *rng)
 {
 	uint64_t size = rng_below(rng, 2) ? disk.size : disk.durable_size;
 	/* how much of what is pending got there: from nothing to nearly all */
 	const uint64_t luck = rng_below(rng, 101);
-	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int fd = image_file(dir, rng);
 	uint32_t *order = calloc(disk.n + 1, sizeof(*order));
 	struct stat st;
 

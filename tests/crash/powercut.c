@@ -30,14 +30,25 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Any moment; half of them close behind an acknowledgement, where a lie would show. */
+/* Steps of the first start: until the file has its name. */
+static uint32_t first_start(void)
+{
+	uint32_t n = 0;
+
+	while (n < nops && (ops[n].kind != OP_NAMED || ops[n].failed))
+		n++;
+	return n;
+}
+
+/* Any moment; half of them close behind an acknowledgement, where a lie would show; and some of the
+ * few steps of the first start. */
 static uint32_t *choose_cuts(struct rng *rng)
 {
 	uint32_t *cuts = calloc(opt.cuts, sizeof(*cuts));
 
 	must(cuts);
 	for (uint32_t i = 0; i < opt.cuts; i++) {
-		cuts[i] = 1 + (uint32_t)rng_below(rng, nops);
+		cuts[i] = 1 + (uint32_t)rng_below(rng, i % 8 ? nops : first_start() + 2);
 		for (uint32_t k = 0;
 			i % 2 && k < 200 && cuts[i] < nops && ops[cuts[i] - 1].kind != OP_MARK; k++)
 			cuts[i]++;
@@ -48,29 +59,30 @@ static uint32_t *choose_cuts(struct rng *rng)
 
 static void empty(const char *dir)
 {
-	static const char *const names[] = { "data.mdb", "lock.mdb", "postern.lock" };
+	static const char *const names[] = { "data.mdb", "lock.mdb", "postern.lock", "new/data.mdb",
+		"new/lock.mdb" };
 	char path[512];
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 5; i++) {
 		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
 		unlink(path);
 	}
+	snprintf(path, sizeof(path), "%s/new", dir);
+	rmdir(path);
 }
 
 static unsigned try_cuts(const char *dir, struct rng *rng)
 {
 	uint32_t *cuts = choose_cuts(rng);
 	unsigned wrong = 0, opened = 0;
-	char file[512];
 
-	snprintf(file, sizeof(file), "%s/data.mdb", dir);
 	disk_begin();
 	for (uint32_t i = 0; i < opt.cuts && wrong < 10; i++) {
 		disk_advance(cuts[i]);
 		if (!disk_exists())
 			continue;
 		empty(dir);
-		disk_image(file, rng);
+		disk_image(dir, rng);
 		opened++;
 		if (!verify(dir, cuts[i]))
 			continue;

@@ -21,11 +21,14 @@ enum op_kind {
 	OP_SYNC,   /* begins: what was written so far is meant */
 	OP_SYNCED, /* has returned */
 	OP_SIZE,   /* the file's length changes */
+	OP_RENAME, /* the file, made beside, gets its name */
+	OP_REMOVE, /* the file beside is thrown away */
+	OP_NAMED,  /* the directory was synced */
 	OP_MARK,   /* something happened outside; its meaning is in the model */
 };
 struct op {
 	enum op_kind kind;
-	bool failed; /* OP_WSYNC, OP_SYNCED */
+	bool failed; /* OP_WSYNC, OP_SYNCED, OP_NAMED */
 	uint64_t offset;
 	size_t n;
 	unsigned char *data; /* OP_WRITE */
@@ -63,8 +66,8 @@ void drive(const char *dir, uint32_t messages, uint64_t seed);
 void disk_begin(void);
 /* Goes on to the moment before op number `at` (never back). */
 void disk_advance(uint32_t at);
-/* Writes the file as it could look now. */
-void disk_image(const char *file, struct rng *rng);
+/* Writes the directory as it could look now: the file under its name, or beside. */
+void disk_image(const char *dir, struct rng *rng);
 bool disk_exists(void); /* the file had been made by then */
 
 /* ---- verify.c ---- */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -18,6 +19,7 @@
 #define FDS    1024
 #define DATA   1
 #define DSYNC  2
+#define DIR    4
 
 struct op *ops;
 uint32_t nops;
@@ -82,6 +84,13 @@ static unsigned kind(int fd)
 
 /* ---- descriptors ---- */
 
+static bool is_data(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n >= 9 && !strcmp(path + n - 9, "/data.mdb");
+}
+
 static int opened(int fd, const char *path, int flags)
 {
 	size_t n = strlen(path);
@@ -89,8 +98,10 @@ static int opened(int fd, const char *path, int flags)
 	if (fd < 0 || fd >= FDS)
 		return fd;
 	fds[fd] = 0;
-	if (n >= 9 && !strcmp(path + n - 9, "/data.mdb") && (flags & O_ACCMODE) != O_RDONLY)
+	if (is_data(path) && (flags & O_ACCMODE) != O_RDONLY)
 		fds[fd] = (unsigned char)(DATA | (flags & O_DSYNC ? DSYNC : 0));
+	else if ((flags & O_DIRECTORY) && n > 3 && strcmp(path + n - 3, "/.."))
+		fds[fd] = DIR; /* the queue's own: no other is opened */
 	return fd;
 }
 
@@ -108,6 +119,18 @@ static int opened(int fd, const char *path, int flags)
 	}
 OPEN(open)
 OPEN(open64)
+
+/* What open is under _FORTIFY_SOURCE where the compiler does not know the flags. */
+#define OPEN_2(name)                                                                               \
+	EXPORT int name(const char *path, int flags);                                              \
+	EXPORT int name(const char *path, int flags)                                               \
+	{                                                                                          \
+		NEXT(name);                                                                        \
+                                                                                                   \
+		return opened(real(path, flags), path, flags);                                     \
+	}
+OPEN_2(__open_2)
+OPEN_2(__open64_2)
 
 EXPORT int close(int fd)
 {
@@ -218,11 +241,24 @@ EXPORT int fdatasync(int fd)
 	return synced(0);
 }
 
+static int names_synced(void)
+{
+	bool failed = unlucky();
+
+	note((struct op){ .kind = OP_NAMED, .failed = failed });
+	if (!failed)
+		return 0;
+	errno = EIO;
+	return -1;
+}
+
 EXPORT int fsync(int fd)
 {
 	NEXT(fsync);
 	if (!kind(fd))
 		return real(fd);
+	if (kind(fd) & DIR)
+		return names_synced();
 	note((struct op){ .kind = OP_SYNC });
 	return synced(0);
 }
@@ -256,4 +292,26 @@ EXPORT int ftruncate64(int fd, off64_t n)
 {
 	NEXT(ftruncate64);
 	return sized(fd, (uint64_t)n, real(fd, n));
+}
+
+/* ---- names ---- */
+
+EXPORT int rename(const char *from, const char *to)
+{
+	NEXT(rename);
+	int r = real(from, to);
+
+	if (recording && !r && is_data(to))
+		note((struct op){ .kind = OP_RENAME });
+	return r;
+}
+
+EXPORT int unlink(const char *path)
+{
+	NEXT(unlink);
+	int r = real(path);
+
+	if (recording && !r && is_data(path))
+		note((struct op){ .kind = OP_REMOVE });
+	return r;
 }

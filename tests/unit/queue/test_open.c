@@ -219,6 +219,62 @@ static void test_second_process(void **state)
 	fixture_reopen(f);
 }
 
+/* Whoever tidies up may remove the lock files; the queue is locked all the same. */
+static void test_second_without_lock_files(void **state)
+{
+	static const char *const names[] = { "postern.lock", "lock.mdb" };
+	struct fixture *f = *state;
+	char path[300], error[512] = "";
+	struct queue *second = NULL;
+
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s", f->dir, names[i]);
+		assert_int_equal(unlink(path), 0);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(queue_open(&second, &f->params, error, sizeof(error)), -EBUSY);
+		assert_non_null(strstr(error, "in use by another process"));
+	}
+	put_message(f, "a@x.example", 100, 1000);
+	fixture_drop_fresh(f);
+}
+
+/* What a power cut in the first start leaves is no queue, and stands in nobody's way. */
+static void test_first_start_again(void **state)
+{
+	struct fixture *f = *state;
+	char path[300], error[512] = "";
+
+	f->q = queue_close(f->q);
+	snprintf(path, sizeof(path), "%s/data.mdb", f->dir);
+	assert_int_equal(unlink(path), 0);
+	snprintf(path, sizeof(path), "%s/new", f->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/new/data.mdb", f->dir);
+	write_file(path, "half a page", 11);
+	assert_int_equal(queue_open(&f->q, &f->params, error, sizeof(error)), 0);
+	snprintf(path, sizeof(path), "%s/new", f->dir);
+	assert_int_equal(access(path, F_OK), -1);
+	queue_set_fresh(f->q, &f->fresh.mpsc);
+	put_message(f, "a@x.example", 100, 1000);
+	fixture_drop_fresh(f);
+	check_clean(f, 1, 1);
+}
+
+static void test_directory_of_everybody(void **state)
+{
+	struct fixture *f = *state;
+	char error[512] = "";
+	struct queue *q = NULL;
+
+	f->q = queue_close(f->q);
+	assert_int_equal(chmod(f->dir, 0777), 0);
+	assert_int_equal(queue_open(&q, &f->params, error, sizeof(error)), -EPERM);
+	assert_non_null(strstr(error, "chmod 0700"));
+	assert_int_equal(chmod(f->dir, 0750), 0);
+	fixture_reopen(f);
+}
+
 static void test_max_size(void **state)
 {
 	struct fixture *f = *state;
@@ -242,6 +298,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+		T(test_second_without_lock_files),
+		T(test_first_start_again),
+		T(test_directory_of_everybody),
 		cmocka_unit_test(test_foreign),
 		T(test_directory),
 		T(test_second_process),
