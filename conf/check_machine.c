@@ -25,8 +25,19 @@ static bool is_elsewhere(const struct addr *a)
 	return elsewhere;
 }
 
+/* Only root asks: who starts the relay as its user, as the unit file does, has no use for it. */
+static void check_user(struct source *s)
+{
+	if (s->config->user || geteuid() != 0)
+		return;
+	diag_warning(s->diag, 1,
+		"user: started by root the relay stays root: write user = \"postern\", or start it "
+		"as its user; user = \"root\" accepts it");
+}
+
 void source_check_machine(struct source *s)
 {
+	check_user(s);
 	for (unsigned i = 0; i < s->config->policy.nsources; i++) {
 		const struct source_params *p = &s->config->policy.sources[i];
 		char text[ADDR_TEXT_MAX];

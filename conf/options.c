@@ -19,7 +19,9 @@ static const struct option root_options[] = {
 		"Default: MAILER-DAEMON at hostname for the first, and for the second postmaster "
 		"at hostname without its first label."),
 	TEXT("user", struct config, user, STRING, NULL, 0,
-		"User to become once all ports are bound. Only when started as root."),
+		"User to become once all ports are bound. Only when started as root; \"root\": "
+		"stays "
+		"root, and is not warned of."),
 	TEXT("group", struct config, group, STRING, NULL, 0,
 		"Group to become, when it is not the user's own."),
 	TEXT("pid_file", struct config, pid_file, STRING, NULL, 0,

@@ -95,10 +95,12 @@ int tls_client_new(
 struct tls_context *tls_context_ref(struct tls_context *c);
 struct tls_context *tls_context_unref(struct tls_context *c);
 
-/* Listening sockets. With SO_REUSEPORT, so that each worker has its own; fd may be shared instead
- * when reuse_port is false. port 0: the kernel chooses; *bound tells. fds are made before
- * privileges are dropped. */
-int listen_open(int *fd, const struct addr *a, uint16_t port, int backlog, bool reuse_port,
+/* Listening sockets. Each worker has its own of a port: the FIRST is refused (-EADDRINUSE) where
+ * anything else listens, and those that JOIN share the port with it (SO_REUSEPORT). ALONE: a port
+ * with one socket. port 0: the kernel chooses; *bound tells. fds are made before privileges are
+ * dropped. */
+enum listen_share { LISTEN_ALONE, LISTEN_FIRST, LISTEN_JOIN };
+int listen_open(int *fd, const struct addr *a, uint16_t port, int backlog, enum listen_share share,
 	uint16_t *bound);
 struct listener;
 /* accepted: a new connection's fd (non-blocking, close-on-exec), owned by the callee. When file

@@ -49,14 +49,52 @@ struct log {
 	uint64_t reported; /* of the dropped, those already told */
 };
 
+/* A link may have been put there by somebody who may write in the directory and not where the link
+ * leads; /dev/stderr and the like are the system's own. */
+static int open_flags(const char *file)
+{
+	const int flags = O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+
+	return strncmp(file, "/dev/", 5) == 0 ? flags : flags | O_NOFOLLOW;
+}
+
+/* 0, or -EINVAL for what no log can be written to. */
+static int judge_file(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	return S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode) ||
+			       S_ISSOCK(st.st_mode)
+		       ? 0
+		       : -EINVAL;
+}
+
+static int open_path(const char *file)
+{
+	int fd = open(file, O_WRONLY | open_flags(file), 0640), r;
+
+	/* A FIFO that nobody reads yet. With an end of our own for reading it can be opened all
+	 * the same; what it has no room for is dropped and counted until somebody reads. */
+	if (fd < 0 && errno == ENXIO)
+		fd = open(file, O_RDWR | (open_flags(file) & ~O_CREAT));
+	if (fd < 0)
+		return -errno;
+	r = judge_file(fd);
+	if (!r)
+		return fd;
+	close(fd);
+	return r;
+}
+
 static int open_file(const char *file)
 {
 	int fd;
 
-	if (strcmp(file, "-") == 0)
-		fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	else
-		fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+	if (strcmp(file, "-"))
+		return open_path(file);
+	fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	return fd < 0 ? -errno : fd;
 }
 

@@ -71,27 +71,13 @@ static void serve(struct service *s, int signals)
 	}
 }
 
-static int write_pid(const char *path)
-{
-	FILE *f;
-
-	if (!path)
-		return 0;
-	f = fopen(path, "we");
-	if (!f || fprintf(f, "%d\n", (int)getpid()) < 0 || fclose(f)) {
-		fprintf(stderr, "postern: pid file %s: %s\n", path, strerror(errno));
-		return -1;
-	}
-	return 0;
-}
-
 static int run(const struct cli_command *self, int argc, char **argv)
 {
 	struct cli_arguments a;
 	struct service *s = NULL;
 	struct config *c;
 	char error[1024] = "";
-	char *pid_file = NULL;
+	struct pid_file pid = { .fd = -1 };
 	int signals, r = cli_parse(self, argc, argv, &a);
 
 	if (r >= 0)
@@ -100,12 +86,16 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	if (!c)
 		return EX_CONFIG;
 	signals = open_signals();
-	if (signals < 0 || write_pid(c->pid_file)) {
+	privilege_harden();
+	if (signals < 0) {
 		config_free(c);
 		return EX_OSERR;
 	}
-	pid_file = c->pid_file ? strdup(c->pid_file) : NULL;
 	r = service_start(&s, c, error, sizeof(error));
+	/* only now: whoever fails to start, say because another relay runs, leaves that one's alone
+	 */
+	if (!r && pid_file_write(&pid, service_pid_file(s), error, sizeof(error)))
+		r = EX_CANTCREAT;
 	if (r) {
 		fprintf(stderr, "postern: %s\n", error);
 	} else {
@@ -114,9 +104,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		serve(s, signals);
 	}
 	service_free(s);
-	if (pid_file)
-		unlink(pid_file);
-	free(pid_file);
+	pid_file_remove(&pid);
 	close(signals);
 	return r;
 }

@@ -24,6 +24,8 @@ struct bound {
 	const struct listener_params *params;
 	struct tls_context *tls;
 	struct users *users;
+	struct addr addr;
+	uint16_t port;
 	unsigned worker;
 	int fd;
 };
@@ -106,9 +108,12 @@ static int bind_address(struct service *s, const struct listener_params *p, unsi
 	for (unsigned w = 0; w < s->nworkers; w++) {
 		struct bound *b = &s->bound[s->nbound];
 
-		*b = (struct bound){ .params = p, .worker = w, .fd = -1 };
+		*b = (struct bound){
+			.params = p, .worker = w, .fd = -1, .addr = p->addresses[a].addr
+		};
 		/* the first decides the port, when the kernel is to choose: the others join it */
-		r = listen_open(&b->fd, &p->addresses[a].addr, port, BACKLOG, true, &port);
+		r = listen_open(&b->fd, &p->addresses[a].addr, port, BACKLOG,
+			w ? LISTEN_JOIN : LISTEN_FIRST, &port);
 		if (r) {
 			addr_format(text, &p->addresses[a].addr);
 			snprintf(s->error, s->error_max,
@@ -120,24 +125,29 @@ static int bind_address(struct service *s, const struct listener_params *p, unsi
 						   : "");
 			return r == -EACCES ? EX_NOPERM : EX_OSERR;
 		}
+		b->port = port;
 		b->tls = tls ? tls_context_ref(tls) : NULL;
 		b->users = users ? users_ref(users) : NULL;
 		s->nbound++;
 	}
-	addr_format(text, &p->addresses[a].addr);
+	return EX_OK;
+}
+
+static void say_listening(struct service *s, const struct bound *b)
+{
+	char text[ADDR_TEXT_MAX], full[ADDR_TEXT_MAX + 16];
 	struct log_line ln;
 
+	addr_format(text, &b->addr);
+	snprintf(
+		full, sizeof(full), b->addr.family == ADDR_V6 ? "[%s]:%u" : "%s:%u", text, b->port);
 	log_line_init(&ln);
 	log_line_begin(&ln, clock_wall_ms(), "listening");
-	log_line_cstr(&ln, "listener", p->name);
-	char full[ADDR_TEXT_MAX + 16];
-	snprintf(full, sizeof(full), p->addresses[a].addr.family == ADDR_V6 ? "[%s]:%u" : "%s:%u",
-		text, port);
+	log_line_cstr(&ln, "listener", b->params->name);
 	log_line_cstr(&ln, "address", full);
-	log_line_bool(&ln, "tls", p->certificate != NULL);
+	log_line_bool(&ln, "tls", b->params->certificate != NULL);
 	log_emit(s->log, &ln);
 	log_line_deinit(&ln);
-	return EX_OK;
 }
 
 static int bind_listeners(struct service *s)
@@ -311,14 +321,29 @@ static int start_ops(struct service *s)
 	return EX_OK;
 }
 
+/* As the relay's user, so that what is opened is what it may open. */
 static int open_log(struct service *s)
 {
 	int r = log_open(&s->log, &s->config->log);
 
 	if (r)
-		snprintf(s->error, s->error_max, "log file %s: %s", s->config->log.file,
-			strerror(-r));
+		snprintf(s->error, s->error_max, "log file %s: %s%s", s->config->log.file,
+			r == -ELOOP ? "is a symbolic link: name the file itself" : strerror(-r),
+			r == -EACCES ? ": it must be the relay's user's, or in a directory of it"
+				     : "");
 	return r ? EX_CANTCREAT : EX_OK;
+}
+
+static void say_start(struct service *s)
+{
+	if (privilege_stays_root(s->config->user))
+		log_event(s->log, LOG_WARN, "root",
+			"running as root: what breaks in here may do anything on this machine: "
+			"name a user = \"postern\", or start as that user; user = \"root\" "
+			"accepts it");
+	for (unsigned i = 0; i < s->nbound; i++)
+		if (s->bound[i].worker == 0)
+			say_listening(s, &s->bound[i]);
 }
 
 int service_start(struct service **ret, struct config *c, char *error, size_t error_max)
@@ -338,12 +363,16 @@ int service_start(struct service **ret, struct config *c, char *error, size_t er
 	bind_functions(c);
 	pthread_mutex_init(&s->reload_lock, NULL);
 	raise_file_limit();
-	/* As root: what only root may do. Then as the relay's user: what must belong to it. */
-	r = open_log(s);
+	/* As root: what only root may do. Then as the relay's user: what must belong to it. Ports
+	 * and the queue's lock come first: whoever starts beside another relay touches nothing of
+	 * that one's. */
+	r = bind_listeners(s);
 	if (r == EX_OK)
-		r = bind_listeners(s);
+		r = privilege_drop(c->user, c->group, error, error_max) ? EX_NOPERM : EX_OK;
 	if (r == EX_OK)
-		r = drop_privileges(c->user, c->group, error, error_max) ? EX_NOPERM : EX_OK;
+		r = open_log(s);
+	if (r == EX_OK)
+		say_start(s);
 	if (r == EX_OK)
 		r = make_queue_directory(s);
 	if (r == EX_OK)
@@ -367,6 +396,11 @@ int service_start(struct service **ret, struct config *c, char *error, size_t er
 struct log *service_log(struct service *s)
 {
 	return s->log;
+}
+
+const char *service_pid_file(const struct service *s)
+{
+	return s->config->pid_file;
 }
 
 /* ---- reload ---- */

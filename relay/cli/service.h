@@ -17,3 +17,4 @@ int service_reload(struct service *s, struct buf *why);
 void service_drain(struct service *s, int stop);
 struct service *service_free(struct service *s);
 struct log *service_log(struct service *s);
+const char *service_pid_file(const struct service *s); /* of the start; NULL: none */

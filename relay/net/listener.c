@@ -30,7 +30,12 @@ static int set_flag(int fd, int level, int name)
 	return setsockopt(fd, level, name, &on, sizeof(on)) ? -errno : 0;
 }
 
-static int prepare_socket(int fd, const struct addr *a, uint16_t port, int backlog, bool reuse_port)
+/* SO_REUSEPORT set before the bind would also let in who has the port already: another relay of the
+ * same user, which would then share the mail. So the first socket of a port is bound and listens
+ * alone, which the kernel refuses beside any other that listens there; only then is it opened to
+ * those of ours that join it. A second relay's first socket never joins. */
+static int prepare_socket(
+	int fd, const struct addr *a, uint16_t port, int backlog, enum listen_share share)
 {
 	struct sockaddr_storage sa;
 	socklen_t len =
@@ -38,7 +43,7 @@ static int prepare_socket(int fd, const struct addr *a, uint16_t port, int backl
 	int r;
 
 	r = set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
-	if (!r && reuse_port)
+	if (!r && share == LISTEN_JOIN)
 		r = set_flag(fd, SOL_SOCKET, SO_REUSEPORT);
 	/* "::" and "0.0.0.0" are two listeners, here as in the configuration */
 	if (!r && a->family == ADDR_V6)
@@ -48,11 +53,11 @@ static int prepare_socket(int fd, const struct addr *a, uint16_t port, int backl
 	addr_to_sockaddr(&sa, a, port);
 	if (bind(fd, (struct sockaddr *)&sa, len) || listen(fd, backlog))
 		return -errno;
-	return 0;
+	return share == LISTEN_FIRST ? set_flag(fd, SOL_SOCKET, SO_REUSEPORT) : 0;
 }
 
-int listen_open(
-	int *fd, const struct addr *a, uint16_t port, int backlog, bool reuse_port, uint16_t *bound)
+int listen_open(int *fd, const struct addr *a, uint16_t port, int backlog, enum listen_share share,
+	uint16_t *bound)
 {
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
@@ -63,7 +68,7 @@ int listen_open(
 		SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (s < 0)
 		return -errno;
-	r = prepare_socket(s, a, port, backlog, reuse_port);
+	r = prepare_socket(s, a, port, backlog, share);
 	if (!r && bound) {
 		r = getsockname(s, (struct sockaddr *)&sa, &len) ? -errno : 0;
 		if (!r)

@@ -24,6 +24,8 @@
 struct control {
 	struct ops_context ctx;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	dev_t dev; /* of the socket's name */
+	ino_t ino;
 	int fd, stop;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -274,6 +276,7 @@ static void *control_main(void *arg)
 /* A socket left by a process that died is removed; one that answers is not. */
 static int claim_path(const struct sockaddr_un *sun, char *error, size_t error_max)
 {
+	struct stat st;
 	int fd, r = 0;
 
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -286,7 +289,9 @@ static int claim_path(const struct sockaddr_un *sun, char *error, size_t error_m
 			sun->sun_path);
 		r = -EADDRINUSE;
 	} else if (errno == ECONNREFUSED) {
-		unlink(sun->sun_path);
+		/* what is no socket refuses, too */
+		if (lstat(sun->sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
+			unlink(sun->sun_path);
 	}
 	close(fd);
 	return r;
@@ -295,6 +300,7 @@ static int claim_path(const struct sockaddr_un *sun, char *error, size_t error_m
 static int open_socket(struct control *c, uint32_t mode, char *error, size_t error_max)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct stat st;
 	int r;
 
 	memcpy(sun.sun_path, c->path, sizeof(sun.sun_path));
@@ -310,7 +316,20 @@ static int open_socket(struct control *c, uint32_t mode, char *error, size_t err
 			"there?",
 			c->path, strerror(errno));
 	}
+	if (!r && lstat(c->path, &st) == 0) {
+		c->dev = st.st_dev;
+		c->ino = st.st_ino;
+	}
 	return r;
+}
+
+/* Another relay may have put its own there since. */
+static void remove_path(const struct control *c)
+{
+	struct stat st;
+
+	if (lstat(c->path, &st) == 0 && st.st_dev == c->dev && st.st_ino == c->ino)
+		unlink(c->path);
 }
 
 int control_start(struct control **ret, const struct ops_context *ctx, const char *path,
@@ -339,7 +358,7 @@ int control_start(struct control **ret, const struct ops_context *ctx, const cha
 	c->stop = eventfd(0, EFD_CLOEXEC);
 	r = c->stop < 0 ? -errno : -pthread_create(&c->thread, NULL, control_main, c);
 	if (r) {
-		unlink(c->path);
+		remove_path(c);
 		goto out;
 	}
 	*ret = c;
@@ -363,7 +382,7 @@ struct control *control_stop(struct control *c)
 		return NULL;
 	must(write(c->stop, &one, sizeof(one)) == sizeof(one));
 	pthread_join(c->thread, NULL);
-	unlink(c->path);
+	remove_path(c);
 	close(c->fd);
 	pthread_mutex_lock(&c->lock);
 	while (c->running)

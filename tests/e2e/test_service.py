@@ -569,6 +569,8 @@ class Starts(RelayCase):
         nobody = pwd.getpwnam("nobody")
         sim = self.simulator(BASE)
         relay = self.relay(sim, start=False)
+        relay.root.pop("user")
+        relay.write_config()
         copy = self.place(relay)
         drop = f"import os; os.setgroups([]); os.setgid({nobody.pw_gid}); os.setuid({nobody.pw_uid}); "
         run = f"os.execv({str(copy)!r}, ['postern', 'run', '-c', {str(relay.config_path)!r}])"

@@ -5,6 +5,7 @@
         relay.wait_event("delivered", to="user@t1.example")
 """
 import json
+import os
 import signal
 import smtplib
 import subprocess
@@ -52,7 +53,7 @@ class Relay(Program):
         self.sim = sim
         self.env = env
         self.extra = extra
-        self.root = {"hostname": "relay.test.example", "workers": 2, **(root or {})}
+        self.root = {"hostname": "relay.test.example", "workers": 2, **({"user": "root"} if os.getuid() == 0 else {}), **(root or {})}
         self.sources = {}
         for name, source in (sources or {"a1": "127.0.1.1"}).items():
             self.sources[name] = {"address": source, "ehlo": f"{name}.out.example"} if isinstance(source, str) else source

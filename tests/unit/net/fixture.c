@@ -288,7 +288,7 @@ static void do_listen(void *arg)
 	struct server *sv = arg;
 	int fd;
 
-	assert_int_equal(listen_open(&fd, &sv->addr, 0, 128, true, &sv->port), 0);
+	assert_int_equal(listen_open(&fd, &sv->addr, 0, 128, LISTEN_ALONE, &sv->port), 0);
 	assert_int_equal(listener_start(&sv->listener, sv->runner->loop, fd, on_accepted, sv), 0);
 }
 

@@ -110,7 +110,7 @@ static void reports_refusal(void **state)
 	int fd;
 
 	/* a port that was free a moment ago, kept from others by being bound without listening */
-	assert_int_equal(listen_open(&fd, &to, 0, 1, false, &port), 0);
+	assert_int_equal(listen_open(&fd, &to, 0, 1, LISTEN_ALONE, &port), 0);
 	close(fd);
 	runner_start(&r, "refused");
 	end_init(&e, &r, END_KEEP);
@@ -133,7 +133,7 @@ static void connect_is_cancelled(void **state)
 
 	pair_begin(&p, "127.0.0.1", END_KEEP, END_KEEP);
 	/* a full backlog: the kernel drops further connection requests */
-	assert_int_equal(listen_open(&fd, &to, 0, 0, false, &port), 0);
+	assert_int_equal(listen_open(&fd, &to, 0, 0, LISTEN_ALONE, &port), 0);
 	for (unsigned i = 0; i < 64; i++) {
 		struct sockaddr_storage sa;
 

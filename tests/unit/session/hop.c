@@ -20,7 +20,7 @@ void hop_open(struct hop *h)
 
 	memset(h, 0, sizeof(*h));
 	must(addr_parse(&loopback, SLICE_LIT("127.0.0.1")) == 0);
-	must(listen_open(&h->listening, &loopback, 0, 16, false, &h->port) == 0);
+	must(listen_open(&h->listening, &loopback, 0, 16, LISTEN_ALONE, &h->port) == 0);
 	h->p.fd = -1;
 }
 

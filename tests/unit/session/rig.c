@@ -83,7 +83,7 @@ void rig_start(struct rig *r)
 	r->wp.events = &r->events;
 	assert_int_equal(worker_new(&r->worker, &r->wp), 0);
 	must(addr_parse(&loopback, SLICE_LIT("127.0.0.1")) == 0);
-	must(listen_open(&fd, &loopback, 0, 64, false, &r->port) == 0);
+	must(listen_open(&fd, &loopback, 0, 64, LISTEN_ALONE, &r->port) == 0);
 	assert_int_equal(worker_listen(r->worker, &r->lp, fd, r->tls, r->users), 0);
 	assert_int_equal(worker_start(r->worker), 0);
 }

@@ -84,7 +84,7 @@ static void shared_by_workers(void **state)
 	r.wp.index = 1;
 	must(addr_parse(&loopback, SLICE_LIT("127.0.0.1")) == 0);
 	assert_int_equal(worker_new(&second, &r.wp), 0);
-	must(listen_open(&fd, &loopback, 0, 64, false, &port) == 0);
+	must(listen_open(&fd, &loopback, 0, 64, LISTEN_ALONE, &port) == 0);
 	assert_int_equal(worker_listen(second, &r.lp, fd, NULL, NULL), 0);
 	assert_int_equal(worker_start(second), 0);
 	peer_hello(&p[0], r.port);
@@ -395,7 +395,7 @@ static void never_started(void **state)
 	int fd;
 
 	must(addr_parse(&loopback, SLICE_LIT("127.0.0.1")) == 0);
-	must(listen_open(&fd, &loopback, 0, 64, false, &port) == 0);
+	must(listen_open(&fd, &loopback, 0, 64, LISTEN_ALONE, &port) == 0);
 	assert_int_equal(worker_new(&w, &p), 0);
 	assert_int_equal(worker_listen(w, &lp, fd, NULL, NULL), 0);
 	assert_null(worker_free(w));

@@ -1,0 +1,222 @@
+"""What a relay takes for itself at its start, and what it leaves alone: ports, queue, pid file, sockets, log, rights."""
+import os
+import pathlib
+import pwd
+import re
+import socket
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from lib.case import RelayCase  # noqa: E402
+from lib.process import Deadline  # noqa: E402
+
+BASE = """
+cluster "A" { addresses = {"127.1.1.1-4"} }
+tenant "t{0..99}.example" { cluster = {"A"} }
+"""
+
+
+class Second(RelayCase):
+    """A second `postern run` by mistake: it says why it ends, and nothing of the first one's is gone."""
+
+    def refused(self, other, code, words):
+        done = other.cli("run", check=False)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertRegex(done.stderr, words)
+
+    def still_whole(self, relay, *paths):
+        for path in paths:
+            self.assertTrue(path.exists(), path)
+        relay.cli("stats")
+        relay.send("m", "u@t1.example")
+        relay.wait_event("delivered", to="u@t1.example")
+
+    def test_the_same_again(self):
+        sim = self.simulator(BASE)
+        relay = self.relay(sim, start=False)
+        pid = relay.dir / "pid"
+        relay.root["pid_file"] = pid
+        relay.write_config()
+        relay.start()
+        before = pid.read_text()
+        self.refused(relay, 73, "in use by process")
+        self.assertEqual(pid.read_text(), before)
+        self.still_whole(relay, pid, relay.socket_path)
+        self.assertEqual(relay.stop(), 0)
+        self.assertFalse(pid.exists())
+        self.assertFalse(relay.socket_path.exists())
+
+    def test_one_pid_file_for_two(self):
+        sim = self.simulator(BASE)
+        first, second = (self.relay(sim, start=False) for _ in range(2))
+        pid = first.dir / "pid"
+        for relay in (first, second):
+            relay.root["pid_file"] = pid
+            relay.write_config()
+        first.start()
+        self.refused(second, 73, "held by another relay")
+        self.assertEqual(pid.read_text(), f"{first.pid}\n")
+        self.still_whole(first, pid)
+
+    def test_lock_files_removed_by_hand(self):
+        sim, relay = self.start(BASE)
+        for name in ("postern.lock", "lock.mdb"):
+            (pathlib.Path(relay.queue["path"]) / name).unlink()
+        other = self.relay(sim, start=False, queue={"path": relay.queue["path"]})
+        for _ in range(2):
+            self.refused(other, 73, "in use by another process")
+        self.still_whole(relay)
+
+    def test_one_port_for_two_queues(self):
+        """With SO_REUSEPORT the kernel would share the mail out between them."""
+        sim, relay = self.start(BASE)
+        port = relay.address()[1]
+        other = self.relay(sim, start=False)
+        for address in (f"127.0.0.1:{port}", f"0.0.0.0:{port}"):
+            other.listeners["in"]["address"] = [address]
+            other.write_config()
+            self.refused(other, 71, "another program has it")
+        self.still_whole(relay)
+
+    def test_removes_only_its_own(self):
+        relay = self.relay(start=False)
+        pid = relay.dir / "pid"
+        relay.root["pid_file"] = pid
+        relay.write_config()
+        relay.start()
+        for path in (pid, relay.socket_path):
+            path.unlink()
+            path.write_text("somebody else's")
+        self.assertEqual(relay.stop(), 0)
+        for path in (pid, relay.socket_path):
+            self.assertEqual(path.read_text(), "somebody else's")
+
+    def test_control_socket_that_is_no_socket(self):
+        relay = self.relay(start=False)
+        relay.socket_path.write_text("precious")
+        done = relay.cli("run", check=False)
+        self.assertEqual(done.returncode, 71)
+        self.assertEqual(relay.socket_path.read_text(), "precious")
+
+
+class Files(RelayCase):
+    def linked(self, option):
+        relay = self.relay(start=False)
+        victim, link = relay.dir / "victim", relay.dir / "link"
+        victim.write_text("precious\n")
+        link.symlink_to(victim)
+        if option == "log":
+            relay.log["file"] = link
+        else:
+            relay.root["pid_file"] = link
+        relay.write_config()
+        done = relay.cli("run", check=False)
+        self.assertEqual(done.returncode, 73)
+        self.assertIn("symbolic link", done.stderr)
+        self.assertEqual(victim.read_text(), "precious\n")
+
+    def test_log_through_a_link(self):
+        self.linked("log")
+
+    def test_pid_file_through_a_link(self):
+        self.linked("pid")
+
+    def test_log_into_a_fifo(self):
+        """Nobody reads yet; somebody does; nobody reads any more: mail goes all the while."""
+        sim = self.simulator(BASE)
+        relay = self.relay(sim, start=False)
+        fifo = relay.dir / "fifo"
+        os.mkfifo(fifo)
+        relay.log["file"] = fifo
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        relay.listeners["in"]["address"] = [f"127.0.0.1:{port}"]
+        relay.addresses["in"] = [("127.0.0.1", port)]
+        relay.write_config()
+        relay.start(ready=False)
+        self.accepts(relay)
+        relay.send("one", "u@t1.example")
+        sim.wait(deliveries=1)
+        reader = os.open(fifo, os.O_RDONLY)
+        self.assertIn(b'"listening"', os.read(reader, 65536))
+        os.close(reader)
+        for i in range(2, 42):
+            relay.send(f"m{i}", f"u@t{i}.example")
+        sim.wait(deliveries=41)
+        self.assertEqual(relay.stop(), 0)
+
+    def accepts(self, relay):
+        deadline = Deadline()
+        while True:
+            try:
+                socket.create_connection(relay.address(), 1).close()
+                return
+            except OSError:
+                self.assertFalse(deadline.passed, relay.stderr())
+
+    def test_queue_directory_of_everybody(self):
+        relay = self.relay(start=False)
+        path = pathlib.Path(relay.queue["path"])
+        path.mkdir()
+        path.chmod(0o777)
+        done = relay.cli("run", check=False)
+        self.assertEqual(done.returncode, 73)
+        self.assertIn("chmod 0700", done.stderr)
+
+
+@unittest.skipUnless(os.getuid() == 0, "needs root")
+class Rights(RelayCase):
+    def status(self, relay):
+        text = pathlib.Path(f"/proc/{relay.pid}/status").read_text()
+        return dict(re.findall(r"(?m)^(\w+):[ \t]*(.*)$", text))
+
+    def test_with_a_user(self):
+        relay = self.relay(start=False, root={"user": "nobody"})
+        relay.dir.chmod(0o777)
+        relay.start()
+        nobody = pwd.getpwnam("nobody")
+        status = self.status(relay)
+        self.assertEqual(status["Uid"].split(), [str(nobody.pw_uid)] * 4)
+        self.assertEqual(status["Groups"].strip(), "")
+        self.assertEqual(status["NoNewPrivs"], "1")
+        self.assertEqual(status["Umask"], "0027")
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            self.assertEqual(int(status[name], 16), 0, name)
+        if not os.environ.get("E2E_SANITIZED"):  # what is not dumpable belongs to root in /proc
+            self.assertEqual(os.stat(f"/proc/{relay.pid}/environ").st_uid, 0)
+        self.assertEqual(relay.find("root"), [])
+
+    def test_root_is_said(self):
+        relay = self.relay(start=False)
+        relay.root.pop("user", None)
+        relay.write_config()
+        relay.start()
+        self.assertIn('user = "root"', relay.wait_event("root")["message"])
+        self.assertEqual(self.status(relay)["NoNewPrivs"], "1")
+        done = relay.cli("check")
+        self.assertRegex(done.stderr, "warning: user: .*stays root")
+        relay.root["user"] = "root"
+        relay.write_config()
+        self.assertEqual(relay.cli("check").stderr, "")
+        relay.stop()
+        since = relay.mark()
+        relay.start()
+        self.assertEqual(relay.find("root", since=since), [])
+
+    def test_log_of_the_user(self):
+        """Opened as the user, so that it can be opened again; never as root in a directory of others."""
+        relay = self.relay(start=False, root={"user": "nobody"})
+        relay.dir.chmod(0o755)
+        relay.log["file"] = relay.dir / "mail.log"
+        relay.write_config()
+        done = relay.cli("run", check=False)
+        self.assertEqual(done.returncode, 73)
+        self.assertIn("relay's user", done.stderr)
+        self.assertFalse((relay.dir / "mail.log").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
