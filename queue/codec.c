@@ -1,4 +1,5 @@
 #include "codec.h"
+#include "postern/foreign.h"
 
 #include <errno.h>
 
@@ -300,8 +301,7 @@ static void put_state(struct writer *w, const struct queue_rcpt_state *s)
 {
 	struct slice reply = slice_of(s->reply);
 
-	if (reply.n > REPLY_TEXT_MAX)
-		reply.n = REPLY_TEXT_MAX;
+	reply = foreign_cut(reply, REPLY_TEXT_MAX);
 	put_signed(w, s->due);
 	put_signed(w, s->last_attempt);
 	put_varint(w, s->attempts);

@@ -1,6 +1,7 @@
 /* Building one line of a log: straight into the buffer, no printf, one pass over each value. */
 #include <errno.h>
 
+#include "postern/foreign.h"
 #include "postern/log.h"
 #include "utf8.h"
 
@@ -32,28 +33,51 @@ static char *put(char *p, const char *s, size_t n)
 	return p + n;
 }
 
+static char *put_number(char *p, unsigned c)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	p = put(p, "\\u", 2);
+	*p++ = hex[c >> 12 & 15];
+	*p++ = hex[c >> 8 & 15];
+	*p++ = hex[c >> 4 & 15];
+	*p++ = hex[c & 15];
+	return p;
+}
+
+/* A character of more than a byte. A log is read on terminals, too: what they would obey goes by
+ * number. */
+static char *put_character(char *p, const unsigned char *s, size_t len)
+{
+	uint32_t c = len == 2 ? s[0] & 0x1fu : len == 3 ? s[0] & 0x0fu : s[0] & 0x07u;
+
+	for (size_t i = 1; i < len; i++)
+		c = c << 6 | (s[i] & 0x3fu);
+	if (!foreign_unsafe(c))
+		return put(p, (const char *)s, len);
+	if (c < 0x10000)
+		return put_number(p, c);
+	c -= 0x10000;
+	return put_number(put_number(p, 0xd800 | c >> 10), 0xdc00 | (c & 0x3ff));
+}
+
 /* One byte, or sequence, that is not plain; *at moves behind it. At most six bytes a byte. */
 static char *put_special(char *p, const unsigned char *s, size_t n, size_t *at)
 {
-	static const char hex[] = "0123456789abcdef";
 	unsigned char c = s[*at];
 	size_t len;
 
 	if (kind[c] == 'x') {
 		len = utf8_sequence(s + *at, n - *at);
-		p = len ? put(p, (const char *)s + *at, len) : put(p, REPLACEMENT, 3);
+		p = len ? put_character(p, s + *at, len) : put(p, REPLACEMENT, 3);
 		*at += len ? len : 1;
 		return p;
 	}
 	(*at)++;
+	if (kind[c] == 'u')
+		return put_number(p, c);
 	*p++ = '\\';
-	if (kind[c] != 'u') {
-		*p++ = kind[c];
-		return p;
-	}
-	p = put(p, "u00", 3);
-	*p++ = hex[c >> 4];
-	*p++ = hex[c & 15];
+	*p++ = kind[c];
 	return p;
 }
 
@@ -83,18 +107,6 @@ int json_quote(struct buf *b, struct slice s)
 	*p++ = '"';
 	b->len = (size_t)(p - b->p);
 	return 0;
-}
-
-/* The value as far as a line may carry it, not cut inside a character. */
-static struct slice cut(struct slice v)
-{
-	size_t n = VALUE_MAX;
-
-	if (v.n <= VALUE_MAX)
-		return v;
-	while (n > VALUE_MAX - 3 && ((unsigned char)v.p[n] & 0xc0) == 0x80)
-		n--;
-	return (struct slice){ v.p, n };
 }
 
 /* Keeps the first error: a line that lost a part is not handed over as if it were whole. */
@@ -163,7 +175,7 @@ void log_line_str(struct log_line *ln, const char *key, struct slice v)
 	if (!v.p)
 		return;
 	add_key(ln, key);
-	check(ln, json_quote(&ln->b, cut(v)));
+	check(ln, json_quote(&ln->b, foreign_cut(v, VALUE_MAX)));
 }
 
 void log_line_cstr(struct log_line *ln, const char *key, const char *v)

@@ -1,33 +1,80 @@
-/* The client side of the control socket. */
+/* The client side of the control socket. Called by every command that asks the running relay. It
+ * needs nothing of the configuration but the socket's path: whatever else is wrong in the file, an
+ * operator can look and act. Each step has a time-out: a relay that stands still is told of, not
+ * waited for. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "postern/text.h"
 
-#define LINE_MAX_BYTES (4 << 20)
+#define LINE_MAX_BYTES	(16 << 20)
+#define TIMEOUT_DEFAULT 30000 /* ms without a line of the answer */
+#define DEFAULT_SOCKET	"/run/postern/control.sock"
 
-static int connect_control(const struct config *c)
+struct asking {
+	char path[512];
+	const char *why; /* the path is a guess: the file said nothing. NULL: it is not */
+	ms_t timeout;
+};
+
+static void find_path(const struct cli_arguments *a, struct asking *to)
+{
+	if (a->socket) {
+		snprintf(to->path, sizeof(to->path), "%s", a->socket);
+		return;
+	}
+	if (cli_setting(a->config, "control", "socket", to->path, sizeof(to->path)) == 0)
+		return;
+	to->why = errno == ENOENT ? "there is no such file"
+		  : errno	  ? strerror(errno)
+				  : "it names no control socket";
+	snprintf(to->path, sizeof(to->path), "%s", DEFAULT_SOCKET);
+}
+
+static const char *advice(int error)
+{
+	switch (error) {
+	case EACCES:
+	case EPERM:
+		return "run this as root or as a member of the relay's group";
+	case EAGAIN:
+		return "the relay is there and takes no more questions: it is stopped, out of "
+		       "descriptors, or too busy; its log and `systemctl status postern` tell more";
+	default:
+		return "is the relay running, and is that its socket? --socket PATH names another";
+	}
+}
+
+static int connect_control(const struct cli_arguments *a, const struct asking *to)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	int fd;
+	struct timeval limit = { .tv_sec = to->timeout / 1000,
+		.tv_usec = to->timeout % 1000 * 1000 };
+	int fd, error;
 
-	if (strlen(c->control_socket) >= sizeof(sun.sun_path)) {
-		fprintf(stderr, "postern: control socket path is too long: %s\n",
-			c->control_socket);
+	if (strlen(to->path) >= sizeof(sun.sun_path)) {
+		print_error("postern: control socket path is too long: %s\n", to->path);
 		return -1;
 	}
-	strcpy(sun.sun_path, c->control_socket);
+	strcpy(sun.sun_path, to->path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0) { /* of connecting, too */
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	}
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
 		return fd;
-	fprintf(stderr, "postern: no answer at control socket %s: %s\n%s\n", c->control_socket,
-		strerror(errno),
-		errno == EACCES ? "run this as root or as a member of the relay's group"
-				: "is the relay running, and with this configuration file?");
+	error = errno;
+	print_error("postern: no answer at control socket %s: %s\n%s\n", to->path,
+		error == EAGAIN ? "timed out" : strerror(error), advice(error));
+	if (to->why)
+		print_error("(%s: %s; this is the default socket)\n", a->config, to->why);
 	if (fd >= 0)
 		close(fd);
 	return -1;
@@ -48,55 +95,73 @@ static bool send_all(int fd, const char *p, size_t n)
 	return true;
 }
 
-/* A line of its own on a terminal, written over by the next and by what comes after it. */
-static bool progress_shown;
+struct reading {
+	void (*each)(void *arg, const json_t *line);
+	void *arg;
+	bool shown; /* for people: texts are escaped first */
+};
 
-static void progress(long long so_far)
+static void hand_over(const struct reading *rd, json_t *j)
 {
-	if (!isatty(STDERR_FILENO))
-		return;
-	progress_shown = true;
-	fprintf(stderr, "\r%lld recipients so far …", so_far);
-}
+	json_t *shown = rd->shown ? print_shown(j) : json_incref(j);
 
-static void progress_end(void)
-{
-	if (progress_shown)
-		fputs("\r\033[K", stderr);
-	progress_shown = false;
+	if (shown)
+		rd->each(rd->arg, shown);
+	else
+		print_error("postern: out of memory: a part of the answer is missing\n");
+	json_decref(shown);
 }
 
 /* -1: go on with the next line */
-static int take_line(struct slice line, void (*each)(void *arg, const json_t *line), void *arg)
+static int take_line(struct slice line, const struct reading *rd)
 {
 	json_t *j = json_loadb(line.p, line.n, 0, NULL);
 	int exit = -1;
 
-	if (!j) {
-		fprintf(stderr, "postern: the relay's answer makes no sense\n");
+	if (!json_is_object(j)) {
+		print_error("postern: the relay's answer makes no sense\n");
+		json_decref(j);
 		return EX_PROTOCOL;
 	}
 	if (!json_object_get(j, "so_far"))
-		progress_end();
+		print_progress_end();
 	if (json_is_true(json_object_get(j, "done"))) {
 		exit = (int)number_of(j, "exit");
 		if (*text_of(j, "error"))
-			fprintf(stderr, "postern: %s\n", text_of(j, "error"));
+			print_error("postern: %s\n", text_of(j, "error"));
 	} else if (json_object_get(j, "so_far")) {
-		progress(number_of(j, "so_far"));
+		print_progress("%lld recipients so far …", number_of(j, "so_far"));
 	} else {
-		each(arg, j);
+		hand_over(rd, j);
 	}
 	json_decref(j);
 	return exit;
 }
 
-static int read_answers(int fd, void (*each)(void *arg, const json_t *line), void *arg)
+static int no_more(ssize_t n, int error, const struct asking *to)
+{
+	char text[32];
+
+	print_progress_end();
+	if (n < 0 && (error == EAGAIN || error == EWOULDBLOCK)) {
+		duration_format(text, to->timeout);
+		print_error(
+			"postern: the relay has said nothing for %s at %s\n"
+			"it is stopped, out of descriptors, or waits for its disk: its log tells "
+			"more. --timeout 5m waits longer\n",
+			text, to->path);
+		return EX_TEMPFAIL;
+	}
+	print_error("postern: the relay ended the answer before it was complete\n");
+	return EX_IOERR;
+}
+
+static int read_answers(int fd, const struct reading *rd, const struct asking *to)
 {
 	struct buf in;
 	int exit = -1;
+	ssize_t n = 0;
 	char *end;
-	ssize_t n;
 
 	buf_init(&in, LINE_MAX_BYTES);
 	while (exit < 0) {
@@ -112,56 +177,44 @@ static int read_answers(int fd, void (*each)(void *arg, const json_t *line), voi
 			(end = memchr(in.p + in.off, '\n', in.len - in.off))) {
 			struct slice line = { in.p + in.off, (size_t)(end - in.p) - in.off };
 
-			exit = take_line(line, each, arg);
+			exit = take_line(line, rd);
 			buf_consume(&in, line.n + 1);
 		}
 	}
+	if (exit < 0)
+		exit = no_more(n, errno, to);
 	buf_deinit(&in);
-	if (exit >= 0)
-		return exit;
-	fprintf(stderr, "postern: the relay ended the answer before it was complete\n");
-	return EX_IOERR;
+	return exit;
 }
 
-int cli_ask(const struct config *c, json_t *request, void (*each)(void *arg, const json_t *line),
-	void *arg)
-{
-	char *text = json_dumps(request, JSON_COMPACT);
-	int fd, r = EX_UNAVAILABLE;
-
-	json_decref(request);
-	fd = text ? connect_control(c) : -1;
-	if (fd >= 0) {
-		if (send_all(fd, text, strlen(text)) && send_all(fd, "\n", 1))
-			r = read_answers(fd, each, arg);
-		close(fd);
-	}
-	free(text);
-	return r;
-}
-
-void cli_print_json(const json_t *j)
-{
-	json_dumpf(j, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
-	putchar('\n');
-}
-
-static void print_json(void *arg, const json_t *line)
+static void print_as_is(void *arg, const json_t *line)
 {
 	(void)arg;
-	cli_print_json(line);
+	print_json(line);
 }
 
 int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json,
 	void (*each)(void *arg, const json_t *line), void *arg)
 {
-	struct config *c = cli_config(a, true);
-	int r = EX_CONFIG;
+	const struct reading rd = { json ? print_as_is : each, arg, !json };
+	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+	struct asking to = { .timeout = a->timeout ? a->timeout : TIMEOUT_DEFAULT };
+	int fd, r = EX_UNAVAILABLE;
 
-	if (c)
-		r = cli_ask(c, request, json ? print_json : each, arg);
-	else
-		json_decref(request);
-	config_free(c);
+	json_decref(request);
+	if (!text) {
+		print_error("postern: an argument is not valid UTF-8, so no name of the relay's\n");
+		return EX_USAGE;
+	}
+	find_path(a, &to);
+	fd = connect_control(a, &to);
+	if (fd >= 0) {
+		if (send_all(fd, text, strlen(text)) && send_all(fd, "\n", 1))
+			r = read_answers(fd, &rd, &to);
+		else
+			r = no_more(-1, errno, &to);
+		close(fd);
+	}
+	free(text);
 	return r;
 }

@@ -3,10 +3,10 @@
 
 #include "cli.h"
 
-static int print_text(struct buf *b, int r)
+static int print_all(struct buf *b, int r)
 {
 	if (r == 0)
-		fwrite(buf_slice(b).p, 1, buf_size(b), stdout);
+		print_text(stdout, buf_slice(b));
 	buf_deinit(b);
 	return r ? EX_SOFTWARE : EX_OK;
 }
@@ -29,8 +29,8 @@ static int describe(bool roff)
 
 	buf_init(&b, 0);
 	if (roff)
-		fputs(page_head, stdout);
-	return print_text(&b, config_describe(&b, roff));
+		print("%s", page_head);
+	return print_all(&b, config_describe(&b, roff));
 }
 
 static int dump(const struct config *c, bool changed)
@@ -38,7 +38,7 @@ static int dump(const struct config *c, bool changed)
 	struct buf b;
 
 	buf_init(&b, 0);
-	return print_text(&b, config_dump(&b, c, changed));
+	return print_all(&b, config_dump(&b, c, changed));
 }
 
 /* The reply rules are data that the configuration names: wrong ones are wrong configuration. about:
@@ -78,10 +78,11 @@ static void print_finding(struct slice line)
 	warning = (size_t)(end - text) >= sizeof(mark) - 1 && !memcmp(text, mark, sizeof(mark) - 1);
 	if (warning)
 		text += sizeof(mark) - 1;
-	j = json_pack("{ss ss% sI ss%}", "finding", warning ? "warning" : "error", "file", line.p,
-		(size_t)(p - line.p), "line", (json_int_t)atoll(p + 1), "text", text,
-		(size_t)(end - text));
-	cli_print_json(j);
+	j = json_pack("{so so sI so}", "finding", json_text(warning ? "warning" : "error"), "file",
+		json_slice((struct slice){ line.p, (size_t)(p - line.p) }), "line",
+		(json_int_t)atoll(p + 1), "text",
+		json_slice((struct slice){ text, (size_t)(end - text) }));
+	print_json(j);
 	json_decref(j);
 }
 
@@ -90,7 +91,7 @@ static void say_findings(const struct buf *errors, bool json)
 	struct slice s = buf_slice(errors);
 
 	if (!json)
-		fwrite(s.p, 1, s.n, stderr);
+		print_text(stderr, s);
 	while (json && s.n > 0) {
 		const char *lf = memchr(s.p, '\n', s.n);
 		size_t n = lf ? (size_t)(lf - s.p) : s.n;
@@ -105,16 +106,16 @@ static void say_ok(const struct config *c, const char *path, const char *rules, 
 	json_t *j;
 
 	if (!json) {
-		printf("%s: ok (%u listeners, %u sources, %u pools, %u providers)\n", path,
+		print("%s: ok (%u listeners, %u sources, %u pools, %u providers)\n", path,
 			c->nlisteners, c->policy.nsources, c->policy.npools, c->policy.nproviders);
-		printf("reply rules: %s\n", rules);
+		print("reply rules: %s\n", rules);
 		return;
 	}
-	j = json_pack("{sb ss sI sI sI sI ss}", "ok", 1, "file", path, "listeners",
+	j = json_pack("{sb so sI sI sI sI so}", "ok", 1, "file", json_text(path), "listeners",
 		(json_int_t)c->nlisteners, "sources", (json_int_t)c->policy.nsources, "pools",
 		(json_int_t)c->policy.npools, "providers", (json_int_t)c->policy.nproviders,
-		"reply_rules", rules);
-	cli_print_json(j);
+		"reply_rules", json_text(rules));
+	print_json(j);
 	json_decref(j);
 }
 

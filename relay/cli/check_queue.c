@@ -8,11 +8,11 @@ static void say(void *arg, const char *line)
 	json_t *j;
 
 	if (!*json) {
-		puts(line);
+		print("%s\n", line);
 		return;
 	}
-	j = json_pack("{ss}", "finding", line);
-	cli_print_json(j);
+	j = json_pack("{so}", "finding", json_text(line));
+	print_json(j);
 	json_decref(j);
 }
 
@@ -21,15 +21,15 @@ static void say_outcome(const char *path, bool damaged, bool repaired, bool json
 	json_t *j;
 
 	if (!json) {
-		printf("%s: %s\n", path,
+		print("%s: %s\n", path,
 			!damaged   ? "no damage found"
 			: repaired ? "damaged records were set aside"
 				   : "damage found: --repair sets it aside");
 		return;
 	}
-	j = json_pack(
-		"{ss sb sb}", "path", path, "damaged", damaged, "repaired", damaged && repaired);
-	cli_print_json(j);
+	j = json_pack("{so sb sb}", "path", json_text(path), "damaged", damaged, "repaired",
+		damaged && repaired);
+	print_json(j);
 	json_decref(j);
 }
 
@@ -37,6 +37,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 {
 	struct cli_arguments a;
 	struct queue_params p;
+	char path[512];
 	struct queue *q = NULL;
 	struct config *c;
 	char error[512] = "";
@@ -48,19 +49,24 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	repair = cli_value(self, &a, "repair") != NULL;
 	json = cli_value(self, &a, "json") != NULL;
 	c = cli_config(&a, true);
-	if (!c)
+	if (c) {
+		p = c->queue;
+	} else if (cli_setting(a.config, "queue", "path", path, sizeof(path)) == 0) {
+		/* what is wrong was said; a reader takes the size from the file */
+		p = (struct queue_params){ .path = path, .max_size = 1ull << 30 };
+	} else {
 		return EX_CONFIG;
-	p = c->queue;
+	}
 	p.read_only = !repair;
 	r = queue_open(&q, &p, error, sizeof(error));
 	if (r) {
-		fprintf(stderr, "postern: %s\n", *error ? error : strerror(-r));
+		print_error("postern: %s\n", *error ? error : strerror(-r));
 		config_free(c);
 		return EX_NOINPUT;
 	}
 	r = queue_check(q, repair, say, &json);
 	if (r < 0)
-		fprintf(stderr, "postern: %s: check ended early: %s\n", p.path, strerror(-r));
+		print_error("postern: %s: check ended early: %s\n", p.path, strerror(-r));
 	else
 		say_outcome(p.path, r > 0, repair, json);
 	queue_close(q);

@@ -19,20 +19,19 @@ static void unfold(char *text)
 	*to = 0;
 }
 
-static void print_json(const struct classifier *rules, const struct classification *v)
+static json_t *verdict_json(const struct classifier *rules, const struct classification *v)
 {
 	const struct rules_about *text = v->rule_line ? classifier_text(rules, v->rule_text) : NULL;
-	json_t *j = json_pack("{ss ss ss ss sI sI}", "verdict", verdict_name(v->verdict), "scope",
-		verdict_scope_name(v->scope), "voice", voice_name(v->voice), "token", v->token,
-		"rule_line", (json_int_t)v->rule_line, "cooldown_ms", (json_int_t)v->cooldown);
-	json_t *name = text ? json_string(text->name) : NULL;
+	json_t *j = json_pack("{so so so so sI sI}", "verdict", json_text(verdict_name(v->verdict)),
+		"scope", json_text(verdict_scope_name(v->scope)), "voice",
+		json_text(voice_name(v->voice)), "token", json_text(v->token), "rule_line",
+		(json_int_t)v->rule_line, "cooldown_ms", (json_int_t)v->cooldown);
 
-	if (text) {
-		json_object_set_new(j, "rule_file", name ? name : json_string("?"));
-		json_object_set_new(j, "rules_dated", json_string(text->dated));
+	if (text && j) {
+		json_object_set_new(j, "rule_file", json_text(text->name));
+		json_object_set_new(j, "rules_dated", json_text(text->dated));
 	}
-	cli_print_json(j);
-	json_decref(j);
+	return j;
 }
 
 /* The verdict, then why: words that are set, and the rule. */
@@ -40,20 +39,20 @@ static void print_explained(const struct classifier *rules, const struct classif
 {
 	const struct rules_about *text = classifier_text(rules, v->rule_text);
 
-	printf("%s", verdict_name(v->verdict));
+	print("%s", verdict_name(v->verdict));
 	if (v->scope != SCOPE_DEFAULT)
-		printf(" %s", verdict_scope_name(v->scope));
+		print(" %s", verdict_scope_name(v->scope));
 	if (v->voice != VOICE_RECEIVER)
-		printf(" voice=%s", voice_name(v->voice));
+		print(" voice=%s", voice_name(v->voice));
 	if (v->cooldown)
-		printf(" %llds", (long long)v->cooldown / 1000);
+		print(" %llds", (long long)v->cooldown / 1000);
 	if (*v->token)
-		printf(" token %s", v->token);
+		print(" token %s", v->token);
 	if (v->rule_line && text)
-		printf(": rule %s:%u%s%s\n", text->name, v->rule_line,
+		print(": rule %s:%u%s%s\n", text->name, v->rule_line,
 			*text->dated ? ", dated " : "", text->dated);
 	else
-		puts(": no rule fits, by code and phase");
+		print("%s\n", ": no rule fits, by code and phase");
 }
 
 enum form { FORM_PLAIN, FORM_JSON, FORM_EXPLAIN };
@@ -65,8 +64,9 @@ static void classify_line(const struct classifier *rules, char *line, enum form 
 	struct reply reply;
 
 	if (!text) {
-		puts(form == FORM_JSON ? "{\"error\":\"expected provider<TAB>phase<TAB>response\"}"
-				       : "?");
+		print("%s\n", form == FORM_JSON
+				      ? "{\"error\":\"expected provider<TAB>phase<TAB>response\"}"
+				      : "?");
 		return;
 	}
 	*phase++ = 0;
@@ -76,11 +76,11 @@ static void classify_line(const struct classifier *rules, char *line, enum form 
 		reply_make(&reply, 450, text); /* no code: the wording still says something */
 	classify(rules, slice_of(line), slice_of(phase), &reply, &v);
 	if (form == FORM_JSON)
-		print_json(rules, &v);
+		print_json_take(verdict_json(rules, &v));
 	else if (form == FORM_EXPLAIN)
 		print_explained(rules, &v);
 	else
-		puts(verdict_name(v.verdict));
+		print("%s\n", verdict_name(v.verdict));
 }
 
 static int load_rules(
@@ -95,7 +95,7 @@ static int load_rules(
 	c.rules_file = file ? strdup(file) : NULL;
 	r = config_classifier(&c, ret, &errors);
 	if (buf_size(&errors))
-		fwrite(buf_slice(&errors).p, 1, buf_size(&errors), stderr);
+		print_text(stderr, buf_slice(&errors));
 	free(c.rules_file);
 	buf_deinit(&errors);
 	return r;

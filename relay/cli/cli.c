@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#define OPTIONS_MAX (CLI_VALUES_MAX + 3)
+#define OPTIONS_MAX (CLI_VALUES_MAX + 5)
 
 static const char default_config[] = "/etc/postern/postern.conf";
 
@@ -31,6 +31,12 @@ void cli_usage(const struct cli_command *self, FILE *to)
 	if (!self->no_config)
 		fprintf(to, "  %-26s %s (default %s)\n", "-c, --config FILE", "the configuration",
 			default_config);
+	if (self->asks) {
+		fprintf(to, "  %-26s %s\n", "    --socket PATH",
+			"the relay's control socket (default: as the configuration says)");
+		fprintf(to, "  %-26s %s\n", "    --timeout DURATION",
+			"how long it may say nothing (default 30s)");
+	}
 	for (unsigned i = 0; i < count_options(self); i++) {
 		const struct cli_option *o = &self->options[i];
 		const char letter[5] = { '-', o->letter, ',', ' ', 0 };
@@ -62,7 +68,9 @@ static void fill_options(
 	}
 	longs[n] = (struct option){ "help", no_argument, NULL, 'h' };
 	longs[n + 1] = (struct option){ "config", required_argument, NULL, 'c' };
-	longs[n + 2] = (struct option){ 0 };
+	longs[n + 2] = (struct option){ "socket", required_argument, NULL, 'S' };
+	longs[n + 3] = (struct option){ "timeout", required_argument, NULL, 'T' };
+	longs[self->asks ? n + 4 : n + 2] = (struct option){ 0 };
 	memcpy(shorts + s, "hc:", 4);
 }
 
@@ -74,20 +82,40 @@ static int find_letter(const struct cli_command *self, unsigned n, int c)
 	return -1;
 }
 
+/* Options that several commands have. -1: it was one; 0: it was none; else the exit code. */
+static int common_option(const struct cli_command *self, int c, struct cli_arguments *ret)
+{
+	if (c == 'c') {
+		ret->config = optarg;
+		return -1;
+	}
+	if (c == 'S') {
+		ret->socket = optarg;
+		return -1;
+	}
+	if (c != 'T')
+		return 0;
+	if (!duration_parse(&ret->timeout, slice_of(optarg)) && ret->timeout > 0)
+		return -1;
+	print_error("postern %s: --timeout '%s' is not a duration such as \"10s\" or \"5m\"\n",
+		self->name, optarg);
+	return EX_USAGE;
+}
+
 static int usage_error(const struct cli_command *self, int c, char **argv)
 {
 	const char *word = argv[optind - 1];
 
-	fprintf(stderr, "postern %s: %s '%s'\n", self->name,
+	print_error("postern %s: %s '%s'\n", self->name,
 		c == ':' ? "an argument is missing after" : "there is no option", word);
-	fprintf(stderr, "postern %s --help tells which there are\n", self->name);
+	print_error("postern %s --help tells which there are\n", self->name);
 	return EX_USAGE;
 }
 
 static int unexpected(const struct cli_command *self, const char *word)
 {
-	fprintf(stderr, "postern %s: '%s' is not expected here\n", self->name, word);
-	fprintf(stderr, "postern %s --help tells what is\n", self->name);
+	print_error("postern %s: '%s' is not expected here\n", self->name, word);
+	print_error("postern %s --help tells what is\n", self->name);
 	return EX_USAGE;
 }
 
@@ -118,10 +146,11 @@ int cli_parse(const struct cli_command *self, int argc, char **argv, struct cli_
 		}
 		if (c == '?' || c == ':' || (c == 'c' && self->no_config))
 			return usage_error(self, c, argv);
-		if (c == 'c') {
-			ret->config = optarg;
+		i = common_option(self, c, ret);
+		if (i > 0)
+			return i;
+		if (i < 0)
 			continue;
-		}
 		i = c >= 256 ? c - 256 : find_letter(self, n, c);
 		ret->values[i] = optarg ? optarg : "";
 	}
@@ -152,7 +181,7 @@ int cli_number(const struct cli_command *self, const struct cli_arguments *a, co
 	*ret = strtoll(text, &end, 10);
 	if (*text >= '0' && *text <= '9' && !*end && !errno)
 		return -1;
-	fprintf(stderr, "postern %s: --%s: '%s' is not a whole number\n", self->name, name, text);
+	print_error("postern %s: --%s: '%s' is not a whole number\n", self->name, name, text);
 	return EX_USAGE;
 }
 
@@ -160,7 +189,7 @@ int cli_number(const struct cli_command *self, const struct cli_arguments *a, co
 static void say_findings(const struct buf *errors, bool ok, bool quiet_warnings)
 {
 	if (buf_size(errors) && (!ok || !quiet_warnings))
-		fwrite(buf_slice(errors).p, 1, buf_size(errors), stderr);
+		print_text(stderr, buf_slice(errors));
 }
 
 struct config *cli_config(const struct cli_arguments *a, bool quiet_warnings)
@@ -172,7 +201,7 @@ struct config *cli_config(const struct cli_arguments *a, bool quiet_warnings)
 	buf_init(&errors, 1 << 20);
 	r = config_load(&c, a->config, &errors);
 	if (r && !buf_size(&errors))
-		fprintf(stderr, "%s: %s\n", a->config, strerror(-r));
+		print_error("%s: %s\n", a->config, strerror(-r));
 	else
 		say_findings(&errors, r == 0, quiet_warnings);
 	buf_deinit(&errors);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sysexits.h>
 
+#include "postern/answer.h"
 #include "postern/config.h"
 
 struct cli_option {
@@ -24,6 +25,7 @@ struct cli_command {
 	/* sysexits.h code */
 	int (*run)(const struct cli_command *self, int argc, char **argv);
 	bool no_config; /* does not take -c */
+	bool asks;	/* the running relay: takes --socket and --timeout */
 	bool takes_id;	/* or a file: words that are no options */
 };
 
@@ -35,6 +37,8 @@ extern const struct cli_command command_run, command_check, command_queue, comma
 #define CLI_VALUES_MAX 16
 struct cli_arguments {
 	const char *config;		    /* -c */
+	const char *socket;		    /* --socket; NULL: as the configuration says */
+	ms_t timeout;			    /* --timeout; 0: the default */
 	const char *values[CLI_VALUES_MAX]; /* by position in self->options: its argument, or ""
 					       when it was given without */
 	char **rest;			    /* what is not an option */
@@ -54,16 +58,35 @@ int cli_number(const struct cli_command *self, const struct cli_arguments *a, co
 struct config *cli_config(const struct cli_arguments *a, bool quiet_warnings);
 void cli_usage(const struct cli_command *self, FILE *to);
 
-/* Asks the running relay. Sends the request (reference taken), calls each for each answer line;
- * returns the exit code, after saying the error if there was one. */
-int cli_ask(const struct config *c, json_t *request, void (*each)(void *arg, const json_t *line),
-	void *arg);
-/* A whole command that only asks: json true prints the answers as they are. */
+/* A whole command that asks the running relay, found by --socket, else by the file's control
+ * section, else at the default path. Takes the reference; NULL: an argument is not UTF-8. json true
+ * prints the answers as they are; else each gets them, with all texts escaped. Returns the exit
+ * code, after saying the error if there was one. */
 int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json,
 	void (*each)(void *arg, const json_t *line), void *arg);
 
-/* One line of JSON. */
-void cli_print_json(const json_t *j);
+/* setting.c: section { name = "value" } of a file that may be wrong elsewhere. 0, or -1 with errno
+ * (0: it has no such setting). */
+int cli_setting(const char *file, const char *section, const char *name, char *out, size_t max);
+bool cli_setting_in(
+	struct slice text, const char *section, const char *name, char *out, size_t max);
+
+/* ---- print.c: the only way to a terminal. What of a text is no UTF-8, or would be obeyed, is
+ * shown escaped; lines and tabs stay ---- */
+void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void print_error(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* standard error */
+void print_text(FILE *to, struct slice s);
+/* A line of its own on a terminal, written over by the next one; to nothing else. */
+void print_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void print_progress_end(void);
+/* A message's bytes: as they are into a file or pipe, escaped on a terminal. */
+void print_content(struct slice s);
+/* One line of JSON, in which characters that a terminal obeys go by number. NULL: says so. */
+void print_json(const json_t *j);
+void print_json_take(json_t *j); /* the same, and drops the reference */
+/* A new reference to the same with all its texts escaped: for print, in which a line end of another
+ * would begin a line of ours. NULL: out of memory. */
+json_t *print_shown(json_t *j);
 
 /* Text for people out of answer values: never NULL. */
 const char *text_of(const json_t *object, const char *key);

@@ -7,8 +7,8 @@ static void print_lane(void *arg, const json_t *l)
 	bool *headed = arg;
 
 	if (!*headed)
-		printf("%-12s %-18s %-20s %-13s %-11s %-9s %6s %6s %5s %-9s %9s %10s %10s  %-20s  "
-		       "%s\n",
+		print("%-12s %-18s %-20s %-13s %-11s %-9s %6s %6s %5s %-9s %9s %10s %10s  %-20s  "
+		      "%s\n",
 			"SOURCE", "SUBNET", "CLUSTER", "PROVIDER", "HEALTH", "CAUSE", "WINDOW",
 			"IN USE", "IDLE", "RATE", "LATELY", "DELIVERED", "DEFERRED", "SINCE",
 			"UNTIL");
@@ -16,8 +16,8 @@ static void print_lane(void *arg, const json_t *l)
 	/* accepted/refused in the last ten minutes or so */
 	snprintf(lately, sizeof(lately), "%lld/%lld", number_of(l, "accepted_lately"),
 		number_of(l, "refused_lately"));
-	printf("%-12s %-18s %-20s %-13s %-11s %-9s %6lld %6lld %5lld %-9s %9s %10lld %10lld  "
-	       "%-20.19s  %s\n",
+	print("%-12s %-18s %-20s %-13s %-11s %-9s %6lld %6lld %5lld %-9s %9s %10lld %10lld  "
+	      "%-20.19s  %s\n",
 		text_of(l, "source"), text_of(l, "subnet"), text_of(l, "cluster"),
 		text_of(l, "provider"), text_of(l, "health"), text_of(l, "cause"),
 		number_of(l, "window"), number_of(l, "in_use"), number_of(l, "idle"),
@@ -30,18 +30,18 @@ static void print_cluster(void *arg, const json_t *c)
 	bool *headed = arg;
 
 	if (!*headed)
-		printf("%-40s %-20s %-13s %-10s %-12s %11s %5s %-8s  %s\n", "HOST", "CLUSTER",
+		print("%-40s %-20s %-13s %-10s %-12s %11s %5s %-8s  %s\n", "HOST", "CLUSTER",
 			"PROVIDER", "GEOGRAPHY", "LEARNED BY", "CONNECTIONS", "CAP", "HEALTH",
 			"WHEN");
 	*headed = true;
-	printf("%-40s %-20s %-13s %-10s %-12s %11lld %5lld %-8s  %s\n", text_of(c, "host"),
+	print("%-40s %-20s %-13s %-10s %-12s %11lld %5lld %-8s  %s\n", text_of(c, "host"),
 		text_of(c, "cluster"), text_of(c, "provider"), text_of(c, "geography"),
 		text_of(c, "how"), number_of(c, "connections"), number_of(c, "cap"),
 		text_of(c, "health"), text_of(c, "learned"));
 }
 
 static int run_list(const struct cli_command *self, int argc, char **argv,
-	void (*print)(void *arg, const json_t *line))
+	void (*each)(void *arg, const json_t *line))
 {
 	struct cli_arguments a;
 	bool headed = false;
@@ -50,7 +50,7 @@ static int run_list(const struct cli_command *self, int argc, char **argv,
 	if (r >= 0)
 		return r;
 	return cli_ask_and_print(&a, json_pack("{ss}", "command", self->name),
-		cli_value(self, &a, "json") != NULL, print, &headed);
+		cli_value(self, &a, "json") != NULL, each, &headed);
 }
 
 static int run_lanes(const struct cli_command *self, int argc, char **argv)
@@ -67,6 +67,7 @@ static const struct cli_option list_options[] = { { "json", 'j', NULL, "one JSON
 	{ 0 } };
 const struct cli_command command_lanes = {
 	.name = "lanes",
+	.asks = true,
 	.arguments = "",
 	.summary = "Print the lanes (source × cluster): window, use, health, cause.",
 	.options = list_options,
@@ -74,6 +75,7 @@ const struct cli_command command_lanes = {
 };
 const struct cli_command command_clusters = {
 	.name = "clusters",
+	.asks = true,
 	.arguments = "",
 	.summary = "Print the known hosts, their clusters, and how each was learned.",
 	.options = list_options,
@@ -83,7 +85,7 @@ const struct cli_command command_clusters = {
 static void print_result(void *arg, const json_t *line)
 {
 	(void)arg;
-	puts(text_of(line, "result"));
+	print("%s\n", text_of(line, "result"));
 }
 
 static int run_suspension(const struct cli_command *self, int argc, char **argv)
@@ -118,6 +120,7 @@ static const struct cli_option resume_options[] = {
 };
 const struct cli_command command_suspend = {
 	.name = "suspend",
+	.asks = true,
 	.arguments = "--source NAME | --at NAME",
 	.summary =
 		"Send nothing from a source, to a cluster or provider, or from one to the other.",
@@ -126,6 +129,7 @@ const struct cli_command command_suspend = {
 };
 const struct cli_command command_resume = {
 	.name = "resume",
+	.asks = true,
 	.arguments = "--source NAME | --at NAME",
 	.summary = "End a suspension, the operator's or the relay's own.",
 	.options = resume_options,

@@ -54,6 +54,6 @@ int main(int argc, char **argv)
 			r = EX_IOERR;
 		return r;
 	}
-	fprintf(stderr, "postern: there is no command '%s': postern --help lists them\n", name);
+	print_error("postern: there is no command '%s': postern --help lists them\n", name);
 	return EX_USAGE;
 }

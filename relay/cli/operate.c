@@ -7,7 +7,7 @@
 static void print_changed(void *arg, const json_t *line)
 {
 	(void)arg;
-	printf("%lld recipients\n", number_of(line, "changed"));
+	print("%lld recipients\n", number_of(line, "changed"));
 }
 
 static int run(const struct cli_command *self, int argc, char **argv)
@@ -23,7 +23,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	all = cli_value(self, &a, "all") != NULL;
 	chosen = (domain != NULL) + all + (a.nrest > 0);
 	if (chosen != 1 || a.nrest > 1) {
-		fprintf(stderr, "postern %s: say which: one queue id, --domain NAME, or --all\n",
+		print_error("postern %s: say which: one queue id, --domain NAME, or --all\n",
 			self->name);
 		return EX_USAGE;
 	}
@@ -42,6 +42,7 @@ static const struct cli_option options[] = {
 
 #define OPERATION(verb, says, more)                                                                \
 	const struct cli_command command_##verb = { .name = #verb,                                 \
+		.asks = true,                                                                      \
 		.arguments = "ID | --domain NAME | --all",                                         \
 		.summary = says,                                                                   \
 		.help = more,                                                                      \

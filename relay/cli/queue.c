@@ -6,7 +6,7 @@ static void print_summary(const json_t *s)
 {
 	char bytes[24], used[24], max[24];
 
-	printf("%lld messages for %lld recipients wait, %s; file %s of %s%s\n",
+	print("%lld messages for %lld recipients wait, %s; file %s of %s%s\n",
 		number_of(s, "messages"), number_of(s, "recipients"),
 		human_size(bytes, number_of(s, "bytes")), human_size(used, number_of(s, "used")),
 		human_size(max, number_of(s, "max")),
@@ -20,7 +20,7 @@ static void print_domain(const json_t *d)
 
 	if (!*when)
 		when = text_of(d, "next_due");
-	printf("  %-40s %-14s %6lld ready %6lld in flight  %s%s%s\n", text_of(d, "domain"),
+	print("  %-40s %-14s %6lld ready %6lld in flight  %s%s%s\n", text_of(d, "domain"),
 		text_of(d, "provider"), number_of(d, "ready"), number_of(d, "in_flight"),
 		text_of(d, "reason"), *when ? "  next in " : "", human_until(until, when));
 }
@@ -30,13 +30,12 @@ static void print_recipient(const json_t *r)
 	char until[32];
 	const char *when = text_of(r, "until");
 
-	printf("    to %s  %lld attempts  %s%s%s\n", text_of(r, "address"),
-		number_of(r, "attempts"), text_of(r, "reason"), *when ? "  until " : "",
-		*when ? when : "");
+	print("    to %s  %lld attempts  %s%s%s\n", text_of(r, "address"), number_of(r, "attempts"),
+		text_of(r, "reason"), *when ? "  until " : "", *when ? when : "");
 	if (*when)
-		printf("       that is in %s\n", human_until(until, when));
+		print("       that is in %s\n", human_until(until, when));
 	if (*text_of(r, "reply") && *text_of(r, "host"))
-		printf("       %s [%s] said: %s\n", text_of(r, "host"), text_of(r, "source"),
+		print("       %s [%s] said: %s\n", text_of(r, "host"), text_of(r, "source"),
 			text_of(r, "reply"));
 }
 
@@ -46,7 +45,7 @@ static void print_message(const json_t *m)
 	char size[24];
 	size_t i;
 
-	printf("%s  %s  %s  from <%s>  pool %s%s\n", text_of(m, "id"), text_of(m, "arrived"),
+	print("%s  %s  %s  from <%s>  pool %s%s\n", text_of(m, "id"), text_of(m, "arrived"),
 		human_size(size, number_of(m, "size")), text_of(m, "from"), text_of(m, "pool"),
 		json_is_true(json_object_get(m, "held")) ? "  HELD" : "");
 	json_array_foreach(json_object_get(m, "recipients"), i, r) print_recipient(r);
@@ -94,6 +93,7 @@ static const struct cli_option queue_options[] = {
 };
 const struct cli_command command_queue = {
 	.name = "queue",
+	.asks = true,
 	.arguments = "",
 	.summary = "Print what waits, and with --list why and until when.",
 	.options = queue_options,
@@ -101,13 +101,13 @@ const struct cli_command command_queue = {
 };
 
 /* base64 back to bytes, for --content */
-static void print_content(const json_t *line)
+static void print_base64(const json_t *line)
 {
 	struct buf b;
 
 	buf_init(&b, 0);
 	if (base64_decode(&b, slice_of(text_of(line, "content"))) == 0)
-		fwrite(buf_slice(&b).p, 1, buf_size(&b), stdout);
+		print_content(buf_slice(&b));
 	buf_deinit(&b);
 }
 
@@ -116,13 +116,13 @@ static void print_show(void *arg, const json_t *m)
 	const bool *content = arg;
 
 	if (json_object_get(m, "content")) {
-		print_content(m);
+		print_base64(m);
 		return;
 	}
 	if (*content)
 		return;
 	print_message(m);
-	printf("  expires %s\n  client %s  listener %s%s%s\n  Message-ID %s\n",
+	print("  expires %s\n  client %s  listener %s%s%s\n  Message-ID %s\n",
 		text_of(m, "expires"), text_of(m, "client"), text_of(m, "listener"),
 		*text_of(m, "user") ? "  user " : "", text_of(m, "user"), text_of(m, "message_id"));
 }
@@ -136,8 +136,8 @@ static int run_show(const struct cli_command *self, int argc, char **argv)
 	if (r >= 0)
 		return r;
 	if (a.nrest != 1) {
-		fprintf(stderr, "postern show: say which: one queue id, as `postern queue --list` "
-				"and the log tell it\n");
+		print_error("postern show: say which: one queue id, as `postern queue --list` "
+			    "and the log tell it\n");
 		return EX_USAGE;
 	}
 	content = cli_value(self, &a, "content") != NULL;
@@ -153,6 +153,7 @@ static const struct cli_option show_options[] = {
 };
 const struct cli_command command_show = {
 	.name = "show",
+	.asks = true,
 	.arguments = "ID",
 	.summary = "Print one message, and for each recipient why it waits.",
 	.options = show_options,

@@ -102,20 +102,18 @@ const char *grouped(char out[32], uint64_t n)
 
 static int play(struct rehearsal *r, const struct scenario *s)
 {
-	bool tell = isatty(STDERR_FILENO);
 	uint64_t told = clock_mono_us();
 	int e = 0;
 
 	for (ms_t t = 0; t < s->duration && !e;) {
 		t = t + HOUR < s->duration ? t + HOUR : s->duration;
 		e = rehearsal_run(r, s->start + t);
-		if (!tell || clock_mono_us() - told < 200000)
+		if (clock_mono_us() - told < 200000)
 			continue;
 		told = clock_mono_us();
-		fprintf(stderr, "\r%3d %% ", (int)(t * 100 / s->duration));
+		print_progress("%3d %%", (int)(t * 100 / s->duration));
 	}
-	if (tell)
-		fprintf(stderr, "\r       \r");
+	print_progress_end();
 	return e;
 }
 
@@ -127,7 +125,7 @@ static int load_rules(const struct config *c, struct classifier **ret)
 	buf_init(&errors, 1 << 20);
 	r = config_classifier(c, ret, &errors);
 	if (buf_size(&errors))
-		fwrite(buf_slice(&errors).p, 1, buf_size(&errors), stderr);
+		print_text(stderr, buf_slice(&errors));
 	buf_deinit(&errors);
 	return r;
 }
@@ -155,7 +153,7 @@ static int show(const struct rehearsal *r, const struct asked *q)
 	}
 	e = q->svg ? rehearse_svg(&v, q->svg) : 0;
 	if (e)
-		fprintf(stderr, "%s: cannot be written: %s\n", q->svg, strerror(-e));
+		print_error("%s: cannot be written: %s\n", q->svg, strerror(-e));
 	return e ? EX_CANTCREAT : EX_OK;
 }
 
@@ -175,7 +173,7 @@ static int rehearse(const struct config *c, const struct scenario *s, const stru
 	if (!e)
 		e = play(r, s);
 	if (e) {
-		fprintf(stderr, "postern rehearse: %s\n", strerror(-e));
+		print_error("postern rehearse: %s\n", strerror(-e));
 		e = EX_OSERR;
 		goto out;
 	}
@@ -198,9 +196,9 @@ static int load_and_run(const struct cli_arguments *a, const char *path, const s
 	buf_init(&errors, 1 << 20);
 	r = scenario_load(&s, path, c, &errors);
 	if (r && !buf_size(&errors))
-		fprintf(stderr, "%s: %s\n", path, strerror(-r));
+		print_error("%s: %s\n", path, strerror(-r));
 	if (buf_size(&errors))
-		fwrite(buf_slice(&errors).p, 1, buf_size(&errors), stderr);
+		print_text(stderr, buf_slice(&errors));
 	buf_deinit(&errors);
 	r = !r ? rehearse(c, s, q) : r == -EINVAL ? EX_DATAERR : EX_NOINPUT;
 	scenario_free(s);
@@ -216,7 +214,7 @@ static int describe(bool roff)
 	buf_init(&b, 0);
 	r = scenario_describe(&b, roff);
 	if (!r)
-		fwrite(buf_slice(&b).p, 1, buf_size(&b), stdout);
+		print_text(stdout, buf_slice(&b));
 	buf_deinit(&b);
 	return r ? EX_OSERR : EX_OK;
 }
@@ -234,11 +232,11 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		return describe(false);
 	by = cli_value(self, &a, "by");
 	if (by && strcmp(by, "hour") && strcmp(by, "day")) {
-		fprintf(stderr, "postern rehearse: --by %s: write hour or day\n", by);
+		print_error("postern rehearse: --by %s: write hour or day\n", by);
 		return EX_USAGE;
 	}
 	if (a.nrest != 1) {
-		fprintf(stderr, "postern rehearse: %s\n",
+		print_error("postern rehearse: %s\n",
 			a.nrest ? "one scenario at a time" : "which scenario? Give its file");
 		cli_usage(self, stderr);
 		return EX_USAGE;

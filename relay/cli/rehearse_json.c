@@ -1,4 +1,6 @@
 /* A rehearsal for programs. */
+#include <stdlib.h>
+
 #include "rehearse.h"
 
 static json_t *time_of(ms_t wall)
@@ -8,7 +10,7 @@ static json_t *time_of(ms_t wall)
 	if (!wall)
 		return json_null();
 	clock_rfc3339(text, wall);
-	return json_string(text);
+	return json_text(text);
 }
 
 static json_t *count_of(const struct rehearsal_count *n)
@@ -43,10 +45,10 @@ static json_t *paths_of(const struct view *v, unsigned row)
 			struct rehearsal_cell c = view_path(v, row, i, k);
 
 			net_format(subnet, &v->r->subnets[i]);
-			json_array_append_new(
-				all, json_pack("{ss ss sI sI}", "subnet", subnet, "cluster",
-					     v->r->scenario->clusters[k].name, "delivered",
-					     (json_int_t)c.delivered, "deferred",
+			answers_add(
+				all, json_pack("{so so sI sI}", "subnet", json_text(subnet),
+					     "cluster", json_text(v->r->scenario->clusters[k].name),
+					     "delivered", (json_int_t)c.delivered, "deferred",
 					     (json_int_t)c.deferred));
 		}
 	return all;
@@ -75,7 +77,7 @@ static json_t *rows_of(const struct view *v)
 		json_object_set_new(row, "held", held);
 		json_object_set_new(row, "sources", sources_of(v, i));
 		json_object_set_new(row, "paths", paths_of(v, i));
-		json_array_append_new(all, row);
+		answers_add(all, row);
 	}
 	return all;
 }
@@ -87,13 +89,15 @@ static json_t *events_of(const struct rehearsal_result *r)
 	for (unsigned i = 0; i < r->nevents; i++) {
 		const struct rehearsal_event *e = &r->events[i];
 
-		json_array_append_new(all,
-			json_pack("{ss sb ss ss ss ss ss ss ss so so so si}", "event",
-				policy_event_name(e->kind), "alarm", e->alarm, "provider",
-				e->provider, "cluster", e->cluster, "source", e->source, "subnet",
-				e->subnet, "domain", e->domain, "cause", e->cause, "text", e->text,
-				"first", time_of(e->first), "last", time_of(e->last), "over",
-				time_of(e->over), "times", (int)e->times));
+		answers_add(
+			all, json_pack("{so sb so so so so so so so so so so si}", "event",
+				     json_text(policy_event_name(e->kind)), "alarm", e->alarm,
+				     "provider", json_text(e->provider), "cluster",
+				     json_text(e->cluster), "source", json_text(e->source),
+				     "subnet", json_text(e->subnet), "domain", json_text(e->domain),
+				     "cause", json_text(e->cause), "text", json_text(e->text),
+				     "first", time_of(e->first), "last", time_of(e->last), "over",
+				     time_of(e->over), "times", (int)e->times));
 	}
 	return all;
 }
@@ -107,15 +111,16 @@ static json_t *ramps_of(const struct rehearsal_result *r)
 		char date[ZONE_DATE_MAX];
 
 		zone_date_format(date, w->day);
-		json_array_append_new(
-			all, json_pack("{ss ss ss si si so sI sf ss ss ss}", "day", date, "source",
-				     r->policy->sources[w->source].name, "provider",
-				     r->policy->providers[w->provider].name, "rung", (int)w->rung,
-				     "rungs", (int)w->nrungs, "allowance",
+		answers_add(
+			all, json_pack("{so so so si si so sI sf so so so}", "day", json_text(date),
+				     "source", json_text(r->policy->sources[w->source].name),
+				     "provider", json_text(r->policy->providers[w->provider].name),
+				     "rung", (int)w->rung, "rungs", (int)w->nrungs, "allowance",
 				     w->allowance == UINT32_MAX ? json_null()
 								: json_integer(w->allowance),
 				     "used", (json_int_t)w->used, "share", w->share, "state",
-				     w->state, "change", w->change, "why", w->why));
+				     json_text(w->state), "change", json_text(w->change), "why",
+				     json_text(w->why)));
 	}
 	return all;
 }
@@ -124,14 +129,15 @@ static void add_finding(void *arg, enum finding_level level, const char *text)
 {
 	static const char *const names[] = { "well", "look", "act" };
 
-	json_array_append_new(arg, json_pack("{ss ss}", "level", names[level], "text", text));
+	answers_add(arg,
+		json_pack("{so so}", "level", json_text(names[level]), "text", json_text(text)));
 }
 
 int rehearse_json(const struct view *v)
 {
 	const struct rehearsal_result *r = v->r;
 	json_t *all = count_of(&r->total), *findings = json_array();
-	int e;
+	char *text;
 
 	rehearsal_findings(r, add_finding, findings);
 	json_object_set_new(all, "start", time_of(r->scenario->start));
@@ -155,8 +161,11 @@ int rehearse_json(const struct view *v)
 	json_object_set_new(all, "events", events_of(r));
 	json_object_set_new(all, "warmup", ramps_of(r));
 	json_object_set_new(all, "findings", findings);
-	e = json_dumpf(all, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
-	puts("");
+	text = json_dumps(all, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
 	json_decref(all);
-	return e;
+	if (!text)
+		return -1;
+	print("%s\n", text);
+	free(text);
+	return 0;
 }

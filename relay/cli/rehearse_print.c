@@ -10,14 +10,14 @@ static void head(const struct view *v)
 
 	when(from, r, r->scenario->start, false);
 	when(to, r, r->now, false);
-	printf("%s: %s to %s, %u sources, %u clusters, seed %u\n", r->scenario->path, from, to,
+	print("%s: %s to %s, %u sources, %u clusters, seed %u\n", r->scenario->path, from, to,
 		r->nsources, r->nclusters, r->scenario->seed);
 	if (r->batch > 1)
-		printf("Played in steps of at most %s messages: those that one connection delivers "
-		       "in a row; "
-		       "refusals are single.\n",
+		print("Played in steps of at most %s messages: those that one connection delivers "
+		      "in a row; "
+		      "refusals are single.\n",
 			grouped(n, r->batch));
-	puts("");
+	print("\n");
 }
 
 static void wait_text(char out[16], ms_t t)
@@ -56,7 +56,7 @@ static void row(const struct view *v, unsigned i)
 			100.0 * (double)h.n.deferred / (double)tries);
 	wait_text(oldest, h.oldest);
 	rehearsal_bytes(stored, h.stored_max);
-	printf("%-16s %11s %11s %7s %9llu %7llu %8llu %11s %8s %11s %7s  %s\n", at,
+	print("%-16s %11s %11s %7s %9llu %7llu %8llu %11s %8s %11s %7s  %s\n", at,
 		grouped(n[0], h.n.arrived), grouped(n[1], h.n.delivered), share,
 		(unsigned long long)h.n.diverted, (unsigned long long)h.n.bounced,
 		(unsigned long long)h.n.expired, grouped(n[2], h.queue_max), stored,
@@ -65,12 +65,12 @@ static void row(const struct view *v, unsigned i)
 
 static void table(const struct view *v)
 {
-	printf("%-16s %11s %11s %7s %9s %7s %8s %11s %8s %11s %7s  %s\n",
+	print("%-16s %11s %11s %7s %9s %7s %8s %11s %8s %11s %7s  %s\n",
 		v->step == 24 ? "day" : "hour", "came in", "delivered", "defer", "diverted",
 		"bounced", "expired", "queue most", "on disk", "at the end", "oldest", "held by");
 	for (unsigned i = 0; i < v->nrows; i++)
 		row(v, i);
-	puts("");
+	print("\n");
 }
 
 static void event(const struct rehearsal_result *r, const struct rehearsal_event *e)
@@ -80,38 +80,38 @@ static void event(const struct rehearsal_result *r, const struct rehearsal_event
 	when(from, r, e->first, false);
 	if (!e->open)
 		when(to, r, e->over, false);
-	printf("%s %-16s", e->alarm ? "!" : " ", from);
+	print("%s %-16s", e->alarm ? "!" : " ", from);
 	if (e->over || e->times > 1)
-		printf(" - %-16s", to);
+		print(" - %-16s", to);
 	else
-		printf("   %-16s", "");
-	printf(" %-17s", policy_event_name(e->kind));
+		print("   %-16s", "");
+	print(" %-17s", policy_event_name(e->kind));
 	if (e->source[0])
-		printf(" source %s", e->source);
+		print(" source %s", e->source);
 	if (e->subnet[0] && !e->source[0])
-		printf(" subnet %s", e->subnet);
+		print(" subnet %s", e->subnet);
 	if (e->domain[0])
-		printf(" domain %s", e->domain);
+		print(" domain %s", e->domain);
 	if (e->cluster[0])
-		printf(" at %s", e->cluster);
+		print(" at %s", e->cluster);
 	else if (e->provider[0])
-		printf(" at %s", e->provider);
-	printf(": %s", e->text);
+		print(" at %s", e->provider);
+	print(": %s", e->text);
 	if (e->times > 1)
-		printf(", %u times", e->times);
-	puts("");
+		print(", %u times", e->times);
+	print("\n");
 }
 
 static void events(const struct rehearsal_result *r)
 {
 	if (!r->nevents)
 		return;
-	puts("What happened (! : the relay would raise an alarm)");
+	print("%s\n", "What happened (! : the relay would raise an alarm)");
 	for (unsigned i = 0; i < r->nevents; i++)
 		event(r, &r->events[i]);
 	if (r->events_lost)
-		printf("  and %u more\n", r->events_lost);
-	puts("");
+		print("  and %u more\n", r->events_lost);
+	print("\n");
 }
 
 static void ramps(const struct rehearsal_result *r)
@@ -120,8 +120,8 @@ static void ramps(const struct rehearsal_result *r)
 
 	if (!r->nramps)
 		return;
-	puts("Warm-up, at the end of each day");
-	printf("%-11s %-10s %-13s %8s %10s %10s %7s  %-10s %s\n", "day", "source", "provider",
+	print("%s\n", "Warm-up, at the end of each day");
+	print("%-11s %-10s %-13s %8s %10s %10s %7s  %-10s %s\n", "day", "source", "provider",
 		"rung", "allowance", "used", "defer", "state", "the day before");
 	for (unsigned i = 0; i < r->nramps; i++) {
 		const struct rehearsal_ramp *w = &r->ramps[i];
@@ -130,12 +130,12 @@ static void ramps(const struct rehearsal_result *r)
 		if (w->allowance != UINT32_MAX)
 			grouped(allowance, w->allowance);
 		zone_date_format(date, w->day);
-		printf("%-11s %-10s %-13s %4u/%-3u %10s %10s %6.1f%%  %-10s %s\n", date,
+		print("%-11s %-10s %-13s %4u/%-3u %10s %10s %6.1f%%  %-10s %s\n", date,
 			r->policy->sources[w->source].name, r->policy->providers[w->provider].name,
 			w->rung, w->nrungs, allowance, grouped(used, w->used), 100 * w->share,
 			w->state, w->why[0] ? w->why : w->change);
 	}
-	puts("");
+	print("\n");
 }
 
 static void finding(void *arg, enum finding_level level, const char *text)
@@ -143,22 +143,22 @@ static void finding(void *arg, enum finding_level level, const char *text)
 	static const char *const marks[] = { "  ", "* ", "! " };
 	unsigned column = 2;
 
-	fputs(marks[level], stdout);
+	print("%s", marks[level]);
 	while (*text) {
 		size_t n = strcspn(text, " ");
 
 		if (column > 2 && column + 1 + n > 100) {
-			fputs("\n  ", stdout);
+			print("\n  ");
 			column = 2;
 		} else if (column > 2) {
-			putchar(' ');
+			print(" ");
 			column++;
 		}
-		fwrite(text, 1, n, stdout);
+		print("%.*s", (int)n, text);
 		column += (unsigned)n;
 		text += n + (text[n] == ' ');
 	}
-	puts("");
+	print("\n");
 }
 
 void rehearse_print(const struct view *v)
@@ -167,6 +167,6 @@ void rehearse_print(const struct view *v)
 	table(v);
 	ramps(v->r);
 	events(v->r);
-	puts("What it means");
+	print("%s\n", "What it means");
 	rehearsal_findings(v->r, finding, NULL);
 }

@@ -3,7 +3,7 @@
 static void print_notes(void *arg, const json_t *j)
 {
 	(void)arg;
-	printf("reloaded\n%s", text_of(j, "notes"));
+	print("reloaded\n%s", text_of(j, "notes"));
 }
 
 static int run(const struct cli_command *self, int argc, char **argv)
@@ -19,6 +19,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 
 const struct cli_command command_reload = {
 	.name = "reload",
+	.asks = true,
 	.arguments = "",
 	.summary = "Make the running relay read its configuration again.",
 	.help = "As SIGHUP does, but says what came of it. On an error the old configuration stays "

@@ -7,27 +7,27 @@ static void print_stats(void *arg, const json_t *j)
 	char size[24], used[24], max[24];
 
 	(void)arg;
-	printf("%s, Postern %s, process %lld, since %s\n", text_of(j, "hostname"),
+	print("%s, Postern %s, process %lld, since %s\n", text_of(j, "hostname"),
 		text_of(j, "version"), number_of(j, "pid"), text_of(j, "started"));
-	printf("rules  %s\n", text_of(j, "reply_rules"));
-	printf("in     %lld sessions open, %lld in all, %lld refused; %lld messages accepted for "
-	       "%lld recipients (%s), %lld refused\n",
+	print("rules  %s\n", text_of(j, "reply_rules"));
+	print("in     %lld sessions open, %lld in all, %lld refused; %lld messages accepted for "
+	      "%lld recipients (%s), %lld refused\n",
 		number_of(in, "open"), number_of(in, "sessions"), number_of(in, "sessions_refused"),
 		number_of(in, "messages"), number_of(in, "recipients"),
 		human_size(size, number_of(in, "bytes")), number_of(in, "rejected_messages"));
-	printf("queue  %lld messages for %lld recipients (%s); file %s of %s%s; %lld commits\n",
+	print("queue  %lld messages for %lld recipients (%s); file %s of %s%s; %lld commits\n",
 		number_of(q, "messages"), number_of(q, "recipients"),
 		human_size(size, number_of(q, "bytes")), human_size(used, number_of(q, "used")),
 		human_size(max, number_of(q, "max")),
 		json_is_true(json_object_get(q, "full")) ? ", FULL: new mail is refused" : "",
 		number_of(q, "commits"));
-	printf("out    %lld delivered, %lld deferred, %lld held, %lld bounced, %lld expired, %lld "
-	       "in doubt; %lld notifications\n",
+	print("out    %lld delivered, %lld deferred, %lld held, %lld bounced, %lld expired, %lld "
+	      "in doubt; %lld notifications\n",
 		number_of(out, "delivered"), number_of(out, "deferred"), number_of(out, "held"),
 		number_of(out, "bounced"), number_of(out, "expired"), number_of(out, "in_doubt"),
 		number_of(out, "dsns"));
-	printf("       %lld connections (%lld idle), %lld opened, %lld failed; %lld domains, %lld "
-	       "recipients in work, %lld in flight\n",
+	print("       %lld connections (%lld idle), %lld opened, %lld failed; %lld domains, %lld "
+	      "recipients in work, %lld in flight\n",
 		number_of(out, "connections"), number_of(out, "connections_idle"),
 		number_of(out, "connects"), number_of(out, "connect_failures"),
 		number_of(out, "domains"), number_of(out, "work"), number_of(out, "in_flight"));
@@ -46,6 +46,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 
 static const struct cli_option options[] = { { "json", 'j', NULL, "one JSON document" }, { 0 } };
 const struct cli_command command_stats = { .name = "stats",
+	.asks = true,
 	.arguments = "",
 	.summary = "Print counters of the running relay.",
 	.options = options,

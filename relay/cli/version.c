@@ -32,13 +32,13 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		return r;
 	rules_dated(dated, sizeof(dated));
 	if (cli_value(self, &a, "json"))
-		printf("{\"version\":\"%s\",\"libuv\":\"%s\",\"openssl\":\"%s\",\"c-ares\":\"%s\","
-		       "\"lmdb\":\"%s\",\"reply_rules_dated\":\"%s\"}\n",
+		print("{\"version\":\"%s\",\"libuv\":\"%s\",\"openssl\":\"%s\",\"c-ares\":\"%s\","
+		      "\"lmdb\":\"%s\",\"reply_rules_dated\":\"%s\"}\n",
 			POSTERN_VERSION, uv_version_string(),
 			OpenSSL_version(OPENSSL_VERSION_STRING), ares_version(NULL),
 			mdb_version(NULL, NULL, NULL), dated);
 	else
-		printf("postern %s\nlibuv %s, OpenSSL %s, c-ares %s, %s\nreply rules dated %s\n",
+		print("postern %s\nlibuv %s, OpenSSL %s, c-ares %s, %s\nreply rules dated %s\n",
 			POSTERN_VERSION, uv_version_string(),
 			OpenSSL_version(OPENSSL_VERSION_STRING), ares_version(NULL),
 			mdb_version(NULL, NULL, NULL), dated);

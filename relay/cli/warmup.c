@@ -19,7 +19,7 @@ static void print_ramp(void *arg, const json_t *w)
 	bool *headed = arg;
 
 	if (!*headed)
-		printf("%-12s %-13s %-10s %-10s %-7s %9s %9s %9s %8s  %-12s %-10s %-10s  %s\n",
+		print("%-12s %-13s %-10s %-10s %-7s %9s %9s %9s %8s  %-12s %-10s %-10s  %s\n",
 			"SOURCE", "PROVIDER", "PLAN", "DAY", "RUNG", "ALLOWANCE", "USED",
 			"LEFT NOW", "DEFERRED", "STATE", "MORE IN", "FULL ON", "LAST DAY");
 	*headed = true;
@@ -30,7 +30,7 @@ static void print_ramp(void *arg, const json_t *w)
 			number_of(w, "rungs"));
 	snprintf(share, sizeof(share), "%.2f %%",
 		json_number_value(json_object_get(w, "deferral_share")) * 100);
-	printf("%-12s %-13s %-10s %-10s %-7s %9s %9lld %9s %8s  %-12s %-10s %-10s  %s\n",
+	print("%-12s %-13s %-10s %-10s %-7s %9s %9lld %9s %8s  %-12s %-10s %-10s  %s\n",
 		text_of(w, "source"), text_of(w, "provider"), text_of(w, "plan"), text_of(w, "day"),
 		rung, count_of(allowance, w, "allowance"), number_of(w, "used"),
 		count_of(left, w, "left_now"), share, text_of(w, "state"),
@@ -40,13 +40,13 @@ static void print_ramp(void *arg, const json_t *w)
 static void print_result(void *arg, const json_t *line)
 {
 	(void)arg;
-	puts(text_of(line, "result"));
+	print("%s\n", text_of(line, "result"));
 }
 
 static int misplaced(const struct cli_command *self, const char *what, const char *belongs)
 {
-	fprintf(stderr, "postern warmup: --%s belongs to `postern warmup %s`\n", what, belongs);
-	fprintf(stderr, "postern %s --help tells more\n", self->name);
+	print_error("postern warmup: --%s belongs to `postern warmup %s`\n", what, belongs);
+	print_error("postern %s --help tells more\n", self->name);
 	return EX_USAGE;
 }
 
@@ -60,9 +60,8 @@ static int operate(const struct cli_command *self, const struct cli_arguments *a
 	if (r >= 0)
 		return r;
 	if (a->nrest != 2) {
-		fprintf(stderr,
-			"postern warmup: say what and to which source, as in "
-			"`postern warmup %s NAME`\n",
+		print_error("postern warmup: say what and to which source, as in "
+			    "`postern warmup %s NAME`\n",
 			action);
 		return EX_USAGE;
 	}
@@ -91,8 +90,7 @@ static int run_warmup(const struct cli_command *self, int argc, char **argv)
 		return operate(self, &a);
 	if (cli_value(self, &a, "rung") || cli_value(self, &a, "for") ||
 		cli_value(self, &a, "provider")) {
-		fprintf(stderr,
-			"postern warmup: say what to do: set, hold, release, skip or reset\n");
+		print_error("postern warmup: say what to do: set, hold, release, skip or reset\n");
 		return EX_USAGE;
 	}
 	return cli_ask_and_print(&a, json_pack("{ss}", "command", "warmup"),
@@ -108,6 +106,7 @@ static const struct cli_option options[] = {
 };
 const struct cli_command command_warmup = {
 	.name = "warmup",
+	.asks = true,
 	.arguments =
 		"[set SOURCE --rung N | hold SOURCE | release SOURCE | skip SOURCE | reset SOURCE]",
 	.summary = "Print how far new sources are warmed up; set, hold or skip a step.",

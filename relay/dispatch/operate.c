@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "dispatcher.h"
+#include "postern/foreign.h"
 #include "postern/must.h"
 
 #define MESSAGES_A_TURN 16u
@@ -388,9 +389,11 @@ void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 	if (s->due > wall && s->attempts) {
 		snprintf(reason, reason_max, "backing off after: %s",
 			s->reply ? s->reply : "a failed attempt");
+		foreign_end(reason);
 		*until = s->due;
 	} else if (s->due > wall) {
 		snprintf(reason, reason_max, "held: %s", s->reply ? s->reply : "not due yet");
+		foreign_end(reason);
 		*until = s->due;
 	} else if (m && (hold = rest_reason(m, pool_get(d, pool), &mono))) {
 		snprintf(reason, reason_max, "%s", hold_reason_text(hold));

@@ -14,7 +14,7 @@ struct listed {
 	struct message *message;
 	struct queue_rcpt_state *states;
 	struct reason {
-		char text[200];
+		char text[640]; /* a reply of 512 bytes, and words before it */
 		ms_t until;
 	} * reasons;
 };
@@ -54,22 +54,15 @@ static void explain_all(struct dispatch *d, void *arg)
 	}
 }
 
-static json_t *json_text(const char *s)
-{
-	json_t *j = s ? json_string(s) : json_null();
-
-	return j ? j : json_string("(not valid UTF-8)");
-}
-
 static json_t *recipient_json(
 	const struct recipient *r, const struct queue_rcpt_state *s, const struct reason *why)
 {
-	return json_pack("{so so si sI so so so si so so ss so}", "address", json_text(r->address),
+	return json_pack("{so so si sI so so so si so so so so}", "address", json_text(r->address),
 		"domain", json_text(r->domain), "attempts", (int)s->attempts, "index",
 		(json_int_t)r->index, "due", json_time(s->due), "last_attempt",
 		json_time(s->last_attempt), "reply", json_text(s->reply), "code", (int)s->code,
-		"host", json_text(s->host), "source", json_text(s->source), "reason", why->text,
-		"until", json_time(why->until));
+		"host", json_text(s->host), "source", json_text(s->source), "reason",
+		json_text(why->text), "until", json_time(why->until));
 }
 
 static json_t *message_json(const struct listed *l)
@@ -79,10 +72,10 @@ static json_t *message_json(const struct listed *l)
 	char id[QUEUE_ID_TEXT + 1];
 
 	for (uint32_t i = 0; recipients && i < m->nrecipients; i++)
-		json_array_append_new(recipients,
+		answers_add(recipients,
 			recipient_json(&m->recipients[i], &l->states[i], &l->reasons[i]));
 	queue_id_format(id, m->id);
-	return json_pack("{ss so so so sI so so so so so sb so}", "id", id, "arrived",
+	return json_pack("{so so so so sI so so so so so sb so}", "id", json_text(id), "arrived",
 		json_time(m->arrived), "expires", json_time(m->expires), "from",
 		json_text(m->sender), "size", (json_int_t)m->size, "pool", json_text(m->pool),
 		"client", json_text(m->client), "user", json_text(m->user), "listener",
@@ -164,11 +157,11 @@ static void add_domain(void *arg, const struct dispatch_domain_info *i)
 
 	if (l->domain && !slice_case_eq(slice_of(l->domain), slice_of(i->domain)))
 		return;
-	json_array_append_new(l->array,
-		json_pack("{so so si si so ss so}", "domain", json_text(i->domain), "provider",
-			json_text(i->provider), "ready", (int)i->ready, "in_flight",
-			(int)i->in_flight, "next_due", json_time(i->next_due), "reason", i->reason,
-			"until", json_time(i->until)));
+	answers_add(l->array,
+		json_pack("{s{so so si si so so so}}", "domain", "domain", json_text(i->domain),
+			"provider", json_text(i->provider), "ready", (int)i->ready, "in_flight",
+			(int)i->in_flight, "next_due", json_time(i->next_due), "reason",
+			json_text(i->reason), "until", json_time(i->until)));
 }
 
 static void list_domains(struct dispatch *d, void *arg)
@@ -179,16 +172,9 @@ static void list_domains(struct dispatch *d, void *arg)
 static void say_domains(struct control_client *c, const char *domain)
 {
 	struct domain_list l = { .array = json_array(), .domain = domain };
-	json_t *entry;
-	size_t i;
 
 	ask(c->ctx->dispatch, list_domains, &l);
-	json_array_foreach(l.array, i, entry)
-	{
-		if (!control_say(c, json_pack("{sO}", "domain", entry)))
-			break;
-	}
-	json_decref(l.array);
+	control_say_all(c, l.array);
 }
 
 static void run_queue(struct control_client *c, const json_t *request)
@@ -220,8 +206,7 @@ static void say_content(struct control_client *c, uint64_t id, uint64_t max)
 		buf_reset(&b64);
 		if (base64_encode(&b64, (struct slice){ data, n }))
 			break;
-		if (!control_say(
-			    c, json_pack("{ss%}", "content", buf_slice(&b64).p, buf_size(&b64))))
+		if (!control_say(c, json_pack("{so}", "content", json_slice(buf_slice(&b64)))))
 			break;
 		offset += n;
 	}
@@ -255,6 +240,8 @@ static void run_show(struct control_client *c, const json_t *request)
 		control_say(c, message_json(&l));
 		if (request_bool(request, "content"))
 			say_content(c, id, UINT64_MAX);
+	} else {
+		c->lost = true;
 	}
 	listed_clear(&l, 1);
 }

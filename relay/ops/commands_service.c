@@ -43,15 +43,15 @@ static json_t *outbound_json(const struct ops_context *ctx)
 	for (int v = 0; v < VERDICT_COUNT; v++)
 		json_object_set_new(verdicts, verdict_name((enum verdict)v),
 			json_integer((json_int_t)s.by_verdict[v]));
-	out = json_pack("{sI sI sI sI sI sI sI sI sI sI si si si si si}", "attempts",
+	out = json_pack("{sI sI sI sI sI sI sI sI sI sI si si si si si so}", "attempts",
 		(json_int_t)s.attempts, "delivered", (json_int_t)s.delivered, "deferred",
 		(json_int_t)s.deferred, "bounced", (json_int_t)s.bounced, "expired",
 		(json_int_t)s.expired, "held", (json_int_t)s.held, "in_doubt",
 		(json_int_t)s.in_doubt, "dsns", (json_int_t)s.dsns, "connects",
 		(json_int_t)s.connects, "connect_failures", (json_int_t)s.connect_failures,
 		"domains", (int)s.domains, "work", (int)s.work, "in_flight", (int)s.in_flight,
-		"connections", (int)s.connections, "connections_idle", (int)s.connections_idle);
-	json_object_set_new(out, "verdicts", verdicts);
+		"connections", (int)s.connections, "connections_idle", (int)s.connections_idle,
+		"verdicts", verdicts);
 	return out;
 }
 
@@ -62,20 +62,20 @@ static json_t *rules_json(const struct ops_context *ctx)
 
 	buf_init(&b, 4096);
 	if (ctx->rules && !ctx->rules(ctx->arg, &b))
-		j = json_stringn(buf_slice(&b).p, buf_size(&b));
+		j = json_slice(buf_slice(&b));
 	buf_deinit(&b);
-	return j ? j : json_string("");
+	return j ? j : json_text("");
 }
 
 static void run_stats(struct control_client *c, const json_t *request)
 {
 	(void)request;
-	control_say(
-		c, json_pack("{ss ss so si sI so so so so}", "hostname", c->ctx->hostname,
-			   "version", POSTERN_VERSION, "started", json_time(c->ctx->started), "pid",
-			   (int)getpid(), "log_dropped", (json_int_t)log_dropped(c->ctx->log),
-			   "inbound", inbound_json(c->ctx), "queue", queue_json(c->ctx), "outbound",
-			   outbound_json(c->ctx), "reply_rules", rules_json(c->ctx)));
+	control_say(c, json_pack("{so so so si sI so so so so}", "hostname",
+			       json_text(c->ctx->hostname), "version", json_text(POSTERN_VERSION),
+			       "started", json_time(c->ctx->started), "pid", (int)getpid(),
+			       "log_dropped", (json_int_t)log_dropped(c->ctx->log), "inbound",
+			       inbound_json(c->ctx), "queue", queue_json(c->ctx), "outbound",
+			       outbound_json(c->ctx), "reply_rules", rules_json(c->ctx)));
 }
 
 static void run_health(struct control_client *c, const json_t *request)
@@ -87,7 +87,7 @@ static void run_health(struct control_client *c, const json_t *request)
 	if (r)
 		control_fail(c, EX_UNAVAILABLE, "%s", why);
 	else
-		control_say(c, json_pack("{ss}", "health", "ok"));
+		control_say(c, json_pack("{so}", "health", json_text("ok")));
 }
 
 static void run_reload(struct control_client *c, const json_t *request)
@@ -102,8 +102,8 @@ static void run_reload(struct control_client *c, const json_t *request)
 		control_fail(c, EX_CONFIG, "the old configuration stays:\n%.*s",
 			(int)buf_size(&why), buf_slice(&why).p);
 	else
-		control_say(c, json_pack("{ss ss%}", "result", "reloaded", "notes",
-				       buf_size(&why) ? buf_slice(&why).p : "", buf_size(&why)));
+		control_say(c, json_pack("{so so}", "result", json_text("reloaded"), "notes",
+				       json_slice(buf_slice(&why))));
 	buf_deinit(&why);
 }
 

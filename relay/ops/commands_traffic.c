@@ -5,24 +5,9 @@
 #include "ask.h"
 #include "control.h"
 
-/* Answers are gathered on the dispatcher's thread and sent from here: a slow client never holds it
- * up. */
 struct gather {
 	json_t *array;
 };
-
-static void say_gathered(struct control_client *c, struct gather *g)
-{
-	json_t *entry;
-	size_t i;
-
-	json_array_foreach(g->array, i, entry)
-	{
-		if (!control_say(c, json_incref(entry)))
-			break;
-	}
-	json_decref(g->array);
-}
 
 static void add_lane(void *arg, const struct policy_lane_info *i)
 {
@@ -34,16 +19,17 @@ static void add_lane(void *arg, const struct policy_lane_info *i)
 		duration_format(per, i->rate.per);
 		snprintf(rate, sizeof(rate), "%u/%s", i->rate.count, per);
 	}
-	json_array_append_new(g->array,
-		json_pack("{ss ss ss ss ss ss si si si ss so so si si sf sI sI sI}", "source",
-			i->source, "subnet", i->subnet, "cluster", i->cluster, "provider",
-			i->provider, "health", i->health, "cause", i->cause ? i->cause : "",
+	answers_add(g->array,
+		json_pack("{so so so so so so si si si so so so si si sf sI sI sI}", "source",
+			json_text(i->source), "subnet", json_text(i->subnet), "cluster",
+			json_text(i->cluster), "provider", json_text(i->provider), "health",
+			json_text(i->health), "cause", json_text(i->cause ? i->cause : ""),
 			"window", (int)i->window, "in_use", (int)i->in_use, "idle", (int)i->idle,
-			"rate", rate, "since", json_time(i->since), "until", json_time(i->until),
-			"accepted_lately", (int)(i->recent_good + 0.5), "refused_lately",
-			(int)(i->recent_bad + 0.5), "suspicion", i->score, "delivered",
-			(json_int_t)i->delivered, "deferred", (json_int_t)i->deferred, "rejected",
-			(json_int_t)i->rejected));
+			"rate", json_text(rate), "since", json_time(i->since), "until",
+			json_time(i->until), "accepted_lately", (int)(i->recent_good + 0.5),
+			"refused_lately", (int)(i->recent_bad + 0.5), "suspicion", i->score,
+			"delivered", (json_int_t)i->delivered, "deferred", (json_int_t)i->deferred,
+			"rejected", (json_int_t)i->rejected));
 }
 
 static void gather_lanes(struct dispatch *d, void *arg)
@@ -57,7 +43,7 @@ static void run_lanes(struct control_client *c, const json_t *request)
 
 	(void)request;
 	ask(c->ctx->dispatch, gather_lanes, &g);
-	say_gathered(c, &g);
+	control_say_all(c, g.array);
 }
 
 static void add_cluster(void *arg, const struct policy_cluster_info *i)
@@ -66,12 +52,12 @@ static void add_cluster(void *arg, const struct policy_cluster_info *i)
 	char host[ADDR_TEXT_MAX];
 
 	addr_format(host, &i->host);
-	json_array_append_new(
-		g->array, json_pack("{ss ss ss ss ss so si si ss so}", "host", host, "cluster",
-				  i->cluster, "provider", i->provider, "geography",
-				  i->geography ? i->geography : "", "how", i->how, "learned",
-				  json_time(i->learned), "connections", (int)i->connections, "cap",
-				  (int)i->cap, "health", i->health, "until", json_time(i->until)));
+	answers_add(g->array,
+		json_pack("{so so so so so so si si so so}", "host", json_text(host), "cluster",
+			json_text(i->cluster), "provider", json_text(i->provider), "geography",
+			json_text(i->geography ? i->geography : ""), "how", json_text(i->how),
+			"learned", json_time(i->learned), "connections", (int)i->connections, "cap",
+			(int)i->cap, "health", json_text(i->health), "until", json_time(i->until)));
 }
 
 static void gather_clusters(struct dispatch *d, void *arg)
@@ -85,7 +71,7 @@ static void run_clusters(struct control_client *c, const json_t *request)
 
 	(void)request;
 	ask(c->ctx->dispatch, gather_clusters, &g);
-	say_gathered(c, &g);
+	control_say_all(c, g.array);
 }
 
 struct suspension {
@@ -119,7 +105,7 @@ void control_record(struct control_client *c, const char *what)
 		control_fail(c, EX_TEMPFAIL, "%s, but that could not be recorded: %s", what,
 			strerror(-r));
 	else
-		control_say(c, json_pack("{ss}", "result", what));
+		control_say(c, json_pack("{so}", "result", json_text(what)));
 }
 
 static void suspend_or_resume(struct control_client *c, const json_t *request, bool resume)

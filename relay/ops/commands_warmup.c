@@ -16,7 +16,7 @@ static json_t *date(int32_t day)
 	char text[ZONE_DATE_MAX];
 
 	zone_date_format(text, day);
-	return day ? json_string(text) : json_null();
+	return day ? json_text(text) : json_null();
 }
 
 static json_t *limit(uint32_t n)
@@ -27,19 +27,18 @@ static json_t *limit(uint32_t n)
 static void add(void *arg, const struct policy_warmup_info *i)
 {
 	struct gather *g = arg;
-	json_t *j = json_pack("{ss ss ss so so si si so sI so sI sI sf}", "source", i->source,
-		"provider", i->provider, "plan", i->plan, "day", date(i->day), "since",
-		date(i->since), "rung", (int)i->rung, "rungs", (int)i->nrungs, "allowance",
-		limit(i->allowance), "used", (json_int_t)i->used, "left_now", limit(i->left_now),
-		"delivered", (json_int_t)i->delivered, "deferred", (json_int_t)i->deferred,
-		"deferral_share", i->share);
+	json_t *j = json_pack("{so so so so so si si so sI so sI sI sf so so so so sb so so sI}",
+		"source", json_text(i->source), "provider", json_text(i->provider), "plan",
+		json_text(i->plan), "day", date(i->day), "since", date(i->since), "rung",
+		(int)i->rung, "rungs", (int)i->nrungs, "allowance", limit(i->allowance), "used",
+		(json_int_t)i->used, "left_now", limit(i->left_now), "delivered",
+		(json_int_t)i->delivered, "deferred", (json_int_t)i->deferred, "deferral_share",
+		i->share, "state", json_text(i->state), "change", json_text(i->change), "why",
+		json_text(i->why), "until", json_time(i->until), "operator_hold", i->operator_hold,
+		"hold_until", json_time(i->hold_until), "full", date(i->full), "full_volume",
+		(json_int_t)i->full_volume);
 
-	json_object_update_new(
-		j, json_pack("{ss ss ss so sb so so sI}", "state", i->state, "change", i->change,
-			   "why", i->why, "until", json_time(i->until), "operator_hold",
-			   i->operator_hold, "hold_until", json_time(i->hold_until), "full",
-			   date(i->full), "full_volume", (json_int_t)i->full_volume));
-	json_array_append_new(g->array, j);
+	answers_add(g->array, j);
 }
 
 static void gather(struct dispatch *d, void *arg)
@@ -50,16 +49,9 @@ static void gather(struct dispatch *d, void *arg)
 static void list(struct control_client *c)
 {
 	struct gather g = { .array = json_array() };
-	json_t *entry;
-	size_t i;
 
 	ask(c->ctx->dispatch, gather, &g);
-	json_array_foreach(g.array, i, entry)
-	{
-		if (!control_say(c, json_incref(entry)))
-			break;
-	}
-	json_decref(g.array);
+	control_say_all(c, g.array);
 }
 
 /* ---- what operators set ---- */

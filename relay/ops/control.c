@@ -14,6 +14,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "postern/foreign.h"
 #include "postern/must.h"
 
 #define CLIENTS_MAX	 16
@@ -58,16 +59,34 @@ bool control_flush(struct control_client *c)
 
 bool control_say(struct control_client *c, json_t *object)
 {
-	char *text = object ? json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+	char *text = json_is_object(object) ? json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER)
+					    : NULL;
 
 	json_decref(object);
-	if (!text || buf_add_str(&c->out, text) || buf_add(&c->out, "\n", 1))
+	if (!text)
+		c->lost = true;
+	else if (buf_add_str(&c->out, text) || buf_add(&c->out, "\n", 1))
 		c->broken = true; /* out of memory: the closing line will be missing, which the
 				     client reports */
 	free(text);
 	if (buf_size(&c->out) >= GATHER)
 		control_flush(c);
 	return !c->broken;
+}
+
+void control_say_all(struct control_client *c, json_t *array)
+{
+	json_t *entry;
+	size_t i;
+
+	if (!array)
+		c->lost = true;
+	json_array_foreach(array, i, entry)
+	{
+		if (!control_say(c, json_incref(entry)))
+			break;
+	}
+	json_decref(array);
 }
 
 void control_fail(struct control_client *c, int code, const char *fmt, ...)
@@ -78,6 +97,7 @@ void control_fail(struct control_client *c, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(c->error, sizeof(c->error), fmt, ap);
 	va_end(ap);
+	foreign_end(c->error);
 }
 
 const char *request_str(const json_t *request, const char *key)
@@ -107,7 +127,7 @@ json_t *json_time(ms_t wall)
 	if (!wall)
 		return json_null();
 	n = clock_rfc3339(text, wall);
-	return json_stringn(text, n);
+	return json_slice((struct slice){ text, n });
 }
 
 static const struct control_command *find_command(const char *name)
@@ -174,9 +194,14 @@ static void serve(struct control_client *c)
 				request_str(request, "command"));
 	}
 	json_decref(request);
+	if (c->lost && !c->error[0])
+		control_fail(c, EX_SOFTWARE,
+			"a part of the answer is missing: the relay could not write it as JSON, "
+			"for "
+			"want of memory or by an error of its own");
 	if (c->error[0])
 		control_say(c, json_pack("{sbsiso}", "done", 1, "exit", c->exit, "error",
-				       json_string(c->error)));
+				       json_text(c->error)));
 	else
 		control_say(c, json_pack("{sbsi}", "done", 1, "exit", c->exit));
 	control_flush(c);

@@ -3,21 +3,27 @@
 
 #include <jansson.h>
 
+#include "postern/answer.h"
 #include "postern/ops.h"
 
 struct control_client {
 	const struct ops_context *ctx;
 	int fd;
-	struct buf out;	 /* lines not yet sent */
-	bool broken;	 /* the client is gone: stop producing */
-	int exit;	 /* of sysexits.h */
-	char error[512]; /* "" when all went well */
+	struct buf out;	  /* lines not yet sent */
+	bool broken;	  /* the client is gone: stop producing */
+	bool lost;	  /* an answer could not be made: told at the end */
+	int exit;	  /* of sysexits.h */
+	char error[4096]; /* "" when all went well */
 };
 
 /* Sends one object as a line and drops the reference; gathers small ones. False when the client is
- * gone. */
+ * gone. NULL or null, an object that could not be made: the client is told that the answer is not
+ * whole. */
 bool control_say(struct control_client *c, json_t *object);
 bool control_flush(struct control_client *c);
+/* Each entry as a line; the reference is dropped. Gathered before, on the dispatcher's thread, so
+ * that a slow client never holds that up. */
+void control_say_all(struct control_client *c, json_t *array);
 /* The answer to what was changed in the policy: given when it is on disk, so that no kill forgets
  * it. (commands_traffic.c) */
 void control_record(struct control_client *c, const char *what);

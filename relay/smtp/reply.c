@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "postern/foreign.h"
+
 void reply_parser_init(struct reply_parser *p)
 {
 	/* the text's room stays as it is: nothing reads past n */
@@ -296,6 +298,7 @@ void reply_enhanced_format(char out[16], const struct reply *r)
 size_t reply_format(char *out, size_t max, const struct reply *r)
 {
 	size_t n = 0;
+	uint32_t i;
 
 	if (max == 0)
 		return 0;
@@ -304,8 +307,12 @@ size_t reply_format(char *out, size_t max, const struct reply *r)
 		if (r->n > 0)
 			out[n++] = ' ';
 	}
-	for (uint32_t i = 0; i < r->n && n < max - 1; i++)
+	for (i = 0; i < r->n && n < max - 1; i++)
 		out[n++] = r->text[i] == '\n' ? ' ' : r->text[i];
 	out[n] = '\0';
+	if (i < r->n) {
+		foreign_end(out);
+		n = strlen(out);
+	}
 	return n;
 }

@@ -348,7 +348,6 @@ class Reload(RelayCase):
         relay.config_path.write_text(good + 'source "x" { address = "no address" }\n')
         line = len(good.splitlines()) + 1
         done = relay.cli("reload", check=False)
-        # the client reads the same file to find the socket, so it can only say the same
         self.assertEqual(done.returncode, 78)
         self.assertIn(f"{relay.config_path}:{line}: ", done.stderr)
         relay.signal(signal.SIGHUP)

@@ -9,7 +9,7 @@ import sys
 
 # A room's own public headers in include/postern/, and the rooms below that it may include.
 ROOMS = {
-    "relay/base": (["must", "buf", "arena", "clock", "rng", "addr", "mpsc", "log", "text", "message", "zone"], []),
+    "relay/base": (["must", "buf", "arena", "clock", "rng", "addr", "mpsc", "log", "text", "foreign", "message", "zone"], []),
     "relay/smtp": (["smtp_command", "smtp_data", "smtp_proxy", "smtp_server", "smtp_reply", "smtp_client", "classify", "dsn"],
                    ["relay/base"]),
     "relay/policy": (["policy"], ["relay/base", "relay/smtp"]),
@@ -20,7 +20,7 @@ ROOMS = {
     "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session"]),
     "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/session",
                           "relay/dispatch"]),
-    "relay/ops": (["ops"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session", "relay/dispatch", "conf"]),
+    "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session", "relay/dispatch", "conf"]),
     "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/session", "relay/dispatch", "conf",
                        "relay/ops"]),
 }

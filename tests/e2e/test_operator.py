@@ -1,0 +1,226 @@
+"""What operators see and can rely on: text of others is shown harmless and whole, and a command needs nothing but the relay's socket."""
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from lib.case import RelayCase  # noqa: E402
+from lib.process import DEADLINE, find_program  # noqa: E402
+
+SCENARIO = 'cluster "NONE" { addresses = {"127.1.1.1"} }\nrecords = {"words.example MX 10 mx.words.example", "mx.words.example A 127.0.0.1"}\n'
+# What a terminal, or a reader, would obey; each also as the C1 and bidi controls of UTF-8.
+HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+WORDS = {
+    "gbk": "450 4.2.1 ".encode() + "用户邮箱已满".encode("gbk"),
+    "long": "450 4.2.1 ".encode() + ("é" * 300).encode(),
+    "longer": "450 4.2.1 x".encode() + ("ü" * 300).encode(),
+    "han": "450 4.2.1 ".encode() + ("箱" * 200).encode(),
+    "face": "450 4.2.1 ".encode() + ("📬" * 140).encode(),
+    "nul": b"450 4.2.1 before\0after",
+    "esc": b"450 4.2.1 \x1b[2J\x1b]0;owned\x07 \x9b31m",
+    "c1": "450 4.2.1 \u009b31m\u0085\u0090".encode(),
+    "bidi": "450 4.2.1 \u202egpj.exe\u2066\u2069\u200f\u061c\u2028\u2029".encode(),
+    "half": b"450 4.2.1 \xed\xa0\x80 \xc0\x9b \xf4\x90\x80\x80 \xe4\xbd",
+}
+
+
+class Receiver(socketserver.ThreadingTCPServer):
+    """Refuses each recipient in the words that its local part names."""
+
+    allow_reuse_address = daemon_threads = True
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.wfile.write(b"220 mx.words.example ESMTP\r\n")
+            for line in self.rfile:
+                verb = line[:4].upper()
+                if verb == b"RCPT":
+                    word = line.split(b"<")[1].split(b"@")[0].decode()
+                    self.wfile.write(WORDS.get(word, b"250 2.1.5 ok") + b"\r\n")
+                elif verb == b"QUIT":
+                    self.wfile.write(b"221 2.0.0 bye\r\n")
+                    return
+                else:
+                    self.wfile.write(b"250 2.0.0 ok\r\n" if verb != b"DATA" else b"503 5.5.1 no recipients\r\n")
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), self.Handler)
+        self.port = self.server_address[1]
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+
+class Foreign(RelayCase):
+    def begin(self):
+        receiver = self.enterContext(Receiver())
+        sim = self.simulator(SCENARIO)
+        relay = self.relay(sim, providers={"default": {"port": receiver.port, "tls": "none"}}, queue={"retry": ["1h"]},
+                           sources={"a1": "127.0.0.1"})
+        text = "From: <s@x.example>\r\nSubject: x\r\nMessage-ID: <\x1b[2J\x07\u202e@x.example>\r\n\r\nHello \x1b[5m there\r\n".encode()
+        relay.send("words", [f"{w}@words.example" for w in WORDS], text=text)
+        relay.wait_event("deferred", count=len(WORDS))
+        return relay
+
+    def test_no_recipient_vanishes(self):
+        relay = self.begin()
+        rows = {r["address"].split("@")[0]: r for r in self.waiting(relay)}
+        self.assertEqual(rows.keys(), WORDS.keys())
+        self.assertTrue(rows["long"]["reply"].endswith("éé"), rows["long"]["reply"])
+        self.assertNotIn("\ufffd", rows["long"]["reply"] + rows["long"]["reason"] + rows["longer"]["reply"] + rows["han"]["reason"])
+        self.assertIn("\ufffd", rows["gbk"]["reply"])
+        id = rows["gbk"]["id"]
+        self.assertEqual(len(relay.json("show", id)["recipients"]), len(WORDS))
+        for text in (relay.cli("queue", "--list").stdout, relay.cli("show", id).stdout):
+            for word in WORDS:
+                self.assertIn(f"{word}@words.example", text)
+
+    def outputs(self, relay):
+        id = self.waiting(relay)[0]["id"]
+        for command in (["queue", "--list"], ["show", id], ["queue", "--domains"], ["lanes"], ["clusters"], ["warmup"], ["stats"],
+                        ["check-queue"], ["queue", "--list", "--json"], ["show", "--json", id], ["show", "\x1b[2J\u009b\u202e"],
+                        ["retry", "--domain", "\x1b]0;\x07"], ["suspend", "--source", "\u202e\x1b"], ["nonsense\x1b"],
+                        ["queue", "--\x1b"], ["warmup", "set", "\x1b\u2066", "--rung", "1"]):
+            done = subprocess.run([find_program("POSTERN", "postern"), command[0], "-c", str(relay.config_path), *command[1:]],
+                                  capture_output=True, stdin=subprocess.DEVNULL, timeout=DEADLINE)
+            yield command, (done.stdout + done.stderr).decode("utf-8", "surrogateescape")
+
+    def test_nothing_reaches_the_terminal(self):
+        relay = self.begin()
+        for command, text in self.outputs(relay):
+            with self.subTest(command):
+                self.assertTrue(text or command == ["warmup"])
+                self.assertIsNone(HOSTILE.search(text), text)
+        log = relay.log_path.read_bytes().decode("utf-8", "strict")
+        self.assertIsNone(HOSTILE.search(log))
+        for event in relay.find("deferred"):
+            self.assertTrue(event["reply"])
+
+    def test_content_on_a_terminal_and_in_a_pipe(self):
+        relay = self.begin()
+        id = self.waiting(relay)[0]["id"]
+        command = [find_program("POSTERN", "postern"), "show", "-c", str(relay.config_path), "--content", id]
+        piped = subprocess.run(command, capture_output=True, timeout=DEADLINE).stdout
+        self.assertIn(b"Hello \x1b[5m there\r\n", piped)
+        master, slave = pty.openpty()
+        with os.fdopen(master, "rb", buffering=0) as screen:
+            process = subprocess.Popen(command, stdout=slave, stdin=subprocess.DEVNULL)
+            os.close(slave)
+            seen = b""
+            while True:
+                try:
+                    data = screen.read(4096)
+                except OSError:  # the other end is closed
+                    break
+                if not data:
+                    break
+                seen += data
+            self.assertEqual(process.wait(DEADLINE), 0)
+        self.assertIn(b"Hello \\x1b[5m there", seen)
+        self.assertNotIn(b"\x1b", seen)
+
+    def test_classify(self):
+        relay = self.begin()
+        line = b"microsoft365\trcpt\t450 4.7.500 \"\\ \x1b[2J " + "\u202e\u009b".encode() + b"\xd3\xca Server busy. (S77719)\n"
+        for option in ([], ["--json"]):
+            done = subprocess.run([find_program("POSTERN", "postern"), "classify", *option], input=line, capture_output=True, timeout=DEADLINE)
+            text = done.stdout.decode()
+            self.assertIsNone(HOSTILE.search(text))
+        self.assertEqual(json.loads(text)["verdict"], "source-throttle")
+
+
+class Socket(RelayCase):
+    """A command finds the relay whatever else is wrong."""
+
+    def run_cli(self, *args, **options):
+        return subprocess.run([find_program("POSTERN", "postern"), *map(str, args)], capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, timeout=DEADLINE, **options)
+
+    def test_broken_configuration(self):
+        sim, relay = self.start(SCENARIO)
+        good = relay.config_path.read_text()
+        section = f'control {{ socket = "{relay.socket_path}" }}'
+        broken = [
+            good + "\nnonsense {{{ \"\n",
+            good.replace("hostname", "hostnam", 1),
+            good + 'listener "tls" { address = {"127.0.0.1:0"}  certificate = "/nonexistent/c.pem"  key = "/nonexistent/k.pem"  allow = {"127.0.0.0/8"} }\n',
+            "}}} = = \"x\"\n# control { socket = \"/no\" }\n/* control { socket = '/no' } */ // {\n" + section,
+            f"queue {{ socket = \"/no\" deep {{ control = 1 }} }}\ncontrol {{ mode = 0660 # socket = \"/no\"\n  socket='{relay.socket_path}'",
+        ]
+        for text in broken:
+            with self.subTest(text[-80:]):
+                relay.config_path.write_text(text)
+                self.assertEqual(self.run_cli("check", "-c", relay.config_path).returncode, 78)
+                for command in (["queue"], ["stats"], ["lanes"], ["suspend", "--source", "a1"], ["resume", "--source", "a1"], ["retry", "--all"]):
+                    done = self.run_cli(command[0], "-c", relay.config_path, *command[1:])
+                    self.assertEqual((done.returncode, done.stderr), (0, ""), command)
+        relay.config_path.unlink()
+        done = self.run_cli("stats", "--socket", relay.socket_path, "-c", relay.config_path)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        done = self.run_cli("stats", "-c", relay.config_path)
+        self.assertEqual(done.returncode, 69)
+        self.assertIn("no such file", done.stderr)
+        self.assertIn("--socket", done.stderr)
+        relay.config_path.write_text(good + "nonsense = 1\n")
+        done = self.run_cli("check-queue", "-c", relay.config_path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("no damage found", done.stdout)
+
+    def test_relay_that_stands_still(self):
+        sim, relay = self.start(SCENARIO)
+        os.kill(relay.pid, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            done = self.run_cli("queue", "-c", relay.config_path, "--timeout", "1s")
+            self.assertEqual(done.returncode, 75)
+            self.assertIn("said nothing for 1s", done.stderr)
+            self.assertLess(time.monotonic() - started, 10)
+            # its backlog full: connecting has its time-out, too
+            waiting = []
+            while True:
+                s = socket.socket(socket.AF_UNIX)
+                self.addCleanup(s.close)
+                s.setblocking(False)
+                try:
+                    s.connect(str(relay.socket_path))
+                    waiting.append(s)
+                except BlockingIOError:
+                    break
+            done = self.run_cli("queue", "-c", relay.config_path, "--timeout", "1s")
+            self.assertEqual(done.returncode, 69)
+            self.assertIn("timed out", done.stderr)
+            process = subprocess.Popen([find_program("POSTERN", "postern"), "queue", "-c", relay.config_path], stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE)
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(process.wait(DEADLINE), -signal.SIGINT)
+            process.communicate()
+        finally:
+            os.kill(relay.pid, signal.SIGCONT)
+        for s in waiting:
+            s.close()
+
+    def test_arguments(self):
+        relay = self.relay(start=False)
+        for status, args in ((64, ["queue", "--timeout", "soon"]), (64, ["queue", "--timeout"]), (64, ["check", "--socket", "x"]),
+                             (64, ["show", b"\xff\xfe"]), (69, ["queue", "--socket", "x" * 300])):
+            with self.subTest(args):
+                done = subprocess.run([find_program("POSTERN", "postern"), args[0], "-c", str(relay.config_path), *args[1:]],
+                                      capture_output=True, timeout=DEADLINE)
+                self.assertEqual(done.returncode, status, done.stderr)
+                self.assertTrue(done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
