@@ -458,6 +458,7 @@ static void on_started(void *arg)
 	int r;
 
 	d->saved_at = d->swept_at = loop_mono(d->loop);
+	d->up_since = loop_wall(d->loop);
 	state_load(d);
 	policy_begin(d->policy, now_of(d));
 	if (policy_warmup_wants(d->policy))

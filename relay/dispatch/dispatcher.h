@@ -90,7 +90,7 @@ enum item_end { END_DEFER, END_DELIVERED, END_BOUNCED, END_EXPIRED, END_REMOVED 
 /* What a notification says about one recipient; made only for those that need one. */
 struct report {
 	enum dsn_action action;
-	char status[16], mta[256], diagnostic[600], reason[200];
+	char status[16], mta[256], diagnostic[600], reason[700];
 };
 
 /* One recipient in memory, from intake until its settlement is committed and answered: while it is
@@ -329,6 +329,7 @@ struct dispatch {
 	pthread_mutex_t lock;	     /* of the snapshot */
 	struct dispatch_stats snapshot;
 	ms_t snapshot_at, saved_at, swept_at;
+	ms_t up_since; /* wall */
 	/* backlog.c: the round of counting under way */
 	uint64_t *backlog; /* by provider, then pool; NULL: none */
 	uint32_t backlog_round;

@@ -11,7 +11,14 @@
 #define LOOK_PAUSE     20    /* ms; after a reading of such that brought nothing */
 #define READ_AGAIN     10000 /* ms */
 #define NO_MEMORY_WAIT 1000
-#define SAME_MAX       4u /* attempts after which it need not be the same source any more */
+
+/* The attempt at the end: who was not tried since it was due, for a stop or a hold of ours, is
+ * tried once more before it is given up. It may have to wait for its turn, but not for ever. */
+#define LATE	  60000	   /* ms behind its time that are nothing special */
+#define GRACE_MIN 1000	   /* ms */
+#define GRACE_MAX 14400000 /* ms */
+#define LIFE_PART 8	   /* of a message's life; both are at most that */
+#define SAME_MAX  4u	   /* attempts after which it need not be the same source any more */
 
 /* ---- fresh ---- */
 
@@ -103,6 +110,35 @@ void intake_fresh(void *arg, struct mpsc_node *first)
 	}
 }
 
+/* ---- the end ---- */
+
+static bool attempt_owed(const struct message *m, const struct item *i, ms_t wall)
+{
+	ms_t part = (m->expires - m->arrived) / LIFE_PART, late = part < LATE ? part : LATE;
+
+	if (i->last_attempt >= i->old_due)
+		return false;
+	/* due after its end: the operator released it, or wanted it to be tried */
+	return !i->last_attempt || i->old_due > m->expires || wall - i->old_due > late;
+}
+
+static bool given_up(const struct dispatch *d, const struct message *m, const struct item *i)
+{
+	ms_t wall = loop_wall(d->loop), grace = (m->expires - m->arrived) / LIFE_PART;
+	ms_t from = m->expires;
+
+	if (wall < m->expires)
+		return false;
+	if (!attempt_owed(m, i, wall))
+		return true;
+	if (from < d->up_since)
+		from = d->up_since;
+	if (from < i->old_due)
+		from = i->old_due;
+	grace = grace < GRACE_MIN ? GRACE_MIN : grace > GRACE_MAX ? GRACE_MAX : grace;
+	return wall - from >= grace;
+}
+
 /* ---- due ---- */
 
 struct grouping {
@@ -148,7 +184,7 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 		return;
 	}
 	item_state(i, &q->state);
-	if (loop_wall(d->loop) >= q->message->expires) {
+	if (given_up(d, q->message, i)) {
 		settle_expire(d, q->message, i);
 		settle_items(d, q->message, i);
 		return;
@@ -300,6 +336,14 @@ static bool notice_due(
 	       dsn_wanted(m, i->recipient, DSN_DELAYED);
 }
 
+static bool all_given_up(const struct dispatch *d, const struct work *w)
+{
+	for (const struct item *i = w->items; i; i = i->next)
+		if (!given_up(d, w->message, i))
+			return false;
+	return true;
+}
+
 void flow_age(struct dispatch *d, struct flow *f)
 {
 	ms_t wall = loop_wall(d->loop);
@@ -307,8 +351,9 @@ void flow_age(struct dispatch *d, struct flow *f)
 
 	for (l = f->ready.next; l != &f->ready; l = next) {
 		struct work *w = container(l, struct work, in_flow);
-		bool expired = wall >= w->message->expires;
-		bool notice = !expired && notice_due(d, w->message, w->items, wall);
+		bool expired = all_given_up(d, w);
+		bool notice = !expired && wall < w->message->expires &&
+			      notice_due(d, w->message, w->items, wall);
 
 		next = l->next;
 		if (!expired && !notice)

@@ -57,7 +57,9 @@ void settle_expire(struct dispatch *d, struct message *m, struct item *i)
 	p = report_for(m, i, DSN_FAILED, "4.4.7");
 	if (p)
 		snprintf(p->reason, sizeof(p->reason),
-			"The message could not be delivered in time, and is given up.");
+			"The message could not be delivered in time, and is given up.%s%s",
+			i->reply && !i->code ? " At the last try: " : "",
+			i->reply && !i->code ? i->reply : "");
 }
 
 void settle_defer(struct dispatch *d, struct message *m, struct item *i, ms_t delay)

@@ -284,6 +284,57 @@ static void test_expiry(void **state)
 	rig_stop(&r);
 }
 
+/* Past its life when the relay comes back, and never tried, or not since it was due: one attempt.
+ */
+static void test_attempt_at_the_end(void **state)
+{
+	static struct mx_rule rules[] = { { MX_RCPT, NULL, NULL, "<x@", "451 4.2.1 mailbox busy", 0,
+		0 } };
+	const char *const good[] = { "y@a.test", NULL }, *const bad[] = { "x@a.test", NULL };
+	const char *const nowhere[] = { "z@broken.test", NULL };
+	struct message *m;
+	ms_t wall = clock_wall_ms();
+	struct rig r;
+
+	rig_init(&r, rules, COUNT(rules));
+	for (int i = 0; i < 3; i++) {
+		m = rig_message(&r, "me@sender.test", i == 0 ? good : i == 1 ? bad : nowhere, 10);
+		m->arrived = wall - 7200000;
+		m->expires = wall - 3600000;
+		rig_commit(&r, m, wall - 7200000);
+	}
+	rig_start(&r);
+	WAIT_UNTIL(mx_dsns(&r.mx) == 2 && rig_waiting(&r) == 0);
+	assert_int_equal(mx_count(&r.mx, "y@a.test", NULL), 1);
+	WAIT_UNTIL(rig_stats(&r).expired == 2);
+	assert_int_equal(mx_rule_used(&r.mx, 0), 1);
+	rig_stop_dispatch(&r);
+	rig_stop(&r);
+}
+
+/* The operator held it beyond its life: released, it is tried. */
+static void test_attempt_after_a_hold(void **state)
+{
+	const char *const to[] = { "y@a.test", NULL };
+	struct message *m;
+	uint64_t id, changed;
+	struct rig r;
+
+	rig_init(&r, NULL, 0);
+	m = rig_message(&r, "me@sender.test", to, 10);
+	id = m->id;
+	m->flags |= MESSAGE_HELD;
+	m->arrived = clock_wall_ms() - 7200000;
+	m->expires = m->arrived + 3600000;
+	rig_commit(&r, m, m->arrived);
+	rig_start(&r);
+	assert_int_equal(rig_operate(&r, DISPATCH_RELEASE, id, NULL, &changed), 0);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(mx_count(&r.mx, "y@a.test", NULL), 1);
+	assert_int_equal(rig_stats(&r).expired, 0);
+	rig_stop(&r);
+}
+
 /* Once, while the message waits on. */
 static void test_delay_notice(void **state)
 {
@@ -351,6 +402,8 @@ int main(void)
 		cmocka_unit_test(test_dns_recovers),
 		cmocka_unit_test(test_dns_is_busy),
 		cmocka_unit_test(test_expiry),
+		cmocka_unit_test(test_attempt_at_the_end),
+		cmocka_unit_test(test_attempt_after_a_hold),
 		cmocka_unit_test(test_delay_notice),
 		cmocka_unit_test(test_rests_survive),
 	};
