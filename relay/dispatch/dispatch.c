@@ -361,6 +361,7 @@ static void on_tick(uv_timer_t *t)
 		d->swept_at = now;
 		domain_sweep(d);
 		hosts_sweep(d);
+		notify_sweep(d);
 		give_back(d);
 		if (d->missed)
 			d->missed = intake_start(d) != 0;
@@ -391,6 +392,7 @@ static void lists_init(struct dispatch *d)
 	list_init(&d->asking);
 	list_init(&d->on_slots);
 	list_init(&d->due);
+	list_init(&d->gatherings_by_age);
 	log_line_init(&d->line);
 	pthread_mutex_init(&d->lock, NULL);
 	uv_sem_init(&d->stopped, 0);
@@ -502,6 +504,7 @@ static void drain(struct dispatch *d, void *arg)
 	d->drained = d->drain_asked;
 	d->draining = true;
 	d->drain_by = loop_mono(d->loop) + d->p.drain_deadline;
+	notify_tell_all(d);
 	state_save(d);
 	while (!list_empty(&d->idle))
 		connection_quit(d, container(d->idle.next, struct connection, all_idle));

@@ -168,6 +168,7 @@ struct domain {
 	struct flow *flows;
 	struct list items, gone; /* gone: only while being read */
 	uint32_t in_memory;	 /* items */
+	uint32_t gathered;	 /* of them: only their notification is waited for */
 	uint32_t in_flight;
 	bool reading, read_void; /* void: what is being read is not to be used */
 	ms_t next_due;	  /* wall; earliest in the index that may not be in memory; 0: none */
@@ -236,14 +237,17 @@ struct host {
 	char key[];
 };
 
+struct gathering; /* notify.c */
+
 struct settle {
 	struct queue_settle q; /* first: answers come back as its job */
 	struct message *message;
 	struct item *items;
 	struct queue_settle_rcpt one;
 	struct queue_accept *dsn[3];
-	struct wake wake; /* failed: tried again then */
+	struct wake wake; /* failed: tried again then; gathering: told then */
 	bool stalled;
+	struct gathering *gathering; /* not posted yet: more may come to it */
 };
 
 struct operation; /* operate.c */
@@ -309,6 +313,9 @@ struct dispatch {
 	uint32_t readings, reserved; /* under way; recipients that they may bring */
 	struct operation *operations;
 
+	struct gathering *gatherings; /* by message */
+	struct list gatherings_by_age;
+	uint32_t gathered;     /* recipients in them */
 	uint32_t routes_asked; /* look-ups under way */
 	uint32_t work, in_flight, jobs_out, stalled;
 	uint32_t work_peak; /* since memory was given back last */
@@ -495,6 +502,8 @@ void result_refused(struct dispatch *d, struct connection *c, struct work *w,
 /* ---- settle.c ---- */
 /* Takes the items (ends and reports set) out of play: one job; a reference of m is taken. */
 void settle_items(struct dispatch *d, struct message *m, struct item *items);
+struct settle *settle_new(struct dispatch *d, struct message *m); /* always succeeds */
+void settle_commit(struct dispatch *d, struct settle *s);	  /* with its items, q.n of them */
 void settle_answer(struct dispatch *d, struct queue_job *j);
 void settle_free(struct dispatch *d, struct settle *s); /* without recording */
 void settle_again(struct dispatch *d, struct settle *s);
@@ -503,6 +512,14 @@ struct report *report_for(
 /* Deferred items: due clamped to the expiry, delay notice added when its time has come. */
 void settle_defer(struct dispatch *d, struct message *m, struct item *i, ms_t delay);
 void settle_expire(struct dispatch *d, struct message *m, struct item *i);
+
+/* ---- notify.c ---- */
+/* Takes those whose notification waits for company; returns the others. */
+struct item *notify_gather(struct dispatch *d, struct message *m, struct item *items);
+void notify_tell(struct dispatch *d, struct gathering *g);
+void notify_tell_all(struct dispatch *d);
+void notify_sweep(struct dispatch *d);
+void notify_free(struct dispatch *d);
 
 /* ---- setup.c ---- */
 int setup_tls(

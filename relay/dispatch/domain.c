@@ -52,7 +52,7 @@ struct domain *domain_get(struct dispatch *d, const char *name)
 /* Up to half of the window is left to drain before more is read: reading in larger portions. */
 static bool has_room(const struct dispatch *d, const struct domain *m)
 {
-	return m->in_memory <= (domain_probing(m) ? 0 : d->p.window / 2);
+	return m->in_memory - m->gathered <= (domain_probing(m) ? 0 : d->p.window / 2);
 }
 
 void domain_look(struct dispatch *d, struct domain *m)

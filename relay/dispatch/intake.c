@@ -24,7 +24,7 @@
 
 static bool room_for(const struct dispatch *d, const struct domain *m)
 {
-	return m->in_memory < d->p.window && d->work + d->reserved < d->p.work_max;
+	return m->in_memory - m->gathered < d->p.window && d->work + d->reserved < d->p.work_max;
 }
 
 /* Recipients of one domain need not be neighbours: those of one message are gone through once for
@@ -212,9 +212,9 @@ static bool ask_window(struct dispatch *d, struct domain *m)
 						  : WINDOW_READ;
 	uint32_t limit, room = due_max(d) - d->work - d->reserved;
 
-	if (m->in_memory >= d->p.window)
+	if (m->in_memory - m->gathered >= d->p.window)
 		return true; /* fresh mail was faster; domain_touch comes back */
-	limit = d->p.window - m->in_memory;
+	limit = d->p.window - (m->in_memory - m->gathered);
 	if (limit > room)
 		limit = room;
 	if (limit > most)

@@ -270,32 +270,54 @@ static void *memory(struct dispatch *d, size_t n, size_t size)
 	return p;
 }
 
-void settle_items(struct dispatch *d, struct message *m, struct item *items)
+struct settle *settle_new(struct dispatch *d, struct message *m)
 {
 	struct settle *s = memory(d, 1, sizeof(*s));
-	uint32_t n = 0;
 
-	for (struct item *i = items; i; i = i->next)
-		n++;
-	s->q.rcpts = n > 1 ? memory(d, n, sizeof(*s->q.rcpts)) : &s->one;
+	s->q.rcpts = &s->one;
 	s->wake.kind = WAKE_SETTLE;
 	s->message = message_ref(m);
-	s->items = items;
 	s->q.id = m->id;
-	s->q.n = n;
 	s->q.dsn = s->dsn;
+	return s;
+}
+
+void settle_commit(struct dispatch *d, struct settle *s)
+{
+	uint32_t n = 0;
+
+	if (s->q.n > 1)
+		s->q.rcpts = memory(d, s->q.n, sizeof(*s->q.rcpts));
 	build_notices(d, s);
-	n = 0;
-	for (struct item *i = items; i; i = i->next) {
+	for (struct item *i = s->items; i; i = i->next) {
 		i->settle = s;
 		i->work = NULL;
 		outcome(&s->q.rcpts[n++], i);
 	}
+	must(n == s->q.n);
 	post(d, s);
+}
+
+void settle_items(struct dispatch *d, struct message *m, struct item *items)
+{
+	struct settle *s;
+
+	items = notify_gather(d, m, items);
+	if (!items)
+		return;
+	s = settle_new(d, m);
+	s->items = items;
+	for (struct item *i = items; i; i = i->next)
+		s->q.n++;
+	settle_commit(d, s);
 }
 
 void settle_again(struct dispatch *d, struct settle *s)
 {
+	if (s->gathering) {
+		notify_tell(d, s->gathering);
+		return;
+	}
 	s->stalled = false;
 	d->stalled--;
 	post(d, s);

@@ -246,6 +246,7 @@ void dispatch_free_memory(struct dispatch *d)
 	operate_free_all(d);
 	free_waiting(d);
 	free_connections(d);
+	notify_free(d);
 	free_stalled(d);
 	if (d->loop)
 		domains_free(d);

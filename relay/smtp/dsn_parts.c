@@ -1,9 +1,15 @@
+#include <stdio.h>
+
 #include "dsn_parts.h"
 #include "postern/text.h"
 
 #define FOLD_AT	 76  /* columns, where there is a blank */
 #define WORD_MAX 800 /* a line has at most 998 bytes (RFC 5322 section 2.1.1) */
 #define TEXT_MAX 4000
+
+/* A notification about very many tells each of them, but not all that was said of each. */
+#define PEOPLE_MAX 100		  /* recipients that the section for people lists */
+#define SAID_MAX   (256u * 1024u) /* bytes, from which on programs are told no more replies */
 
 void dsn_put(struct dsn_out *o, const char *s)
 {
@@ -242,6 +248,29 @@ static void put_recipient(
 	}
 }
 
+static void put_recipients(struct dsn_out *o, const struct dsn_recipient *r, size_t n,
+	enum dsn_action action, const struct dsn_params *p)
+{
+	size_t told = 0, all = 0;
+	char text[80];
+
+	for (size_t i = 0; i < n; i++) {
+		if (r[i].action != action)
+			continue;
+		if (all++ < PEOPLE_MAX) {
+			put_recipient(o, &r[i], p);
+			told++;
+		}
+	}
+	if (all == told)
+		return;
+	snprintf(text, sizeof(text), "and %zu more, which the next part of this report names.",
+		all - told);
+	dsn_put(o, "\r\n");
+	dsn_put(o, text);
+	dsn_put(o, "\r\n");
+}
+
 void dsn_put_explanation(struct dsn_out *o, const struct message *m, const struct dsn_recipient *r,
 	size_t n, const struct dsn_params *p)
 {
@@ -263,10 +292,7 @@ void dsn_put_explanation(struct dsn_out *o, const struct message *m, const struc
 			continue;
 		dsn_put(o, "\r\n");
 		dsn_put(o, opening((enum dsn_action)a, count));
-		for (size_t i = 0; i < n; i++) {
-			if ((int)r[i].action == a)
-				put_recipient(o, &r[i], p);
-		}
+		put_recipients(o, r, n, (enum dsn_action)a, p);
 	}
 }
 
@@ -303,7 +329,8 @@ static void put_recipient_status(
 	dsn_put_field(o, "Action", "", action_name(r->action));
 	dsn_put_field(o, "Status", "", dsn_status(r->status, r->action));
 	dsn_put_field(o, "Remote-MTA", "dns; ", r->remote_mta);
-	dsn_put_field(o, "Diagnostic-Code", "smtp; ", r->diagnostic);
+	if (buf_size(o->b) < SAID_MAX)
+		dsn_put_field(o, "Diagnostic-Code", "smtp; ", r->diagnostic);
 	dsn_put_date(o, "Last-Attempt-Date", r->last_attempt, p->zone_minutes);
 	if (r->action == DSN_DELAYED)
 		dsn_put_date(o, "Will-Retry-Until", r->will_retry_until, p->zone_minutes);
