@@ -128,6 +128,7 @@ static uint32_t gather(const struct settle *s, enum dsn_action action, struct ds
 				.remote_mta = p->mta[0] ? p->mta : NULL,
 				.diagnostic = p->diagnostic[0] ? p->diagnostic : NULL,
 				.reason = p->reason[0] ? p->reason : NULL,
+				.address_invalid = i->verdict == VERDICT_RECIPIENT_INVALID,
 				.last_attempt = i->last_attempt,
 				.will_retry_until = action == DSN_DELAYED ? s->message->expires : 0,
 			};

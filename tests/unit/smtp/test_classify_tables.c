@@ -5,7 +5,7 @@
 #include "classify_rig.h"
 
 #define COLUMNS	   5
-#define TABLES_MAX 8
+#define TABLES_MAX 16
 
 static const char *tables[TABLES_MAX];
 static int ntables;

@@ -176,6 +176,34 @@ static void test_failed(void **state)
 	fixture_deinit(&f);
 }
 
+/* What to do about a dead address is said of the address, also when its code is one of routing. */
+static void test_advice(void **state)
+{
+	static const struct {
+		const char *status, *advice;
+		bool address_invalid;
+	} t[] = {
+		{ "5.4.1", "Check the address", true },
+		{ "5.4.4", "The recipient's mail system is not set up", false },
+		{ "5.5.0", "Check the address", true },
+		{ "5.7.133", "The receiving host refused", true },
+		{ "5.2.1", "The mailbox does not accept mail", true },
+	};
+
+	for (size_t i = 0; i < COUNT(t); i++) {
+		struct fixture f;
+		char want[100];
+
+		fixture_init(&f);
+		f.r[0].status = t[i].status;
+		f.r[0].address_invalid = t[i].address_invalid;
+		build(&f, 1, SLICE_LIT(original));
+		(void)snprintf(want, sizeof(want), "What you can do: %s", t[i].advice);
+		has(&f, want);
+		fixture_deinit(&f);
+	}
+}
+
 static void test_return(void **state)
 {
 	static const struct {
@@ -399,6 +427,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wanted),
 		cmocka_unit_test(test_failed),
+		cmocka_unit_test(test_advice),
 		cmocka_unit_test(test_return),
 		cmocka_unit_test(test_delayed),
 		cmocka_unit_test(test_mixed),
