@@ -138,6 +138,7 @@ struct policy_tried {
 	/* Its last attempt was put off for nobody's sake from this source, + 1; 0: none. A receiver
 	 * that greylists by address wants to see the same one again. */
 	uint16_t prefer;
+	const char *sender; /* the domain that sends; borrowed with the message; NULL: none */
 	uint8_t n;
 	uint16_t source[POLICY_TRIED_MAX];
 };
@@ -146,11 +147,13 @@ struct policy_host { /* a candidate address, in the caller's array */
 	struct addr addr;
 	uint16_t preference; /* MX preference: lower first */
 	bool failed;	     /* connection failed in this cycle: only if nothing else is left */
+	bool foreign;	     /* its name is not one of the provider's: it speaks for itself alone */
 };
 
 struct policy_want {
 	unsigned provider, pool;
 	const char *domain; /* recipient domain: the tenant */
+	const char *sender; /* the domain that sends; NULL: none, or not known */
 	const struct policy_host *hosts;
 	unsigned nhosts;
 	const struct policy_tried *tried; /* of the message at the head; NULL: none */
@@ -170,7 +173,9 @@ struct policy_want {
 	X(NO_SOURCE, "no usable source in pool")                                                   \
 	X(BACKOFF, "backing off")                                                                  \
 	X(DNS, "DNS")                                                                              \
-	X(OPERATOR, "held by operator") X(NO_HOST, "no address of a family that the pool has")
+	X(OPERATOR, "held by operator")                                                            \
+	X(NO_HOST, "no address of a family that the pool has")                                     \
+	X(SENDER, "the sender's domain is refused there")
 enum hold_reason {
 #define X(name, text) HOLD_##name,
 	HOLD_REASONS(X)
@@ -192,7 +197,8 @@ bool hold_is_domains(enum hold_reason r);
 	X(RECEIVER, "connections that the receiver allows")                                        \
 	X(UNKNOWN, "cluster of the host not known yet")                                            \
 	X(RAMP, "slow start of the cluster")                                                       \
-	X(MESSAGES, "message rate of the lane") X(CONNECTS, "connect rate of the lane")
+	X(MESSAGES, "message rate of the lane")                                                    \
+	X(CONNECTS, "connect rate of the lane") X(REFUSED, "this receiver refuses them")
 enum policy_limit {
 #define X(name, text) LIMIT_##name,
 	POLICY_LIMITS(X)
@@ -221,6 +227,11 @@ struct policy_choice {
  */
 void policy_choose(struct policy *p, struct policy_now now, const struct policy_want *w,
 	struct policy_choice *ret);
+/* Is mail of this sender held there now (HOLD_SENDER)? DUE: one message may find out. *until mono:
+ * look again then. For works that were set aside for that. */
+enum sender_state { SENDER_FREE, SENDER_HELD, SENDER_DUE };
+enum sender_state policy_sender(
+	struct policy *p, struct policy_now now, const struct policy_want *w, ms_t *until);
 /* A refused choice for work that other subnets have refused (diverted): is it to go back to the
  * schedule, because no other can take it soon? */
 bool policy_impatient(const struct policy_choice *why, ms_t mono);
@@ -265,13 +276,15 @@ enum disposition {
 	DISPOSE_RETRY_SPLIT,  /* again now, one recipient a transaction */
 	DISPOSE_RESOLVE,      /* forget the DNS route, then back off */
 	DISPOSE_DEFER,	      /* back off by schedule; uses up a retry */
-	DISPOSE_HOLD,	      /* wait without using up a retry, until given */
+	DISPOSE_HOLD,	      /* wait without using up a retry, and ask again: whatever refused it
+			       * holds it, and may be over at any time */
 };
 struct policy_verdict {
 	enum disposition what;
-	ms_t hold; /* HOLD: ms from now */
+	ms_t hold; /* HOLD: for how long as things are, ms from now; for people */
 	enum hold_reason reason;
-	char cause[16]; /* "message" "domain" "source" "subnet" "cluster" "provider" or "" */
+	char cause[16]; /* "message" "domain" "source" "subnet" "cluster" "provider" "sender" or ""
+			 */
 };
 /* What one recipient's reply means and what to do with that recipient. Called once a recipient;
  * adjusts lanes. tried is updated. host_tail: the reply, for the cluster names in it. */
@@ -326,6 +339,16 @@ struct policy_cause_info {
 };
 void policy_causes(const struct policy *p, struct policy_now now,
 	void (*fn)(void *arg, const struct policy_cause_info *i), void *arg);
+/* What one receiver refuses: a source, or a domain that sends. */
+struct policy_ban_info {
+	const char *source, *sender;  /* one of them; "" the other */
+	const char *domain, *cluster; /* where; both "": at all of the provider */
+	const char *provider;
+	ms_t since, until; /* wall; until 0: one message is to find out, or does so now */
+	bool probing;
+};
+void policy_bans(const struct policy *p, struct policy_now now,
+	void (*fn)(void *arg, const struct policy_ban_info *i), void *arg);
 struct policy_cluster_info {
 	const char *cluster, *provider, *geography, *how; /* how it was learned */
 	struct addr host;
@@ -417,6 +440,10 @@ void policy_warmup_backlog(struct policy *p, struct policy_now now, unsigned pro
 	X(DEFERRALS_HIGH, "deferrals-high")                                                        \
 	X(DEFERRALS_NORMAL, "deferrals-normal")                                                    \
 	X(ALL_SOURCES_BLOCKED, "all-sources-blocked")                                              \
+	X(SOURCE_UNWELCOME, "source-unwelcome") /* one receiver refuses it */                      \
+	X(SOURCE_WELCOME, "source-welcome")                                                        \
+	X(SENDER_HELD, "sender-held") /* a domain that sends is refused */                         \
+	X(SENDER_RELEASED, "sender-released")                                                      \
 	X(SUSPENDED, "suspended")                                                                  \
 	X(RESUMED, "resumed")	    /* by the operator, or the suspension is over */               \
 	X(WARMUP_DAY, "warmup-day") /* a ramp's day was judged */                                  \
@@ -437,7 +464,7 @@ struct policy_event {
 	enum policy_event_kind kind;
 	bool alarm; /* an operator should look */
 	bool over;  /* the end of what was an alarm, or of a rest: traffic may go again */
-	char provider[32], cluster[40], source[64], subnet[56], domain[256];
+	char provider[32], cluster[40], source[64], subnet[56], domain[256], sender[256];
 	char health[12], cause[12];
 	ms_t wall, until; /* until: wall; 0: none */
 	double good, bad; /* the evidence */
@@ -452,7 +479,8 @@ struct policy_summary {
 	uint32_t lanes, throttled, resting, probing, blocked,
 		suspended; /* lanes by health; blocked: source × provider */
 	uint32_t clusters, clusters_deferring, hosts, hosts_known, domains_backing_off;
-	uint32_t deferrals_high; /* providers with that alarm */
+	uint32_t unwelcome, senders_held; /* pairs that one receiver refuses; senders held */
+	uint32_t deferrals_high;	  /* providers with that alarm */
 	uint64_t health_changes, events_lost;
 };
 void policy_summary(const struct policy *p, struct policy_now now, struct policy_summary *ret);

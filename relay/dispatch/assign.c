@@ -9,6 +9,7 @@
 #define NO_MEMORY_WAIT 1000  /* ms */
 #define SEVERAL	       2u    /* recipients under way, from which on a domain leaves room */
 #define OTHERS_KEPT    10000 /* ms */
+#define ASIDE_AT_ONCE  64u   /* works that an offer finds to be held for their sender */
 #define OPEN_AT_ONCE   16u   /* new connections for one flow in one turn */
 
 void want_of(const struct flow *f, const struct work *w, struct policy_want *ret)
@@ -19,6 +20,7 @@ void want_of(const struct flow *f, const struct work *w, struct policy_want *ret
 		.provider = m->provider,
 		.pool = (unsigned)f->pool->index,
 		.domain = m->name,
+		.sender = w->tried.sender,
 		.hosts = m->hosts,
 		.nhosts = m->nhosts,
 		.tried = w->tried.n || w->tried.prefer ? &w->tried : NULL,
@@ -160,9 +162,15 @@ static bool leaves_room(const struct dispatch *d, const struct connection *c, co
 	return list_empty(l) || (l->next == &c->half && l->prev == &c->half);
 }
 
-enum offer { OFFER_TAKEN, OFFER_OTHER /* not this flow: another may do */, OFFER_NONE };
+enum offer {
+	OFFER_TAKEN,
+	OFFER_OTHER, /* not this flow: another may do */
+	OFFER_NONE,
+	OFFER_AGAIN /* the work went elsewhere: the flow has a next one */
+};
 
-static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f)
+/* The first work of a flow that is not its sender's to wait with; those that are, are set aside. */
+static enum offer offer_first(struct dispatch *d, struct connection *c, struct flow *f)
 {
 	struct work *w = work_for(f, c->source);
 	struct policy_choice why;
@@ -187,6 +195,10 @@ static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f
 		c->retire = true;
 		return OFFER_NONE;
 	}
+	if (why.reason == HOLD_SENDER) {
+		aside_take(d, f, w, why.until);
+		return OFFER_AGAIN;
+	}
 	if (hold_is_domains(why.reason)) { /* no connection is to offer it until then */
 		flow_unlink(d, f);
 		flow_wait_at(d, f, &why);
@@ -198,6 +210,18 @@ static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f
 		wake_set(&d->wakes, &c->wake,
 			why.until > loop_mono(d->loop) ? why.until : loop_mono(d->loop) + 1);
 	return OFFER_NONE;
+}
+
+static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f)
+{
+	for (unsigned n = 0; n < ASIDE_AT_ONCE; n++) {
+		enum offer r = offer_first(d, c, f);
+
+		if (r != OFFER_AGAIN)
+			return r;
+	}
+	flow_ask(d, f);
+	return OFFER_OTHER;
 }
 
 /* Flows at a host take turns, one transaction each. */
@@ -282,6 +306,17 @@ static void use_half(struct dispatch *d, struct flow *f)
 	}
 }
 
+/* No other source may take it: it waits with the domain's other mail for whatever refuses them. */
+static void waits_for_block(struct dispatch *d, struct flow *f, struct work *w)
+{
+	struct flow *with = flow_get(d, f->domain, f->pool, false);
+
+	w->tried.n = 0;
+	flow_push(d, with ? with : f, w, false);
+	if (!with)
+		flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + NO_MEMORY_WAIT);
+}
+
 static void open_more(struct dispatch *d, struct flow *f)
 {
 	unsigned opened = 0;
@@ -316,6 +351,15 @@ static void open_more(struct dispatch *d, struct flow *f)
 			}
 			continue;
 		}
+		if (choice.reason == HOLD_SENDER) {
+			aside_take(d, f, w, choice.until);
+			continue;
+		}
+		if (f->diverted && choice.reason == HOLD_BLOCKED) {
+			flow_remove(d, w);
+			waits_for_block(d, f, w);
+			continue;
+		}
 		if (f->diverted && policy_impatient(&choice, loop_mono(d->loop))) {
 			flow_remove(d, w);
 			result_local(d, w, "4.7.0", NULL, choice.reason);
@@ -333,6 +377,10 @@ void assign_flow(struct dispatch *d, struct flow *f)
 
 	if (!f->nready || d->draining || d->stalled >= STALLED_MAX)
 		return;
+	if (f->aside) {
+		aside_look(d, f);
+		return;
+	}
 	if (f->pool->index < 0) {
 		flow_wait(d, f, HOLD_NO_SOURCE, loop_mono(d->loop) + 60000);
 		return;

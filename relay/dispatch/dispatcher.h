@@ -140,6 +140,7 @@ struct flow {
 	struct domain *domain;
 	struct pool *pool;
 	bool diverted; /* work that other subnets refused: must not hold up the rest */
+	bool aside;    /* work of senders that are refused there: aside.c */
 	struct list ready;
 	uint32_t nready;  /* works */
 	uint32_t opening; /* connections being made for it */
@@ -384,6 +385,7 @@ void domain_sweep(struct dispatch *d);
 void domains_free(struct dispatch *d);
 void flow_ask(struct dispatch *d, struct flow *f); /* looked at in this iteration */
 struct flow *flow_get(struct dispatch *d, struct domain *m, struct pool *pool, bool diverted);
+struct flow *flow_new(struct dispatch *d, struct domain *m, struct pool *pool);
 void flow_push(struct dispatch *d, struct flow *f, struct work *w, bool front);
 void flow_remove(struct dispatch *d, struct work *w);
 void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t until);
@@ -489,7 +491,14 @@ void assign_flow(struct dispatch *d, struct flow *f);
 void assign_connection(struct dispatch *d, struct connection *c);
 void want_of(const struct flow *f, const struct work *w, struct policy_want *ret);
 
+/* ---- aside.c ---- */
+/* This work, ready in f, is held for its sender until then (mono). */
+void aside_take(struct dispatch *d, struct flow *f, struct work *w, ms_t until);
+void aside_look(struct dispatch *d, struct flow *a);
+
 /* ---- result.c ---- */
+/* Waiting work, out of its flow, goes back to the queue for a while; no retry is used up. */
+void result_waits(struct dispatch *d, struct work *w, ms_t wait);
 void result_take(struct dispatch *d, struct connection *c, struct outbound_transact *t);
 /* Our own finding about waiting work: all its recipients deferred (or bounced, when status begins
  * with 5). */

@@ -175,14 +175,22 @@ struct flow *flow_get(struct dispatch *d, struct domain *m, struct pool *pool, b
 	struct flow *f;
 
 	for (f = m->flows; f; f = f->next)
-		if (f->pool == pool && f->diverted == diverted)
+		if (f->pool == pool && f->diverted == diverted && !f->aside)
 			return f;
-	f = calloc(1, sizeof(*f));
+	f = flow_new(d, m, pool);
+	if (f)
+		f->diverted = diverted;
+	return f;
+}
+
+struct flow *flow_new(struct dispatch *d, struct domain *m, struct pool *pool)
+{
+	struct flow *f = calloc(1, sizeof(*f));
+
 	if (!f)
 		return NULL;
 	f->domain = m;
 	f->pool = pool;
-	f->diverted = diverted;
 	f->wake.kind = WAKE_FLOW;
 	list_init(&f->ready);
 	list_init(&f->on_slot_list);
@@ -259,6 +267,8 @@ static bool makes_way(const struct dispatch *d, const struct flow *f)
 {
 	ms_t wait = f->until - loop_mono(d->loop);
 
+	if (f->aside) /* it keeps to a bound of its own */
+		return false;
 	if (!f->until)
 		return d->work > due_max(d) + (d->p.work_max - due_max(d)) / 2;
 	return (wait > EVICT_WAIT && d->work > d->p.work_max / 8) ||

@@ -155,6 +155,9 @@ struct work *work_new(struct message *m)
 	list_init(&w->in_flow);
 	w->message = message_ref(m);
 	w->tried.message = m->id;
+	w->tried.sender = strrchr(m->sender, '@');
+	if (w->tried.sender)
+		w->tried.sender++;
 	return w;
 }
 

@@ -95,7 +95,8 @@ static void rest_unref(struct dispatch *d, struct rest *r)
 /* One domain's own wait, or one of which nothing is known that others share. */
 static bool is_shared(const struct flow *f)
 {
-	return !f->diverted && !hold_is_domains(f->reason) && f->reason != HOLD_NO_HOST;
+	return !f->diverted && !hold_is_domains(f->reason) && f->reason != HOLD_NO_HOST &&
+	       f->limit != LIMIT_REFUSED;
 }
 
 static struct rest *rest_for(struct dispatch *d, const struct flow *f)

@@ -5,6 +5,7 @@
 #include "dispatcher.h"
 #include "postern/must.h"
 
+#define ASK_AGAIN  1000
 #define DOUBT_WAIT 60000 /* ms at least before a recipient that may have it is tried again */
 
 /* One transaction while its recipients are sorted. */
@@ -205,7 +206,8 @@ static void dispose(
 		log_attempt(s, i, "held", r, name, v->cause, hold_reason_text(v->reason),
 			wall + v->hold);
 		s->d->stats.held++;
-		settle_defer(s->d, s->message, i, v->hold > 1000 ? v->hold : 1000);
+		/* what refused it holds it, and may end at any time: the policy is asked again */
+		settle_defer(s->d, s->message, i, ASK_AGAIN);
 		to_settle(s, i);
 		return;
 	case DISPOSE_RESOLVE:
@@ -460,6 +462,22 @@ void result_local(struct dispatch *d, struct work *w, const char *status, const 
 		log_attempt(&s, i, "deferred", NULL, NULL, NULL,
 			text ? reply : hold_reason_text(reason), loop_wall(d->loop) + delay);
 		defer(&s, i, delay);
+	}
+	sorting_end(&s);
+	work_free(w);
+}
+
+void result_waits(struct dispatch *d, struct work *w, ms_t wait)
+{
+	struct sorting s = { .d = d, .message = w->message, .flow = w->flow };
+	struct item *next;
+
+	for (struct item *i = w->items; i; i = next) {
+		next = i->next;
+		i->next = NULL;
+		i->work = NULL;
+		settle_defer(d, s.message, i, wait);
+		to_settle(&s, i);
 	}
 	sorting_end(&s);
 	work_free(w);

@@ -126,7 +126,10 @@ static bool add_candidate(struct dispatch *d, struct policy_host *hosts, struct 
 		return false;
 	c[*n].name = h->name;
 	hosts[*n] = (struct policy_host){
-		.addr = *a, .preference = h->preference, .failed = failed_before(m, a)
+		.addr = *a,
+		.preference = h->preference,
+		.failed = failed_before(m, a),
+		.foreign = policy_provider(d->policy, slice_of(h->name)) != provider,
 	};
 	(*n)++;
 	return true;

@@ -203,9 +203,15 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 		r = tenant_gate(p, t, now, &until);
 		if (r != HOLD_NONE)
 			return no(why, r, mono_or_soon(now, until));
-		if (tenant_blocks(t, s->source, now.wall, &until))
+		if (source_banned(p, now, slot, s->source, s->provider, t, &until) &&
+			!pinned(p, s->cluster, s->source, now.wall))
 			return no(why, HOLD_NO_SOURCE, 0);
 	}
+	if (sender_waits(p, now, slot, w, &until))
+		return no(why, HOLD_SENDER, mono_or_soon(now, until));
+	if (source_banned_at(p, now, slot, s->source, s->cluster, &until) &&
+		!pinned(p, s->cluster, s->source, now.wall))
+		return no(why, HOLD_NO_SOURCE, 0);
 	r = slot_rests(p, now, s, &until, retire);
 	if (r != HOLD_NONE)
 		return no(why, r, until);
@@ -218,6 +224,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 		return no(why, r, until);
 	n = bucket_take_some(&s->lane->messages, &v->lane_message_rate, n);
 	admitted(p, now, s, t, n);
+	bans_probe(p, now, slot, s, w->domain, w->sender, true);
 	why->count = n;
 	s->pool = w->pool;
 	why->go = true;

@@ -382,6 +382,7 @@ bool policy_frees(const struct policy *p, uint32_t slot, const struct policy_cho
 	case LIMIT_NONE:
 	case LIMIT_MESSAGES:
 	case LIMIT_CONNECTS:
+	case LIMIT_REFUSED:
 		break;
 	}
 	return false;

@@ -256,6 +256,12 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 		a->reason = block_gate(b, now.wall, b->in_use > 0, &wall);
 		a->until = mono_of(now, wall);
 	}
+	if (a->reason == HOLD_NONE && source_banned_at(p, now, ~0u, source, c, &wall) &&
+		!pinned(p, c, source, now.wall)) {
+		a->limit = LIMIT_REFUSED;
+		a->reason = HOLD_BLOCKED;
+		a->until = mono_of(now, wall);
+	}
 	if (a->reason == HOLD_NONE && h && sick(&h->health) && !l)
 		l = lane_get(p, c, source);
 	if (a->reason == HOLD_NONE && l && (sick(&l->path->health) || sick(&l->health)) &&
@@ -332,6 +338,7 @@ static int take_slot(struct policy *p, struct policy_now now, const struct polic
 	s->pool = w->pool;
 	s->host = h;
 	s->opened = now.mono;
+	s->foreign = w->hosts[k->host].foreign;
 	s->unknown = !k->known;
 	bucket_take(&l->connects, &p->params->providers[w->provider].lane_connect_rate, now.mono,
 		&until);
@@ -342,6 +349,7 @@ static int take_slot(struct policy *p, struct policy_now now, const struct polic
 	health_probe(&k->cluster->health, now);
 	health_probe(&l->path->health, now);
 	health_probe(&l->health, now);
+	bans_probe(p, now, ret->slot, s, w->domain, w->sender, false);
 	ret->go = true;
 	ret->source = source;
 	ret->host = k->host;
@@ -395,6 +403,14 @@ struct choosing {
 	bool probing;
 };
 
+/* In service by the operator's word, at all of the provider. */
+static bool kept(const struct policy *p, unsigned provider, unsigned source, ms_t wall)
+{
+	const ms_t *pinned_at = p->providers[provider].pinned;
+
+	return pinned_at && pinned_at[source] > wall;
+}
+
 /* May this member be chosen, and to which host? NULL: no. */
 static const struct candidate *ask_member(struct choosing *c, unsigned source, bool *probe)
 {
@@ -410,8 +426,9 @@ static const struct candidate *ask_member(struct choosing *c, unsigned source, b
 		refuse(&c->f, HOLD_NO_SOURCE, LIMIT_NONE, source, NULL, 0);
 		return NULL;
 	}
-	if (tenant_blocks(c->tenant, source, c->now.wall, &until)) {
-		refuse(&c->f, HOLD_BLOCKED, LIMIT_NONE, source, NULL, mono_of(c->now, until));
+	if (source_banned(p, c->now, ~0u, source, c->w->provider, c->tenant, &until) &&
+		!kept(p, c->w->provider, source, c->now.wall)) {
+		refuse(&c->f, HOLD_BLOCKED, LIMIT_REFUSED, source, NULL, mono_of(c->now, until));
 		return NULL;
 	}
 	if (!all->family) {
@@ -570,6 +587,11 @@ void policy_choose(struct policy *p, struct policy_now now, const struct policy_
 	}
 	if (c.tenant && tenant_waits(p, now, c.tenant, ret))
 		return;
+	if (policy_sender(p, now, w, &ret->until) == SENDER_HELD) {
+		ret->reason = HOLD_SENDER;
+		return;
+	}
+	ret->until = 0;
 	c.all[0].family = c.all[1].family = 0;
 	pool = choose_source(&c);
 	if (c.best >= 0) {

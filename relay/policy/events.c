@@ -216,6 +216,7 @@ void policy_tick(struct policy *p, struct policy_now now)
 		return;
 	p->swept = now.mono;
 	tenants_sweep(p, now);
+	bans_sweep(p, now);
 	learned_sweep(p, now);
 }
 

@@ -220,6 +220,8 @@ void policy_summary(const struct policy *p, struct policy_now now, struct policy
 		for (unsigned i = 0; i < p->params->nsources; i++)
 			ret->blocked += p->providers[k].blocks[i].until > now.wall;
 	}
+	ret->unwelcome = p->nbans[BAN_DOMAIN] + p->nbans[BAN_CLUSTER];
+	ret->senders_held = p->nbans[BAN_SENDER] + p->nbans[BAN_SENDER_ALL];
 	HASH_ITER (hh, p->hosts, h, next_host)
 		ret->hosts_known += h->cluster != NULL;
 	HASH_ITER (hh, p->tenants, t, next_tenant)

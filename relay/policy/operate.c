@@ -289,11 +289,8 @@ static unsigned end_tenants(struct policy *p, struct policy_now now, const char 
 	HASH_ITER (hh, p->tenants, t, next) {
 		if (where && strcmp(where, t->name))
 			continue;
-		n += sick(&t->health) || t->nblocks;
+		n += sick(&t->health);
 		tenant_unblame(p, t, now);
-		for (unsigned i = 0; i < t->nblocks; i++)
-			t->blocks[i].until = 0;
-		t->blocks_dirty = t->nblocks > 0;
 	}
 	return n;
 }
@@ -312,6 +309,7 @@ static unsigned end_rests(struct policy *p, struct policy_now now, int source, c
 			n += end_blocks(p, now, k, source);
 	if (source < 0)
 		n += end_tenants(p, now, where);
+	n += bans_end(p, now, source < 0 ? NULL : p->params->sources[source].name, where);
 	return n;
 }
 

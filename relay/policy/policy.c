@@ -184,6 +184,7 @@ static void free_learned(struct policy *p)
 		HASH_DEL(p->names, m);
 		free(m);
 	}
+	bans_free(p);
 	HASH_ITER (hh, p->tenants, t, next_tenant) {
 		HASH_DEL(p->tenants, t);
 		free(t);

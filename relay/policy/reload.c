@@ -291,24 +291,13 @@ static void move_providers(struct policy *p, struct tables *t, const struct renu
 				p->sources[i].unavailable_until;
 }
 
-static void move_tenants(struct policy *p, const struct renumber *n)
+/* Bits stand for subnets of before. Bans go by names. */
+static void move_tenants(struct policy *p)
 {
 	struct tenant *t, *next;
 
-	HASH_ITER (hh, p->tenants, t, next) {
-		unsigned kept = 0;
-
-		for (unsigned i = 0; i < t->nblocks; i++) {
-			int to = n->source[t->blocks[i].source];
-
-			if (to < 0)
-				continue;
-			t->blocks[kept] = t->blocks[i];
-			t->blocks[kept++].source = (unsigned)to;
-		}
-		t->nblocks = kept;
+	HASH_ITER (hh, p->tenants, t, next)
 		t->subnets = 0;
-	}
 }
 
 int policy_reload(struct policy *p, const struct policy_params *next)
@@ -333,7 +322,7 @@ int policy_reload(struct policy *p, const struct policy_params *next)
 	move_slots(p, &n, &t);
 	move_learned(p, &n);
 	move_providers(p, &t, &n, next);
-	move_tenants(p, &n);
+	move_tenants(p);
 	move_clusters(p, &a, &n, &t, next);
 	arrays_free(&a, false);
 	tables_free(&old, p->params);

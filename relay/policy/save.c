@@ -37,6 +37,12 @@ static void save(const struct saver *s, const struct entry *e)
 		(struct slice){ e->gone ? NULL : value, e->gone ? 0 : (size_t)v });
 }
 
+void save_numbers(const struct saver *s, const char *kind, const char *a, const char *b,
+	const char *c, const int64_t n[4])
+{
+	save(s, &(struct entry){ kind, a, b, c, .n = { n[0], n[1], n[2], n[3] } });
+}
+
 /* ---- health ---- */
 
 static bool health_changed(struct health *h, bool *gone)
@@ -95,9 +101,10 @@ static void save_blocks(struct policy *p, const struct saver *s)
 			struct block *b = &p->providers[k].blocks[i];
 			struct entry e = { "block", p->params->sources[i].name, "",
 				p->params->providers[k].name, .gone = !b->until,
-				.n = { b->until, b->since, b->length, b->confirmed } };
+				.n = { b->until, b->since, b->length, 0 } };
 
-			if (b->dirty)
+			/* a suspicion is not kept */
+			if (b->dirty && (b->told || !b->until))
 				save(s, &e);
 			b->dirty = false;
 		}
@@ -107,17 +114,8 @@ static void save_tenants(struct policy *p, const struct saver *s)
 {
 	struct tenant *t, *next;
 
-	HASH_ITER (hh, p->tenants, t, next) {
+	HASH_ITER (hh, p->tenants, t, next)
 		save_health(s, "tenant", t->name, "", "", &t->health, 0);
-		for (unsigned i = 0; t->blocks_dirty && i < t->nblocks; i++) {
-			struct entry e = { "tenant-block",
-				p->params->sources[t->blocks[i].source].name, t->name, "",
-				.gone = !t->blocks[i].until, .n = { t->blocks[i].until } };
-
-			save(s, &e);
-		}
-		t->blocks_dirty = false;
-	}
 }
 
 static void save_learned(struct policy *p, const struct saver *s)
@@ -184,6 +182,7 @@ void policy_save(
 		save_cluster(p, &s, c);
 	save_blocks(p, &s);
 	save_tenants(p, &s);
+	bans_save(p, &s);
 	save_learned(p, &s);
 	save_suspensions(p, &s);
 	ramps_save(p, &s);
@@ -289,7 +288,7 @@ static int load_block(struct policy *p, const struct loaded *l)
 	p->providers[l->provider].blocks[l->source] = (struct block){ .until = l->n[0],
 		.since = l->n[1],
 		.length = l->n[2],
-		.confirmed = l->n[3] != 0,
+		.told = l->n[0] > 0,
 		.saved = true };
 	return 0;
 }
@@ -304,13 +303,41 @@ static int load_tenant(struct policy *p, const struct loaded *l)
 	return 0;
 }
 
+/* Of earlier versions: without the provider, and for hours that nobody tested. */
 static int load_tenant_block(struct policy *p, const struct loaded *l)
 {
-	struct tenant *t = l->source < 0 ? NULL : tenant_get(p, l->b, 0);
+	char key[KEY_MAX];
 
-	if (t && t->nblocks < TENANT_BLOCKS)
-		t->blocks[t->nblocks++] = (struct tenant_block){ (unsigned)l->source, l->n[0] };
+	if (!save_key(key, sizeof(key), "tenant-block", l->a, l->b, l->c))
+		forget_key(p, key);
 	return 0;
+}
+
+static int load_ban(struct policy *p, const struct loaded *l, enum ban_kind kind)
+{
+	return l->provider < 0 || ban_load(p, kind, l->a, l->b, (unsigned)l->provider, l->n) == 0
+		       ? 0
+		       : -EINVAL;
+}
+
+static int load_ban_domain(struct policy *p, const struct loaded *l)
+{
+	return load_ban(p, l, BAN_DOMAIN);
+}
+
+static int load_ban_cluster(struct policy *p, const struct loaded *l)
+{
+	return load_ban(p, l, BAN_CLUSTER);
+}
+
+static int load_ban_sender(struct policy *p, const struct loaded *l)
+{
+	return load_ban(p, l, BAN_SENDER);
+}
+
+static int load_ban_sender_all(struct policy *p, const struct loaded *l)
+{
+	return load_ban(p, l, BAN_SENDER_ALL);
 }
 
 static int load_host(struct policy *p, const struct loaded *l)
@@ -385,7 +412,11 @@ static const struct {
 	{ "lane", load_lane, 1 },
 	{ "block", load_block, 1 },
 	{ "tenant", load_tenant, 0 },
-	{ "tenant-block", load_tenant_block, 1 },
+	{ "tenant-block", load_tenant_block, 0 },
+	{ "ban-domain", load_ban_domain, 0 },
+	{ "ban-cluster", load_ban_cluster, 0 },
+	{ "ban-sender", load_ban_sender, 0 },
+	{ "ban-sender-all", load_ban_sender_all, 0 },
 	{ "host", load_host, 0 },
 	{ "name", load_name, 0 },
 	{ "suspend", load_suspend, 0 },

@@ -20,6 +20,8 @@
 #define NAMES_MAX	50000u
 #define TENANTS_MAX	20000u
 #define SUSPENSIONS_MAX 1000u
+#define BANS_MAX	20000u
+#define SENDER_NAME	254u
 #define GEOGRAPHIES_MAX 48u
 #define EVENTS_MAX	256u
 #define CLUSTER_NAME	40u
@@ -118,6 +120,20 @@ void bucket_charge(struct bucket *b, const struct rate *r, uint32_t n, ms_t mono
 uint32_t bucket_take_some(struct bucket *b, const struct rate *r, uint32_t n);
 void bucket_give_back(struct bucket *b, const struct rate *r, uint32_t n);
 
+/* ---- witness.c ---- */
+
+#define WITNESSES 6u
+/* Unrelated receivers that said the same, since it was last contradicted. */
+struct witnesses {
+	uint32_t org[WITNESSES], net[WITNESSES];
+	uint8_t n;
+};
+/* Whom a domain belongs to, as a number that is not 0. */
+uint32_t organisation(const char *domain);
+/* One more says it. net: of its host, 0: does not count. How many do that have nothing in common;
+ * WITNESSES at most. */
+unsigned witness_add(struct witnesses *w, uint32_t org, uint32_t net);
+
 /* ---- what there is ---- */
 
 /* source × cluster */
@@ -135,6 +151,7 @@ struct lane {
 	struct evidence evidence;
 	struct health health;
 	struct bucket messages, connects;
+	struct witnesses said_by; /* receivers at the cluster that refuse the source */
 	uint64_t delivered, deferred, rejected;
 	bool window_dirty;
 };
@@ -227,11 +244,11 @@ struct name {
 
 struct block {			   /* source × provider */
 	ms_t until, since, length; /* wall */
-	uint64_t message;	   /* that showed it; 0: unknown */
-	bool confirmed;		   /* by a second message */
+	bool told;		   /* it is a block, not a suspicion */
+	struct witnesses said_by;
 	uint8_t probes_good;
 	ms_t good_at; /* mono; last delivery from there */
-	uint32_t good, in_use, outstanding;
+	uint32_t good_lately, in_use, outstanding;
 	bool dirty, saved;
 };
 
@@ -280,7 +297,6 @@ struct pool_state {
 	bool *backlog;	 /* by provider: more waits for its ramps than can go in time; alarmed */
 };
 
-#define TENANT_BLOCKS 8u
 struct tenant {
 	UT_hash_handle hh;
 	uint64_t key;
@@ -292,17 +308,40 @@ struct tenant {
 	ms_t probe_at; /* mono; 0: none under way */
 	ms_t good_at;  /* mono */
 	unsigned good_subnet;
-	uint64_t cluster;  /* id of the one where it was refused last */
-	uint32_t provider; /* uid; 0: not known */
-	ms_t blamed;	   /* mono */
-	ms_t seen;	   /* mono */
-	unsigned nblocks;
-	struct tenant_block {
-		unsigned source;
-		ms_t until; /* wall */
-	} blocks[TENANT_BLOCKS];
-	bool blocks_dirty;
+	uint64_t cluster;     /* id of the one where it was refused last */
+	uint32_t provider;    /* uid; 0: not known */
+	ms_t blamed;	      /* mono */
+	ms_t seen;	      /* mono */
+	uint32_t bans;	      /* sources that it does not want */
+	uint64_t odd_message; /* refused as from such a source, while others were taken */
 	char name[];
+};
+
+/* ban.c: what one receiver refuses */
+enum ban_kind {
+	BAN_DOMAIN,	/* source × recipient domain */
+	BAN_CLUSTER,	/* source × cluster */
+	BAN_SENDER,	/* sender domain × recipient domain */
+	BAN_SENDER_ALL, /* sender domain × provider */
+	BAN_KINDS
+};
+struct ban {
+	UT_hash_handle hh;
+	struct ban_key {
+		uint64_t who, place; /* hashes of the names */
+		uint32_t provider;   /* uid */
+		uint32_t kind;
+	} key;
+	ms_t until, since, length; /* wall; until 0: suspected only */
+	ms_t said;		   /* mono; when it was refused last */
+	uint64_t message;	   /* that showed it */
+	struct witnesses said_by;
+	/* a probe is on its way: over this slot; out: in a transaction */
+	ms_t probe_at; /* mono; 0: none */
+	uint32_t probe_slot;
+	bool probe_out, dirty, saved;
+	const char *who, *place; /* in text; place "" for all of the provider */
+	char text[];
 };
 
 struct suspension {
@@ -316,6 +355,7 @@ struct slot {
 	bool used, up, unknown, surplus, in_probe;
 	bool good_told, bad_told; /* this transaction's outcome is in the evidence */
 	bool blamed;		  /* a refusal of this session is in the evidence */
+	bool foreign;		  /* its host is none of the provider's */
 	unsigned source, provider, pool;
 	struct host *host;
 	struct cluster *cluster;
@@ -343,6 +383,8 @@ struct policy {
 	struct network *networks;
 	struct name *names;
 	struct tenant *tenants;
+	struct ban *bans; /* those said longest ago come first */
+	uint32_t nbans[BAN_KINDS];
 	uint64_t cluster_seq;
 	uint32_t provider_seq;
 	struct slot *slots;
@@ -519,20 +561,72 @@ struct tenant *tenant_get(struct policy *p, const char *domain, ms_t mono);
 void tenant_drop(struct policy *p, struct tenant *t);
 enum hold_reason tenant_gate(
 	struct policy *p, const struct tenant *t, struct policy_now now, ms_t *until);
-bool tenant_blocks(const struct tenant *t, unsigned source, ms_t wall, ms_t *until);
-void tenant_block(
-	struct policy *p, struct policy_now now, const char *domain, unsigned source, ms_t length);
 void tenants_sweep(struct policy *p, struct policy_now now);
 void tenant_unblame(struct policy *p, struct tenant *t, struct policy_now now);
 
 /* block.c */
 enum hold_reason block_gate(const struct block *b, ms_t wall, bool busy, ms_t *until);
-/* true: the message itself is the smaller explanation. */
-bool block_source(struct policy *p, struct policy_now now, struct slot *s,
-	const struct classification *c, uint64_t message, bool elsewhere);
+/* The provider is one that was named: its hosts have something in common. */
+static inline bool named(const struct policy *p, unsigned provider)
+{
+	return provider + 1 < p->params->nproviders;
+}
+/* A receiver refuses this source; domain NULL: a host, before it knew for whom. Blocks the source
+ * at the provider when there are enough that do. */
+void block_said(struct policy *p, struct policy_now now, struct slot *s,
+	const struct classification *c, const char *domain);
+bool block_good_lately(const struct block *b, ms_t mono);
 void block_good(struct policy *p, struct policy_now now, struct slot *s);
 /* By the operator. false: there was none. */
 bool block_end(struct policy *p, struct policy_now now, unsigned provider, unsigned source);
+
+/* ban.c */
+struct ban_what {
+	enum ban_kind kind;
+	unsigned provider;
+	const char *who, *place;
+	uint64_t message;
+	ms_t cooldown;
+};
+struct ban *ban_find(const struct policy *p, enum ban_kind kind, unsigned provider, const char *who,
+	const char *place);
+/* It was refused. NULL: no room to remember it. */
+struct ban *ban_set(struct policy *p, struct policy_now now, const struct ban_what *w);
+/* To gather witnesses in; in force or not. NULL: no memory. */
+struct ban *ban_suspect(struct policy *p, struct policy_now now, enum ban_kind kind,
+	unsigned provider, const char *who, const char *place);
+void ban_due(struct policy *p, struct ban *b, struct policy_now now); /* to be probed now */
+void ban_lift(struct policy *p, struct policy_now now, struct ban *b, const char *by);
+/* slot: on which connection; ~0u: before one. *until wall. b NULL: no. */
+bool ban_holds(struct ban *b, struct policy_now now, uint32_t slot, ms_t *until);
+bool source_banned(struct policy *p, struct policy_now now, uint32_t slot, unsigned source,
+	unsigned provider, const struct tenant *t, ms_t *until);
+bool source_banned_at(struct policy *p, struct policy_now now, uint32_t slot, unsigned source,
+	const struct cluster *c, ms_t *until);
+/* Something goes that is a probe of all bans that concern it. out: in a transaction, else a
+ * connection for it is made. */
+void bans_probe(struct policy *p, struct policy_now now, uint32_t slot, const struct slot *s,
+	const char *domain, const char *sender, bool out);
+void bans_answered(struct policy *p, struct policy_now now, const struct slot *s,
+	const char *domain, const char *sender, bool good);
+void bans_sweep(struct policy *p, struct policy_now now);
+/* What the source was refused there since then was the provider's doing. */
+void bans_explained(struct policy *p, const char *source, unsigned provider, ms_t since);
+/* By the operator; NULL: all. How many were in force. */
+unsigned bans_end(struct policy *p, struct policy_now now, const char *source, const char *where);
+void bans_save(struct policy *p, const struct saver *s);
+int ban_load(struct policy *p, enum ban_kind kind, const char *who, const char *place,
+	unsigned provider, const int64_t n[4]);
+void bans_free(struct policy *p);
+
+/* sender.c */
+bool sender_name(char out[SENDER_NAME], const char *domain);
+/* It is held: *until wall. false: nothing can hold it. */
+bool sender_refused(struct policy *p, struct policy_now now, const struct slot *s,
+	const char *domain, const struct classification *c, const struct policy_tried *tried,
+	ms_t *until);
+bool sender_waits(struct policy *p, struct policy_now now, uint32_t slot,
+	const struct policy_want *w, ms_t *until);
 
 /* warmup.c */
 int ramps_new(struct tables *t, const struct policy_params *p);
@@ -602,5 +696,7 @@ void forget_key(struct policy *p, const char *key);
 
 /* save.c */
 void save_mark(const struct saver *s);
+void save_numbers(const struct saver *s, const char *kind, const char *a, const char *b,
+	const char *c, const int64_t n[4]);
 int save_key(char *out, size_t max, const char *kind, const char *a, const char *b, const char *c);
 void path_subnet_text(const struct policy *p, unsigned subnet, char out[ADDR_TEXT_MAX + 4]);

@@ -29,14 +29,9 @@ struct tenant *tenant_find(const struct policy *p, const char *domain)
 	return t;
 }
 
-static bool keeps(const struct tenant *t, ms_t wall)
+static bool keeps(const struct tenant *t)
 {
-	if (sick(&t->health) || t->health.dirty || t->blocks_dirty)
-		return true;
-	for (unsigned i = 0; i < t->nblocks; i++)
-		if (t->blocks[i].until > wall)
-			return true;
-	return false;
+	return sick(&t->health) || t->health.dirty || t->bans;
 }
 
 static void forget(struct policy *p, struct tenant *t)
@@ -45,16 +40,11 @@ static void forget(struct policy *p, struct tenant *t)
 
 	if (!save_key(key, sizeof(key), "tenant", t->name, "", ""))
 		forget_key(p, key);
-	for (unsigned i = 0; i < t->nblocks; i++)
-		if (t->blocks[i].source < p->params->nsources &&
-			!save_key(key, sizeof(key), "tenant-block",
-				p->params->sources[t->blocks[i].source].name, t->name, ""))
-			forget_key(p, key);
 }
 
 void tenant_drop(struct policy *p, struct tenant *t)
 {
-	if (t->health.saved || t->nblocks)
+	if (t->health.saved)
 		forget(p, t);
 	HASH_DEL(p->tenants, t);
 	free(t);
@@ -66,7 +56,7 @@ static bool make_room(struct policy *p)
 	struct tenant *t, *next;
 
 	HASH_ITER (hh, p->tenants, t, next) {
-		if (keeps(t, 0))
+		if (keeps(t))
 			continue;
 		tenant_drop(p, t);
 		return true;
@@ -110,7 +100,7 @@ void tenants_sweep(struct policy *p, struct policy_now now)
 	HASH_ITER (hh, p->tenants, t, next) {
 		if (now.mono - t->seen < FORGET)
 			break;
-		if (!keeps(t, now.wall))
+		if (!keeps(t))
 			tenant_drop(p, t);
 	}
 }
@@ -142,42 +132,4 @@ void tenant_unblame(struct policy *p, struct tenant *t, struct policy_now now)
 	evidence_clear(&t->evidence);
 	t->subnets = 0;
 	t->messages = 0;
-}
-
-/* ---- sources that a tenant alone does not want ---- */
-
-bool tenant_blocks(const struct tenant *t, unsigned source, ms_t wall, ms_t *until)
-{
-	for (unsigned i = 0; t && i < t->nblocks; i++)
-		if (t->blocks[i].source == source && t->blocks[i].until > wall) {
-			*until = t->blocks[i].until;
-			return true;
-		}
-	return false;
-}
-
-void tenant_block(
-	struct policy *p, struct policy_now now, const char *domain, unsigned source, ms_t length)
-{
-	struct tenant *t = tenant_get(p, domain, now.mono);
-	struct tenant_block *b = NULL;
-
-	if (!t)
-		return;
-	for (unsigned i = 0; i < t->nblocks; i++) {
-		struct tenant_block *k = &t->blocks[i];
-
-		if (k->source == source || (!b && k->until <= now.wall))
-			b = k;
-		if (k->source == source)
-			break;
-	}
-	if (!b && t->nblocks < TENANT_BLOCKS)
-		b = &t->blocks[t->nblocks++];
-	if (!b)
-		return; /* it refuses eight sources: the others are not spared from finding out */
-	b->source = source;
-	b->until = now.wall + length;
-	t->blocks_dirty = true;
-	p->urgent = true;
 }

@@ -5,8 +5,7 @@
 #include "postern/must.h"
 #include "state.h"
 
-#define BLOCK_HOLD	 (2 * 60 * 60 * 1000)
-#define TENANT_BLOCK	 (4 * 60 * 60 * 1000)
+#define BLOCK_HOLD	 (5 * 60 * 1000)
 #define UNAVAILABLE_REST (60 * 1000)
 
 static void tried_add(struct policy_tried *t, unsigned source)
@@ -34,9 +33,25 @@ static unsigned tried_subnets(const struct policy *p, const struct policy_tried 
 	return n;
 }
 
+/* Is it refused by this receiver? Also when that is to be probed: not by mail that was refused. */
+static bool unwelcome(struct policy *p, struct policy_now now, const struct slot *s,
+	unsigned source, const struct tenant *t, ms_t *until)
+{
+	const char *name = p->params->sources[source].name;
+	const struct ban *b =
+		t && t->bans ? ban_find(p, BAN_DOMAIN, s->provider, name, t->name) : NULL;
+
+	if (!b)
+		b = ban_find(p, BAN_CLUSTER, s->provider, name, s->cluster->key.name);
+	if (!b || pinned(p, s->cluster, source, now.wall))
+		return false;
+	*until = b->until > now.wall ? b->until : 0;
+	return true;
+}
+
 /* Is there another source in the pool that could take it? until_wall: when the first that is only
  * blocked or suspended comes back; 0: none known. */
-static bool another_source(const struct policy *p, struct policy_now now, const struct slot *s,
+static bool another_source(struct policy *p, struct policy_now now, const struct slot *s,
 	const char *domain, const struct policy_tried *tried, ms_t *until_wall)
 {
 	uint8_t family = p->params->sources[s->source].address.family;
@@ -58,7 +73,7 @@ static bool another_source(const struct policy *p, struct policy_now now, const 
 			source_tried(p, tried, source))
 			continue;
 		why = source_obstacle(p, now, source, s->cluster, s->provider, &until);
-		if (why == HOLD_NONE && tenant_blocks(t, source, now.wall, &until))
+		if (why == HOLD_NONE && unwelcome(p, now, s, source, t, &until))
 			why = HOLD_BLOCKED;
 		if (why == HOLD_NONE && !warmup_may(p, now, s->provider, source))
 			continue;
@@ -110,24 +125,79 @@ static void on_throttle(struct policy *p, struct policy_now now, struct slot *s,
 		tell_cause(ret, CAUSE_MESSAGE);
 }
 
+/* The receiver refuses this source. NULL: nothing remembers that. */
+static struct ban *ban_source(struct policy *p, struct policy_now now, const struct slot *s,
+	unsigned source, const char *domain, const struct classification *c, uint64_t message)
+{
+	struct ban_what w = { BAN_DOMAIN, s->provider, p->params->sources[source].name, domain,
+		message, c->cooldown };
+
+	return ban_set(p, now, &w);
+}
+
+/* This message alone is refused so, while others are taken: what it had said of sources is to be
+ * looked at again. */
+static bool odd_one_out(struct policy *p, struct policy_now now, const struct slot *s,
+	const char *domain, const struct policy_tried *tried, bool known)
+{
+	const struct tenant *t = tenant_find(p, domain);
+	bool others = block_good_lately(&p->providers[s->provider].blocks[s->source], now.mono);
+
+	if (!t || !tried->message)
+		return false;
+	if (known || !tried->n || !others)
+		return false;
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		struct ban *b =
+			ban_find(p, BAN_DOMAIN, s->provider, p->params->sources[i].name, domain);
+
+		if (b && b->message == tried->message)
+			ban_due(p, b, now);
+	}
+	return true;
+}
+
+/* What became of a refusal for the source's sake. HELD: a ban holds what was refused. LOOSE:
+ * nothing would keep it from being tried again at once. ODD: it is the message. */
+enum taken { TAKEN_HELD, TAKEN_LOOSE, TAKEN_ODD };
+static enum taken take_refusal(struct policy *p, struct policy_now now, struct slot *s,
+	const char *domain, const struct classification *c, const struct policy_tried *tried)
+{
+	const struct tenant *t = tenant_find(p, domain);
+	const struct ban *b =
+		t ? ban_find(p, BAN_DOMAIN, s->provider, p->params->sources[s->source].name, domain)
+		  : NULL;
+	bool same = b && tried->message && b->message == tried->message, known = b != NULL;
+
+	if (t && tried->message && tried->message == t->odd_message)
+		return TAKEN_ODD;
+	/* who has said it before, while others took the source's mail, says nothing new */
+	if (!known || b->said >= p->providers[s->provider].blocks[s->source].good_at)
+		block_said(p, now, s, c, domain);
+	b = ban_source(p, now, s, s->source, domain, c, tried->message);
+	for (unsigned i = 0; c->scope == SCOPE_SUBNET && i < p->params->nsources; i++)
+		if (i != s->source && p->sources[i].subnet == p->sources[s->source].subnet)
+			ban_source(p, now, s, i, domain, c, tried->message);
+	if (odd_one_out(p, now, s, domain, tried, known))
+		return TAKEN_ODD;
+	/* a probe that is refused makes way for other mail as the next one */
+	return b && !same && !pinned(p, s->cluster, s->source, now.wall) ? TAKEN_HELD : TAKEN_LOOSE;
+}
+
 /* Never a bounce: the fault is the source's, whatever the code says. */
 static void on_block(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
 	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
 {
-	bool elsewhere = tried->n > 0, poison = false;
+	enum taken taken = take_refusal(p, now, s, domain, c, tried);
+	struct policy_tried wider = *tried;
+	bool odd = taken == TAKEN_ODD;
 	ms_t until = 0;
 
-	if (c->scope == SCOPE_DOMAIN)
-		tenant_block(p, now, domain, s->source, c->cooldown ? c->cooldown : TENANT_BLOCK);
-	else
-		poison = block_source(p, now, s, c, tried->message, elsewhere);
-	tell_cause(ret, poison ? CAUSE_MESSAGE : CAUSE_SOURCE);
-	warmup_refused(p, now, s, domain, poison ? CAUSE_MESSAGE : CAUSE_SOURCE);
-	if (poison && tried_subnets(p, tried) + 1 >= p->params->retry.subnets_per_cycle)
+	tell_cause(ret, odd ? CAUSE_MESSAGE : CAUSE_SOURCE);
+	warmup_refused(p, now, s, domain, odd ? CAUSE_MESSAGE : CAUSE_SOURCE);
+	if (odd && tried_subnets(p, tried) + 1 >= p->params->retry.subnets_per_cycle)
 		return; /* backs off */
 	if (tried->n < POLICY_TRIED_MAX) {
-		struct policy_tried wider = *tried;
-
 		/* another subnet before another source of this one */
 		tried_add(&wider, s->source);
 		if (another_source(p, now, s, domain, &wider, &until)) {
@@ -135,16 +205,32 @@ static void on_block(struct policy *p, struct policy_now now, struct slot *s, co
 			ret->what = DISPOSE_RETRY_SUBNET;
 			return;
 		}
-		if (!poison && another_source(p, now, s, domain, tried, &until)) {
+		if (!odd && another_source(p, now, s, domain, tried, &until)) {
 			ret->what = DISPOSE_RETRY_SUBNET;
 			return;
 		}
 	}
-	if (poison)
-		return;
+	if (taken != TAKEN_HELD)
+		return; /* backs off */
 	ret->what = DISPOSE_HOLD;
 	ret->reason = HOLD_BLOCKED;
 	ret->hold = until > now.wall ? until - now.wall : BLOCK_HOLD;
+}
+
+/* About the domain that sends: no source, no receiver is at fault, and another would be told the
+ * same. Never a bounce. */
+static void on_sender(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
+	const struct classification *c, const struct policy_tried *tried,
+	struct policy_verdict *ret)
+{
+	ms_t until;
+
+	snprintf(ret->cause, sizeof(ret->cause), "sender");
+	if (!s->lane || !sender_refused(p, now, s, domain, c, tried, &until))
+		return; /* without a name: backs off */
+	ret->what = DISPOSE_HOLD;
+	ret->reason = HOLD_SENDER;
+	ret->hold = until > now.wall ? until - now.wall : 0;
 }
 
 static void on_busy(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
@@ -225,7 +311,12 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 	if (s->lane)
 		s->cluster->heard = now.mono;
 	if (s->provider != ~0u)
-		provider_outcome(p, s->provider, environment(c->verdict), stands_for(s), now.mono);
+		provider_outcome(p, s->provider,
+			environment(c->verdict) && c->scope != SCOPE_SENDER, stands_for(s),
+			now.mono);
+	if (s->lane)
+		bans_answered(p, now, s, domain, tried ? tried->sender : NULL,
+			c->verdict == VERDICT_DELIVERED);
 	if (c->verdict == VERDICT_DELIVERED) {
 		ret->what = DISPOSE_DELIVERED;
 		if (s->lane) {
@@ -240,6 +331,10 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 		learn_tail(p, s, r, now);
 	}
 	s->blamed = true;
+	if (c->scope == SCOPE_SENDER) {
+		on_sender(p, now, s, domain, c, tried, ret);
+		return;
+	}
 	refused(p, now, s, domain, c, permanent, tried, ret);
 	/* a recipient or a message that is refused on its merits: the source was heard */
 	if (s->lane &&
@@ -275,7 +370,7 @@ static void session_refused(
 		break;
 	case VERDICT_SOURCE_BLOCK:
 		if (!s->blamed)
-			block_source(p, now, s, k, 0, false);
+			block_said(p, now, s, k, NULL);
 		break;
 	case VERDICT_DESTINATION_BUSY:
 		if (no_room(s)) {

@@ -43,7 +43,7 @@ static int setup_groups(struct rehearsal *r, unsigned cluster)
 		at += n;
 	}
 	for (uint32_t i = 0; i < tenants; i++)
-		snprintf(v->domains[i], sizeof(v->domains[i]), "t%u.%.16s.example", i + 1,
+		snprintf(v->domains[i], sizeof(v->domains[i]), "t%u-%.16s.example", i + 1,
 			r->s->clusters[cluster].name);
 	return 0;
 }

@@ -104,22 +104,25 @@ static void test_all_blocked(void **state)
 		0 } };
 	struct queue_rcpt_state s;
 	struct message *m;
-	uint64_t id;
+	uint64_t id, attempts;
 	struct rig r;
 	char *log;
 
 	rig_init(&r, rules, COUNT(rules));
 	rig_start(&r);
 	id = rig_send_to(&r, "x@a.test");
-	WAIT_UNTIL(rig_stats(&r).held == 1 && rig_stats(&r).work == 0);
+	/* it waits for what refused it, not for a time of its own */
+	WAIT_UNTIL(rig_stats(&r).held == 2 && rig_stats(&r).work == 1);
 	s = rig_state(&r, id, &m);
 	assert_int_equal(s.attempts, 0);
-	assert_true(s.due > clock_wall_ms() + 3000000);
+	assert_true(s.due < clock_wall_ms() + 10000);
 	message_unref(m);
 	assert_int_equal(rig_stats(&r).bounced, 0);
-	/* the next one finds all sources blocked */
+	/* the next one is not tried */
+	attempts = rig_stats(&r).attempts;
 	rig_send_to(&r, "y@a.test");
-	WAIT_UNTIL(rig_stats(&r).held == 2);
+	WAIT_UNTIL(rig_stats(&r).work == 2);
+	assert_int_equal(rig_stats(&r).attempts, attempts);
 	rig_stop_dispatch(&r);
 	log = rig_log(&r);
 	assert_non_null(strstr(log, "\"event\":\"held\""));
@@ -373,18 +376,16 @@ static void test_rests_survive(void **state)
 	rig_init(&r, rules, COUNT(rules));
 	rig_start(&r);
 	for (int i = 0; i < 8; i++)
-		rig_send_to(&r, i % 2 ? "x@a.test" : "x@c.test");
+		rig_send_to(&r, "x@a.test");
 	WAIT_UNTIL(rig_waiting(&r) == 0);
 	if (!mx_rule_used(&r.mx, 0))
 		skip();
 	rig_stop_dispatch(&r);
 	rig_start(&r);
 	for (int i = 0; i < 8; i++)
-		rig_send_to(&r, i % 2 ? "y@a.test" : "y@c.test");
+		rig_send_to(&r, "y@a.test");
 	WAIT_UNTIL(rig_waiting(&r) == 0);
-	assert_int_equal(
-		mx_count(&r.mx, "y@a.test", "127.0.1.1") + mx_count(&r.mx, "y@c.test", "127.0.1.1"),
-		0);
+	assert_int_equal(mx_count(&r.mx, "y@a.test", "127.0.1.1"), 0);
 	rig_stop(&r);
 }
 

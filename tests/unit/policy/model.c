@@ -118,7 +118,11 @@ static void want_of(const struct model *m, unsigned f, struct policy_want *w,
 	for (unsigned k = 0; k < w->nhosts; k++)
 		hosts[k] = (struct policy_host){ .addr = host_addr(c, m->clusters[c].nets,
 							 tenant_host(m, tenant, k)) };
-	if (v->first >= 0 && m->inner->messages[v->first].tried.n)
+	w->provider = m->p.everybody;
+	if (v->first < 0)
+		return;
+	w->sender = m->inner->messages[v->first].tried.sender;
+	if (m->inner->messages[v->first].tried.n)
 		w->tried = &m->inner->messages[v->first].tried;
 }
 
@@ -227,6 +231,13 @@ static bool impatient(const struct model *m, unsigned f, const struct policy_cho
 	return true;
 }
 
+/* Held for its sender: the rest of the flow goes on. */
+static void set_aside(struct model *m, unsigned f, ms_t until)
+{
+	post(m, until - 1000 > m->now ? until - 1000 : m->now + 1000, ARRIVE,
+		(uint32_t)flow_pop(m, f), 0);
+}
+
 static void use_idle(struct model *m, unsigned f)
 {
 	struct model_inner *x = m->inner;
@@ -261,6 +272,10 @@ static void look(struct model *m, unsigned f)
 		policy_choose(m->policy, now_of(m), &w, &choice);
 		if (choice.go) {
 			connection_open(m, f, &choice);
+			continue;
+		}
+		if (choice.reason == HOLD_SENDER) {
+			set_aside(m, f, choice.until);
 			continue;
 		}
 		if (impatient(m, f, &choice)) {
@@ -355,6 +370,11 @@ static void assign(struct model *m, uint32_t i)
 			connection_close(m, i);
 			return;
 		}
+		if (why.reason == HOLD_SENDER) {
+			set_aside(m, f, why.until);
+			n--;
+			continue;
+		}
 		if (why.reason == HOLD_BACKOFF) {
 			flow_wait(m, f, why.reason, why.until);
 			continue;
@@ -420,7 +440,7 @@ static void dispose(
 		break;
 	case DISPOSE_HOLD:
 		g->tried.n = 0;
-		post(m, m->now + (v->hold > 1000 ? v->hold : 1000), ARRIVE, (uint32_t)i, 0);
+		post(m, m->now + 1000, ARRIVE, (uint32_t)i, 0);
 		break;
 	case DISPOSE_RESOLVE:
 	case DISPOSE_DEFER:
@@ -433,10 +453,10 @@ static void on_done(struct model *m, uint32_t i)
 {
 	struct connection *k = &m->inner->connections[i];
 	struct letter *g = &m->inner->messages[k->running];
-	struct model_try t = { k->source, subnet_of(m, k->source), k->cluster, g->tenant, g->id,
-		m->now };
+	struct model_try t = { k->source, subnet_of(m, k->source), k->cluster, g->tenant,
+		m->p.senders ? (unsigned)(g->id % m->p.senders) : 0, g->id, m->now };
 	struct model_reply a = m->p.answer(m, &t);
-	struct classification c = { .verdict = a.verdict, .scope = a.scope };
+	struct classification c = { .verdict = a.verdict, .scope = a.scope, .voice = a.voice };
 	struct policy_verdict v;
 	static struct reply r;
 	char domain[32];

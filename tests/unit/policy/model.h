@@ -21,6 +21,7 @@
 #define MODEL_WALL	 1795000000000
 #define MODEL_RATE_MAX	 1024
 #define MODEL_GEOS	 2
+#define MODEL_SENDERS	 64
 #define MODEL_RECIPIENTS 8 /* of each tenant, by the message's number */
 #define SECONDS(n)	 ((ms_t)(n)*1000)
 #define MINUTES(n)	 ((ms_t)(n)*60000)
@@ -33,9 +34,10 @@ struct model_reply {
 	enum verdict_scope scope;
 	uint16_t code;
 	const char *text; /* a tail is added */
+	enum voice voice;
 };
 struct model_try {
-	unsigned source, subnet, cluster, tenant;
+	unsigned source, subnet, cluster, tenant, sender;
 	uint64_t message;
 	ms_t now;
 };
@@ -61,6 +63,8 @@ struct model_params {
 	unsigned sources, per_subnet, clusters,
 		tenants; /* tenants are spread over the clusters by turns */
 	unsigned hosts_per_tenant;
+	unsigned senders; /* domains that send, by the message's number; 0: not told */
+	bool everybody;	  /* the receivers have nothing in common: provider "default" */
 	struct provider_params provider;
 	struct model_reply (*answer)(struct model *m, const struct model_try *t);
 	void *arg;

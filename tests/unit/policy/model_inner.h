@@ -70,6 +70,7 @@ struct model_inner {
 	struct ring asking, on_slots;
 	uint64_t waiting;
 	struct classification prx8;
+	char senders[MODEL_SENDERS][24];
 };
 
 /* model_world.c: what is due next, and who is where */

@@ -20,6 +20,9 @@ uint64_t model_send(struct model *m, ms_t at, unsigned tenant)
 	x->messages[x->nmessages] =
 		(struct letter){ .id = x->nmessages + 1, .tenant = tenant, .next = -1 };
 	x->messages[x->nmessages].tried.message = x->nmessages + 1;
+	if (m->p.senders)
+		x->messages[x->nmessages].tried.sender =
+			x->senders[(x->nmessages + 1) % m->p.senders];
 	post(m, at, ARRIVE, (uint32_t)x->nmessages, 0);
 	x->waiting++;
 	m->total.sent++;
@@ -101,7 +104,8 @@ void model_init(struct model *m, const struct model_params *p)
 	memset(m, 0, sizeof(*m));
 	m->p = *p;
 	rng_seed(&m->rng, p->seed);
-	m->providers[0] = p->provider;
+	m->providers[0] = m->providers[1] = p->provider;
+	m->providers[1].name = (char *)(uintptr_t) "default";
 	m->p.provider = p->provider;
 	set_sources(m);
 	set_clusters(m);
@@ -111,7 +115,7 @@ void model_init(struct model *m, const struct model_params *p)
 		.pools = &m->pool,
 		.npools = 1,
 		.providers = m->providers,
-		.nproviders = 1,
+		.nproviders = 2,
 		.retry = { .schedule = m->schedule,
 			.nschedule = 6,
 			.jitter = 0.2,
@@ -121,7 +125,9 @@ void model_init(struct model *m, const struct model_params *p)
 	m->rates = calloc((size_t)MODEL_SOURCES * MODEL_CLUSTERS * 2, sizeof(*m->rates));
 	must(m->inner && m->rates && p->hosts_per_tenant <= MODEL_HOSTS);
 	m->inner->flows = calloc((size_t)p->tenants * 2, sizeof(*m->inner->flows));
-	must(m->inner->flows);
+	must(m->inner->flows && p->senders <= MODEL_SENDERS);
+	for (unsigned i = 0; i < p->senders; i++)
+		snprintf(m->inner->senders[i], sizeof(m->inner->senders[i]), "s%u.example", i);
 	for (unsigned f = 0; f < p->tenants * 2; f++)
 		m->inner->flows[f].first = m->inner->flows[f].last = -1;
 	m->inner->prx8 = (struct classification){ .verdict = VERDICT_DESTINATION_BUSY,

@@ -138,7 +138,7 @@ static void test_probe(void **state)
 	rig_deinit(&r);
 }
 
-/* Never bounced: held when no source is left, and free again after two hours. */
+/* Never bounced: held when no source is left, and looked at again after minutes. */
 static void test_block(void **state)
 {
 	struct policy_tried tried = { 0 };
@@ -170,13 +170,13 @@ static void test_block(void **state)
 	}
 	assert_int_equal(v.what, DISPOSE_HOLD);
 	assert_int_equal(v.reason, HOLD_BLOCKED);
-	assert_true(v.hold > 0 && v.hold <= 7200000);
+	assert_true(v.hold > 0 && v.hold <= 330000);
 	assert_int_equal(c.reason, HOLD_BLOCKED);
 	/* at another provider nobody is blocked */
 	r.want.provider = 1;
 	assert_true(rig_choose(&r).go);
 	r.want.provider = 0;
-	rig_pass(&r, 7200000);
+	rig_pass(&r, 330000);
 	for (uint32_t slot = 0; slot < 3; slot++)
 		rig_end(&r, slot);
 	assert_true(rig_choose(&r).go);
@@ -245,7 +245,7 @@ static void test_poison(void **state)
 	tried = (struct policy_tried){ .message = 8 };
 	rig_result(&r, c[1].slot, VERDICT_SOURCE_BLOCK, 550, &tried);
 	assert_false(rig_admit(&r, c[1].slot, &why, &retire));
-	assert_int_equal(why.reason, HOLD_BLOCKED);
+	assert_int_equal(why.reason, HOLD_NO_SOURCE);
 	rig_deinit(&r);
 }
 
@@ -554,7 +554,10 @@ static void test_causes(void **state)
 
 	rig_init(&r);
 	c = rig_choose(&r);
-	rig_result(&r, c.slot, VERDICT_SOURCE_BLOCK, 550, &(struct policy_tried){ 0 });
+	rig_result_of(&r, c.slot, "example.org",
+		&(struct classification){
+			.verdict = VERDICT_SOURCE_BLOCK, .voice = VOICE_PROVIDER },
+		550, &(struct policy_tried){ 0 });
 	assert_int_equal(cause_row(&r, "source").rests, 1);
 	assert_int_equal(cause_row(&r, "source").lanes, 1);
 	assert_int_equal(policy_resume(r.policy, r.now, r.sources[c.source].name, NULL), 0);
