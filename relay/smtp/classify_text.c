@@ -414,43 +414,49 @@ static void enhanced_search(struct reply_view *v, const struct reply *r)
 
 /* ---- quotation ---- */
 
-/* The length of a quotation mark at s: ", and the pairs of other languages. 0 for none. */
+/* The length of a quotation mark at s, which is not empty: ", and the pairs of other languages. 0
+ * for none. */
 static size_t mark_length(struct slice s)
 {
-	static const char *const marks[] = { "\"", "\xe2\x80\x9c", "\xe2\x80\x9d", "\xe2\x80\x9e",
-		"\xc2\xab", "\xc2\xbb" };
+	unsigned char c = (unsigned char)s.p[0], last;
 
-	for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
-		size_t n = strlen(marks[i]);
-
-		if (s.n >= n && !memcmp(s.p, marks[i], n))
-			return n;
+	if (c < 0x80) /* nearly always */
+		return c == '"';
+	if (c == 0xc2 && s.n >= 2) {
+		last = (unsigned char)s.p[1];
+		return last == 0xab || last == 0xbb ? 2 : 0;
+	}
+	if (c == 0xe2 && s.n >= 3 && (unsigned char)s.p[1] == 0x80) {
+		last = (unsigned char)s.p[2];
+		return last >= 0x9c && last <= 0x9e ? 3 : 0;
 	}
 	return 0;
 }
 
-/* Whether some passage of two words or more stands in quotation marks: the words of somebody
- * whom the host quotes. Another host's reply, which begins with a code, is not meant. */
+/* Two words or more, of which the first is not the code of another host's reply. */
+static bool is_quotation(struct slice s)
+{
+	const char *blank;
+
+	s = slice_trim(s);
+	blank = s.n ? memchr(s.p, ' ', s.n) : NULL;
+	return blank && !is_digit(s.p[0]);
+}
+
+/* Whether some passage stands in quotation marks: the words of somebody whom the host quotes. */
 static bool has_quotation(struct slice s)
 {
-	size_t words = 0;
-	bool open = false, counts = false;
+	size_t from = 0; /* behind the mark that opened; 0: none is open */
 
 	for (size_t i = 0; i < s.n; i++) {
-		size_t n = mark_length(slice_from(s, i));
+		size_t n = mark_length((struct slice){ s.p + i, s.n - i });
 
-		if (n > 0) {
-			if (open && counts && words >= 2)
-				return true;
-			open = !open;
-			counts = open && i + n < s.n && !is_digit(s.p[i + n]);
-			words = 0;
-			i += n - 1;
-		} else if (s.p[i] != ' ' && i > 0 &&
-			   (s.p[i - 1] == ' ' || mark_length(slice_from(s, i - 1)) == 1 ||
-				   words == 0)) {
-			words++;
-		}
+		if (n == 0)
+			continue;
+		if (from > 0 && is_quotation((struct slice){ s.p + from, i - from }))
+			return true;
+		from = from > 0 ? 0 : i + n;
+		i += n - 1;
 	}
 	return false;
 }

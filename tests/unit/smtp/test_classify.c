@@ -370,6 +370,34 @@ static void test_voice(void **state)
 	classifier_free(c);
 }
 
+/* What a host quotes is somebody else's, unless it is another host's reply; one word is a name. */
+static void test_quotation(void **state)
+{
+	static const struct {
+		const char *text;
+		bool quoted;
+	} t[] = {
+		{ "550 refused: \"your IP is bad\"", true },
+		{ "550 refused: \"go away\" he said", true },
+		{ "550 refused: \xe2\x80\x9cgo away\xe2\x80\x9d", true },
+		{ "550 refuse: \xc2\xab va t'en \xc2\xbb", true },
+		{ "550 abgelehnt: \xe2\x80\x9egeh weg\xe2\x80\x9c", true },
+		{ "550 the \"From\" header of \"a b\"", true },
+		{ "550 the \"From\" header is bad", false },
+		{ "550 responded with: \"421 4.4.1 Connection timed out\"", false },
+		{ "550 a lone \" mark is no quotation", false },
+		{ "550 \"", false },
+		{ "550 none at all", false },
+	};
+	struct classifier *c = rules("* * * * * \"quotedtext\" -> message-rejected\n");
+
+	for (size_t i = 0; i < COUNT(t); i++) {
+		if ((ask(c, "default", "rcpt", t[i].text).rule_line > 0) != t[i].quoted)
+			fail_msg("%s", t[i].text);
+	}
+	classifier_free(c);
+}
+
 /* Texts are asked in their order, up to the one that wants none behind it. */
 static void test_texts(void **state)
 {
@@ -438,6 +466,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_matching),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_voice),
+		cmocka_unit_test(test_quotation),
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_long),
 	};
