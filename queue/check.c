@@ -1,5 +1,11 @@
 /* check-queue: every record is read, every reference followed in both directions, all sums done
- * again. */
+ * again. Called by the tool, in its own process; the relay may be writing meanwhile.
+ *
+ * A read transaction pins every page that the relay frees while it lasts, so a check of a queue in
+ * use goes in short snapshots: pages in one of PAGES_US at most, then message by message and entry
+ * by entry, each whole within one snapshot. Nothing is told while one is open: who reads what is
+ * told may be slow. The sums need one snapshot for all: over more they are left out, and that is
+ * told. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -12,7 +18,9 @@
 #include "rawfile.h"
 
 /* Lines said at most: a queue that is damaged all over needs no more. */
-#define LINES_MAX 1000u
+#define LINES_MAX   1000u
+#define PAGES_US    5000000u
+#define SNAPSHOT_US 300000u
 /* Repairs of one run at most; the next one goes on. */
 #define FIXES_AT_ONCE 16384u
 
@@ -23,7 +31,9 @@ struct check {
 	bool repair;
 	void (*say)(void *arg, const char *line);
 	void *arg;
+	struct buf lines; /* not told yet, an LF behind each */
 	uint64_t found;
+	uint64_t since_us, snapshots, snapshot_us;
 	struct totals count;
 	struct fix *fixes;
 	uint32_t nfixes, fixes_cap;
@@ -37,13 +47,51 @@ struct check {
 	bool hole, ended, flipped;
 };
 
+static void note(struct check *c, const char *line)
+{
+	if (c->say && (buf_add_str(&c->lines, line) || buf_add(&c->lines, "\n", 1)))
+		c->r = -ENOMEM;
+}
+
 static void say_line(struct check *c, const char *line)
 {
-	if (c->found < LINES_MAX && c->say)
-		c->say(c->arg, line);
-	else if (c->found == LINES_MAX && c->say)
-		c->say(c->arg, "more was found; not listed");
+	if (c->found <= LINES_MAX)
+		note(c, c->found < LINES_MAX ? line : "more was found; not listed");
 	c->found++;
+}
+
+/* While no snapshot is open. */
+static void tell(struct check *c)
+{
+	while (buf_size(&c->lines)) {
+		char *p = c->lines.p + c->lines.off, *end = memchr(p, '\n', buf_size(&c->lines));
+
+		*end = '\0';
+		c->say(c->arg, p);
+		buf_consume(&c->lines, (size_t)(end - p) + 1);
+	}
+}
+
+static void begin_snapshot(struct check *c)
+{
+	c->since_us = clock_mono_us();
+	c->snapshots++;
+}
+
+/* A repair has the queue for itself. */
+static bool snapshot_old(const struct check *c)
+{
+	return !c->repair && clock_mono_us() - c->since_us >= c->snapshot_us;
+}
+
+/* Cursors are closed before it. */
+static void next_snapshot(struct check *c)
+{
+	store_read_end(&c->q->store, c->txn);
+	c->txn = NULL;
+	tell(c);
+	c->r = store_read(&c->q->store, &c->txn);
+	begin_snapshot(c);
 }
 
 static void want_fix(struct check *c, enum fix_kind kind, struct slice key)
@@ -142,7 +190,6 @@ static void begin_message(struct check *c, uint64_t id)
 	char k[8];
 	MDB_val v;
 
-	end_message(c);
 	put_be64(k, id);
 	c->id = id;
 	c->any = true;
@@ -220,12 +267,32 @@ static void check_chunk(struct check *c, MDB_val key, uint32_t n, struct slice v
 	c->content += v.n;
 }
 
+static int open_mail(struct check *c)
+{
+	return mdb_cursor_open(c->txn, c->q->store.mail, &c->mail);
+}
+
+/* In another snapshot: that message, or the next one there is. */
+static int find_mail(struct check *c, uint64_t id, MDB_val *key, MDB_val *v)
+{
+	struct mail_key k = mail_key(id, 0);
+	int rc;
+
+	mdb_cursor_close(c->mail);
+	c->mail = NULL;
+	next_snapshot(c);
+	rc = c->r ? 0 : open_mail(c);
+	*key = val_of(k.b, sizeof(k.b));
+	return rc || c->r ? rc : mdb_cursor_get(c->mail, key, v, MDB_SET_RANGE);
+}
+
 static void check_mail(struct check *c)
 {
 	MDB_val key, v;
 	int rc;
 
-	for (rc = mdb_cursor_get(c->mail, &key, &v, MDB_FIRST); !rc && !c->r;
+	rc = open_mail(c);
+	for (rc = rc ? rc : mdb_cursor_get(c->mail, &key, &v, MDB_FIRST); !rc && !c->r;
 		rc = mdb_cursor_get(c->mail, &key, &v, MDB_NEXT)) {
 		uint64_t id;
 		uint32_t sub;
@@ -234,8 +301,16 @@ static void check_mail(struct check *c)
 			say_line(c, "mail: a key makes no sense");
 			continue;
 		}
-		if (!c->any || id != c->id)
+		if (!c->any || id != c->id) {
+			end_message(c);
+			c->any = false;
+			rc = snapshot_old(c) ? find_mail(c, id, &key, &v) : 0;
+			if (rc || c->r)
+				break;
+			if (!mail_key_parse(key.mv_data, key.mv_size, &id, &sub))
+				continue;
 			begin_message(c, id);
+		}
 		if (sub == 0)
 			check_envelope(c, slice_of_val(v));
 		else if (sub < MAIL_BODY)
@@ -244,6 +319,9 @@ static void check_mail(struct check *c)
 			check_chunk(c, key, sub - MAIL_BODY, slice_of_val(v));
 	}
 	end_message(c);
+	if (c->mail)
+		mdb_cursor_close(c->mail);
+	c->mail = NULL;
 	if (rc && rc != MDB_NOTFOUND)
 		c->r = lmdb_errno(rc);
 }
@@ -297,12 +375,26 @@ static void check_young_entry(struct check *c, struct slice key)
 static void check_keys(struct check *c, MDB_dbi dbi, void (*fn)(struct check *c, struct slice key))
 {
 	MDB_cursor *cur = NULL;
+	struct due_key last;
 	MDB_val key;
 	int rc = mdb_cursor_open(c->txn, dbi, &cur);
 
 	for (rc = rc ? rc : mdb_cursor_get(cur, &key, NULL, MDB_FIRST); !rc && !c->r;
-		rc = mdb_cursor_get(cur, &key, NULL, MDB_NEXT))
+		rc = mdb_cursor_get(cur, &key, NULL, MDB_NEXT)) {
+		if (snapshot_old(c) && key.mv_size <= sizeof(last.b)) {
+			memcpy(last.b, key.mv_data, key.mv_size);
+			key.mv_data = last.b;
+			mdb_cursor_close(cur);
+			cur = NULL;
+			next_snapshot(c);
+			rc = c->r ? 0 : mdb_cursor_open(c->txn, dbi, &cur);
+			if (!rc && !c->r) /* that one, or the next there is */
+				rc = mdb_cursor_get(cur, &key, NULL, MDB_SET_RANGE);
+			if (rc || c->r)
+				break;
+		}
 		fn(c, slice_of_val(key));
+	}
 	if (cur)
 		mdb_cursor_close(cur);
 	if (rc && rc != MDB_NOTFOUND)
@@ -314,7 +406,17 @@ static void check_totals(struct check *c)
 	const struct totals *n = &c->count;
 	struct totals t;
 	char line[256];
-	int r = store_totals(&c->q->store, c->txn, &t);
+	int r;
+
+	if (c->snapshots > 1) {
+		snprintf(line, sizeof(line),
+			"note: the queue is large: read in %" PRIu64
+			" snapshots, so the sums were not compared",
+			c->snapshots);
+		note(c, line);
+		return;
+	}
+	r = store_totals(&c->q->store, c->txn, &t);
 
 	if (!r && t.messages == n->messages && t.recipients == n->recipients &&
 		t.bytes == n->bytes) {
@@ -395,10 +497,16 @@ static int check_pages(struct check *c)
 {
 	struct raw_meta m;
 	int fd, r = lmdb_errno(mdb_env_get_fd(c->q->store.env, &fd));
+	uint64_t deadline = c->repair ? 0 : clock_mono_us() + PAGES_US;
 
 	if (!r)
 		r = raw_meta_of(fd, mdb_txn_id(c->txn), &m);
-	return r ? r : raw_walk(fd, &m, 0, say_page, c);
+	if (!r)
+		r = raw_walk(fd, &m, deadline, say_page, c);
+	if (!r && deadline && clock_mono_us() >= deadline)
+		note(c, "note: not all pages of records were looked at one by one: that would keep "
+			"freed pages for long. With the relay stopped, --repair looks at all");
+	return r;
 }
 
 /* A snapshot whose meta page is still there: the writer has two of them to write to. */
@@ -410,10 +518,13 @@ static int begin_check(struct check *c)
 		r = store_read(&c->q->store, &c->txn);
 		if (r)
 			return r;
+		begin_snapshot(c);
+		c->snapshots = 1;
 		r = check_pages(c);
 		if (r >= 0)
 			return r;
 		store_read_end(&c->q->store, c->txn);
+		c->txn = NULL;
 		if (r != -ENOENT)
 			return r;
 	}
@@ -424,27 +535,33 @@ int queue_check(
 	struct queue *q, bool repairing, void (*say)(void *arg, const char *line), void *arg)
 {
 	struct check c = { .q = q, .repair = repairing, .say = say, .arg = arg };
+	bool pages_only;
+	int r;
 
 	if (repairing && q->params.read_only)
 		return -EROFS;
-	c.r = begin_check(&c);
-	if (c.r < 0)
-		return c.r;
-	if (c.r > 0) {
-		store_read_end(&q->store, c.txn);
-		return 1;
-	}
-	c.r = lmdb_errno(mdb_cursor_open(c.txn, q->store.mail, &c.mail));
-	if (!c.r) {
+	c.snapshot_us = q->params.snapshot_us ? q->params.snapshot_us : SNAPSHOT_US;
+	buf_init(&c.lines, 0); /* bounded by LINES_MAX */
+	r = begin_check(&c);
+	if (r < 0)
+		goto out;
+	pages_only = r > 0;
+	if (!pages_only)
 		check_mail(&c);
+	if (!pages_only && !c.r)
 		check_keys(&c, q->store.due, check_due_entry);
+	if (!pages_only && !c.r)
 		check_keys(&c, q->store.young, check_young_entry);
+	if (!pages_only && !c.r)
 		check_totals(&c);
-		mdb_cursor_close(c.mail);
-	}
-	store_read_end(&q->store, c.txn);
+	if (c.txn)
+		store_read_end(&q->store, c.txn);
+	tell(&c);
 	if (!c.r && c.nfixes > 0)
 		c.r = repair(&c);
+	r = c.r ? c.r : c.found > 0;
+out:
 	free(c.fixes);
-	return c.r ? c.r : c.found > 0;
+	buf_deinit(&c.lines);
+	return r;
 }

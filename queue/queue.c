@@ -130,6 +130,7 @@ int queue_open(struct queue **ret, const struct queue_params *p, char *error, si
 	q->params = *p;
 	q->params.path = NULL; /* the caller's; store has its own copy */
 	q->reserve = default_reserve(p);
+	q->readers.txn = q->readers_seen.txn = UINT64_MAX;
 	mpsc_init(&q->inbox, queue_wake, q);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -209,6 +210,10 @@ void queue_stats(struct queue *q, struct queue_stats *ret)
 {
 	pthread_mutex_lock(&q->lock);
 	*ret = q->stats;
+	readers_told(&q->readers_seen, ret);
+	ret->refused = q->refused;
+	ret->refused_error = q->refused_error;
+	ret->refused_ago_ms = q->refused_error ? (clock_mono_us() - q->refused_us) / 1000 : 0;
 	pthread_mutex_unlock(&q->lock);
 	ret->waiting_jobs = atomic_load_explicit(&q->waiting, memory_order_relaxed);
 }

@@ -12,6 +12,13 @@ struct job_list {
 	uint32_t n, mail; /* all; those that bring new mail */
 };
 
+/* readers.c: the writer's, as of its last look */
+struct readers {
+	uint64_t txn; /* of the oldest; UINT64_MAX: none */
+	int pid;
+	uint64_t since_us, look_us, clear_us;
+};
+
 struct queue {
 	struct store store;
 	struct queue_params params;
@@ -30,6 +37,9 @@ struct queue {
 	pthread_cond_t cond;
 	bool woken, closing;
 	struct queue_stats stats; /* as of the last commit */
+	struct readers readers_seen;
+	int refused_error; /* of new mail, the last time; at refused_us */
+	uint64_t refused, refused_us;
 	/* found by readers, repaired by the writer. Full: found again later */
 	struct fix fixes[FIXES_MAX];
 	uint32_t nfixes;
@@ -54,6 +64,7 @@ struct queue {
 	bool loose_waits;	/* bodies to remove are left */
 	bool suspect;		/* a commit failed for a reason other than space: reopen first */
 	struct queue_stats now; /* copied to stats after each transaction */
+	struct readers readers;
 };
 
 /* writer.c */
@@ -81,5 +92,10 @@ int envelope_at(MDB_cursor *c, uint64_t id, struct message **ret);
 int sweep_load(struct queue *q); /* at start: the index of young recipients from their tree */
 int sweep_step(struct queue *q); /* in a transaction */
 bool sweep_waits(struct queue *q);
+
+/* readers.c: the writer's */
+int readers_clear(struct queue *q); /* slots of processes that are gone; how many */
+bool readers_look(struct queue *q); /* once a second at most; whether it did */
+void readers_told(const struct readers *r, struct queue_stats *ret);
 
 #define QUEUE_ID_BLOCK (1ull << 32)

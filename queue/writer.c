@@ -76,8 +76,25 @@ static void announce(struct queue *q, struct answers *out, const struct queue_ac
 	answers_add(out, q->fresh, &m->fresh_node);
 }
 
+static bool is_new_mail(const struct queue_job *job)
+{
+	return job->kind == QUEUE_ACCEPT || job->kind == QUEUE_APPEND;
+}
+
+/* What those who ask how we are shall know. */
+static void note_refusal(struct queue *q, int result)
+{
+	pthread_mutex_lock(&q->lock);
+	q->refused_error = result;
+	q->refused_us = clock_mono_us();
+	q->refused++;
+	pthread_mutex_unlock(&q->lock);
+}
+
 static void answer(struct queue *q, struct answers *out, struct queue_job *job, int result)
 {
+	if (result && result != -ENOENT && is_new_mail(job))
+		note_refusal(q, result);
 	if (job->kind == QUEUE_ACCEPT && !result)
 		announce(q, out, (struct queue_accept *)job);
 	if (job->kind == QUEUE_SETTLE && !result) {
@@ -180,6 +197,15 @@ static void publish(struct queue *q, bool failed)
 	pthread_mutex_unlock(&q->lock);
 }
 
+static void publish_readers(struct queue *q)
+{
+	if (!readers_look(q))
+		return;
+	pthread_mutex_lock(&q->lock);
+	q->readers_seen = q->readers;
+	pthread_mutex_unlock(&q->lock);
+}
+
 static int commit(struct queue *q)
 {
 	struct work *w = &q->work;
@@ -256,11 +282,6 @@ struct batch {
 	struct answers out;
 };
 
-static bool is_new_mail(const struct queue_job *job)
-{
-	return job->kind == QUEUE_ACCEPT || job->kind == QUEUE_APPEND;
-}
-
 /* Answers the jobs for which which() holds, and closes the gaps. */
 static void refuse(struct queue *q, struct batch *b, bool only_new, int result)
 {
@@ -301,12 +322,20 @@ static bool is_space(int r)
 	return r == -ENOSPC || r == -ENOBUFS || r == -EDQUOT || r == -EFBIG;
 }
 
+/* What processes kept that are gone may be all that is needed. */
+static bool room_after_all(struct queue *q, const struct batch *b)
+{
+	return b->failures < 2 && readers_clear(q) > 0;
+}
+
 /* One job made the transaction impossible. For lack of space, new mail gives way; else that job
  * alone. */
 static void after_culprit(struct queue *q, struct batch *b, uint32_t done, int error)
 {
 	uint32_t before = b->n;
 
+	if (is_space(error) && room_after_all(q, b))
+		return;
 	if (is_space(error)) {
 		refuse(q, b, true, -ENOSPC);
 		if (b->n < before)
@@ -325,6 +354,8 @@ static void after_culprit(struct queue *q, struct batch *b, uint32_t done, int e
  * more. */
 static void after_failed_commit(struct queue *q, struct batch *b, int error)
 {
+	if (is_space(error) && q->store.env && room_after_all(q, b))
+		return;
 	if (is_space(error) && q->store.env) {
 		q->store.disk_tight = true;
 	} else {
@@ -367,6 +398,7 @@ static void run_batch(struct queue *q, uint32_t n)
 		}
 		answers_flush(&b.out);
 	} while (b.pos < b.n);
+	publish_readers(q); /* also when nothing could be committed: then most of all */
 }
 
 /* ---- the loop ---- */
@@ -445,7 +477,9 @@ static uint64_t next_look(const struct queue *q)
 		return q->chores_at_us;
 	if (q->suspect)
 		return clock_mono_us() + REOPEN_EVERY_US;
-	return q->lazy.n > 0 ? q->lazy_since_us + LAZY_US : 0;
+	if (q->lazy.n > 0)
+		return q->lazy_since_us + LAZY_US;
+	return q->readers.txn < UINT64_MAX ? q->readers.look_us : 0; /* is it still there? */
 }
 
 void *queue_writer(void *arg)
@@ -470,6 +504,8 @@ void *queue_writer(void *arg)
 			run_batch(q, 0);
 		} else {
 			inbox_wait(q, next_look(q));
+			if (q->readers.txn < UINT64_MAX)
+				publish_readers(q);
 		}
 	}
 	last_commit(q);

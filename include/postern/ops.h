@@ -45,3 +45,5 @@ struct http *http_stop(struct http *h);
 int metrics_render(struct buf *out, const struct ops_context *ctx);
 /* Is the service well? 0, or 1 with one sentence. */
 int health_check(const struct ops_context *ctx, char *why, size_t why_max);
+/* Is new mail refused for lack of space, or was it in the last ten seconds? */
+bool health_full(const struct queue_stats *s);

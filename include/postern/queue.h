@@ -22,12 +22,13 @@
 struct queue;
 
 struct queue_params {
-	const char *path;   /* directory; made when missing (0700) */
-	uint64_t max_size;  /* LMDB map size, bytes */
-	uint64_t reserve;   /* kept for settling when full; 0: max_size / 64, at least 4 MiB */
-	uint32_t batch_max; /* jobs a transaction at most; 0: 4096 */
-	uint32_t gather_us; /* how long the writer lets a small batch gather; 0: none */
-	bool read_only;	    /* for tools; no writer thread */
+	const char *path;     /* directory; made when missing (0700) */
+	uint64_t max_size;    /* LMDB map size, bytes */
+	uint64_t reserve;     /* kept for settling when full; 0: max_size / 64, at least 4 MiB */
+	uint32_t batch_max;   /* jobs a transaction at most; 0: 4096 */
+	uint32_t gather_us;   /* how long the writer lets a small batch gather; 0: none */
+	bool read_only;	      /* for tools; no writer thread */
+	uint32_t snapshot_us; /* of queue_check: how long one is open; 0: 300 ms */
 };
 
 /* What a reader may know without a queue. Room: bytes of the file that new mail may take.
@@ -224,10 +225,20 @@ struct queue_stats {
 	uint64_t bytes_used, bytes_max; /* of the map; pages in use, not the file's length */
 	uint64_t largest_batch, commit_us_total, waiting_jobs;
 	bool full; /* new mail is refused for lack of space */
+	/* New mail that was not stored; of the last one why, and how long ago. 0: there was none.
+	 */
+	uint64_t refused, refused_ago_ms;
+	int refused_error;
+	/* The reader that keeps the oldest state of the file, and with it all pages freed since:
+	 * for how long, and its process. 0: none for more than a moment. */
+	int reader_pid;
+	uint64_t reader_ms;
 };
 void queue_stats(struct queue *q, struct queue_stats *ret); /* any thread, at once */
 
 /* Reads the whole queue and reports each inconsistency as one line; damaged records are counted
- * and, with repair, set aside into the `damaged` database. 0 when clean, 1 when something was
- * found, -errno. */
+ * and, with repair, set aside into the `damaged` database. Without, in snapshots of less than a
+ * second (of pages: five), so that a relay that writes meanwhile can use the space it frees; what
+ * could not be compared for that is told in lines that begin with "note: ". 0 when clean, 1 when
+ * something was found, -errno. */
 int queue_check(struct queue *q, bool repair, void (*say)(void *arg, const char *line), void *arg);

@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <string.h>
 
 #include "cli.h"
@@ -58,6 +59,9 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		return EX_CONFIG;
 	}
 	p.read_only = !repair;
+	/* a stopped reader keeps all that the relay frees: there is nothing to suspend, it is short
+	 */
+	signal(SIGTSTP, SIG_IGN);
 	r = queue_open(&q, &p, error, sizeof(error));
 	if (r) {
 		print_error("postern: %s\n", *error ? error : strerror(-r));
@@ -83,7 +87,8 @@ const struct cli_command command_check_queue = {
 	.name = "check-queue",
 	.arguments = "",
 	.summary = "Verify the queue's file and say what was found.",
-	.help = "Without --repair the queue is only read, and the relay may be running. Damaged "
+	.help = "Without --repair the queue is only read, in short snapshots, and the relay may be "
+		"running. Damaged "
 		"records are never dropped: --repair moves\n"
 		"them to a database of their own inside the queue file.",
 	.options = options,

@@ -354,6 +354,7 @@ static void on_tick(uv_timer_t *t)
 	ms_t now = loop_mono(d->loop);
 
 	connection_tick(d);
+	watch_tick(d);
 	policy_turn(d);
 	flows_make_room(d); /* before they are asked again */
 	slot_freed(d, NULL, NULL, 256);

@@ -333,6 +333,7 @@ struct dispatch {
 	ms_t timer_at;		/* mono; 0: not armed */
 	uv_sem_t stopped;
 
+	bool reader_told;	     /* watch.c */
 	struct dispatch_stats stats; /* the thread's own */
 	pthread_mutex_t lock;	     /* of the snapshot */
 	struct dispatch_stats snapshot;
@@ -538,6 +539,9 @@ void state_load(struct dispatch *d);
 void state_save(struct dispatch *d);
 void warmup_save(struct dispatch *d); /* what may be used soon, before it is */
 void state_answer(struct dispatch *d, struct queue_job *j);
+
+/* ---- watch.c ---- */
+void watch_tick(struct dispatch *d); /* once a second */
 
 /* ---- backlog.c ---- */
 void backlog_tick(struct dispatch *d); /* once a second */

@@ -80,7 +80,7 @@ static void run_stats(struct control_client *c, const json_t *request)
 
 static void run_health(struct control_client *c, const json_t *request)
 {
-	char why[256] = "";
+	char why[400] = "";
 	int r = health_check(c->ctx, why, sizeof(why));
 
 	(void)request;

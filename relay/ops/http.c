@@ -60,7 +60,7 @@ static enum MHD_Result serve_metrics(struct MHD_Connection *c, const struct ops_
 
 static enum MHD_Result serve_health(struct MHD_Connection *c, const struct ops_context *ctx)
 {
-	char why[300];
+	char why[400];
 
 	if (health_check(ctx, why, sizeof(why) - 1)) {
 		strcat(why, "\n");

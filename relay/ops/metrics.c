@@ -11,7 +11,7 @@ struct snapshot {
 	struct dispatch_stats dispatch;
 	struct inbound_stats inbound;
 	uint64_t log_dropped, body_memory;
-	double uptime;
+	double uptime, reader_seconds;
 };
 
 /* name, type, help, member of the snapshot */
@@ -35,6 +35,10 @@ struct snapshot {
 	X(queue_used_bytes, gauge, "Part of the queue file in use.", queue.bytes_used)             \
 	X(queue_max_bytes, gauge, "Size that the queue file may reach.", queue.bytes_max)          \
 	X(queue_full, gauge, "1 while new mail is refused for lack of space.", queue.full)         \
+	X(queue_refused_total, counter, "New mail that could not be stored, for any reason.",      \
+		queue.refused)                                                                     \
+	X(queue_oldest_reader_seconds, gauge,                                                      \
+		"How long one reader has kept the space that was freed since.", reader_seconds)    \
 	X(queue_commits_total, counter, "Transactions on disk.", queue.commits)                    \
 	X(queue_syncs_total, counter, "Syncs of the queue file.", queue.syncs)                     \
 	X(queue_failed_commits_total, counter,                                                     \
@@ -92,6 +96,8 @@ static void take_snapshot(struct snapshot *s, const struct ops_context *ctx)
 	queue_stats(ctx->queue, &s->queue);
 	dispatch_stats(ctx->dispatch, &s->dispatch);
 	inbound_totals(ctx, &s->inbound);
+	s->queue.full = health_full(&s->queue);
+	s->reader_seconds = (double)s->queue.reader_ms / 1000;
 	s->log_dropped = log_dropped(ctx->log);
 	s->body_memory = body_memory();
 	s->uptime = (double)(clock_wall_ms() - ctx->started) / 1000;
@@ -190,19 +196,4 @@ int metrics_render(struct buf *out, const struct ops_context *ctx)
 	if (!r)
 		r = render_latency(out, &s.dispatch);
 	return r;
-}
-
-int health_check(const struct ops_context *ctx, char *why, size_t why_max)
-{
-	struct queue_stats s;
-
-	queue_stats(ctx->queue, &s);
-	if (s.full) {
-		snprintf(why, why_max,
-			"the queue is full (%llu of %llu bytes): new mail is refused with 452; "
-			"free disk space or raise queue max_size",
-			(unsigned long long)s.bytes_used, (unsigned long long)s.bytes_max);
-		return 1;
-	}
-	return 0;
 }

@@ -141,6 +141,30 @@ class Foreign(RelayCase):
         self.assertEqual(json.loads(text)["verdict"], "source-throttle")
 
 
+class Check(RelayCase):
+    """check-queue beside the relay, ended or stopped at any moment: the relay goes on."""
+
+    def test_stopped_and_killed(self):
+        sim = self.simulator('cluster "A" { addresses = {"127.1.1.1-4"} }\ntenant "t{0..9}.example" { cluster = {"A"} }\n')
+        relay = self.relay(sim, queue={"max_size": "32MiB"}, providers={"microsoft365": {"lane_message_rate": "none"}})
+        sent = 0
+        for pause in (0, 0.002, 0.004, 0.008, 0.016):
+            check = subprocess.Popen([find_program("POSTERN", "postern"), "check-queue", "-c", str(relay.config_path)],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(pause)
+            check.send_signal(signal.SIGSTOP)
+            relay.send_many((f"m{sent + i}", f"u{i}@t{i % 10}.example") for i in range(20))
+            sent += 20
+            check.kill()
+            check.wait(DEADLINE)
+        for i in range(30):  # more than the file could hold if nothing were given back
+            relay.send(f"large{i}", "u@t1.example", size=1500000)
+        relay.wait_event("delivered", count=sent + 30)
+        self.assertEqual(relay.get("/health"), "ok\n")
+        self.assertEqual(relay.metrics()["postern_queue_refused_total"], 0)
+        self.wait_metric(relay, "postern_queue_oldest_reader_seconds", 0)
+
+
 class Socket(RelayCase):
     """A command finds the relay whatever else is wrong."""
 
