@@ -249,6 +249,25 @@ class Policy(RelayCase):
                 self.assertEqual({d["source"] for d in sim.deliveries()} - {"127.0.2.1", "127.0.2.2"}, set())
                 self.assertTrue(self.doCleanups())
 
+    def test_words_of_a_tenants_rule(self):
+        """A tenant's mail flow rule claims that our address is listed: its mail comes back at once, and nobody else's waits for it."""
+        rules = (("t7", "550 5.7.1 TRANSPORT.RULES.RejectMessage; the message was rejected by organization policy: your IP address is on our blacklist"),
+                 ("t8", "550 5.7.950 Your network [{ip}] is on our block list (S3150)"))
+        for k, (tenant, reply) in enumerate(rules):
+            with self.subTest(tenant):
+                rule = f'rule "own" {{ recipient = {{"*@{tenant}.example"}}  phase = "eod"  reply = "{reply} {{tail}}" }}'
+                sim, relay = self.world(scenario=WORLD + rule)
+                refused = [(f"x{k}-{i}", f"u@{tenant}.example") for i in range(2)]
+                others = [p for p in self.pairs(40, first=10)]
+                self.send_all(relay, others[:20] + refused)
+                relay.wait_event("bounced", to=f"u@{tenant}.example", verdict="message-rejected", count=2)
+                self.send_all(relay, others[20:])
+                self.wait_settled(relay)
+                sim.check_once(others)
+                self.assertFalse(relay.find(("source-blocked", "all-sources-blocked", "held")))
+                self.assertEqual(self.refused_by(sim, "own"), 2)
+                self.assertTrue(self.doCleanups())
+
     def test_all_sources_blocked(self):
         sim, relay = self.world("banned")
         pairs = self.pairs(40)

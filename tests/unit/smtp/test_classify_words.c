@@ -417,6 +417,62 @@ static void test_other_faults(void **state)
 	}
 }
 
+/* Receivers of the world at large, in several languages: our address's faults are read as such
+ * whatever code and words stand before them, and nobody else's are. */
+static void test_others(void **state)
+{
+	static const char *const code[] = { "550 5.7.1", "550 5.1.1", "550 5.4.1", "550 5.2.1",
+		"550 5.0.0", "550", "554 5.7.1", "554", "550 5.3.0", "550 5.7.0", "450 4.7.1",
+		"451 4.7.0", "450", "451 4.3.0" };
+	static const char *const head[] = { "Access denied,", "Service unavailable;",
+		"Message rejected;", "Mail refused:", "" };
+	static const char *const ours[] = { "your IP has been found on a block list",
+		"the IP address 192.0.2.7 is blocked",
+		"Client host [192.0.2.7] blocked using bl.example",
+		"messages from your IP address are not accepted",
+		"connections from 192.0.2.7 are refused", "the sending IP has a poor reputation",
+		"192.0.2.7 is listed by Spamhaus", "the host 192.0.2.7 is on a blocklist",
+		"the connecting IP has no reverse DNS record", "too many messages from your IP",
+		"your server is listed in a DNSBL", "no PTR record for 192.0.2.7",
+		"votre adresse IP est bloquee", "Ihre IP-Adresse ist gesperrt",
+		"la direccion IP 192.0.2.7 esta bloqueada", "your network is blocked for abuse",
+		"mail from your IP range is not accepted", "helo command rejected: localhost",
+		"dynamic IP addresses are not accepted", "banned sending IP [192.0.2.7]" };
+	static const char *const theirs[] = { "user unknown", "no such user here",
+		"the mailbox does not exist", "this account has been disabled",
+		"recipient address rejected: no such mailbox", "mailbox unavailable",
+		"Benutzer unbekannt", "utilisateur inconnu", "the message was rejected as spam",
+		"the message contains a virus", "the message exceeds the maximum size",
+		"the sending domain does not pass DMARC",
+		"SPF check failed for the sender's domain", "the DKIM signature is not valid",
+		"attachments of this type are not allowed",
+		"sender address rejected: domain not found",
+		"the message is refused by a mail flow rule", "rejected by organization policy",
+		"the content of the message is suspicious", "relay access denied",
+		"too many hops, mail loop", "unable to relay", "mailbox full",
+		"the recipient is over quota", "receiving mail at a rate that is too high" };
+	static const char *const phase[] = { "mail", "rcpt", "data", "eod", "unknown" };
+
+	for (size_t i = 0; i < COUNT(code) * COUNT(head) * COUNT(phase); i++) {
+		const char *c = code[i % COUNT(code)], *h = head[i / COUNT(code) % COUNT(head)];
+		const char *p = phase[i / COUNT(code) / COUNT(head)];
+		char text[256];
+
+		for (size_t k = 0; k < COUNT(ours) + COUNT(theirs); k++) {
+			bool our = k < COUNT(ours);
+			enum verdict v;
+
+			if (our && *c == '4')
+				continue; /* for a while it may be said of anything */
+			(void)snprintf(text, sizeof(text), "%s %s %s", c, h,
+				our ? ours[k] : theirs[k - COUNT(ours)]);
+			v = ask(shipped, "default", p, text).verdict;
+			if (is_source(v) != our)
+				fail_msg("%s: %s: %s", verdict_name(v), p, text);
+		}
+	}
+}
+
 /* Its own trouble, told for a while: nobody's fault but the receiver's, and nothing is bounced for
  * it. */
 static void test_receiver_faults(void **state)
@@ -464,6 +520,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_attribution),
 		cmocka_unit_test(test_agent_numbers),
 		cmocka_unit_test(test_other_faults),
+		cmocka_unit_test(test_others),
 		cmocka_unit_test(test_receiver_faults),
 	};
 
