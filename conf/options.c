@@ -41,6 +41,10 @@ static const struct option root_options[] = {
 		"Message content kept in memory. What is over it is read from the queue again when "
 		"it is "
 		"sent."),
+	SIZE("envelope_memory_max", struct config, envelope_memory_max, "64MiB", MIB, TIB, 0,
+		"Memory of the envelopes of open inbound transactions. One client may hold a "
+		"quarter of it, and clients that had no message accepted within an hour half of it "
+		"together. Above: 452 to RCPT."),
 	TEXT("rules_file", struct config, rules_file, FILE, NULL, LIVE,
 		"Rules that classify the replies of receivers, asked before those built in; with a "
 		"line \"builtin off\" instead of them. Their syntax heads replies.rules."),
@@ -191,6 +195,11 @@ static const struct option listener_options[] = {
 		"Sessions of this listener."),
 	NUMBER("sessions_per_client", L, sessions_per_client, "200", 1, 1000000, 0,
 		"Sessions from one client address."),
+	NUMBER("auth_failures_max", L, auth_failures_max, "10", 0, 1000000, 0,
+		"Failed passwords of late, by client network or by user, from which on none is "
+		"looked at: 421 4.7.0. One counts half after 10 minutes; from the sixth on each is "
+		"looked at later, too. A user who logged in from a network before is not shut out "
+		"there by failures elsewhere. 0: no limit."),
 	DURATION("command_timeout", L, command_timeout, "5m", SECOND, HOUR, 0,
 		"How long a client may stay silent between commands."),
 	DURATION("data_timeout", L, data_timeout, "3m", SECOND, HOUR, 0,

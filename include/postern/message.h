@@ -41,6 +41,8 @@ void body_seal(struct body *b);
 /* Moves the full blocks out (for streaming a large message to the queue); the caller owns the
  * chain. */
 struct body_block *body_take_full(struct body *b);
+/* The same with all whole chunks, also those of the last block. */
+struct body_block *body_take_chunks(struct body *b);
 void body_blocks_free(struct body_block *first);
 uint64_t body_memory(void); /* bytes held by all bodies of the process; any thread */
 

@@ -14,6 +14,7 @@ struct ops_context {
 	struct dispatch *dispatch;
 	struct worker **workers;
 	unsigned nworkers;
+	struct session_limits *limits;
 	struct log *log;
 	const char *hostname;
 	ms_t started; /* wall */

@@ -156,8 +156,8 @@ int smtp_server_feed(struct smtp_server *s, struct slice in, size_t *used, struc
  * is full or closing (why != COMMIT_OK): replies now and refuses the transaction. */
 int smtp_server_begun(struct smtp_server *s, uint64_t id, enum smtp_commit_result why,
 	struct buf *out, ms_t wall);
-/* Bytes that the open transaction holds: envelope and content that is in memory. */
-size_t smtp_server_held(const struct smtp_server *s);
+/* Bytes of memory that the open transaction holds. */
+void smtp_server_held(const struct smtp_server *s, size_t *envelope, size_t *content);
 struct message *smtp_server_message(struct smtp_server *s); /* borrowed; NULL when none */
 struct message *smtp_server_take_message(
 	struct smtp_server *s); /* sealed; ownership to the caller */

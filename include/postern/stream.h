@@ -95,6 +95,9 @@ int tls_client_new(
 struct tls_context *tls_context_ref(struct tls_context *c);
 struct tls_context *tls_context_unref(struct tls_context *c);
 
+/* HMAC-SHA256 of the library that does TLS; for what must not be guessed. False: it cannot now. */
+bool tls_keyed_hash(unsigned char out[32], const unsigned char key[32], struct slice in);
+
 /* Listening sockets. Each worker has its own of a port: the FIRST is refused (-EADDRINUSE) where
  * anything else listens, and those that JOIN share the port with it (SO_REUSEPORT). ALONE: a port
  * with one socket. port 0: the kernel chooses; *bound tells. fds are made before privileges are

@@ -31,10 +31,12 @@ struct listener_params {
 	bool pool_by_user;     /* a user's own pool wins over the listener's */
 	uint32_t sessions_max; /* of this listener */
 	uint32_t sessions_per_client;
-	ms_t command_timeout; /* idle between commands: RFC 5321 section 4.5.3.2.7, 5 min */
-	ms_t data_timeout;    /* between data blocks: 3 min */
-	ms_t session_max;     /* life of a session in all; 0: none */
-	uint64_t rate_min;    /* bytes a second a content transfer must keep over 60 s; 0: none */
+	uint32_t auth_failures_max; /* of late, before passwords are not looked at: 421; 0: no limit
+				     */
+	ms_t command_timeout;	    /* idle between commands: RFC 5321 section 4.5.3.2.7, 5 min */
+	ms_t data_timeout;	    /* between data blocks: 3 min */
+	ms_t session_max;	    /* life of a session in all; 0: none */
+	uint64_t rate_min; /* bytes a second a content transfer must keep over 60 s; 0: none */
 	struct smtp_server_params smtp;
 };
 
@@ -44,6 +46,10 @@ struct users;
 int users_load(struct users **ret, const char *path, char *error, size_t error_max);
 struct users *users_ref(struct users *u);
 struct users *users_unref(struct users *u);
+/* The same from text, as the file of that name would hold it. */
+int users_parse(
+	struct users **ret, struct slice text, const char *name, char *error, size_t error_max);
+uint64_t users_generation(const struct users *u); /* never the same for two loads */
 /* Slow by intent (crypt_r): on libuv's pool, not on a loop. pool is copied or NULL. Unknown users
  * cost the same time. */
 enum smtp_auth_result users_check(
@@ -55,6 +61,12 @@ enum smtp_auth_result users_check(
 struct session_limits;
 struct session_limits *session_limits_new(void); /* NULL when memory is out */
 struct session_limits *session_limits_free(struct session_limits *l);
+/* Before the workers start: sessions of all listeners together, and bytes that the envelopes of
+ * their open transactions may hold; 0: no limit. */
+void session_limits_bound(struct session_limits *l, uint32_t sessions_max, uint64_t envelope_max);
+/* What was refused so far, by listener and reason, where it is not 0. Any thread. */
+void session_limits_rejected(struct session_limits *l,
+	void (*each)(void *arg, const char *listener, enum smtp_reject why, uint64_t n), void *arg);
 
 struct worker_params {
 	unsigned index;

@@ -7,7 +7,7 @@
 
 /* Most messages fit the first block; what does not is on its way to a large one. */
 #define FIRST_CHUNKS 2u
-#define NEXT_CHUNKS  16u
+#define LAST_CHUNKS  16u
 /* An envelope of tens of thousands of recipients with all their parameters fits. */
 #define ENVELOPE_MAX (64u * 1024u * 1024u)
 
@@ -74,22 +74,35 @@ struct body *body_unref(struct body *b)
 	return NULL;
 }
 
+/* What is needed, or as large again as what there is: who holds little must not be charged for
+ * much. */
+static uint32_t next_chunks(uint64_t size, size_t n)
+{
+	uint64_t chunks = size / BODY_CHUNK;
+
+	if (chunks < n / BODY_CHUNK + 1)
+		chunks = n / BODY_CHUNK + 1;
+	return chunks < FIRST_CHUNKS  ? FIRST_CHUNKS
+	       : chunks > LAST_CHUNKS ? LAST_CHUNKS
+				      : (uint32_t)chunks;
+}
+
 /* Links blocks for n more bytes behind the last; all of them or none. */
 static int body_extend(struct body *b, size_t n)
 {
 	struct body_block *chain = NULL, **end = &chain, *tail = NULL;
-	bool fresh = !b->first && b->taken == 0;
+	uint64_t size = b->size;
 
 	while (n > 0) {
-		uint32_t chunks = fresh && !chain ? FIRST_CHUNKS : NEXT_CHUNKS;
-
-		tail = block_new(chunks);
+		/* the first is small in any case: most messages fit it */
+		tail = block_new(size == 0 ? FIRST_CHUNKS : next_chunks(size, n));
 		if (!tail) {
 			body_blocks_free(chain);
 			return -ENOMEM;
 		}
 		*end = tail;
 		end = &tail->next;
+		size += tail->cap;
 		n -= n < tail->cap ? n : tail->cap;
 	}
 	if (b->last)
@@ -150,6 +163,53 @@ struct body_block *body_take_full(struct body *b)
 		b->last = NULL;
 	last_full->next = NULL;
 	return first;
+}
+
+/* Where the pointer to the last block is. */
+static struct body_block **last_link(struct body *b)
+{
+	struct body_block **link = &b->first;
+
+	while (*link != b->last)
+		link = &(*link)->next;
+	return link;
+}
+
+/* The last block, cut after its last whole chunk; the rest of it in a small block of its own. */
+static int split_last(struct body *b)
+{
+	struct body_block *k = b->last, *rest = NULL, **link;
+	uint32_t whole = k->len - k->len % BODY_CHUNK;
+
+	if (k->len == k->cap || (whole == 0 && k->cap == BODY_CHUNK))
+		return 0;
+	if (k->len > whole) {
+		rest = block_new(1);
+		if (!rest)
+			return -ENOMEM;
+		rest->len = k->len - whole;
+		memcpy(rest->data, k->data + whole, rest->len);
+	}
+	link = last_link(b);
+	if (whole > 0) {
+		atomic_fetch_sub_explicit(&memory_held, k->cap - whole, memory_order_relaxed);
+		k->len = k->cap = whole;
+		link = &k->next;
+	} else {
+		body_blocks_free(k);
+	}
+	*link = rest;
+	if (rest)
+		b->last = rest;
+	return 0;
+}
+
+struct body_block *body_take_chunks(struct body *b)
+{
+	/* without memory for the rest, what is full can go all the same */
+	if (b->last && !b->last->next)
+		(void)split_last(b);
+	return body_take_full(b);
 }
 
 struct message *message_new(void)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "descriptors.h"
 #include "postern/must.h"
 #include "process.h"
 
@@ -205,9 +206,6 @@ static int start_workers(struct service *s)
 	const struct config *c = s->config;
 	int r = 0;
 
-	s->limits = session_limits_new();
-	if (!s->limits)
-		r = -ENOMEM;
 	for (unsigned i = 0; !r && i < s->nworkers; i++) {
 		struct worker_params p = {
 			.index = i,
@@ -300,6 +298,7 @@ static int start_ops(struct service *s)
 		.dispatch = s->dispatch,
 		.workers = s->workers,
 		.nworkers = s->nworkers,
+		.limits = s->limits,
 		.log = s->log,
 		.hostname = c->hostname,
 		.started = clock_wall_ms(),
@@ -334,6 +333,24 @@ static int open_log(struct service *s)
 	return r ? EX_CANTCREAT : EX_OK;
 }
 
+static int share_descriptors(struct service *s)
+{
+	struct config *c = s->config;
+	struct descriptors d;
+	int r = descriptors_share(&d, c, s->nworkers, s->log, s->error, s->error_max);
+
+	if (r != EX_OK)
+		return r;
+	c->outbound_max = d.outbound;
+	s->limits = session_limits_new();
+	if (!s->limits) {
+		snprintf(s->error, s->error_max, "%s", strerror(ENOMEM));
+		return EX_OSERR;
+	}
+	session_limits_bound(s->limits, d.inbound, c->envelope_memory_max);
+	return EX_OK;
+}
+
 static void say_start(struct service *s)
 {
 	if (privilege_stays_root(s->config->user))
@@ -362,7 +379,6 @@ int service_start(struct service **ret, struct config *c, char *error, size_t er
 	s->nworkers = count_workers(c);
 	bind_functions(c);
 	pthread_mutex_init(&s->reload_lock, NULL);
-	raise_file_limit();
 	/* As root: what only root may do. Then as the relay's user: what must belong to it. Ports
 	 * and the queue's lock come first: whoever starts beside another relay touches nothing of
 	 * that one's. */
@@ -373,6 +389,8 @@ int service_start(struct service **ret, struct config *c, char *error, size_t er
 		r = open_log(s);
 	if (r == EX_OK)
 		say_start(s);
+	if (r == EX_OK)
+		r = share_descriptors(s);
 	if (r == EX_OK)
 		r = make_queue_directory(s);
 	if (r == EX_OK)

@@ -1,6 +1,8 @@
 /* TLS contexts: what is the same for all connections of a listener, or of a provider. */
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,4 +200,11 @@ void tls_set_session_key(SSL *ssl, const char *key)
 const char *tls_session_key(const SSL *ssl)
 {
 	return SSL_get_app_data(ssl);
+}
+
+bool tls_keyed_hash(unsigned char out[32], const unsigned char key[32], struct slice in)
+{
+	unsigned int n = 32;
+
+	return HMAC(EVP_sha256(), key, 32, (const unsigned char *)in.p, in.n, out, &n) != NULL;
 }

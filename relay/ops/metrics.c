@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "metrics_causes.h"
+#include "metrics_rejected.h"
 #include "metrics_warmup.h"
 #include "totals.h"
 
@@ -193,6 +194,8 @@ int metrics_render(struct buf *out, const struct ops_context *ctx)
 		r = metrics_causes(out, ctx);
 	if (!r)
 		r = metrics_warmup(out, ctx);
+	if (!r)
+		r = metrics_rejected(out, ctx);
 	if (!r)
 		r = render_latency(out, &s.dispatch);
 	return r;

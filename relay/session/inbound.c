@@ -1,5 +1,5 @@
-/* Inbound sessions: from the accepted socket to the state machine and back, with their limits in
- * time. */
+/* Inbound sessions: between the stream and the state machine, and their end. Runs on the worker's
+ * thread. The way in and the limits of time are in inbound_accept.c. */
 #include "inbound.h"
 
 #include <errno.h>
@@ -12,19 +12,11 @@
 
 #include "postern/must.h"
 
-#define COMMAND_TIMEOUT	   300000
-#define DATA_TIMEOUT	   180000
-#define PREFACE_TIMEOUT	   10000
-#define TLS_TIMEOUT	   30000
-#define RATE_WINDOW	   60000
-#define REFUSALS_TOLD	   10000
 #define LINGER		   5000
-#define LINGER_STOPPING	   200
+#define LINGER_SHORT	   200
+#define CLOSINGS_LONG	   16 /* in a second */
 #define OUTPUT_PENDING_MAX (256u * 1024u)
 
-static const char reply_total[] = "421 4.3.2 Too many sessions here, try again later\r\n";
-static const char reply_client[] =
-	"421 4.7.0 Too many sessions from your address, try again later\r\n";
 static const char reply_stopping[] = "421 4.3.2 Service is shutting down, try again later";
 
 /* ---- life ---- */
@@ -43,6 +35,7 @@ void session_release(struct session *s)
 	if (--s->refs > 0)
 		return;
 	must(s->closed && !s->server && !s->stream);
+	client_leave(w->p.limits, s->known, loop_mono(w->loop));
 	buf_deinit(&s->in);
 	free(s);
 	inbound_listener_unref(ln);
@@ -61,6 +54,21 @@ static void log_end(struct session *s, const char *why)
 		why);
 }
 
+/* A socket that lingers is a descriptor that nobody counts: with many closing, they may not for
+ * long. */
+static ms_t linger_of(struct worker *w, ms_t linger)
+{
+	ms_t now = loop_mono(w->loop);
+
+	if (now - w->closings_since >= 1000) {
+		w->closings_since = now;
+		w->closings = 0;
+	}
+	if (linger <= LINGER_SHORT)
+		return linger;
+	return w->stopping || ++w->closings > CLOSINGS_LONG ? LINGER_SHORT : linger;
+}
+
 void session_close(struct session *s, ms_t linger, const char *why)
 {
 	struct worker *w = s->w;
@@ -74,10 +82,11 @@ void session_close(struct session *s, ms_t linger, const char *why)
 	DL_DELETE(w->sessions, s);
 	if (s->waits & WAIT_MEMORY)
 		inbound_unstarve(s);
+	stress_leave(s);
+	inbound_auth_stop(s);
 	preface_stop(s);
 	if (s->stream)
-		stream_close(s->stream,
-			w->stopping && linger > LINGER_STOPPING ? LINGER_STOPPING : linger);
+		stream_close(s->stream, linger_of(w, linger));
 	s->stream = NULL;
 	if (s->begun)
 		count_add(&w->count.rejected_messages, 1);
@@ -85,6 +94,7 @@ void session_close(struct session *s, ms_t linger, const char *why)
 	if (s->appended)
 		inbound_discard(s);
 	s->server = smtp_server_free(s->server);
+	budget_charge(s);
 	limits_leave(w->p.limits, s->ln->p, s->counted_client ? &s->client : NULL);
 	atomic_fetch_sub_explicit(&w->count.open, 1, memory_order_relaxed);
 	session_release(s);
@@ -110,112 +120,6 @@ void session_end(struct session *s, const char *reply)
 	session_release(s);
 }
 
-/* ---- time ---- */
-
-static ms_t or_default(ms_t v, ms_t standard)
-{
-	return v > 0 ? v : standard;
-}
-
-static ms_t lesser(ms_t a, ms_t b)
-{
-	return a < b ? a : b;
-}
-
-static ms_t rate_window(const struct listener_params *p)
-{
-	return lesser(RATE_WINDOW, or_default(p->data_timeout, DATA_TIMEOUT));
-}
-
-struct due {
-	ms_t at; /* mono; 0: never */
-	const char *reply;
-};
-
-static void due_earlier(struct due *d, ms_t at, const char *reply)
-{
-	if (d->at == 0 || at < d->at)
-		*d = (struct due){ at, reply };
-}
-
-/* When the session's patience ends, and the reply that says so. */
-static struct due session_due(const struct session *s)
-{
-	const struct listener_params *p = s->ln->p;
-	ms_t command = or_default(p->command_timeout, COMMAND_TIMEOUT);
-	struct due d = { 0 };
-
-	if (p->session_max > 0)
-		due_earlier(&d, s->started + p->session_max, "421 4.4.2 Session lasted too long");
-	if (s->waits & WAIT_PREFACE)
-		due_earlier(&d, s->since + lesser(command, PREFACE_TIMEOUT),
-			"421 4.4.2 Timeout waiting for the PROXY preface");
-	else if (s->waits & WAIT_TLS)
-		due_earlier(&d, s->since + lesser(command, TLS_TIMEOUT),
-			"421 4.4.2 Timeout in the TLS handshake");
-	else if (s->waits & WAIT_FOR_US)
-		return d;
-	else if (s->begun)
-		due_earlier(&d, s->since + or_default(p->data_timeout, DATA_TIMEOUT),
-			"421 4.4.2 Timeout waiting for message content");
-	else
-		due_earlier(&d, s->since + command, "421 4.4.2 Timeout waiting for a command");
-	return d;
-}
-
-static bool too_slow(struct session *s, ms_t now)
-{
-	const struct listener_params *p = s->ln->p;
-	ms_t window = rate_window(p);
-	bool slow;
-
-	if (p->rate_min == 0 || !s->begun || (s->waits & WAIT_FOR_US) ||
-		now - s->window_start < window)
-		return false;
-	slow = s->window_bytes < p->rate_min * (uint64_t)window / 1000;
-	s->window_start = now;
-	s->window_bytes = 0;
-	return slow;
-}
-
-/* The timer looks at least as often as the shortest of the limits, so that a limit that starts
- * later than it was armed is still met in time; nothing is armed per command or message. */
-static void arm(struct session *s)
-{
-	const struct listener_params *p = s->ln->p;
-	ms_t now = loop_mono(s->w->loop), delay;
-	struct due d = session_due(s);
-
-	delay = lesser(or_default(p->command_timeout, COMMAND_TIMEOUT),
-		or_default(p->data_timeout, DATA_TIMEOUT));
-	if (p->rate_min > 0)
-		delay = lesser(delay, rate_window(p));
-	if (p->rate_min > 0 && s->begun)
-		delay = lesser(delay, s->window_start + rate_window(p) - now);
-	if (d.at)
-		delay = lesser(delay, d.at - now);
-	loop_timer_arm(s->w->loop, &s->timer, delay > 0 ? delay : 0);
-}
-
-static void on_timer(void *arg)
-{
-	struct session *s = arg;
-	ms_t now = loop_mono(s->w->loop);
-	struct due d = session_due(s);
-
-	if (d.at && d.at <= now)
-		session_end(s, d.reply);
-	else if (too_slow(s, now))
-		session_end(s, "421 4.4.2 Content comes in too slowly");
-	else
-		arm(s);
-}
-
-static void progress(struct session *s)
-{
-	s->since = loop_mono(s->w->loop);
-}
-
 /* ---- between stream and state machine ---- */
 
 void session_send(struct session *s)
@@ -229,10 +133,10 @@ void session_send(struct session *s)
 	}
 	r = stream_write(s->stream, buf_slice(out));
 	buf_reset(out);
-	progress(s);
+	session_progress(s);
 	if (r)
 		session_close(s, 0, "out of memory for replies");
-	else if (stream_pending(s->stream) > OUTPUT_PENDING_MAX)
+	else if (stream_pending(s->stream) > OUTPUT_PENDING_MAX && !s->half_closed)
 		s->waits |= WAIT_OUTPUT;
 }
 
@@ -240,14 +144,24 @@ static void start_tls(struct session *s)
 {
 	int r;
 
+	if (s->half_closed) {
+		session_close(s, LINGER, NULL);
+		return;
+	}
 	stream_flush(s->stream);
 	s->waits |= WAIT_TLS;
-	progress(s);
+	session_progress(s);
 	r = stream_start_tls(s->stream, s->ln->tls, NULL, NULL);
 	if (r)
 		session_close(s, 0, "TLS cannot be started");
 	else
-		arm(s);
+		session_arm(s);
+}
+
+void session_progress(struct session *s)
+{
+	s->since = loop_mono(s->w->loop);
+	stress_progress(s);
 }
 
 /* The transaction that was begun has ended without a commit. */
@@ -325,7 +239,7 @@ static void feed(struct session *s, struct slice *in)
 
 static void pause_reading(struct session *s)
 {
-	if (s->paused || !s->stream)
+	if (s->paused || !s->stream || s->half_closed)
 		return;
 	s->paused = true;
 	stream_pause(s->stream);
@@ -356,7 +270,7 @@ static void feed_kept(struct session *s)
 void session_ready(struct session *s, enum session_wait what)
 {
 	if (s->waits & WAIT_FOR_US & what) {
-		progress(s);
+		session_progress(s);
 		s->window_start = s->since;
 		s->window_bytes = 0;
 	}
@@ -368,7 +282,14 @@ void session_ready(struct session *s, enum session_wait what)
 		return;
 	}
 	feed_kept(s);
-	if (!s->closed && !s->waits && s->paused) {
+	if (s->closed)
+		return;
+	budget_charge(s);
+	if (s->half_closed) {
+		if (!s->waits)
+			session_close(
+				s, LINGER, s->begun ? "the client left within a message" : NULL);
+	} else if (!s->waits && s->paused) {
 		s->paused = false;
 		stream_resume(s->stream);
 	}
@@ -380,9 +301,9 @@ static void on_data(void *arg, struct slice in)
 
 	session_hold(s);
 	if (s->begun) {
-		progress(s);
+		session_progress(s);
 		s->window_bytes += in.n;
-		if (!s->waits && inbound_over_budget(s))
+		if (!s->waits && inbound_over_budget(s) && !budget_may_go_on(s))
 			inbound_starve(s);
 	}
 	if (s->waits || buf_size(&s->in) > 0) {
@@ -394,6 +315,8 @@ static void on_data(void *arg, struct slice in)
 		if (!s->closed && in.n > 0)
 			keep_input(s, in);
 	}
+	if (!s->closed)
+		budget_charge(s);
 	session_release(s);
 }
 
@@ -404,7 +327,7 @@ static void on_drained(void *arg)
 	if (!(s->waits & WAIT_OUTPUT))
 		return;
 	session_hold(s);
-	progress(s);
+	session_progress(s);
 	session_ready(s, WAIT_OUTPUT);
 	session_release(s);
 }
@@ -413,8 +336,22 @@ static void on_closed(void *arg, int error, const char *why)
 {
 	struct session *s = arg;
 
+	/* It may have closed its half alone, behind QUIT or the end of a message: what came is seen
+	 * to, and answered, before we close ours. */
+	if (error == 0 && s->server && (s->waits & (WAIT_FOR_US | WAIT_OUTPUT))) {
+		s->half_closed = true;
+		session_hold(s);
+		session_ready(s, WAIT_OUTPUT);
+		session_release(s);
+		return;
+	}
 	/* a client that leaves between messages is nothing to report */
-	session_close(s, 0, error || s->begun || s->accepting ? why : NULL);
+	session_close(s, error ? 0 : LINGER, error || s->begun || s->accepting ? why : NULL);
+}
+
+static void on_rejected(void *arg, const struct smtp_rejection *r)
+{
+	session_rejected(arg, r);
 }
 
 static int start_smtp(struct session *s)
@@ -423,7 +360,10 @@ static int start_smtp(struct session *s)
 	struct smtp_server_peer peer = { .client = s->client,
 		.tls = s->tls[0] != '\0',
 		.tls_available = s->ln->tls && !p->implicit_tls,
-		.auth_available = s->ln->users != NULL };
+		.auth_available = s->ln->users != NULL,
+		.rejected = on_rejected,
+		.envelope_room = budget_envelope_room,
+		.arg = s };
 	int r;
 
 	addr_format(peer.client_text, &s->client);
@@ -452,7 +392,7 @@ static void on_tls(void *arg, int error, const char *why)
 	}
 	count_add(&s->w->count.tls_sessions, 1);
 	snprintf(s->tls, sizeof(s->tls), "%s", stream_tls_description(s->stream));
-	progress(s);
+	session_progress(s);
 	if (s->server)
 		smtp_server_tls_started(s->server, s->tls);
 	else if (start_smtp(s))
@@ -463,115 +403,22 @@ out:
 	session_release(s);
 }
 
-static const struct stream_ops session_ops = {
-	.on_data = on_data,
-	.on_drained = on_drained,
-	.on_closed = on_closed,
-	.on_tls = on_tls,
-};
-
-/* ---- the way in ---- */
-
-static void count_refusal(struct inbound_listener *ln, const struct addr *client, const char *why)
+void session_start(struct session *s)
 {
-	struct worker *w = ln->w;
-	ms_t now = loop_mono(w->loop);
-	char text[ADDR_TEXT_MAX];
-
-	count_add(&w->count.sessions_refused, 1);
-	w->refusals++;
-	if (w->refusals_told && now - w->refusals_told < REFUSALS_TOLD)
-		return;
-	addr_format(text, client);
-	log_event(w->p.log, LOG_WARN, "sessions-refused",
-		"listener %s: %s; %" PRIu64 " refused since the last such line, the latest from %s",
-		ln->p->name, why, w->refusals, text);
-	w->refusals_told = now;
-	w->refusals = 0;
-}
-
-void session_open(struct session *s, int fd)
-{
-	struct worker *w = s->w;
-	int r = stream_accept(&s->stream, w->loop, fd, &session_ops, s);
-
-	if (r) {
-		close(fd);
-		session_close(s, 0, "the socket cannot be used");
-		return;
-	}
-	if (limits_enter_client(w->p.limits, s->ln->p, &s->client) != LIMITS_OK) {
-		count_refusal(s->ln, &s->client, "too many sessions from one address");
-		/* a TLS client would not understand it */
-		if (!s->ln->p->implicit_tls)
-			stream_write(s->stream, SLICE_LIT(reply_client));
-		session_close(s, LINGER, NULL);
-		return;
-	}
-	s->counted_client = true;
-	count_add(&w->count.sessions, 1);
 	if (s->ln->p->implicit_tls)
 		start_tls(s);
 	else if (start_smtp(s))
 		session_close(s, 0, "out of memory");
 	else
-		arm(s);
+		session_arm(s);
 }
 
-/* In one system call and without a session: refusing must be cheaper than being asked. */
-static void refuse(struct inbound_listener *ln, int fd, const struct addr *peer)
-{
-	ssize_t n = 0;
-
-	count_refusal(ln, peer, "too many sessions in all");
-	if (!ln->p->implicit_tls)
-		n = send(fd, reply_total, sizeof(reply_total) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-	(void)n; /* whether it arrives or not, the socket is closed */
-	close(fd);
-}
-
-void inbound_accepted(void *arg, int fd, const struct addr *peer, uint16_t port)
-{
-	struct inbound_listener *ln = arg;
-	struct worker *w = ln->w;
-	struct session *s;
-
-	if (limits_enter(w->p.limits, ln->p) != LIMITS_OK) {
-		refuse(ln, fd, peer);
-		return;
-	}
-	s = calloc(1, sizeof(*s));
-	if (!s) {
-		limits_leave(w->p.limits, ln->p, NULL);
-		refuse(ln, fd, peer);
-		return;
-	}
-	s->refs = 1;
-	s->w = w;
-	s->ln = ln;
-	s->number = ((uint64_t)w->p.index << 40) | ++w->session_count;
-	s->client = *peer;
-	s->client_port = port;
-	s->started = s->since = loop_mono(w->loop);
-	buf_init(&s->in, 4 * INPUT_WAITING_MAX);
-	loop_timer_init(&s->timer, on_timer, s);
-	DL_APPEND(w->sessions, s);
-	w->live++;
-	ln->sessions++;
-	atomic_fetch_add_explicit(&w->count.open, 1, memory_order_relaxed);
-
-	session_hold(s);
-	if (!ln->p->proxy) {
-		session_open(s, fd);
-	} else {
-		s->waits |= WAIT_PREFACE;
-		if (preface_start(s, fd))
-			session_close(s, 0, "not a peer whose PROXY preface is believed");
-		else
-			arm(s);
-	}
-	session_release(s);
-}
+const struct stream_ops session_stream_ops = {
+	.on_data = on_data,
+	.on_drained = on_drained,
+	.on_closed = on_closed,
+	.on_tls = on_tls,
+};
 
 void inbound_drain(struct worker *w)
 {

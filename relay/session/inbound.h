@@ -5,6 +5,7 @@
  * connection itself. */
 #pragma once
 
+#include "limits.h"
 #include "worker_impl.h"
 
 /* Why nothing is fed to the state machine now. */
@@ -42,7 +43,13 @@ struct session {
 	bool counted_client; /* in the limits, by client */
 	unsigned waits;	     /* enum session_wait */
 	bool paused;
-	struct buf in;	      /* received and not yet fed */
+	bool half_closed;     /* the client sends no more, and may wait for its answers */
+	struct client *known; /* NULL before its address is known */
+	/* Of clients that are not proven: in worker->strangers, the longest silent first. */
+	struct session *strange_prev, *strange_next;
+	bool stranger;
+	size_t charged_content, charged_envelope; /* to the client */
+	struct buf in;				  /* received and not yet fed */
 	const char *end_with; /* the reply to end with once the commit has its answer */
 
 	struct loop_timer timer;
@@ -60,6 +67,11 @@ struct session {
 	struct queue_append slots[APPENDS_MAX];
 	struct queue_accept accept; /* one at a time: busy while WAIT_COMMIT or accepting */
 	bool accepting;
+
+	struct session *auth_prev, *auth_next; /* in worker->auth_waiting */
+	struct loop_timer auth_timer;
+	ms_t auth_begun,
+		auth_from; /* mono; 0: none waits. from: before it no password is looked at */
 
 	struct preface *preface;
 	char tls[128]; /* description, "" in clear */
@@ -79,9 +91,47 @@ void session_close(struct session *s, ms_t linger, const char *why);
 /* Ends it with this reply, after a commit that is under way. */
 void session_end(struct session *s, const char *reply);
 
+/* Something came from the client, or went to it. */
+void session_progress(struct session *s);
+/* The state machine begins to speak, or TLS does. */
+void session_start(struct session *s);
+extern const struct stream_ops session_stream_ops;
+
+/* ---- inbound_accept.c ---- */
+/* The timer looks at the limits of time. */
+void session_arm(struct session *s);
+
+/* ---- rejects.c ---- */
+/* Counts a refusal, and tells it in the log, as often as its client may be told of. */
+void session_rejected(struct session *s, const struct smtp_rejection *r);
+void session_rejected_for(struct session *s, enum smtp_reject why, const char *reply);
+
+/* ---- inbound_stress.c ---- */
+/* The client is known, or becomes so only later (PROXY): a stranger until it is proven. */
+void stress_begin(struct session *s);
+/* It is no stranger any more, or ends. */
+void stress_leave(struct session *s);
+void stress_progress(struct session *s);
+/* How long the session may be silent while places or memory are short; 0: as long as ever. */
+ms_t stress_patience(const struct session *s);
+/* Ends the stranger that has been silent longest. False: there is none that one may end. */
+bool stress_make_room(struct worker *w);
+
+/* ---- inbound_budget.c ---- */
+/* Charges the client with what its open transaction holds now. */
+void budget_charge(struct session *s);
+bool budget_envelope_room(void *arg, size_t bytes);
+/* Content is over what may be in memory: may this session go on all the same? */
+bool budget_may_go_on(struct session *s);
+/* Moves content of silent sessions to the queue, and ends those of strangers if that is not enough.
+ */
+void budget_relieve(struct worker *w);
+
 /* ---- inbound_commit.c ---- */
 void inbound_begin(struct session *s);
-void inbound_flush(struct session *s);	 /* moves full blocks to the queue */
+void inbound_flush(struct session *s); /* moves full blocks to the queue */
+/* Moves all whole chunks; how many bytes. 0 when there are none, or no way to move them now. */
+uint64_t inbound_evict(struct session *s);
 void inbound_discard(struct session *s); /* forgets what was moved */
 void inbound_commit(struct session *s);
 bool inbound_over_budget(const struct session *s);
@@ -89,7 +139,9 @@ void inbound_starve(struct session *s); /* waits for body memory */
 void inbound_unstarve(struct session *s);
 
 /* ---- inbound_auth.c ---- */
+void inbound_auth_init(struct session *s);
 void inbound_auth(struct session *s);
+void inbound_auth_stop(struct session *s); /* the session ends */
 
 /* ---- inbound_proxy.c ---- */
 /* Reads the PROXY preface from fd, which it takes over; then session_open, or session_close. */

@@ -58,22 +58,17 @@ static bool slots_full(const struct session *s)
 	return s->slots_busy == (1u << APPENDS_MAX) - 1;
 }
 
-void inbound_flush(struct session *s)
+static void move_blocks(struct session *s, struct body_block *(*take)(struct body *b))
 {
 	struct message *m = smtp_server_message(s->server);
 	struct body_block *blocks;
 	struct queue_append *a;
 	uint64_t offset;
 
-	if (slots_full(s)) {
-		s->flush_due = true;
-		s->waits |= WAIT_APPEND;
-		return;
-	}
 	if (!m || !m->body)
 		return;
 	offset = m->body->taken;
-	blocks = body_take_full(m->body);
+	blocks = take(m->body);
 	if (!blocks)
 		return;
 	if (s->append_error) {
@@ -88,6 +83,28 @@ void inbound_flush(struct session *s)
 	worker_post_job(s->w, &a->job);
 	if (slots_full(s))
 		s->waits |= WAIT_APPEND;
+}
+
+void inbound_flush(struct session *s)
+{
+	if (!slots_full(s)) {
+		move_blocks(s, body_take_full);
+		return;
+	}
+	s->flush_due = true;
+	s->waits |= WAIT_APPEND;
+}
+
+uint64_t inbound_evict(struct session *s)
+{
+	struct message *m = smtp_server_message(s->server);
+	uint64_t before = m && m->body ? m->body->taken : 0;
+
+	if (slots_full(s) || !m || !m->body)
+		return 0;
+	move_blocks(s, body_take_chunks);
+	budget_charge(s);
+	return m->body->taken - before;
 }
 
 void inbound_discard(struct session *s)
@@ -232,6 +249,8 @@ static void on_accepted(struct session *s)
 		count_add(&c->messages, 1);
 		count_add(&c->recipients, m->nrecipients);
 		count_add(&c->bytes, m->size);
+		client_prove(s->known, loop_mono(s->w->loop));
+		stress_leave(s);
 		log_accepted(s, m);
 	}
 	message_unref(m);
@@ -283,6 +302,7 @@ static void on_starved_timer(uv_timer_t *t)
 	struct worker *w = t->data;
 	unsigned forced = ++w->starved_ticks % STARVED_LET_GO == 0 ? STARVED_LET_GO_N : 0;
 
+	budget_relieve(w);
 	while (w->starved && (forced > 0 || body_memory() <= w->p.body_memory_max)) {
 		let_go(w);
 		forced -= forced > 0;
@@ -294,11 +314,9 @@ static void on_starved_timer(uv_timer_t *t)
 void inbound_starve(struct session *s)
 {
 	struct worker *w = s->w;
-	struct message *m = smtp_server_message(s->server);
 
 	/* what the queue can take need not be held here */
-	if (m && m->body && m->body->size - m->body->taken > 16 * BODY_CHUNK && !slots_full(s))
-		inbound_flush(s);
+	inbound_evict(s);
 	s->waits |= WAIT_MEMORY;
 	DL_APPEND2(w->starved, s, hungry_prev, hungry_next);
 	if (!uv_is_active((uv_handle_t *)&w->starved_timer))

@@ -1,12 +1,14 @@
+/* Counts of sessions, in all, by listener and by client. Called by the inbound sessions of all
+ * workers. */
 #include "limits.h"
 
-#include <pthread.h>
 #include <stdlib.h>
-
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
+#include <unistd.h>
 
 #include "postern/must.h"
+#include "postern/rng.h"
+
+#define CHECKS_MAX 4 /* passwords looked at together: as many as libuv's pool has threads */
 
 /* Hashed as memory: no byte of it may be undefined. */
 struct limits_key {
@@ -21,19 +23,31 @@ struct limits_entry {
 	UT_hash_handle hh;
 };
 
-/* Touched when a session opens or closes, never by a message: one lock is enough. */
-struct session_limits {
-	pthread_mutex_t lock;
-	struct limits_entry *entries;
-};
+static uint32_t checks_max(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	/* a hash is made to be slow: half of the machine stays for mail */
+	return cores < 4 ? 1 : cores / 2 < CHECKS_MAX ? (uint32_t)cores / 2 : CHECKS_MAX;
+}
 
 struct session_limits *session_limits_new(void)
 {
 	struct session_limits *l = calloc(1, sizeof(*l));
 
-	if (l)
-		pthread_mutex_init(&l->lock, NULL);
-	return l;
+	if (!l)
+		return NULL;
+	pthread_mutex_init(&l->lock, NULL);
+	l->checking_max = checks_max();
+	l->guesses = guesses_new(rng_entropy());
+	l->logins = logins_new();
+	return l->guesses && l->logins ? l : session_limits_free(l);
+}
+
+void session_limits_bound(struct session_limits *l, uint32_t sessions_max, uint64_t envelope_max)
+{
+	l->sessions_max = sessions_max;
+	l->envelope_max = (size_t)envelope_max;
 }
 
 struct session_limits *session_limits_free(struct session_limits *l)
@@ -46,6 +60,10 @@ struct session_limits *session_limits_free(struct session_limits *l)
 		HASH_DEL(l->entries, e);
 		free(e);
 	}
+	clients_free(l);
+	reject_counts_free(l);
+	guesses_free(l->guesses);
+	logins_free(l->logins);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
 	return NULL;
@@ -62,12 +80,14 @@ static struct limits_key key_of(const struct listener_params *p, const struct ad
 	return k;
 }
 
-/* One more of this key, unless there are max of them (0: no limit). */
-static bool count_in(struct session_limits *l, const struct limits_key *k, uint32_t max)
+/* One more of this key, unless there are max of them (0: no limit). *n: how many there are now. */
+static bool count_in(
+	struct session_limits *l, const struct limits_key *k, uint32_t max, uint32_t *n)
 {
 	struct limits_entry *e;
 	bool ok = false;
 
+	*n = 0;
 	pthread_mutex_lock(&l->lock);
 	HASH_FIND(hh, l->entries, k, sizeof(*k), e);
 	if (!e) {
@@ -84,6 +104,7 @@ static bool count_in(struct session_limits *l, const struct limits_key *k, uint3
 	ok = max == 0 || e->n < max;
 	if (ok)
 		e->n++;
+	*n = e->n;
 out:
 	pthread_mutex_unlock(&l->lock);
 	return ok;
@@ -103,19 +124,52 @@ static void count_out(struct session_limits *l, const struct limits_key *k)
 	pthread_mutex_unlock(&l->lock);
 }
 
-enum limits_outcome limits_enter(struct session_limits *l, const struct listener_params *p)
+static unsigned thousandths(uint32_t n, uint32_t max)
+{
+	return max ? (unsigned)((uint64_t)n * 1000 / max) : 0;
+}
+
+static unsigned greater(unsigned a, unsigned b)
+{
+	return a > b ? a : b;
+}
+
+enum limits_outcome limits_enter(
+	struct session_limits *l, const struct listener_params *p, unsigned *in_use)
 {
 	struct limits_key k = key_of(p, NULL);
+	uint32_t all = atomic_fetch_add_explicit(&l->sessions, 1, memory_order_relaxed) + 1, n;
 
-	return count_in(l, &k, p->sessions_max) ? LIMITS_OK : LIMITS_TOTAL;
+	*in_use = 1000;
+	if ((l->sessions_max && all > l->sessions_max) || !count_in(l, &k, p->sessions_max, &n)) {
+		atomic_fetch_sub_explicit(&l->sessions, 1, memory_order_relaxed);
+		return LIMITS_TOTAL;
+	}
+	*in_use = greater(thousandths(n, p->sessions_max), thousandths(all, l->sessions_max));
+	return LIMITS_OK;
+}
+
+unsigned limits_in_use(struct session_limits *l, const struct listener_params *p)
+{
+	struct limits_key k = key_of(p, NULL);
+	uint32_t all = atomic_load_explicit(&l->sessions, memory_order_relaxed);
+	struct limits_entry *e;
+	unsigned used;
+
+	pthread_mutex_lock(&l->lock);
+	HASH_FIND(hh, l->entries, &k, sizeof(k), e);
+	used = e ? thousandths(e->n, p->sessions_max) : 0;
+	pthread_mutex_unlock(&l->lock);
+	return greater(used, thousandths(all, l->sessions_max));
 }
 
 enum limits_outcome limits_enter_client(
 	struct session_limits *l, const struct listener_params *p, const struct addr *client)
 {
 	struct limits_key k = key_of(p, client);
+	uint32_t n;
 
-	return count_in(l, &k, p->sessions_per_client) ? LIMITS_OK : LIMITS_CLIENT;
+	return count_in(l, &k, p->sessions_per_client, &n) ? LIMITS_OK : LIMITS_CLIENT;
 }
 
 void limits_leave(
@@ -123,6 +177,7 @@ void limits_leave(
 {
 	struct limits_key k = key_of(p, NULL);
 
+	atomic_fetch_sub_explicit(&l->sessions, 1, memory_order_relaxed);
 	count_out(l, &k);
 	if (client) {
 		k = key_of(p, client);

@@ -25,6 +25,7 @@ struct user {
 
 struct users {
 	atomic_uint refs;
+	uint64_t generation;
 	struct user *by_name;
 	/* What an unknown user's password is checked against, so that the answer takes as long: a
 	 * hash of the file's first user, or a fixed one when the file is empty. */
@@ -189,33 +190,48 @@ static int parse_all(
 	return 0;
 }
 
-int users_load(struct users **ret, const char *path, char *error, size_t error_max)
+uint64_t users_generation(const struct users *u)
 {
-	struct users *u = calloc(1, sizeof(*u));
-	struct buf text;
-	int r = -ENOMEM;
+	return u->generation;
+}
 
-	buf_init(&text, USERS_FILE_MAX);
+int users_parse(
+	struct users **ret, struct slice text, const char *name, char *error, size_t error_max)
+{
+	static atomic_uint_least64_t loads;
+	struct users *u = calloc(1, sizeof(*u));
+	int r;
+
 	if (!u) {
-		snprintf(error, error_max, "%s: %s", path, strerror(ENOMEM));
-		goto out;
+		snprintf(error, error_max, "%s: %s", name, strerror(ENOMEM));
+		return -ENOMEM;
 	}
 	atomic_init(&u->refs, 1);
+	u->generation = atomic_fetch_add_explicit(&loads, 1, memory_order_relaxed) + 1;
+	r = parse_all(u, text, name, error, error_max);
+	if (r) {
+		users_free(u);
+		return r;
+	}
+	u->decoy = u->by_name ? u->by_name->hash : DECOY_DEFAULT;
+	*ret = u;
+	return 0;
+}
+
+int users_load(struct users **ret, const char *path, char *error, size_t error_max)
+{
+	struct buf text;
+	int r;
+
+	buf_init(&text, USERS_FILE_MAX);
 	r = read_file(&text, path);
 	if (r) {
 		snprintf(error, error_max, "%s: cannot read the password file: %s", path,
 			r == -ENOBUFS ? "it is larger than 16 MiB" : strerror(-r));
 		goto out;
 	}
-	r = parse_all(u, buf_slice(&text), path, error, error_max);
-	if (r)
-		goto out;
-	u->decoy = u->by_name ? u->by_name->hash : DECOY_DEFAULT;
-	*ret = u;
-	u = NULL;
+	r = users_parse(ret, buf_slice(&text), path, error, error_max);
 out:
-	if (u)
-		users_free(u);
 	if (text.p)
 		explicit_bzero(text.p, text.cap);
 	buf_deinit(&text);

@@ -100,6 +100,7 @@ static void on_listen(struct worker *w, struct control *c)
 	ln->p = c->p;
 	ln->tls = c->tls;
 	ln->users = c->users;
+	ln->rejects = reject_counts_of(w->p.limits, c->p->name);
 	c->tls = NULL;
 	c->users = NULL;
 	DL_APPEND(w->listeners, ln);

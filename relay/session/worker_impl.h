@@ -36,9 +36,10 @@ struct inbound_listener {
 	const struct listener_params *p;
 	struct tls_context *tls;
 	struct users *users;
-	struct listener *socket; /* NULL: stopped */
-	uint32_t sessions;	 /* alive, also those that wait for an answer after their end */
-	bool removed;		 /* freed with its last session */
+	struct reject_counts *rejects; /* of the limits; NULL: too many listeners to count */
+	struct listener *socket;       /* NULL: stopped */
+	uint32_t sessions; /* alive, also those that wait for an answer after their end */
+	bool removed;	   /* freed with its last session */
 	struct control
 		*unlisten; /* waits for that; NULL: nobody asked, or another socket of p has it */
 };
@@ -67,9 +68,14 @@ struct worker {
 
 	struct inbound_listener *listeners;
 	struct session *sessions;
-	uint32_t live;		 /* sessions, also those that only wait for answers */
-	uint64_t session_count;	 /* numbers given out */
-	struct session *starved; /* sessions that wait for body memory, the longest first */
+	uint32_t live;		      /* sessions, also those that only wait for answers */
+	uint64_t session_count;	      /* numbers given out */
+	struct session *starved;      /* sessions that wait for body memory, the longest first */
+	ms_t closings_since;	      /* mono */
+	uint32_t closings;	      /* since then, that linger */
+	struct session *strangers;    /* not proven, the longest silent first */
+	struct session *auth_waiting; /* passwords that wait to be looked at */
+	ms_t relieved;		      /* mono: the last look for silent holders of content */
 	uv_timer_t starved_timer;
 	unsigned starved_ticks;
 	struct inbound_counters count;

@@ -542,14 +542,12 @@ int smtp_server_greet(struct smtp_server *s, struct buf *out)
 	return r ? r : server_say(out, " ESMTP Postern");
 }
 
-size_t smtp_server_held(const struct smtp_server *s)
+void smtp_server_held(const struct smtp_server *s, size_t *envelope, size_t *content)
 {
 	const struct message *m = s->message;
-	size_t n = m ? m->arena.total : 0;
 
-	if (m && m->body)
-		n += (size_t)(m->body->size - m->body->taken);
-	return n;
+	*envelope = m ? m->arena.total : 0;
+	*content = m && m->body ? (size_t)(m->body->size - m->body->taken) : 0;
 }
 
 struct message *smtp_server_message(struct smtp_server *s)

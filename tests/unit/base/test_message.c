@@ -96,6 +96,41 @@ static void test_take_full(void **state)
 	assert_int_equal(body_memory(), 0);
 }
 
+/* What small messages hold is near their size, and what is whole of it can be moved out at any
+ * time. */
+static void test_take_chunks(void **state)
+{
+	static const size_t sizes[] = { 1, 4079, 4080, 4081, 8160, 9216, 12240, 20000, 70000,
+		200001 };
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct body *b = body_new();
+		struct body_block *chain;
+		uint64_t at;
+
+		for (size_t n = 0; n < sizes[i]; n += 1000)
+			append_pattern(b, sizes[i] - n < 1000 ? sizes[i] - n : 1000);
+		assert_in_range(body_memory(), b->size, 2 * b->size + 2 * BODY_CHUNK);
+		chain = body_take_chunks(b);
+		at = check_chain(chain, 0);
+		assert_int_equal(at, b->size - b->size % BODY_CHUNK);
+		assert_int_equal(b->taken, at);
+		for (const struct body_block *k = chain; k; k = k->next)
+			assert_int_equal(k->len, k->cap);
+		body_blocks_free(chain);
+		assert_true(body_memory() <= 2 * BODY_CHUNK);
+		append_pattern(b, 30000);
+		assert_int_equal(check_chain(b->first, at), b->size);
+		chain = body_take_chunks(b);
+		at = check_chain(chain, at);
+		body_blocks_free(chain);
+		assert_int_equal(check_chain(b->first, at), b->size);
+		assert_true(b->size - at < BODY_CHUNK);
+		body_unref(b);
+		assert_int_equal(body_memory(), 0);
+	}
+}
+
 static void *drop_refs(void *arg)
 {
 	for (int i = 0; i < 10000; i++)
@@ -131,6 +166,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_append),
 		cmocka_unit_test(test_take_full),
+		cmocka_unit_test(test_take_chunks),
 		cmocka_unit_test(test_message_refs),
 	};
 
