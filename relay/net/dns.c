@@ -7,8 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dns_budget.h"
 #include "dns_private.h"
 #include "postern/must.h"
+
+#include <utlist.h>
+
+#define STALE_WAIT 200 /* ms that a renewal may take before the old route serves */
 
 struct waiter {
 	struct waiter *next;
@@ -18,6 +23,10 @@ struct waiter {
 
 /* One look-up of a domain: first its MX, then all hosts at once. */
 struct dns_job {
+	struct dns_job *prev, *next; /* of the slow ones */
+	ms_t began;
+	bool renews, late; /* there is an old route; it serves now */
+	bool silent;	   /* nobody answered */
 	struct dns *dns;
 	struct dns_domain *domain;
 	struct dns_query q;
@@ -260,6 +269,79 @@ static struct dns_route *build_route(const struct dns_job *job)
 	return r;
 }
 
+/* May the route that ran out serve until a new one is there? As long as addresses are kept. */
+static bool stale_serves(const struct dns *d, const struct dns_domain *dom)
+{
+	return dom->route && dom->route->status == DNS_OK && dom->mx_good &&
+	       loop_mono(d->loop) - dom->route->expires < d->params.keep_addresses;
+}
+
+static void slow_end(struct dns_job *job)
+{
+	struct dns *d = job->dns;
+
+	if (!job->renews || job->late)
+		return;
+	DL_DELETE(d->slow, job);
+	if (!d->slow)
+		loop_timer_disarm(d->loop, &d->slow_timer);
+}
+
+/* Who waits for a renewal that takes long is served with the old route; the renewal goes on. */
+static void on_slow(void *arg)
+{
+	struct dns *d = arg;
+	ms_t now = loop_mono(d->loop);
+
+	while (d->slow && now - d->slow->began >= STALE_WAIT) {
+		struct dns_job *job = d->slow;
+		struct dns_route *r = dns_route_ref(job->domain->route);
+		struct waiter *w = job->first;
+
+		DL_DELETE(d->slow, job);
+		job->late = true;
+		job->first = NULL;
+		job->last = &job->first;
+		while (w) {
+			struct waiter *next = w->next;
+
+			d->waiters--;
+			answer(d, w->done, w->arg, dns_route_ref(r));
+			free(w);
+			w = next;
+		}
+		dns_route_unref(r);
+	}
+	if (d->slow)
+		loop_timer_arm(d->loop, &d->slow_timer, STALE_WAIT);
+}
+
+/* Who did not answer is left alone for a while; who has nothing to remember need not be in the
+ * cache for it. */
+static void note_outcome(struct dns_job *job, const struct dns_route *r)
+{
+	struct dns *d = job->dns;
+	struct dns_domain *dom = job->domain;
+	struct dns_budget *b = dns_channel_budget(d->channel);
+	bool silent = job->silent;
+
+	if (d->closing || !r)
+		return;
+	if (r->status != DNS_TEMPORARY) {
+		budget_note_heard(b, dom->e.name);
+		return;
+	}
+	for (unsigned i = 0; i < job->nhosts; i++) {
+		silent |= job->hosts[i]->silent;
+		if (job->hosts[i]->n == 0 && job->hosts[i]->e.pins == 0)
+			cache_age(&d->cache, &job->hosts[i]->e);
+	}
+	if (silent)
+		budget_note_silent(b, dom->e.name, dns_temporary_ttl(d), loop_mono(d->loop));
+	if (!dom->mx_good)
+		cache_age(&d->cache, &dom->e);
+}
+
 /* Answers all who wait. The domain may be dropped from the table inside their calls. */
 static void finish(struct dns_job *job, struct dns_route *r)
 {
@@ -267,12 +349,14 @@ static void finish(struct dns_job *job, struct dns_route *r)
 	struct dns_domain *dom = job->domain;
 	struct waiter *w = job->first, *next;
 
+	slow_end(job);
 	dns_route_unref(dom->route);
 	dom->route = dns_route_ref(r);
 	dom->job = NULL;
 	dom->e.pins--;
 	for (unsigned i = 0; i < job->nhosts; i++)
 		job->hosts[i]->e.pins--;
+	note_outcome(job, r);
 	free(job);
 	for (; w; w = next) {
 		next = w->next;
@@ -353,6 +437,16 @@ static void on_mx(
 	ms_t now = loop_mono(d->loop), negative = now + d->params.negative_ttl;
 	enum dns_status s;
 
+	job->silent = q->silent;
+	if ((status == DNS_TEMPORARY || status == DNS_BAD) && dom->mx_good &&
+		now - dom->mx_good < d->params.keep_addresses) {
+		/* what was right minutes ago serves until the name server is well again */
+		dom->mx_expires = now + dns_temporary_ttl(d);
+		ask_hosts(job);
+		return;
+	}
+	if (status == DNS_NXDOMAIN || status == DNS_OK)
+		dom->mx_good = 0;
 	if (status == DNS_NXDOMAIN) {
 		finish(job, route_without_hosts(
 				    DNS_NXDOMAIN, negative, "no such domain:", dom->e.name));
@@ -365,6 +459,7 @@ static void on_mx(
 	dom->mx_expires = now + (a->nmx ? dns_clamp_ttl(d, a->ttl) : d->params.negative_ttl);
 	s = keep_mx(dom, a);
 	if (s == DNS_OK) {
+		dom->mx_good = dom->mx_expires;
 		ask_hosts(job);
 		return;
 	}
@@ -458,11 +553,39 @@ static void start(struct dns *d, struct dns_domain *dom,
 	}
 	dom->job = job;
 	dom->e.pins++;
+	job->began = loop_mono(d->loop);
+	job->renews = stale_serves(d, dom);
+	if (job->renews) {
+		if (!d->slow)
+			loop_timer_arm(d->loop, &d->slow_timer, STALE_WAIT);
+		DL_APPEND(d->slow, job);
+	}
 	/* only what a route can be built from is kept apart from the route */
 	if (dom->mx_expires > loop_mono(d->loop) && (dom->implicit || dom->nmx > 0))
 		ask_hosts(job);
 	else
-		dns_query_start(d->channel, &job->q, dom->e.name, DNS_TYPE_MX, on_mx);
+		dns_query_start(
+			d->channel, &job->q, dom->e.name, DNS_TYPE_MX, dom->mx_good != 0, on_mx);
+}
+
+static void ask_or_leave_alone(struct dns *d, struct dns_domain *dom,
+	void (*done)(void *arg, struct dns_route *r), void *arg)
+{
+	const char *name = dom->e.name;
+	ms_t until = budget_silent_until(dns_channel_budget(d->channel), name, loop_mono(d->loop));
+
+	if (!until) {
+		start(d, dom, done, arg);
+	} else if (stale_serves(d, dom)) {
+		answer(d, done, arg, dns_route_ref(dom->route));
+	} else {
+		if (!dom->mx_good)
+			cache_age(&d->cache, &dom->e);
+		d->answers_cached++;
+		answer(d, done, arg,
+			route_without_hosts(DNS_TEMPORARY, until,
+				"no answer in time to earlier questions for", name));
+	}
 }
 
 void dns_resolve(
@@ -485,6 +608,8 @@ void dns_resolve(
 	dom = d->closing ? NULL : (struct dns_domain *)cache_get(&d->cache, ENTRY_DOMAIN, name);
 	if (!dom) {
 		answer(d, done, arg, busy_route(d));
+	} else if (dom->job && dom->job->late && stale_serves(d, dom)) {
+		answer(d, done, arg, dns_route_ref(dom->route));
 	} else if (dom->job) {
 		if (add_waiter(d, dom->job, done, arg))
 			d->coalesced++;
@@ -494,7 +619,7 @@ void dns_resolve(
 		d->answers_cached++;
 		answer(d, done, arg, dns_route_ref(dom->route));
 	} else {
-		start(d, dom, done, arg);
+		ask_or_leave_alone(d, dom, done, arg);
 	}
 }
 
@@ -505,6 +630,7 @@ void dns_forget(struct dns *d, const char *domain)
 
 	if (domain_to_ascii(slice_of(domain), name, sizeof(name)))
 		return;
+	budget_note_heard(dns_channel_budget(d->channel), name);
 	dom = (struct dns_domain *)cache_find(&d->cache, ENTRY_DOMAIN, name);
 	if (!dom || dom->job)
 		return; /* what is being looked up is fresh */
@@ -515,7 +641,7 @@ void dns_forget(struct dns *d, const char *domain)
 		if (h && !h->looking)
 			host_forget(h);
 	}
-	dom->mx_expires = 0;
+	dom->mx_expires = dom->mx_good = 0;
 	dom->route = dns_route_unref(dom->route);
 }
 
@@ -550,6 +676,7 @@ int dns_new(
 	or_default(&d->params.ttl_max, 3600000);
 	or_default(&d->params.negative_ttl, 60000);
 	or_default(&d->params.keep_addresses, 300000);
+	loop_timer_init(&d->slow_timer, on_slow, d);
 	d->no_memory = route_without_hosts(DNS_TEMPORARY, 0, "out of memory", NULL);
 	if (d->no_memory) {
 		r = dns_channel_new(&d->channel, l, p, error, error_max);
@@ -572,7 +699,7 @@ struct dns *dns_free(struct dns *d)
 		return NULL;
 	d->closing = true;
 	dns_channel_close(d->channel);
-	must(d->waiters == 0);
+	must(d->waiters == 0 && !d->slow);
 	cache_deinit(&d->cache);
 	dns_route_unref(d->no_memory);
 	free(d);

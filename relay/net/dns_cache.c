@@ -139,6 +139,12 @@ struct dns_entry *cache_get(struct dns_cache *c, enum entry_kind kind, const cha
 	return e;
 }
 
+void cache_age(struct dns_cache *c, struct dns_entry *e)
+{
+	DL_DELETE(c->used, e);
+	DL_PREPEND(c->used, e);
+}
+
 void cache_deinit(struct dns_cache *c)
 {
 	while (c->used)

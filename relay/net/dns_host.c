@@ -172,6 +172,7 @@ static void on_answer(
 		h->status4 = status;
 	else
 		h->status6 = status;
+	h->silent |= q->silent;
 	if (detail)
 		snprintf(h->detail, sizeof(h->detail), "%s", detail);
 	if (--h->running == 0 && !ask_the_other(d, h))
@@ -183,10 +184,10 @@ static void ask(struct dns *d, struct dns_host_entry *h, enum dns_type type)
 	h->running++;
 	if (type == DNS_TYPE_A) {
 		h->asked4 = true;
-		dns_query_start(d->channel, &h->q4, h->e.name, type, on_answer);
+		dns_query_start(d->channel, &h->q4, h->e.name, type, h->n > 0, on_answer);
 	} else {
 		h->asked6 = true;
-		dns_query_start(d->channel, &h->q6, h->e.name, type, on_answer);
+		dns_query_start(d->channel, &h->q6, h->e.name, type, h->n > 0, on_answer);
 	}
 }
 
@@ -202,6 +203,7 @@ bool host_resolve(struct dns *d, struct dns_host_entry *h, struct host_wait *w, 
 	if (h->looking)
 		return false;
 	h->looking = true;
+	h->silent = false;
 	h->dns = d;
 	h->asked4 = h->asked6 = false;
 	h->status4 = h->status6 = DNS_NO_ADDRESS;

@@ -27,6 +27,7 @@ struct dns_domain {
 	struct dns_job *job; /* while being looked up */
 	struct dns_route *route;
 	ms_t mx_expires; /* 0: ask again */
+	ms_t mx_good;	 /* what the last answer was good for; 0: never, or forgotten */
 	bool implicit;
 	unsigned nmx;
 	struct dns_mx *mx;
@@ -47,7 +48,7 @@ struct dns_host_entry {
 	struct dns_entry e;
 	struct dns *dns;
 	struct dns_query q4, q6;
-	bool looking;
+	bool looking, silent; /* silent: somebody did not answer the last look-up */
 	unsigned running;
 	bool asked4, asked6;
 	enum dns_status status4, status6; /* DNS_NO_ADDRESS: no record */
@@ -87,6 +88,8 @@ struct dns {
 	bool closing;
 	struct dns_route *no_memory; /* the answer when none can be made */
 	unsigned waiters;	     /* callers to be answered, in all */
+	struct dns_job *slow;	     /* renewals that somebody waits for, oldest first */
+	struct loop_timer slow_timer;
 	uint64_t answers_cached, coalesced;
 };
 
@@ -97,6 +100,8 @@ struct dns_entry *cache_get(struct dns_cache *c, enum entry_kind kind, const cha
 /* Down to max of them, as far as they are not busy: what was pinned when the cache was full is
  * still there. */
 void cache_trim(struct dns_cache *c, unsigned max);
+/* It is the next to go, unless it is used again. */
+void cache_age(struct dns_cache *c, struct dns_entry *e);
 void cache_deinit(struct dns_cache *c);
 ms_t dns_clamp_ttl(const struct dns *d, uint32_t seconds);
 ms_t dns_temporary_ttl(const struct dns *d);

@@ -95,5 +95,5 @@ void dns_ptr(
 	e->looking = true;
 	e->e.pins++;
 	e->dns = d;
-	dns_query_start(d->channel, &e->q, e->e.name, DNS_TYPE_PTR, on_answer);
+	dns_query_start(d->channel, &e->q, e->e.name, DNS_TYPE_PTR, e->answer != NULL, on_answer);
 }

@@ -149,6 +149,15 @@ static bool reply(struct dns_server *s, const uint8_t *q, size_t n, bool tcp, st
 	return true;
 }
 
+static void count_port(struct dns_server *s, uint16_t port)
+{
+	unsigned n = ++s->by_port[port];
+
+	s->nports += n == 1;
+	if (n > s->port_most)
+		s->port_most = n;
+}
+
 static void serve_udp(struct dns_server *s)
 {
 	struct sockaddr_in from;
@@ -161,6 +170,7 @@ static void serve_udp(struct dns_server *s)
 	if (n < 17)
 		return;
 	pthread_mutex_lock(&s->lock);
+	count_port(s, ntohs(from.sin_port));
 	answered = reply(s, q, (size_t)n, false, &m);
 	pthread_mutex_unlock(&s->lock);
 	if (answered)

@@ -34,7 +34,9 @@ struct dns_row {
 struct dns_server {
 	struct dns_row *rows;
 	unsigned nrows;
-	unsigned asked; /* questions in all */
+	unsigned asked;		    /* questions in all */
+	unsigned nports, port_most; /* source ports seen by UDP; questions from the busiest */
+	unsigned short by_port[65536];
 	uint16_t port;
 	char address[32]; /* "127.0.0.1:4321" */
 	int udp, tcp, stop[2];

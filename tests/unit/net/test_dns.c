@@ -76,7 +76,8 @@ static void outcomes(void **state)
 		world_begin(&w, p);
 		world_resolve(&w, row->domain, &got, detail);
 		if (strcmp(buf_slice(&got).p, row->route) != 0)
-			fail_msg("%s: %s, not %s", row->domain, buf_slice(&got).p, row->route);
+			fail_msg("%s: %s, not %s (%s)", row->domain, buf_slice(&got).p, row->route,
+				detail);
 		if (!strstr(detail, row->detail) || (!row->detail[0] && detail[0]))
 			fail_msg("%s: detail: %s", row->domain, detail);
 		/* the same from memory */

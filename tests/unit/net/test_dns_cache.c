@@ -75,6 +75,13 @@ static void set_rcode(struct world *w, const char *name, unsigned type, unsigned
 	pthread_mutex_unlock(&w->server.lock);
 }
 
+static void set_manner(struct world *w, const char *name, unsigned type, enum dns_manner manner)
+{
+	pthread_mutex_lock(&w->server.lock);
+	dns_server_row(&w->server, name, type)->manner = manner;
+	pthread_mutex_unlock(&w->server.lock);
+}
+
 /* As Microsoft does: another answer each time. What left it is kept behind the current ones. */
 static void rotated_addresses_are_kept_for_a_while(void **state)
 {
@@ -356,6 +363,110 @@ static void names_of_addresses(void **state)
 	world_end(&w);
 }
 
+/* A renewal that takes long: the old route serves meanwhile, for as long as addresses are kept. */
+static void old_route_serves_while_it_is_renewed(void **state)
+{
+	struct dns_params p = world_params();
+	ms_t begun;
+	struct world w;
+	struct buf got;
+
+	buf_init(&got, 0);
+	p.timeout = 3000;
+	world_begin(&w, p);
+	set_record(&w, "implicit.test", A, 0, "192.0.2.31");
+	resolve_until(&w, "implicit.test", "ok implicit 0 implicit.test 192.0.2.31");
+	set_manner(&w, "implicit.test", A, DROP);
+	usleep(150000); /* beyond its time-to-live */
+	begun = clock_mono_ms();
+	world_resolve(&w, "implicit.test", &got, NULL);
+	assert_string_equal(buf_slice(&got).p, "ok implicit 0 implicit.test 192.0.2.31");
+	assert_true(clock_mono_ms() - begun < 1500);
+	/* from then on at once */
+	assert_true(world_resolve(&w, "implicit.test", &got, NULL));
+	world_end(&w);
+	buf_deinit(&got);
+}
+
+/* The same when the MX cannot be asked for any more, and the domain was not in use for a while. */
+static void old_mx_serves_when_the_server_fails(void **state)
+{
+	struct dns_params p = world_params();
+	struct world w;
+
+	p.ttl_max = 1000;
+	world_begin(&w, p);
+	resolve_until(&w, "gone.test", "ok 20 b.test 192.0.2.2");
+	set_rcode(&w, "gone.test", MX, SERVFAIL);
+	usleep(1200000);
+	resolve_until(&w, "gone.test", "ok 20 b.test 192.0.2.2");
+	assert_true(world_asked_for(&w, "gone.test", MX, false) >= 2);
+	world_end(&w);
+}
+
+/* Silent names are asked seldom, and do not push others out of memory. */
+static void silent_names_are_left_alone(void **state)
+{
+	struct dns_params p = world_params();
+	struct ask a = { .domain = "drop.test" };
+	char detail[128], name[32];
+	struct world w;
+	struct buf got;
+	unsigned n, m = 0;
+
+	buf_init(&got, 0);
+	p.cache_max = 20;
+	p.ttl_min = 60000;
+	p.negative_ttl = 60000;
+	world_begin(&w, p);
+	world_resolve(&w, "implicit.test", &got, NULL);
+	a.w = &w;
+	runner_call(&w.r, ask_now, &a);
+	/* others are answered meanwhile: it is not our own name server */
+	while (!a.answers) {
+		snprintf(name, sizeof(name), "m%u.test", m++);
+		world_resolve(&w, name, &got, NULL);
+	}
+	assert_int_equal(a.route->status, DNS_TEMPORARY);
+	runner_call(&w.r, ask_unref, &a);
+	n = world_asked_for(&w, "drop.test", MX, false);
+	for (unsigned i = 0; i < 50; i++) {
+		snprintf(name, sizeof(name), "n%u.test", i);
+		world_resolve(&w, name, &got, NULL);
+	}
+	/* pushed out long ago, and still known to be silent */
+	world_resolve(&w, "ok.test", &got, NULL);
+	world_resolve(&w, "drop.test", &got, detail);
+	assert_string_equal(buf_slice(&got).p, "temporary");
+	assert_int_equal(world_asked_for(&w, "drop.test", MX, false), n);
+	world_end(&w);
+	buf_deinit(&got);
+}
+
+/* Few questions go by one source port. */
+static void ports_are_many(void **state)
+{
+	static char names[900][16];
+	struct world w;
+	unsigned ports;
+
+	world_begin(&w, world_params());
+	for (unsigned i = 0; i < COUNT_OF(names); i++) {
+		snprintf(names[i], sizeof(names[i]), "p%u.test", i);
+		many[i] = (struct ask){ .w = &w, .domain = names[i] };
+		runner_call(&w.r, ask_now, &many[i]);
+	}
+	WAIT_FOR(all_answered(COUNT_OF(names)));
+	pthread_mutex_lock(&w.server.lock);
+	ports = w.server.nports;
+	assert_true(w.server.port_most <= 32);
+	pthread_mutex_unlock(&w.server.lock);
+	assert_true(ports >= COUNT_OF(names) / 32);
+	for (unsigned i = 0; i < COUNT_OF(names); i++)
+		runner_call(&w.r, ask_unref, &many[i]);
+	world_end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -368,6 +479,10 @@ int main(void)
 		cmocka_unit_test(freeing_answers_what_runs),
 		cmocka_unit_test(no_server_is_temporary),
 		cmocka_unit_test(second_server_is_asked),
+		cmocka_unit_test(old_route_serves_while_it_is_renewed),
+		cmocka_unit_test(old_mx_serves_when_the_server_fails),
+		cmocka_unit_test(silent_names_are_left_alone),
+		cmocka_unit_test(ports_are_many),
 		cmocka_unit_test(names_of_addresses),
 	};
 
