@@ -225,6 +225,7 @@ static const struct family {
 	{ "SC-", 3, true },
 	{ "OU-", 3, true },
 	{ "DY-", 3, true },
+	{ "OR-", 3, true },
 	{ "MRH", 1, true },
 	{ "SF", 1, false },
 	{ "EV", 1, false },

@@ -189,6 +189,9 @@ static void test_providers_words(void **state)
 		if (got.voice != t[i].voice || got.verdict != t[i].verdict)
 			fail_msg("voice %d, %s by line %u: %s", got.voice,
 				verdict_name(got.verdict), got.rule_line, t[i].text);
+		got = ask(shipped, "default", t[i].phase, t[i].text);
+		if (got.voice == VOICE_PROVIDER) /* nobody speaks for all others */
+			fail_msg("by line %u: %s", got.rule_line, t[i].text);
 	}
 }
 
