@@ -165,14 +165,18 @@ static bool out_of_step(const struct reply_view *v, uint16_t code, enum client_p
 	return command && v->class && v->detail != 0; /* 5.5.0 is said of anything */
 }
 
-/* Before MAIL nothing is known of the message: whatever is refused for good, it is the source. */
+/* Before MAIL nothing is known of the message: whatever is refused for good, it is the source,
+ * unless the code names the system. */
 static enum verdict permanent(const struct reply_view *v, uint16_t code, enum client_phase phase)
 {
 	enum verdict verdict;
 
-	if (phase == PHASE_CONNECT || phase == PHASE_BANNER || phase == PHASE_EHLO)
+	if (phase == PHASE_CONNECT || phase == PHASE_BANNER || phase == PHASE_EHLO) {
+		if (v->class && v->subject == 3)
+			return VERDICT_DESTINATION_BUSY; /* its system's state, it says */
 		return code == 521 || code == 502 ? VERDICT_DESTINATION_CONFIG
 						  : VERDICT_SOURCE_BLOCK;
+	}
 	if (code == 503)
 		return VERDICT_TRANSIENT_OTHER;
 	if (phase == PHASE_STARTTLS || phase == PHASE_TLS)
