@@ -99,6 +99,13 @@ static void refuse(struct refusals *f, enum hold_reason why, enum policy_limit l
 		f->until = until;
 }
 
+/* One source's answer among those of all. */
+static void refuse_as(struct refusals *f, const struct refusals *own)
+{
+	refuse(f, own->reason, own->limit, own->source, own->cluster, own->until);
+	f->slot |= own->slot;
+}
+
 static ms_t mono_of(struct policy_now now, ms_t wall)
 {
 	return wall ? mono_at(now, wall) : 0;
@@ -417,6 +424,7 @@ static const struct candidate *ask_member(struct choosing *c, unsigned source, b
 	struct policy *p = c->p;
 	uint8_t family = p->params->sources[source].address.family;
 	struct candidates *all = &c->all[family == ADDR_V6];
+	struct refusals own = { .source = source };
 	enum hold_reason r;
 	uint32_t count;
 	ms_t until = 0;
@@ -439,15 +447,17 @@ static const struct candidate *ask_member(struct choosing *c, unsigned source, b
 		refuse(&c->f, HOLD_NO_HOST, LIMIT_NONE, source, NULL, 0);
 		return NULL;
 	}
+	h = pick_host(p, c->now, all, source, &own, probe);
 	r = warmup_gate(p, c->now, c->w->provider, source, 1, true, &count, &until);
-	if (r != HOLD_NONE) {
+	if (r != HOLD_NONE && c->overflow < 0)
+		c->overflow = warmup_overflow(p, c->w->provider, source);
+	/* what a source waits for is the last of its obstacles to go: an allowance is none while
+	 * the source is suspended */
+	if (r != HOLD_NONE && (h >= 0 || reason_rank(r) > own.rank))
 		refuse(&c->f, r, LIMIT_NONE, source, NULL, until);
-		if (c->overflow < 0)
-			c->overflow = warmup_overflow(p, c->w->provider, source);
-		return NULL;
-	}
-	h = pick_host(p, c->now, all, source, &c->f, probe);
-	return h < 0 ? NULL : &all->a[h];
+	else if (own.reason != HOLD_NONE)
+		refuse_as(&c->f, &own);
+	return h < 0 || r != HOLD_NONE ? NULL : &all->a[h];
 }
 
 /* Smooth weighted round robin over the members that may go now; one that is to be probed comes
@@ -492,14 +502,15 @@ static bool wait_for_save(struct choosing *c, unsigned pool)
 	for (unsigned i = 0; c->p->nramps && i < v->nmembers; i++) {
 		unsigned source = v->members[i].source;
 		uint32_t count;
-		ms_t until;
+		ms_t until, wall;
 
 		if (source_tried(c->p, c->w->tried, source) ||
 			(c->owner >= 0 && warmup_waits(c->p, provider, source)))
 			continue;
 		if (warmup_gate(c->p, c->now, provider, source, 1, true, &count, &until) ==
 				HOLD_NONE ||
-			!warmup_saving(c->p, c->now, provider, source))
+			!warmup_saving(c->p, c->now, provider, source) ||
+			source_obstacle(c->p, c->now, source, NULL, provider, &wall) != HOLD_NONE)
 			continue;
 		refuse(&c->f, HOLD_WARMUP, LIMIT_NONE, source, NULL, until);
 		return true;

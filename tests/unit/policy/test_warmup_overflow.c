@@ -21,6 +21,65 @@ static void test_overflow_pool(void **state)
 	world_deinit(&w);
 }
 
+/* The reason told is one whose end would help: a source that is both suspended and without an
+ * allowance waits for the suspension, and the mail for whichever source is ready first. Every set
+ * of suspended sources, in each way to say it, with the cold one's allowance used, and with the
+ * others at their cap. */
+static void check_reason(struct world *w, unsigned suspended, bool capped)
+{
+	struct policy_choice c = rig_choose(&w->r);
+
+	assert_false(c.go);
+	if (suspended == 7)
+		assert_int_equal(c.reason, HOLD_SUSPENDED);
+	else if (suspended == 3) /* the cold one alone is left */
+		assert_int_equal(c.reason, HOLD_WARMUP);
+	else
+		assert_int_equal(c.reason, capped ? HOLD_CAP : HOLD_SUSPENDED);
+}
+
+static void test_reasons_of_suspended(void **state)
+{
+	static const char *const where[] = { NULL, "microsoft365", "203.0.113.0/24" };
+	static const char *const names[] = { "a1", "a2", "b1" };
+
+	for (unsigned k = 0; k < COUNT(where) * 16; k++) {
+		unsigned suspended = k % 8;
+		bool capped = k / 8 % 2;
+		uint32_t slots[16], n = 0;
+		struct policy_choice c;
+		struct world w;
+
+		world_init(&w, steps, 1);
+		w.r.want.pool = 0;
+		w.r.want.nhosts = 2; /* of one cluster */
+		world_traffic(&w, DAY / 2, 1000, HEARD_ACCEPTED);
+		assert_int_equal(w.seen[2], 50);
+		if (!capped && (suspended & 3) != 3)
+			goto next; /* some may go */
+		while (capped && n < COUNT(slots) && (c = rig_choose(&w.r)).go)
+			slots[n++] = c.slot;
+		for (unsigned i = 0; i < 3; i++)
+			if (suspended & 1u << i)
+				assert_int_equal(policy_suspend(w.r.policy, w.r.now, names[i],
+							 where[k / 16], 0),
+					0);
+		check_reason(&w, suspended, capped);
+		if (suspended == 7 && where[k / 16]) { /* all of a place at once */
+			for (unsigned i = 0; i < 3; i++)
+				policy_resume(w.r.policy, w.r.now, names[i], where[k / 16]);
+			assert_int_equal(policy_suspend(w.r.policy, w.r.now, NULL, where[k / 16],
+						 w.r.now.wall + HOUR),
+				0);
+			c = rig_choose(&w.r);
+			assert_int_equal(c.reason, HOLD_SUSPENDED);
+			assert_int_equal(c.until, w.r.now.mono + HOUR);
+		}
+	next:
+		world_deinit(&w);
+	}
+}
+
 /* A plan is for one provider: at another the source is as any. */
 static void test_another_provider(void **state)
 {
@@ -217,6 +276,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_overflow_pool),
+		cmocka_unit_test(test_reasons_of_suspended),
 		cmocka_unit_test(test_another_provider),
 		cmocka_unit_test(test_overflow_wait),
 		cmocka_unit_test(test_overflow_named),
