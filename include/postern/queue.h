@@ -200,6 +200,22 @@ int queue_domains(struct queue *q, int (*fn)(void *arg, const char *domain, ms_t
  * moving on disk meanwhile may count twice. */
 int queue_count(struct queue *q, const char *domain, uint32_t max, uint32_t *ret);
 
+/* Messages as a listing or a count needs them, without their texts and content. */
+struct queue_brief {
+	uint64_t id, size;
+	bool held;
+	uint32_t n;
+	const struct queue_brief_rcpt {
+		struct slice domain; /* borrowed */
+		ms_t due;
+	} * rcpts;
+};
+/* Up to max messages from *id on in one read transaction, whose pages are kept for that long; *id
+ * is then behind the last one. Damaged ones are left out. fn must not call the queue. 0, -ENOENT:
+ * there are no more, -errno. */
+int queue_walk(struct queue *q, uint64_t *id, uint32_t max,
+	void (*fn)(void *arg, const struct queue_brief *m), void *arg);
+
 /* Copies content bytes [offset, offset+max) into out; *n says how many; 0 at the end. -ENOENT:
  * gone. -EBADMSG: what is stored is damaged or not complete (each chunk has a CRC); nothing of it
  * may be sent. */

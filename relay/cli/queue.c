@@ -15,14 +15,18 @@ static void print_summary(const json_t *s)
 
 static void print_domain(const json_t *d)
 {
-	char until[32];
 	const char *when = text_of(d, "until");
+	char until[32], held[48] = "", size[24];
 
 	if (!*when)
 		when = text_of(d, "next_due");
-	print("  %-40s %-14s %6lld ready %6lld in flight  %s%s%s\n", text_of(d, "domain"),
-		text_of(d, "provider"), number_of(d, "ready"), number_of(d, "in_flight"),
-		text_of(d, "reason"), *when ? "  next in " : "", human_until(until, when));
+	if (number_of(d, "held"))
+		snprintf(held, sizeof(held), "  %lld held", number_of(d, "held"));
+	print("  %-40s %8lld waiting %9s  %-14s %4lld ready %4lld in flight%s  %s%s%s\n",
+		text_of(d, "domain"), number_of(d, "recipients"),
+		human_size(size, number_of(d, "bytes")), text_of(d, "provider"),
+		number_of(d, "ready"), number_of(d, "in_flight"), held, text_of(d, "reason"),
+		*when ? "  next in " : "", human_until(until, when));
 }
 
 static void print_recipient(const json_t *r)
@@ -53,7 +57,10 @@ static void print_message(const json_t *m)
 
 static void print_line(void *arg, const json_t *line)
 {
-	(void)arg;
+	const bool *one = arg; /* of one domain: what all others have is no matter */
+
+	if (json_object_get(line, "summary") && *one)
+		return;
 	if (json_object_get(line, "summary"))
 		print_summary(json_object_get(line, "summary"));
 	else if (json_is_object(json_object_get(line, "domain")))
@@ -66,7 +73,7 @@ static int run_queue(const struct cli_command *self, int argc, char **argv)
 {
 	struct cli_arguments a;
 	int r = cli_parse(self, argc, argv, &a);
-	bool list, domains;
+	bool list, domains, one;
 	long long limit;
 
 	if (r >= 0)
@@ -76,18 +83,21 @@ static int run_queue(const struct cli_command *self, int argc, char **argv)
 		return r;
 	list = cli_value(self, &a, "list") != NULL;
 	domains = cli_value(self, &a, "domains") != NULL;
+	one = cli_value(self, &a, "domain") != NULL;
 	return cli_ask_and_print(&a,
 		json_pack("{ss sb sb ss* sI}", "command", "queue", "messages", list, "domains",
 			domains, "domain", cli_value(self, &a, "domain"), "limit",
 			(json_int_t)limit),
-		cli_value(self, &a, "json") != NULL, print_line, NULL);
+		cli_value(self, &a, "json") != NULL, print_line, &one);
 }
 
 static const struct cli_option queue_options[] = {
 	{ "list", 'l', NULL, "list each message with its recipients, and why they wait" },
-	{ "domains", 'd', NULL, "list the domains that have waiting mail" },
-	{ "domain", 0, "NAME", "only this recipient domain" },
-	{ "limit", 0, "N", "list N messages at most" },
+	{ "domains", 'd', NULL,
+		"list the domains that have waiting mail, and how much; most first" },
+	{ "domain", 0, "NAME",
+		"only this recipient domain: how much waits for it, or with --list what" },
+	{ "limit", 0, "N", "list N messages, or domains, at most" },
 	{ "json", 'j', NULL, "one JSON object a line" },
 	{ 0 },
 };

@@ -143,50 +143,22 @@ static json_t *queue_summary(struct queue *q)
 	queue_stats(q, &s);
 	return json_pack("{s{sI sI sI sI sI sb}}", "summary", "messages", (json_int_t)s.messages,
 		"recipients", (json_int_t)s.recipients, "bytes", (json_int_t)s.content_bytes,
-		"used", (json_int_t)s.bytes_used, "max", (json_int_t)s.bytes_max, "full", s.full);
-}
-
-struct domain_list {
-	json_t *array;
-	const char *domain;
-};
-
-static void add_domain(void *arg, const struct dispatch_domain_info *i)
-{
-	struct domain_list *l = arg;
-
-	if (l->domain && !slice_case_eq(slice_of(l->domain), slice_of(i->domain)))
-		return;
-	answers_add(l->array,
-		json_pack("{s{so so si si so so so}}", "domain", "domain", json_text(i->domain),
-			"provider", json_text(i->provider), "ready", (int)i->ready, "in_flight",
-			(int)i->in_flight, "next_due", json_time(i->next_due), "reason",
-			json_text(i->reason), "until", json_time(i->until)));
-}
-
-static void list_domains(struct dispatch *d, void *arg)
-{
-	dispatch_domains(d, add_domain, arg);
-}
-
-static void say_domains(struct control_client *c, const char *domain)
-{
-	struct domain_list l = { .array = json_array(), .domain = domain };
-
-	ask(c->ctx->dispatch, list_domains, &l);
-	control_say_all(c, l.array);
+		"used", (json_int_t)s.bytes_used, "max", (json_int_t)s.bytes_max, "full",
+		health_full(&s));
 }
 
 static void run_queue(struct control_client *c, const json_t *request)
 {
 	const char *domain = request_str(request, "domain");
-	json_int_t limit = json_integer_value(json_object_get(request, "limit"));
+	json_int_t given = json_integer_value(json_object_get(request, "limit"));
+	uint64_t limit = given > 0 ? (uint64_t)given : UINT64_MAX;
+	bool messages = request_bool(request, "messages");
 
 	control_say(c, queue_summary(c->ctx->queue));
-	if (request_bool(request, "domains"))
-		say_domains(c, domain);
-	if (request_bool(request, "messages"))
-		list_messages(c, domain, limit > 0 ? (uint64_t)limit : UINT64_MAX);
+	if (request_bool(request, "domains") || (domain && !messages))
+		domains_say(c, domain, limit);
+	if (messages)
+		list_messages(c, domain, limit);
 }
 
 /* Content as it will be sent, in pieces of valid JSON text where it is UTF-8, else base64. */

@@ -30,6 +30,9 @@ void control_record(struct control_client *c, const char *what);
 void control_fail(struct control_client *c, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* What waits, by recipient domain, most first; one of them when it is named. (domains.c) */
+void domains_say(struct control_client *c, const char *only, uint64_t limit);
+
 struct control_command {
 	const char *name;
 	void (*run)(struct control_client *c, const json_t *request);

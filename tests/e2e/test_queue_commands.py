@@ -73,6 +73,22 @@ class Shown(QueueCase):
         domains = {d["domain"]["domain"]: d["domain"] for d in self.lines(relay, "queue", "--domains")[1:]}
         self.assertLessEqual({"t1.example", "t2.example"}, domains.keys())
         self.assertRegex(domains["t1.example"]["next_due"], TIME)
+        self.assertEqual([(d["recipients"], d["messages"], d["held"]) for d in domains.values()], [(6, 6, 0)] * 2)
+        relay.send("more", ["busy1@t3.example", "busy2@t3.example"])
+        relay.wait_event("deferred", count=14)
+        relay.cli("hold", "--domain", "t1.example")
+        listed = [d["domain"] for d in self.lines(relay, "queue", "--domains")[1:]]
+        self.assertEqual([(d["domain"], d["recipients"], d["messages"], d["held"]) for d in listed],
+                         [("t1.example", 6, 6, 6), ("t2.example", 6, 6, 0), ("t3.example", 2, 1, 0)])
+        self.assertIn("held", listed[0]["reason"])
+        self.assertIn("backing off", listed[1]["reason"])
+        self.assertEqual(len(self.lines(relay, "queue", "--domains", "--limit", "2")), 3)
+        one = self.lines(relay, "queue", "--domain", "T3.example")[1]["domain"]
+        self.assertEqual((one["recipients"], one["messages"]), (2, 1))
+        text = relay.cli("queue", "--domain", "t3.example").stdout
+        self.assertRegex(text, r"t3\.example +2 waiting")
+        self.assertEqual(len(text.splitlines()), 1)
+        self.assertRegex(relay.cli("queue", "--domain", "nowhere.example").stdout, r"nowhere\.example +0 waiting")
         self.assertIn("t1.example", relay.cli("queue", "--domains").stdout)
 
     def test_reason_while_nothing_can_go(self):

@@ -9,11 +9,24 @@ import unittest
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "peers.sh"
 
 
+def open_to_all(directory):
+    """May every user pass through to it? Exim runs itself again as another user; a home of mode 0700 ends that."""
+    return all(p.stat().st_mode & 0o001 for p in (directory, *directory.parents) if p.exists())
+
+
+def place():
+    named = os.environ.get("PEERS") or os.environ.get("E2E_CACHE")
+    if named and open_to_all(pathlib.Path(named).absolute()):
+        return pathlib.Path(named).absolute()
+    return pathlib.Path(f"{tempfile.gettempdir()}/postern-peers-{os.getuid()}").absolute()
+
+
 def unpacked():
     """The directory with postfix/, exim/ and samples/; the test is skipped when the packages cannot be had."""
-    path = os.environ.get("PEERS") or os.environ.get("E2E_CACHE")
-    directory = pathlib.Path(path or f"{tempfile.gettempdir()}/postern-peers-{os.getuid()}").absolute()
+    directory = place()
     directory.mkdir(parents=True, exist_ok=True)
+    if directory.stat().st_uid != os.getuid():
+        raise unittest.SkipTest(f"{directory} belongs to somebody else")
     with open(f"{directory}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(["sh", SCRIPT, directory], stdin=subprocess.DEVNULL, capture_output=True, text=True)
