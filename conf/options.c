@@ -83,6 +83,9 @@ static const struct option queue_options[] = {
 		"not come "
 		"in waves.",
 		LIVE, NULL },
+	NUMBER("in_doubt_max", struct config, policy.retry.in_doubt_max, "3", 1, 7, LIVE,
+		"How often the answer to a message's content may stay away before the message is "
+		"returned: each time it may have been delivered."),
 	DURATION("expire", struct config, policy.retry.expire, "48h", 10 * SECOND, 30 * DAY, LIVE,
 		"Age at which a message is given up and bounced. Usual are 24h to 72h."),
 	DURATION("delay_notice", struct config, policy.retry.delay_notice, "4h", 10 * SECOND,
@@ -303,8 +306,11 @@ static const struct option provider_options[] = {
 	RATE("lane_connect_rate", P, lane_connect_rate, "none", LIVE,
 		"New connections from one source to one cluster, such as \"60/1m\", or \"none\"."),
 	DURATION("tls_failure_memory", P, tls_failure_memory, "1h", 0, 7 * DAY, LIVE,
-		"With tls = \"opportunistic\": how long clear text is used for a host whose TLS "
-		"failed."),
+		"With tls = \"opportunistic\": how long clear text is used from a source to a host "
+		"between which TLS failed."),
+	DURATION("extension_memory", P, extension_memory, "6h", 0, 7 * DAY, LIVE,
+		"How long a host is used without what it offers and cannot do: CHUNKING, "
+		"PIPELINING, parameters of MAIL and RCPT, SMTPUTF8. 0: not remembered."),
 	DURATION("timeout_connect", P, timeouts.connect, "30s", SECOND, HOUR, LIVE,
 		"TCP connection."),
 	DURATION("timeout_banner", P, timeouts.banner, "2m", SECOND, HOUR, LIVE, "Greeting."),

@@ -96,12 +96,18 @@ struct dispatch_domain_info {
 void dispatch_domains(
 	struct dispatch *d, void (*fn)(void *arg, const struct dispatch_domain_info *i), void *arg);
 
+/* What this host is found to offer without doing it, "" when nothing: "CHUNKING, STARTTLS from a1".
+ * On the dispatcher's thread. */
+void dispatch_host_without(struct dispatch *d, const struct addr *host, char *out, size_t max);
+
 #define DISPATCH_POLICY_EVENTS 24
 struct dispatch_stats {
 	struct policy_summary policy;			/* at most a second old */
 	uint64_t policy_events[DISPATCH_POLICY_EVENTS]; /* by enum policy_event_kind */
 	uint64_t attempts, delivered, deferred, bounced, expired, held, in_doubt, dsns, connects,
 		connect_failures;
+	uint64_t in_doubt_ended;		   /* returned after too many doubts */
+	uint64_t extensions_off[EXTENSIONS_COUNT]; /* by bit of enum extension */
 	uint64_t by_verdict[VERDICT_COUNT];
 	uint32_t domains, work, in_flight, connections, connections_idle;
 	struct dns_stats dns;

@@ -51,8 +51,10 @@ struct provider_params {
 	uint32_t messages_per_connection;
 	ms_t connection_age_max, connection_idle_max;
 	struct rate lane_message_rate, lane_connect_rate; /* count 0: none */
-	ms_t tls_failure_memory; /* opportunistic: clear text for this long after TLS broke at a
-				    host */
+	ms_t tls_failure_memory; /* opportunistic: clear text for this long after TLS broke between
+				    a source and a host */
+	ms_t extension_memory;	 /* what else a host offers and cannot do is not used for this long
+				  */
 	struct client_timeouts timeouts;
 };
 /* A ramp for each of its sources at one provider: messages a day, growing only on days that were
@@ -96,6 +98,7 @@ struct retry_params {
 	double jitter;		    /* 0.2: each delay times 0.8 … 1.2 */
 	ms_t expire;		    /* 24–72 h */
 	ms_t delay_notice;	    /* 4 h; 0: never */
+	uint32_t in_doubt_max;	    /* lost after the end of content so often: no more; 0: 3 */
 	unsigned subnets_per_cycle; /* subnets one message visits before it backs off; 3 */
 };
 struct policy_params {

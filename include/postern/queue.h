@@ -96,7 +96,9 @@ struct queue_rcpt_state {
 };
 enum {
 	RCPT_STATE_DELAY_SENT = 1 /* delay notice was sent */,
-	RCPT_STATE_SPLIT = 2 /* one recipient a transaction */
+	RCPT_STATE_SPLIT = 2 /* one recipient a transaction */,
+	RCPT_STATE_DOUBT = 32,	/* how often it was in doubt: three bits from here on */
+	RCPT_STATE_DOUBTS = 224 /* their mask */
 };
 
 struct queue_settle_rcpt {

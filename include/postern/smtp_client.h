@@ -30,6 +30,22 @@ enum client_phase {
 };
 const char *client_phase_name(enum client_phase p); /* "mail": also what classifier and log use */
 
+/* What hosts offer and we use. Some offer what they cannot do: who sees that remembers the host
+ * without it. In the order in which they are given up where it is not plain which one it was. */
+#define EXTENSIONS(X)                                                                              \
+	X(CHUNKING, "CHUNKING", 0)                                                                 \
+	X(PIPELINING, "PIPELINING", 1)                                                             \
+	X(PARAMS, "MAIL parameters", 2) /* SIZE, 8BITMIME, DSN, also of RCPT */                    \
+	X(SMTPUTF8, "SMTPUTF8", 3)                                                                 \
+	X(TLS, "STARTTLS", 4)
+enum extension {
+#define X(name, text, bit) EXT_##name = 1 << (bit),
+	EXTENSIONS(X)
+#undef X
+};
+enum { EXTENSIONS_COUNT = 5 };
+const char *client_extension_name(unsigned bit); /* the number of its bit */
+
 /* Milliseconds, per phase; defaults of RFC 5321 section 4.5.3.2 or shorter. body: without progress.
  */
 struct client_timeouts {
@@ -42,6 +58,7 @@ struct smtp_client_params {
 	enum tls_mode tls;
 	bool tls_given_up; /* opportunistic, and TLS failed at this host lately: do not try */
 	bool pipelining, chunking; /* false: not used even if offered */
+	unsigned without;	   /* enum extension, likewise; EXT_TLS is tls_given_up */
 	struct client_timeouts timeouts;
 };
 
@@ -77,8 +94,14 @@ struct smtp_client_txn {
 	struct reply *replies;	     /* storage for distinct refusals and the final reply */
 	uint16_t nreplies,
 		max_replies; /* max: n + 2 never runs short; with fewer the last is shared */
-	uint32_t answers; /* replies to its commands, filled in by the machine. 0: nothing that the
-			   * host did says anything about this message */
+	/* Filled in by the machine: */
+	uint32_t answers; /* replies to its commands. 0: nothing that the host did says anything
+			   * about this message */
+	unsigned worked;  /* enum extension: used, and answered as it should be */
+	unsigned suspect; /* one of them that may not work here, 0: none */
+	bool refused;	  /* it was refused by reply number suspect_reply; else the host fell silent
+			   * or hung up on it */
+	uint16_t suspect_reply;
 };
 
 enum smtp_client_want {
@@ -123,6 +146,8 @@ int smtp_client_quit(struct smtp_client *c, struct buf *out);
 /* The connection ended or a time-out fired: settles what is open (LOST, IN_DOUBT, PENDING). why:
  * text for logs. After it, want is DONE if a transaction was open, then CLOSE. */
 void smtp_client_lost(struct smtp_client *c, const char *why);
+/* The same by our own doing: nothing is suspected of it. */
+void smtp_client_stop(struct smtp_client *c, const char *why);
 enum client_phase smtp_client_phase(const struct smtp_client *c);
 /* Of the present phase, ms; 0: none. While content is sent after RCPT it is that of the body:
  * without progress. */
@@ -133,6 +158,7 @@ struct smtp_client_info {
 	struct ehlo ehlo;
 	const char *tls; /* description, NULL in clear */
 	bool tls_verified, tls_failed;
+	unsigned suspect; /* the session failed before it was of use, perhaps by that: EXT_TLS */
 	enum client_phase failed_in;
 	uint32_t replies;      /* of the host, in all */
 	uint32_t transactions; /* that came to their end by its replies */

@@ -132,6 +132,7 @@ struct outbound_connect {
 	bool tls_given_up;
 	struct tls_context *tls_context; /* a reference; NULL with TLS_NONE */
 	bool pipelining, chunking;
+	unsigned without; /* enum extension: offered there and of no use */
 	struct client_timeouts timeouts;
 };
 
@@ -174,8 +175,11 @@ struct outbound_transact {
 				  made by the worker */
 	uint16_t nreplies;
 	uint32_t n;
-	uint32_t answers; /* in the event: replies to its commands; 0: the host said nothing of it
-			   */
+	/* In the event: as of struct smtp_client_txn. */
+	uint32_t answers;
+	unsigned worked, suspect;
+	bool refused;
+	uint16_t suspect_reply;
 	struct {
 		ms_t queued, begun, sent, done;
 	} at;	     /* mono: queued: came to the worker; begun: MAIL sent; sent: content

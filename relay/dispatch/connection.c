@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "host_memory.h"
 
 #define INDEX_BITS 20
 #define INDEX_MASK ((1u << INDEX_BITS) - 1)
@@ -129,7 +129,8 @@ static struct outbound_connect *connect_order(struct dispatch *d, const struct c
 	snprintf(o->host, sizeof(o->host), "%s", host_name);
 	snprintf(o->ehlo, sizeof(o->ehlo), "%s", s->ehlo);
 	o->tls = v->tls;
-	o->tls_given_up = v->tls == TLS_OPPORTUNISTIC && c->host->clear_until > loop_mono(d->loop);
+	o->without = c->without;
+	o->tls_given_up = v->tls == TLS_OPPORTUNISTIC && (c->without & EXT_TLS);
 	o->tls_context = d->tls[c->provider] ? tls_context_ref(d->tls[c->provider]) : NULL;
 	o->pipelining = v->pipelining;
 	o->chunking = v->chunking;
@@ -156,6 +157,7 @@ int connection_open(struct dispatch *d, struct flow *f, const struct policy_choi
 	list_init(&c->all_idle);
 	c->wake.kind = WAKE_CONNECTION;
 	snprintf(c->host_name, sizeof(c->host_name), "%s", m->candidates[choice->host].name);
+	c->without = host_memory_without(d, &c->host->addr, &d->params->sources[c->source].address);
 	snprintf(c->source_name, sizeof(c->source_name), "%s", d->params->sources[c->source].name);
 	o = connect_order(d, c, choice, c->host_name);
 	if (!o)
@@ -164,7 +166,6 @@ int connection_open(struct dispatch *d, struct flow *f, const struct policy_choi
 	if (r)
 		goto fail;
 	snprintf(c->session, sizeof(c->session), "%" PRIx64, c->number);
-	c->tls_tried = o->tls == TLS_OPPORTUNISTIC && !o->tls_given_up;
 	c->worker = least_loaded(d);
 	d->load[c->worker]++;
 	c->host->refs++;
@@ -256,6 +257,7 @@ void connection_up(struct dispatch *d, struct outbound_event *e)
 			snprintf(c->tls, sizeof(c->tls), "%s", e->info->tls);
 		policy_connected(d->policy, now_of(d), c->slot, e->info);
 	}
+	host_memory_up(d, c);
 	if (m)
 		route_host_well(m, c->host);
 	connection_sort(d, c);
@@ -284,6 +286,35 @@ static void event_log(struct dispatch *d, enum log_level level, const char *even
 		c->host->text, why);
 }
 
+static bool tls_broke(const struct outbound_event *e)
+{
+	return e->error == STREAM_E_TLS || (e->info && e->info->suspect & EXT_TLS);
+}
+
+/* TLS is demanded, and broken on the way from this source: what waits is for the others, as far as
+ * there are any. The policy hears of it as a fault of the lane. */
+static bool tls_of_source(struct dispatch *d, struct connection *c, struct flow *f, const char *why)
+{
+	bool others = host_memory_tls_elsewhere(c);
+	unsigned n = 0;
+
+	for (unsigned s = 0; f && f->pool->index >= 0 && s < d->params->nsources; s++)
+		n += f->pool->has[s] && s != c->source;
+	if (!f || !n || !others)
+		return false;
+	for (struct list *l = f->ready.next; l != &f->ready; l = l->next) {
+		struct policy_tried *t = &container(l, struct work, in_flow)->tried;
+		unsigned k = 0;
+
+		while (k < t->n && t->source[k] != c->source)
+			k++;
+		if (k == t->n && t->n < POLICY_TRIED_MAX)
+			t->source[t->n++] = (uint16_t)c->source;
+	}
+	event_log(d, LOG_NOTICE, "tls-failed", c, why);
+	return true;
+}
+
 /* The connection that this flow waited for never came up. */
 static void open_failed(struct dispatch *d, struct connection *c, struct outbound_event *e,
 	struct flow *f, const struct classification *k)
@@ -301,10 +332,9 @@ static void open_failed(struct dispatch *d, struct connection *c, struct outboun
 			flow_remove(d, w);
 			result_refused(d, c, w, k, &e->info->failure);
 		}
-	} else if (c->tls_tried && (e->error == STREAM_E_TLS || (e->info && e->info->tls_failed))) {
-		c->host->clear_until =
-			loop_mono(d->loop) + provider_of(d, c->provider)->tls_failure_memory;
-		event_log(d, LOG_NOTICE, "tls-failed", c, e->why);
+	} else if (tls_broke(e) &&
+		   (host_memory_tls(d, c, e->why) || tls_of_source(d, c, f, e->why))) {
+		/* the same mail again at once: in clear, or from elsewhere */
 	} else if (own_lack(e->error)) {
 		event_log(d, LOG_WARN, "connect-failed", c, e->why);
 		if (f)
@@ -360,7 +390,7 @@ void connection_down(struct dispatch *d, struct outbound_event *e)
 		c->host->up--;
 	c->state = CONNECTION_QUITTING;
 	c->down = true;
-	c->error = e->error;
+	c->error = !was_up && tls_broke(e) ? (int)STREAM_E_TLS : e->error;
 	c->refused = refused_by_receiver(e);
 	if (c->refused)
 		classify(d->rules, slice_of(provider_of(d, c->provider)->name),

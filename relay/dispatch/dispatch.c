@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "dispatcher.h"
+#include "host_memory.h"
 #include "own.h"
 #include "postern/must.h"
 
@@ -361,7 +362,7 @@ static void on_tick(uv_timer_t *t)
 	if (now - d->swept_at >= SWEEP_EVERY) {
 		d->swept_at = now;
 		domain_sweep(d);
-		hosts_sweep(d);
+		host_memory_sweep(d);
 		notify_sweep(d);
 		give_back(d);
 		if (d->missed)

@@ -213,8 +213,8 @@ struct connection {
 	bool in_idle, in_half;
 	struct list idle, half, all_idle; /* of the host, of the host, of the dispatcher */
 	ms_t idle_since;
-	struct wake wake; /* refused by a rate: when to try again */
-	bool tls_tried;
+	struct wake wake;	 /* refused by a rate: when to try again */
+	unsigned without;	 /* enum extension: opened without them */
 	ms_t connect_ms, tls_ms; /* told by the first transaction's log line */
 	bool told;
 	char session[20], host_name[256], source_name[64], tls[64];
@@ -231,8 +231,12 @@ struct host {
 	uint32_t nidle, up, opening, refs;
 	ms_t others_until;	    /* mono; domains with little under way have come lately */
 	const struct domain *taker; /* of the last transaction; to compare with alone */
-	ms_t clear_until;	    /* mono; TLS broke: opportunistic goes in clear until then */
-	bool retired;		    /* not in the table any more */
+	/* host_memory.c: what worked there while it is known; by source in 32 classes; something
+	 * that worked has failed since */
+	uint8_t worked;
+	uint32_t tls_works;
+	bool doubted;
+	bool retired; /* not in the table any more */
 	char text[ADDR_TEXT_MAX];
 	size_t key_n;
 	char key[];
@@ -300,6 +304,7 @@ struct dispatch {
 	struct rest *rests;
 	struct item *items;
 	struct host *hosts;
+	struct memory *memories; /* host_memory.c */
 	struct pool **pools;
 	unsigned npools;
 	struct connection **connections;
@@ -467,7 +472,6 @@ void route_clear_failures(struct domain *m);
 const char *route_name_of(const struct domain *m, const struct host *h);
 void route_host_well(struct domain *m, const struct host *h);
 void host_unref(struct dispatch *d, struct host *h);
-void hosts_sweep(struct dispatch *d);
 void hosts_retire(struct dispatch *d);
 
 /* ---- connection.c ---- */

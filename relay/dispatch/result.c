@@ -2,11 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "host_memory.h"
 #include "postern/must.h"
 
 #define ASK_AGAIN  1000
 #define DOUBT_WAIT 60000 /* ms at least before a recipient that may have it is tried again */
+#define DOUBT_MAX  3u	 /* times that a recipient may be in doubt, where nothing else is set */
 
 /* One transaction while its recipients are sorted. */
 struct sorting {
@@ -20,6 +21,7 @@ struct sorting {
 	struct item *settled;
 	struct work *again, *diverted; /* to be tried at once: the same way; on another subnet */
 	bool went_wrong;	       /* the connection is ending */
+	bool lesson;		       /* it failed by what the host offers and cannot do */
 };
 
 static void replace(char **where, const char *text)
@@ -311,18 +313,66 @@ static void lost(struct sorting *s, struct item *i, bool counts)
 	defer(s, i, delay);
 }
 
-static void in_doubt(struct sorting *s, struct item *i)
+/* The host is done without what failed: at once, and no retry is used up. */
+static void without_it(struct sorting *s, struct item *i, const struct reply *r, const char *what)
+{
+	char reason[160];
+
+	s->went_wrong = true;
+	if (i->cancel) {
+		cancelled(s, i);
+		return;
+	}
+	snprintf(reason, sizeof(reason), "%s%sagain without %s", what, what[0] ? "; " : "",
+		host_memory_name(s->t->suspect));
+	log_attempt(
+		s, i, "deferred", r->code ? r : NULL, NULL, NULL, reason, loop_wall(s->d->loop));
+	s->d->stats.deferred++;
+	to_work(s, &s->again, i);
+}
+
+/* One time more; true when it was the last that is allowed. */
+static bool doubted_enough(const struct dispatch *d, struct item *i)
+{
+	unsigned n = (i->flags & RCPT_STATE_DOUBTS) / RCPT_STATE_DOUBT + 1u;
+	unsigned max = d->params->retry.in_doubt_max;
+
+	if (n >= (max ? max : DOUBT_MAX))
+		return true;
+	i->flags = (uint8_t)((i->flags & ~RCPT_STATE_DOUBTS) | n * RCPT_STATE_DOUBT);
+	return false;
+}
+
+/* Each time more may be one copy more: so there are few, and the sender is told in the end. */
+static void in_doubt(struct sorting *s, struct item *i, const struct reply *r)
 {
 	static const char why[] =
 		"4.4.2 Connection lost after the message was sent; it may have arrived";
+	static const char enough[] =
+		"5.4.2 Connection lost each time after the message was sent; it may have arrived, "
+		"more than once";
 	ms_t delay;
 
 	s->went_wrong = true;
 	s->d->stats.in_doubt++;
+	remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
+	if (i->cancel) {
+		cancelled(s, i);
+		return;
+	}
+	if (doubted_enough(s->d, i)) {
+		s->d->stats.in_doubt_ended++;
+		log_attempt(s, i, "bounced", NULL, NULL, NULL, enough, 0);
+		bounce(s, i, "5.4.2", enough + 6);
+		return;
+	}
+	if (s->lesson) {
+		without_it(s, i, r, why);
+		return;
+	}
 	delay = policy_backoff(s->d->policy, i->attempts + 1u);
 	if (delay < DOUBT_WAIT)
 		delay = DOUBT_WAIT;
-	remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
 	log_attempt(s, i, "deferred", NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
 	defer(s, i, delay);
 }
@@ -344,19 +394,25 @@ static void sort_one(struct sorting *s, struct item *i, const struct rcpt_result
 		delivered(s, i, o, r);
 		break;
 	case RCPT_REPLIED:
-		replied(s, i, client_phase_name(o->phase), r);
+		if (s->lesson && s->t->refused && o->reply == s->t->suspect_reply)
+			without_it(s, i, r, "");
+		else
+			replied(s, i, client_phase_name(o->phase), r);
 		break;
 	case RCPT_LOCAL:
 		local_finding(s, i, r);
 		break;
 	case RCPT_LOST:
-		lost(s, i, true);
+		if (s->lesson)
+			without_it(s, i, r, "");
+		else
+			lost(s, i, true);
 		break;
 	case RCPT_PENDING:
 		lost(s, i, false);
 		break;
 	case RCPT_IN_DOUBT:
-		in_doubt(s, i);
+		in_doubt(s, i, r);
 		break;
 	}
 }
@@ -415,6 +471,7 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 	take_off(c, w);
 	d->in_flight -= w->n;
 	w->flow->domain->in_flight -= w->n;
+	s.lesson = host_memory_result(d, c, t);
 	if (t->results[0].outcome == RCPT_PENDING)
 		policy_unadmit(d->policy, now_of(d), c->slot);
 	for (uint32_t k = 0; k < t->n; k++) {

@@ -54,23 +54,9 @@ void host_unref(struct dispatch *d, struct host *h)
 	must(h->refs > 0);
 	if (--h->refs)
 		return;
-	if (!h->retired && h->clear_until > loop_mono(d->loop))
-		return; /* remembered; hosts_sweep takes it later */
 	if (!h->retired)
 		HASH_DEL(d->hosts, h);
 	free(h);
-}
-
-void hosts_sweep(struct dispatch *d)
-{
-	ms_t now = loop_mono(d->loop);
-	struct host *h, *next;
-
-	HASH_ITER (hh, d->hosts, h, next)
-		if (!h->refs && h->clear_until <= now) {
-			HASH_DEL(d->hosts, h);
-			free(h);
-		}
 }
 
 /* After a reload numbers of providers mean something else: nothing new is put on these. */

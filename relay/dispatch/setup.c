@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "host_memory.h"
 #include "own.h"
 
 /* ---- TLS ---- */
@@ -251,6 +251,7 @@ void dispatch_free_memory(struct dispatch *d)
 	if (d->loop)
 		domains_free(d);
 	hosts_retire(d);
+	host_memory_free(d);
 	free(d->wakes.a);
 	for (unsigned i = 0; i < d->npools; i++) {
 		free(d->pools[i]->name);

@@ -7,6 +7,7 @@
 
 struct gather {
 	json_t *array;
+	struct dispatch *dispatch; /* while on its thread */
 };
 
 static void add_lane(void *arg, const struct policy_lane_info *i)
@@ -49,19 +50,24 @@ static void run_lanes(struct control_client *c, const json_t *request)
 static void add_cluster(void *arg, const struct policy_cluster_info *i)
 {
 	struct gather *g = arg;
-	char host[ADDR_TEXT_MAX];
+	char host[ADDR_TEXT_MAX], without[160];
 
 	addr_format(host, &i->host);
+	dispatch_host_without(g->dispatch, &i->host, without, sizeof(without));
 	answers_add(g->array,
-		json_pack("{so so so so so so si si so so}", "host", json_text(host), "cluster",
+		json_pack("{so so so so so so si si so so so}", "host", json_text(host), "cluster",
 			json_text(i->cluster), "provider", json_text(i->provider), "geography",
 			json_text(i->geography ? i->geography : ""), "how", json_text(i->how),
 			"learned", json_time(i->learned), "connections", (int)i->connections, "cap",
-			(int)i->cap, "health", json_text(i->health), "until", json_time(i->until)));
+			(int)i->cap, "health", json_text(i->health), "until", json_time(i->until),
+			"without", json_text(without)));
 }
 
 static void gather_clusters(struct dispatch *d, void *arg)
 {
+	struct gather *g = arg;
+
+	g->dispatch = d;
 	policy_clusters(dispatch_policy(d), dispatch_now(d), add_cluster, arg);
 }
 

@@ -55,6 +55,9 @@ struct snapshot {
 	X(in_doubt_total, counter,                                                                 \
 		"Recipients whose final reply was not seen: possible duplicates.",                 \
 		dispatch.in_doubt)                                                                 \
+	X(in_doubt_ended_total, counter,                                                           \
+		"Recipients returned because their final reply was missing too often.",            \
+		dispatch.in_doubt_ended)                                                           \
 	X(dsns_total, counter, "Delivery status notifications made.", dispatch.dsns)               \
 	X(connects_total, counter, "Outbound connections opened.", dispatch.connects)              \
 	X(connect_failures_total, counter, "Outbound connections that failed.",                    \
@@ -117,6 +120,17 @@ static int render_verdicts(struct buf *out, const struct dispatch_stats *s)
 	for (int v = 0; !r && v < VERDICT_COUNT; v++)
 		r = buf_printf(out, "postern_verdicts_total{verdict=\"%s\"} %llu\n",
 			verdict_name((enum verdict)v), (unsigned long long)s->by_verdict[v]);
+	return r;
+}
+
+static int render_extensions(struct buf *out, const struct dispatch_stats *s)
+{
+	int r = head(out, "extensions_off_total", "counter",
+		"Hosts found to offer what they cannot do, by what it is.");
+
+	for (unsigned n = 0; !r && n < EXTENSIONS_COUNT; n++)
+		r = buf_printf(out, "postern_extensions_off_total{extension=\"%s\"} %llu\n",
+			client_extension_name(n), (unsigned long long)s->extensions_off[n]);
 	return r;
 }
 
@@ -188,6 +202,8 @@ int metrics_render(struct buf *out, const struct ops_context *ctx)
 		r = buf_printf(out, "postern_build_info{version=\"%s\"} 1\n", POSTERN_VERSION);
 	if (!r)
 		r = render_verdicts(out, &s.dispatch);
+	if (!r)
+		r = render_extensions(out, &s.dispatch);
 	if (!r)
 		r = render_policy(out, &s.dispatch);
 	if (!r)

@@ -312,6 +312,13 @@ static void run_want(struct connection *c, struct slice in, enum smtp_client_wan
 	connection_release(c);
 }
 
+/* The other side's doing, as far as one can tell; a network that is gone is not. */
+static bool by_peer(int error)
+{
+	return error == -ECONNRESET || error == -ECONNABORTED || error == -EPIPE ||
+	       error == -ETIMEDOUT || error == STREAM_E_TLS;
+}
+
 void connection_fail(struct connection *c, int error, const char *why)
 {
 	if (c->closed || c->failed)
@@ -330,7 +337,10 @@ void connection_fail(struct connection *c, int error, const char *why)
 		connection_down(c);
 		return;
 	}
-	smtp_client_lost(c->client, why);
+	if (by_peer(error))
+		smtp_client_lost(c->client, why);
+	else
+		smtp_client_stop(c->client, why);
 	run_want(c, (struct slice){ NULL, 0 }, CLIENT_AGAIN);
 }
 
@@ -381,6 +391,7 @@ static void on_connected(void *arg, int error, const char *why)
 		.tls_given_up = o->tls_given_up,
 		.pipelining = o->pipelining,
 		.chunking = o->chunking,
+		.without = o->without,
 		.timeouts = o->timeouts };
 	ms_t now = loop_mono(c->w->loop);
 

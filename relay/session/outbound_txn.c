@@ -38,6 +38,8 @@ void txn_return(struct worker *w, struct outbound_transact *t)
 	t->replies = NULL;
 	t->nreplies = 0;
 	t->answers = 0;
+	t->worked = t->suspect = 0;
+	t->refused = false;
 	post_result(w, t);
 }
 
@@ -96,6 +98,10 @@ void txn_done(struct connection *c)
 		apply_content_gone(c);
 	c->content_gone = false;
 	t->answers = c->txn.answers;
+	t->worked = c->txn.worked;
+	t->suspect = c->txn.suspect;
+	t->refused = c->txn.refused;
+	t->suspect_reply = c->txn.suspect_reply;
 	hand_over_replies(c, t);
 	if (c->max_replies > REPLIES_KEPT) {
 		free(c->replies);

@@ -37,6 +37,17 @@ const char *client_phase_name(enum client_phase p)
 	return (size_t)p < sizeof(names) / sizeof(names[0]) ? names[p] : "unknown";
 }
 
+const char *client_extension_name(unsigned bit)
+{
+	static const char *const names[] = {
+#define X(name, text, n) [n] = text,
+		EXTENSIONS(X)
+#undef X
+	};
+
+	return bit < EXTENSIONS_COUNT ? names[bit] : "unknown";
+}
+
 void client_timeouts_default(struct client_timeouts *t)
 {
 	*t = (struct client_timeouts){
@@ -116,8 +127,17 @@ static int hello(struct smtp_client *c, struct buf *out)
 
 static void ready(struct smtp_client *c)
 {
-	c->pipelining = c->p.pipelining && c->info.ehlo.pipelining;
-	c->chunking = c->p.chunking && c->info.ehlo.chunking;
+	struct ehlo *e = &c->info.ehlo;
+	unsigned without = c->p.without;
+
+	/* what is known not to work is as good as not offered */
+	e->pipelining &= !(without & EXT_PIPELINING);
+	e->chunking &= !(without & EXT_CHUNKING);
+	e->smtputf8 &= !(without & EXT_SMTPUTF8);
+	if (without & EXT_PARAMS)
+		e->size_given = e->eightbit = e->dsn = false;
+	c->pipelining = c->p.pipelining && e->pipelining;
+	c->chunking = c->p.chunking && e->chunking;
 	client_set_state(c, STATE_READY);
 }
 
@@ -179,8 +199,10 @@ static int on_ehlo(struct smtp_client *c, struct buf *out, enum smtp_client_want
 		return hello_done(c, out, want);
 	if (!asks_for_helo(r->code))
 		return leave(c, PHASE_EHLO, r, "EHLO refused", out, want);
-	if (c->info.tls) /* it took EHLO before TLS */
+	if (c->info.tls) { /* it took EHLO before TLS */
+		c->info.suspect = EXT_TLS;
 		return leave(c, PHASE_EHLO, r, "EHLO refused after TLS", out, want);
+	}
 	client_set_state(c, STATE_HELO);
 	return cmd_hello(out, false, c->p.ehlo_name);
 }
@@ -204,8 +226,10 @@ static int on_starttls(struct smtp_client *c, struct buf *out, enum smtp_client_
 		*want = CLIENT_STARTTLS;
 		return 0;
 	}
-	if (c->p.tls != TLS_OPPORTUNISTIC || r->code == 421 || r->code / 100 == 3)
+	if (c->p.tls != TLS_OPPORTUNISTIC || r->code == 421 || r->code / 100 == 3) {
+		c->info.suspect = EXT_TLS;
 		return leave(c, PHASE_STARTTLS, r, "STARTTLS refused", out, want);
+	}
 	ready(c);
 	return 0;
 }
@@ -240,12 +264,23 @@ static int (*const on_reply[])(struct smtp_client *, struct buf *, enum smtp_cli
 	[STATE_QUIT] = on_quit,
 };
 
+/* The host ends the session, or makes no sense, at a moment when TLS is new to it. */
+static void suspect_tls(struct smtp_client *c)
+{
+	if (c->ours)
+		return;
+	if (c->state == STATE_STARTTLS || c->state == STATE_TLS ||
+		(c->state == STATE_EHLO && c->info.tls))
+		c->info.suspect = EXT_TLS;
+}
+
 /* What the host says from here on cannot be credited to any command. */
 static void sense_lost(struct smtp_client *c, const char *why, enum smtp_client_want *want)
 {
 	enum client_phase phase = smtp_client_phase(c);
 	bool told = *want == CLIENT_DONE; /* the reply before has settled the transaction */
 
+	suspect_tls(c);
 	if (c->t.txn) {
 		txn_abandon(c, why);
 		told = true;
@@ -337,6 +372,7 @@ void smtp_client_tls_started(struct smtp_client *c, const char *description, boo
 void smtp_client_tls_failed(struct smtp_client *c, const char *why)
 {
 	c->info.tls_failed = true;
+	c->info.suspect = EXT_TLS;
 	client_fail(c, PHASE_TLS, NULL, why);
 }
 
@@ -376,6 +412,7 @@ void smtp_client_lost(struct smtp_client *c, const char *why)
 {
 	enum client_phase phase = smtp_client_phase(c);
 
+	suspect_tls(c);
 	if (c->t.txn) {
 		txn_abandon(c, why);
 		c->done_due = true;
@@ -384,6 +421,12 @@ void smtp_client_lost(struct smtp_client *c, const char *why)
 		client_set_state(c, STATE_CLOSED);
 	else
 		client_fail(c, phase, NULL, why);
+}
+
+void smtp_client_stop(struct smtp_client *c, const char *why)
+{
+	c->ours = true;
+	smtp_client_lost(c, why);
 }
 
 enum client_phase smtp_client_phase(const struct smtp_client *c)

@@ -125,6 +125,20 @@ static bool is_8bit(const struct message *m)
 	return m->body_type == BODY_8BITMIME || (m->flags & MESSAGE_8BIT_CONTENT);
 }
 
+bool cmd_mail_has_params(const struct smtp_client *c)
+{
+	const struct message *m = c->t.txn->message;
+	const struct ehlo *e = &c->info.ehlo;
+
+	return e->size_given || (e->eightbit && is_8bit(m)) ||
+	       (e->dsn && (m->ret != RET_UNSET || m->envid));
+}
+
+bool cmd_rcpt_has_params(const struct smtp_client *c, const struct recipient *r)
+{
+	return c->info.ehlo.dsn && (r->notify != NOTIFY_DEFAULT || r->orcpt);
+}
+
 int cmd_mail(struct buf *out, const struct smtp_client *c)
 {
 	const struct message *m = c->t.txn->message;

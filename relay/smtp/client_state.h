@@ -37,6 +37,7 @@ struct txn_state {
 	struct txn_place send, expect;
 	uint32_t undecided, accepted; /* recipients; both 0: the rest of the flight is echoes */
 	bool bdat, utf8;
+	bool behind; /* what is in flight was sent while something was unanswered */
 	bool mail_accepted;
 	bool body_open; /* content was asked for and is not all handed over */
 	bool body_sent;
@@ -49,6 +50,7 @@ struct smtp_client {
 	bool hello_due;		   /* TLS stands: EHLO is to be sent */
 	bool done_due;		   /* a transaction was settled outside of feed */
 	bool rset_due;		   /* the host may still hold a failed transaction */
+	bool ours;		   /* the session ends by our own doing */
 	bool quit_sent;		   /* behind the content of the running transaction */
 	bool pipelining, chunking; /* usable here */
 	struct txn_state t;
@@ -74,6 +76,8 @@ void txn_abandon(struct smtp_client *c, const char *why);
 enum client_phase txn_phase(const struct smtp_client *c);
 
 /* client_cmd.c: command lines. 0, -ENOMEM, -ENOBUFS */
+bool cmd_mail_has_params(const struct smtp_client *c); /* but for SMTPUTF8 */
+bool cmd_rcpt_has_params(const struct smtp_client *c, const struct recipient *r);
 int cmd_hello(struct buf *out, bool esmtp, const char *name);
 int cmd_mail(struct buf *out, const struct smtp_client *c);
 int cmd_rcpt(struct buf *out, const struct smtp_client *c, const struct recipient *r);

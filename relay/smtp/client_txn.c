@@ -185,6 +185,7 @@ static int send_data(struct smtp_client *c, struct buf *out, enum smtp_client_wa
 	uint64_t size = t->txn->message->size;
 	int r;
 
+	t->behind |= in_flight(t) && (!t->bdat || size <= FLIGHT_CONTENT_MAX);
 	if (!t->bdat) {
 		t->send.step = STEP_EOD;
 		return buf_add_slice(out, SLICE_LIT("DATA\r\n"));
@@ -208,6 +209,7 @@ static int txn_pump(struct smtp_client *c, struct buf *out, enum smtp_client_wan
 	int r = 0;
 
 	while (!r && t->send.step < STEP_DATA && (c->pipelining || !in_flight(t))) {
+		t->behind |= in_flight(t);
 		if (t->send.step == STEP_RSET)
 			r = buf_add_slice(out, SLICE_LIT("RSET\r\n"));
 		else if (t->send.step == STEP_MAIL)
@@ -230,6 +232,8 @@ int txn_begin(struct smtp_client *c, struct smtp_client_txn *txn, struct buf *ou
 	*t = (struct txn_state){ .txn = txn, .undecided = txn->n, .bdat = c->chunking };
 	txn->nreplies = 0;
 	txn->answers = 0;
+	txn->worked = txn->suspect = 0;
+	txn->refused = false;
 	for (uint32_t i = 0; i < txn->n; i++)
 		txn->results[i] = (struct rcpt_result){ .index = txn->recipients[i]->index,
 			.outcome = RCPT_PENDING,
@@ -261,6 +265,21 @@ static void txn_finish(struct smtp_client *c, bool clean, enum smtp_client_want 
 	*want = CLIENT_DONE;
 }
 
+/* The host fell silent, hung up or made no sense: what, of that which it offered, may be to blame?
+ */
+static unsigned suspect_of(const struct smtp_client *c)
+{
+	const struct txn_state *t = &c->t;
+	enum client_phase phase = txn_phase(c);
+
+	if (c->ours || phase == PHASE_RSET)
+		return 0;
+	/* only content that somebody was to get has been judged by itself */
+	if (phase == PHASE_EOD && t->bdat)
+		return t->accepted > 0 ? EXT_CHUNKING : 0;
+	return t->behind || c->quit_sent ? EXT_PIPELINING : 0;
+}
+
 void txn_abandon(struct smtp_client *c, const char *why)
 {
 	struct txn_state *t = &c->t;
@@ -269,6 +288,8 @@ void txn_abandon(struct smtp_client *c, const char *why)
 	 * of the flight has reached it */
 	bool doubt = t->content && t->body_sent && t->accepted > 0;
 
+	if (!t->txn->suspect)
+		t->txn->suspect = suspect_of(c);
 	/* when not even MAIL went out, nothing was said about these recipients */
 	if (t->send.step > STEP_MAIL && t->undecided + t->accepted > 0)
 		settle_all(c, is_open, doubt ? RCPT_IN_DOUBT : RCPT_LOST, phase,
@@ -320,12 +341,42 @@ static bool positive(const struct reply *r)
 	return r->code / 100 == 2;
 }
 
+/* A reply that says that a command, or something about it, is not known: no word about the message,
+ * when it answers what the host itself offered. Its enhanced code, where it has one, tells. */
+static bool not_understood(const struct reply *r)
+{
+	if (r->has_enhanced && !(r->enhanced[0] == 5 && r->enhanced[1] == 5) &&
+		!(r->enhanced[0] == 5 && r->enhanced[1] == 3 && r->detail == 3))
+		return false;
+	return r->code == 500 || r->code == 501 || r->code == 502 || r->code == 503 ||
+	       r->code == 504 || r->code == 555;
+}
+
+static void suspect(struct smtp_client *c, unsigned extension, uint16_t reply)
+{
+	struct smtp_client_txn *t = c->t.txn;
+
+	if (!extension || t->refused)
+		return;
+	t->suspect = extension;
+	t->refused = true;
+	t->suspect_reply = reply;
+}
+
 static void mail_replied(struct smtp_client *c, const struct reply *r)
 {
-	if (positive(r))
+	bool params = cmd_mail_has_params(c);
+	uint16_t reply;
+
+	if (positive(r)) {
 		c->t.mail_accepted = true;
-	else
-		settle_all(c, is_open, RCPT_REPLIED, PHASE_MAIL, reply_store(c->t.txn, r));
+		c->t.txn->worked |= (params ? EXT_PARAMS : 0) | (c->t.utf8 ? EXT_SMTPUTF8 : 0);
+		return;
+	}
+	reply = reply_store(c->t.txn, r);
+	if (not_understood(r) && r->code != 503)
+		suspect(c, params ? EXT_PARAMS : c->t.utf8 ? EXT_SMTPUTF8 : 0, reply);
+	settle_all(c, is_open, RCPT_REPLIED, PHASE_MAIL, reply);
 }
 
 static void rcpt_replied(struct smtp_client *c, const struct reply *r)
@@ -335,7 +386,12 @@ static void rcpt_replied(struct smtp_client *c, const struct reply *r)
 	if (!is_undecided(result))
 		return; /* an echo of the refused MAIL */
 	if (!positive(r)) {
-		settle(c, c->t.expect.rcpt, RCPT_REPLIED, PHASE_RCPT, reply_store(c->t.txn, r));
+		uint16_t reply = reply_store(c->t.txn, r);
+
+		if (not_understood(r) && r->code != 503 &&
+			cmd_rcpt_has_params(c, c->t.txn->recipients[c->t.expect.rcpt]))
+			suspect(c, EXT_PARAMS, reply);
+		settle(c, c->t.expect.rcpt, RCPT_REPLIED, PHASE_RCPT, reply);
 		return;
 	}
 	result->phase = PHASE_EOD;
@@ -359,6 +415,9 @@ static int data_replied(
 	}
 	t->expect.step = STEP_EOD;
 	t->send.step = STEP_END;
+	if (t->behind)
+		t->txn->worked |= EXT_PIPELINING;
+	t->behind = false;
 	if (t->accepted ==
 		0) /* content without recipients is owed to nobody: an empty one ends it */
 		return buf_add_slice(out, SLICE_LIT(".\r\n"));
@@ -383,12 +442,31 @@ static void deliver_all(struct smtp_client *c, const struct reply *r)
 	}
 }
 
+/* BDAT itself was refused: what follows it was read as commands, so the session is of no use. */
+static int bdat_refused(struct smtp_client *c, const struct reply *r, enum smtp_client_want *want)
+{
+	uint16_t reply = reply_store(c->t.txn, r);
+
+	suspect(c, EXT_CHUNKING, reply);
+	settle_all(c, is_accepted, RCPT_REPLIED, PHASE_EOD, reply);
+	c->t.txn = NULL;
+	client_fail(c, PHASE_EOD, NULL, "BDAT is offered and refused");
+	*want = CLIENT_DONE;
+	return 0;
+}
+
 static int end_replied(struct smtp_client *c, const struct reply *r, enum smtp_client_want *want)
 {
 	struct txn_state *t = &c->t;
 
 	if (t->body_open && positive(r))
 		return txn_break(c, "content answered before it was sent", want);
+	if (t->bdat && t->accepted > 0 && not_understood(r))
+		return bdat_refused(c, r, want);
+	if (t->bdat && t->accepted > 0)
+		t->txn->worked |= EXT_CHUNKING;
+	if (t->behind)
+		t->txn->worked |= EXT_PIPELINING;
 	if (t->accepted > 0) {
 		if (positive(r))
 			deliver_all(c, r);
@@ -430,6 +508,7 @@ int txn_reply(struct smtp_client *c, struct buf *out, enum smtp_client_want *wan
 	else if (phase == PHASE_RCPT)
 		rcpt_replied(c, r);
 	place_next(c, &t->expect);
+	t->behind &= in_flight(t);
 	if (t->undecided + t->accepted == 0 && !in_flight(t)) {
 		txn_finish(c, false, want);
 		return 0;

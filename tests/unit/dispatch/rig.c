@@ -94,6 +94,7 @@ static void parameters(struct rig *r)
 		.connection_age_max = 900000,
 		.connection_idle_max = 30000,
 		.tls_failure_memory = 60000,
+		.extension_memory = 60000,
 	};
 	client_timeouts_default(&r->providers[0].timeouts);
 	r->schedule[0] = r->schedule[1] = 300;

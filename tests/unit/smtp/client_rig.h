@@ -5,7 +5,9 @@
  *   feed     feeds what was left over            lost     connection lost
  *   tls / tls-unverified / tls-failed            quit
  *   phase P  present phase is P                  #outcomes: outcome/phase/code per recipient
- *   fail P C the session failed in phase P with reply code C */
+ *   fail P C the session failed in phase P with reply code C
+ *   suspect X    "CHUNKING", with "!" before it when it was refused; "" nothing. stop: our own end
+ */
 #pragma once
 
 #include <setjmp.h>
@@ -154,6 +156,18 @@ static inline void check_failure(struct peer *p, const char *expected)
 	assert_true(info->why[0] != '\0');
 }
 
+static inline void check_suspect(struct peer *p, const char *expected)
+{
+	unsigned bits = p->t.suspect ? p->t.suspect : smtp_client_info(p->c)->suspect;
+	char got[64] = "";
+
+	for (unsigned n = 0; n < EXTENSIONS_COUNT; n++)
+		if (bits & (1u << n))
+			snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%s",
+				p->t.refused ? "!" : "", client_extension_name(n));
+	assert_string_equal(got, expected);
+}
+
 static inline void act(struct peer *p, const char *word)
 {
 	if (!strcmp(word, "begin"))
@@ -164,6 +178,8 @@ static inline void act(struct peer *p, const char *word)
 		feed(p);
 	else if (!strcmp(word, "lost"))
 		smtp_client_lost(p->c, "connection lost");
+	else if (!strcmp(word, "stop"))
+		smtp_client_stop(p->c, "the relay stops");
 	else if (!strcmp(word, "tls"))
 		smtp_client_tls_started(p->c, "TLS1.3", true);
 	else if (!strcmp(word, "tls-unverified"))
@@ -193,6 +209,8 @@ static inline void step(struct peer *p, const char *line)
 		check_results(p, line + 1);
 	} else if (!strncmp(line, "phase ", 6)) {
 		assert_string_equal(client_phase_name(smtp_client_phase(p->c)), line + 6);
+	} else if (!strncmp(line, "suspect ", 8)) {
+		check_suspect(p, line + 8);
 	} else if (!strncmp(line, "fail ", 5)) {
 		check_failure(p, line + 5);
 	} else {

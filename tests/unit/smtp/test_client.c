@@ -411,6 +411,65 @@ static void test_params(void **state)
 	run_all(params, COUNT(params));
 }
 
+/* What may be to blame when a host that offers it does not do it. */
+#define WITH_TLS "<220 mx\n<250-mx\n<250 STARTTLS\n"
+#define MAILED	 ALL "begin\nsent\n"
+static const struct row suspects[] = {
+	{ "all is well", 1, MAILED "<250 ok\n<250 ok\n<250 ok\n=done\nsuspect \n" },
+	{ "silent at MAIL, flight", 1, MAILED "lost\nfeed\nsuspect PIPELINING\n" },
+	{ "silent at RCPT, flight", 1, MAILED "<250 ok\nlost\nfeed\nsuspect PIPELINING\n" },
+	{ "silent at BDAT", 1,
+		MAILED "<250 ok\n<250 ok\nlost\nfeed\n#doubt/eod/0\nsuspect CHUNKING\n" },
+	{ "silent at BDAT that nobody was to get", 1,
+		MAILED "<250 ok\n<550 5.1.1 no\nlost\nfeed\nsuspect \n" },
+	{ "our own end", 1, MAILED "<250 ok\n<250 ok\nstop\nfeed\nsuspect \n" },
+	{ "silent at DATA, flight", 1,
+		PIPE "begin\n<250 ok\n<250 ok\nlost\nfeed\nsuspect PIPELINING\n" },
+	{ "silent at content", 1,
+		PIPE "begin\n<250 ok\n<250 ok\n<354 go\nsent\nlost\nfeed\nsuspect \n" },
+	{ "silent at content with QUIT behind it", 1,
+		PIPE "begin\n<250 ok\n<250 ok\n<354 go\nsent\nquit\nlost\nfeed\nsuspect "
+		     "PIPELINING\n" },
+	{ "silent at MAIL alone", 1, BARE "begin\nlost\nfeed\nsuspect \n" },
+	{ "silent at RCPT alone", 1, BARE "begin\n<250 ok\nlost\nfeed\nsuspect \n" },
+	{ "BDAT 500", 1,
+		MAILED "<250 ok\n<250 ok\n<500 5.3.3 Unrecognized command\n#replied/eod/500\n"
+		       "suspect !CHUNKING\nfeed\n=close\n" },
+	{ "BDAT 502", 1, MAILED "<250 ok\n<250 ok\n<502 no\nsuspect !CHUNKING\n" },
+	{ "BDAT 503", 1, MAILED "<250 ok\n<250 ok\n<503 5.5.1 bad\nsuspect !CHUNKING\n" },
+	{ "BDAT 504, content not all sent", 1,
+		ALL "begin\n<250 ok\n<250 ok\n<504 5.5.4 no\nsuspect !CHUNKING\n" },
+	{ "content refused", 1, MAILED "<250 ok\n<250 ok\n<550 5.7.1 spam\nsuspect \n" },
+	{ "content refused with 501", 1,
+		MAILED "<250 ok\n<250 ok\n<501 5.6.0 bad content\nsuspect \n" },
+	{ "503 behind refused RCPT", 1, MAILED "<250 ok\n<550 5.1.1 no\n<503 5.5.1 x\nsuspect \n" },
+	{ "parameters refused", 1,
+		MAILED "<555 5.5.4 no\n<503 x\n<503 x\nsuspect !MAIL parameters\n" },
+	{ "501 about the address", 1, MAILED "<501 5.1.7 bad\n<503 x\n<503 x\nsuspect \n" },
+	{ "501 without parameters", 1, PIPE "begin\n<501 bad\n<503 x\n<503 x\nsuspect \n" },
+	{ "SMTPUTF8 refused", 1,
+		"<220 mx\n<250-mx\n<250 SMTPUTF8\nbegin\n<555 5.5.4 no\nsuspect !SMTPUTF8\n",
+		.edit = utf8_sender },
+	{ "DSN refused at RCPT", 1,
+		"<220 mx\n<250-mx\n<250 DSN\nbegin\n<250 ok\n<501 5.5.4 no\nsuspect !MAIL "
+		"parameters\n",
+		.edit = dsn },
+	{ "hang-up at STARTTLS", 1, WITH_TLS "lost\nfeed\nsuspect STARTTLS\n", TLS_OPPORTUNISTIC },
+	{ "broken handshake", 1, WITH_TLS "<220 go\ntls-failed\nfeed\nsuspect STARTTLS\n",
+		TLS_OPPORTUNISTIC },
+	{ "hang-up at EHLO within TLS", 1,
+		WITH_TLS "<220 go\ntls\nfeed\nlost\nfeed\nsuspect STARTTLS\n", TLS_OPPORTUNISTIC },
+	{ "EHLO refused within TLS", 1,
+		WITH_TLS "<220 go\ntls\nfeed\n<502 what\nfeed\nsuspect STARTTLS\n",
+		TLS_OPPORTUNISTIC },
+	{ "hang-up at EHLO in clear", 1, "<220 mx\nlost\nfeed\nsuspect \n", TLS_OPPORTUNISTIC },
+};
+
+static void test_suspects(void **state)
+{
+	run_all(suspects, COUNT(suspects));
+}
+
 static void test_dsn_passed_on(void **state)
 {
 	static const struct row w = { "dsn", 2, ALL, .edit = dsn };
@@ -562,6 +621,7 @@ int main(void)
 		cmocka_unit_test(test_piped),
 		cmocka_unit_test(test_single),
 		cmocka_unit_test(test_params),
+		cmocka_unit_test(test_suspects),
 		cmocka_unit_test(test_dsn_passed_on),
 		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_quit_behind),
