@@ -310,25 +310,20 @@ static void token_add(struct reply_view *v, const char *token)
 	}
 }
 
-static bool may_start(struct slice s, size_t i, const struct family *f)
-{
-	char before = i > 0 ? s.p[i - 1] : ' ';
-
-	if (!is_alnum(before))
-		return true;
-	return f->any_case && is_lower(before) && is_upper(s.p[i]);
-}
-
 /* Returns how far the token reaches, 0 when there is none at i. */
 static size_t token_at(struct reply_view *v, struct slice s, size_t i)
 {
-	char token[TOKEN_MAX];
+	char before = i > 0 ? s.p[i - 1] : ' ', token[TOKEN_MAX];
+	bool inside = is_alnum(before); /* of a word: most places are */
+
+	if (inside && !(is_lower(before) && is_upper(s.p[i])))
+		return 0;
 
 	for (size_t k = 0; k < sizeof(families) / sizeof(families[0]); k++) {
 		const struct family *f = &families[k];
 		size_t n, rest;
 
-		if (upper(s.p[i]) != f->prefix[0] || !may_start(s, i, f))
+		if (upper(s.p[i]) != f->prefix[0] || (inside && !f->any_case))
 			continue;
 		n = prefix_length(slice_from(s, i), f);
 		if (n == 0)
