@@ -193,53 +193,74 @@ static bool same_option(const struct config *now, const struct config *next,
 	return same;
 }
 
-/* Names in why what differs and may not. */
-static bool compare_section(const struct config *now, const struct config *next,
-	const struct section *kind, const void *a, const void *b, struct buf *why)
+/* Titled sections are taken over whole: each stands for a thing that comes, goes or is made anew.
+ */
+static bool is_live(const struct section *kind, const struct option *o)
 {
-	const char *title = NULL;
+	return kind->titled || (o->flags & OPTION_LIVE);
+}
+
+/* Appends the names of what differs and is not taken over. */
+static bool compare_section(const struct config *now, const struct config *next,
+	const struct section *kind, struct buf *names)
+{
 	bool same = true;
 
-	if (kind->titled)
-		memcpy(&title, (const char *)a + kind->name_at, sizeof(title));
 	for (unsigned i = 0; i < kind->noptions; i++) {
 		const struct option *o = &kind->options[i];
 
-		if ((o->flags & (OPTION_LIVE | OPTION_UNBOUND)) ||
-			same_option(now, next, kind, o, a, b))
+		if (is_live(kind, o) || same_option(now, next, kind, o, now, next))
 			continue;
 		same = false;
-		buf_printf(why, "%s%s%s%s%s: a change needs a restart\n", kind->name,
-			title ? " " : "", title ? title : "", kind->name[0] ? ": " : "", o->name);
+		buf_printf(names, "%s%s%s%s", buf_size(names) ? ", " : "", kind->name,
+			kind->name[0] ? "." : "", o->name);
 	}
 	return same;
 }
 
-/* Listeners cannot be added, taken away or reordered while running. */
-static bool same_listeners(const struct config *now, const struct config *next, struct buf *why)
+bool config_reloadable(const struct config *now, const struct config *next, struct buf *names)
 {
-	bool same = now->nlisteners == next->nlisteners;
-
-	for (unsigned i = 0; same && i < now->nlisteners; i++)
-		same = strcmp(now->listeners[i].name, next->listeners[i].name) == 0;
-	if (!same)
-		buf_add_str(why, "listener: to add, remove or rename one needs a restart\n");
-	return same;
-}
-
-bool config_reloadable(const struct config *now, const struct config *next, struct buf *why)
-{
-	const struct section *listener = &sections[SECTION_LISTENER];
+	const struct dns_params *a = &now->dispatch.dns, *b = &next->dispatch.dns;
 	bool same = true;
 
-	for (unsigned id = 0; id < SECTION_COUNT; id++) {
+	for (unsigned id = 0; id < SECTION_COUNT; id++)
 		if (!sections[id].titled)
-			same &= compare_section(now, next, &sections[id], now, next, why);
+			same &= compare_section(now, next, &sections[id], names);
+	/* no option of its own: what is asked for follows from the sources */
+	if (a->ipv4 != b->ipv4 || a->ipv6 != b->ipv6) {
+		same = false;
+		buf_printf(names, "%slook-ups for sources of another IP version",
+			buf_size(names) ? ", " : "");
 	}
-	if (!same_listeners(now, next, why))
-		return false;
-	for (unsigned i = 0; i < now->nlisteners; i++)
-		same &= compare_section(now, next, listener, section_element(listener, now, i),
-			section_element(listener, next, i), why);
 	return same;
+}
+
+int config_dump_running(struct buf *out, const struct config *start, const struct config *now)
+{
+	int r = 0;
+
+	for (unsigned id = 0; id < SECTION_COUNT && !r; id++) {
+		const struct section *kind = &sections[id];
+		struct buf body;
+
+		if (kind->titled) {
+			for (unsigned i = 0; i < section_count(kind, now) && !r; i++)
+				r = dump_section(
+					out, now, kind, section_element(kind, now, i), false);
+			continue;
+		}
+		buf_init(&body, 0);
+		for (unsigned i = 0; i < kind->noptions && !r; i++) {
+			const struct option *o = &kind->options[i];
+			const struct config *c = is_live(kind, o) ? now : start;
+
+			r = dump_option(&body, c, kind, o, c, false);
+		}
+		if (!r && buf_size(&body) > 0)
+			r = buf_printf(out, "%s%s%.*s%s", kind->name, kind->name[0] ? " {\n" : "",
+				(int)buf_size(&body), buf_slice(&body).p,
+				kind->name[0] ? "}\n" : "");
+		buf_deinit(&body);
+	}
+	return r;
 }

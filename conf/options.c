@@ -10,11 +10,11 @@ static const char *const bare_newlines[] = { "reject", "fix", NULL };
 static const char *const warmup_paces[] = { "even", "hours", "none", NULL };
 
 static const struct option root_options[] = {
-	TEXT("hostname", struct config, hostname, HOST, NULL, 0,
+	TEXT("hostname", struct config, hostname, HOST, NULL, LIVE,
 		"Name of this relay: in its greeting, in Received fields and in bounces. A fully "
 		"qualified "
 		"domain name; default: the system's host name."),
-	TEXT("postmaster", struct config, postmaster, STRING, NULL, 0,
+	TEXT("postmaster", struct config, postmaster, STRING, NULL, LIVE,
 		"Address in the From field of bounces, and to which mail for <postmaster> goes. "
 		"Default: MAILER-DAEMON at hostname for the first, and for the second postmaster "
 		"at hostname without its first label."),
@@ -51,7 +51,7 @@ static const struct option root_options[] = {
 	TEXT("timezone", struct config, timezone, STRING, "system", LIVE,
 		"Time zone in which the days and hours of a warm-up are counted: \"system\" for "
 		"the machine's own, \"UTC\", or a name such as \"Europe/Berlin\"."),
-	DURATION("drain_timeout", struct config, dispatch.drain_deadline, "30s", SECOND, HOUR, 0,
+	DURATION("drain_timeout", struct config, dispatch.drain_deadline, "30s", SECOND, HOUR, LIVE,
 		"How long running transactions may take to end after SIGTERM."),
 };
 
@@ -98,9 +98,9 @@ static const struct option queue_options[] = {
 };
 
 static const struct option dispatch_options[] = {
-	NUMBER("window", struct config, dispatch.window, "200", 1, 100000, 0,
+	NUMBER("window", struct config, dispatch.window, "200", 1, 100000, LIVE,
 		"Recipients of one domain in memory at most; the others wait in the queue."),
-	NUMBER("work_max", struct config, dispatch.work_max, "4000", 100, 10000000, 0,
+	NUMBER("work_max", struct config, dispatch.work_max, "4000", 100, 10000000, LIVE,
 		"Recipients in memory in all."),
 };
 

@@ -83,10 +83,12 @@ int config_describe(struct buf *out, bool roff);
 /* The effective values, all defaults filled in, in the file's own syntax: it parses again to the
  * same. only_changed: without those at their default. */
 int config_dump(struct buf *out, const struct config *c, bool only_changed);
-/* May these two replace one another while running? If not, one line per option that needs a restart
- * is appended to why. What may change: sources, pools, providers, retry and expiry, sender pools,
- * warm-up, the rules, log.level. */
-bool config_reloadable(const struct config *now, const struct config *next, struct buf *why);
+/* Does a reload take over all that differs? If not, the options that need a restart are appended to
+ * names, "workers, queue.path". now: that of the start, whose values those options have until the
+ * end. */
+bool config_reloadable(const struct config *now, const struct config *next, struct buf *names);
+/* What is in force after a reload: options that need a restart are those of the start. */
+int config_dump_running(struct buf *out, const struct config *start, const struct config *now);
 struct classifier;
 /* The reply rules: rules_file's, then those built in, unless the file says "builtin off". On errors
  * lines "file:line: what" are appended. 0, -EINVAL, -ENOMEM, -errno of reading. */

@@ -60,8 +60,23 @@ struct policy_now dispatch_now(struct dispatch *d);
 /* Something that waiting mail waits for was ended by the operator: it is asked again within a
  * second. */
 void dispatch_relieved(struct dispatch *d);
-int dispatch_reload(
-	struct dispatch *d, const struct policy_params *policy, struct classifier *rules);
+
+/* A reload. Reserved on any thread (contexts of TLS read files), adopted on the dispatcher's: all
+ * of it or, with an error, nothing. What is adopted is borrowed until the next one; of p that is
+ * hostname, postmaster, window, work_max, drain_deadline and listening (copied). */
+struct dispatch_change {
+	const struct dispatch_params *p;
+	const struct policy_params *policy;
+	struct classifier *rules;
+	/* the change's own: what is to be adopted, and afterwards what was replaced */
+	struct tls_context **tls;
+	unsigned ntls;
+};
+int dispatch_change_init(struct dispatch_change *c, const struct dispatch_params *p,
+	const struct policy_params *policy, struct classifier *rules, char *error,
+	size_t error_max);
+void dispatch_change_deinit(struct dispatch_change *c); /* any thread; zeroed is fine */
+int dispatch_reload(struct dispatch *d, struct dispatch_change *c);
 
 enum dispatch_op {
 	DISPATCH_RETRY,

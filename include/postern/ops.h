@@ -16,11 +16,12 @@ struct ops_context {
 	unsigned nworkers;
 	struct session_limits *limits;
 	struct log *log;
-	const char *hostname;
 	ms_t started; /* wall */
-	/* Reads the configuration again. Appends what went wrong, or what needs a restart, to why.
-	 * Any thread. */
-	int (*reload)(void *arg, struct buf *why);
+	/* Any thread, as all of these. Reads the configuration again. Appends errors or warnings to
+	 * why, and the options that need a restart to restart. */
+	int (*reload)(void *arg, struct buf *why, struct buf *restart);
+	int (*running)(void *arg, struct buf *out); /* the values in force */
+	void (*hostname)(void *arg, char out[256]);
 	/* Appends which reply rules are in force, of what date. Any thread. 0, -ENOMEM. */
 	int (*rules)(void *arg, struct buf *out);
 	void *arg;

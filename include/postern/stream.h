@@ -107,8 +107,12 @@ int listen_open(int *fd, const struct addr *a, uint16_t port, int backlog, enum 
 	uint16_t *bound);
 struct listener;
 /* accepted: a new connection's fd (non-blocking, close-on-exec), owned by the callee. When file
- * descriptors run out, accepting pauses for 100 ms instead of spinning. Takes over fd. */
-int listener_start(struct listener **ret, struct loop *l, int fd,
+ * descriptors run out, accepting pauses for 100 ms instead of spinning. Takes over fd, unless it
+ * fails. Clients wait until listener_accept, which cannot fail. */
+int listener_new(struct listener **ret, struct loop *l, int fd,
 	void (*accepted)(void *arg, int fd, const struct addr *peer, uint16_t port), void *arg);
+void listener_accept(struct listener *ln);
+void listener_hand_over(
+	struct listener *ln, void *arg);	     /* accepted is called with it from now on */
 void listener_stop(struct listener *ln);	     /* closes */
 uint64_t listener_pauses(const struct listener *ln); /* how often descriptors or memory ran out */

@@ -13,6 +13,9 @@
 
 struct listener_params {
 	char *name;
+	/* Of the listener of this name, also after a reload: its sessions are counted by it. 0: by
+	 * these parameters. */
+	uint32_t number;
 	struct {
 		struct addr addr;
 		uint16_t port;
@@ -90,15 +93,35 @@ struct inbound_stats {
 struct worker;
 int worker_new(struct worker **ret, const struct worker_params *p);
 struct loop *worker_loop(struct worker *w);
-/* Before start, or from any thread later (reload): starts accepting on fd (taken over) with p,
- * which must live until the worker is freed or the listener removed. The worker takes references of
- * its own to tls and users. */
+/* Before start: accepts on fd (taken over) with p, which must live until the worker is freed. The
+ * worker takes references of its own to tls and users. */
 int worker_listen(struct worker *w, const struct listener_params *p, int fd,
 	struct tls_context *tls, struct users *users);
-/* Stops accepting for p (any thread); its sessions go on. done on the worker's thread, when none is
- * left and p may go. */
-int worker_unlisten(
-	struct worker *w, const struct listener_params *p, void (*done)(void *arg), void *arg);
+
+/* A change of what a running worker listens to, in two steps, so that all workers change or none.
+ */
+struct worker_socket {
+	int fd; /* of one that is open (it goes on under p), or of one that is added */
+	bool added;
+	/* NULL: accepts no more. Sessions go on under the parameters they began with. */
+	const struct listener_params *p;
+	struct tls_context *tls; /* the worker takes references */
+	struct users *users;
+	/* once, on any thread, when neither the socket nor a session needs p any more; only after a
+	 * commit */
+	void (*release)(void *arg);
+	void *arg;
+};
+struct worker_change;
+/* Takes all that it may need, and nothing changes yet: clients of an added socket wait. The fds
+ * that are added are the worker's from now on, also when this fails (-ENOMEM, -ESHUTDOWN …). Waits
+ * for the worker, so not on its thread. */
+int worker_change_new(struct worker_change **ret, struct worker *w,
+	const struct worker_socket *sockets, unsigned n);
+/* Takes c; cannot fail. When it returns, new sessions begin under what was changed to. */
+void worker_change_commit(struct worker_change *c);
+struct worker_change *worker_change_free(
+	struct worker_change *c); /* nothing has changed; NULL-safe */
 int worker_start(struct worker *w);
 /* Stops accepting; ends idle sessions with 421 4.3.2; lets transactions finish until the deadline
  * (ms from now). Any thread; answers by done on the worker's thread when no inbound session is

@@ -119,6 +119,12 @@ static void say_ok(const struct config *c, const char *path, const char *rules, 
 	json_decref(j);
 }
 
+static void print_running(void *arg, const json_t *j)
+{
+	(void)arg;
+	print("%s", text_of(j, "configuration"));
+}
+
 static int run(const struct cli_command *self, int argc, char **argv)
 {
 	struct cli_arguments a;
@@ -132,6 +138,9 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	if (cli_value(self, &a, "defaults") || cli_value(self, &a, "roff"))
 		return describe(cli_value(self, &a, "roff") != NULL);
 	json = cli_value(self, &a, "json") != NULL;
+	if (cli_value(self, &a, "running"))
+		return cli_ask_and_print(
+			&a, json_pack("{ss}", "command", "running"), json, print_running, NULL);
 	buf_init(&errors, 1 << 20);
 	buf_init(&rules, 0);
 	r = config_load(&c, a.config, &errors);
@@ -156,6 +165,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 static const struct cli_option options[] = {
 	{ "dump", 'd', NULL, "print the effective configuration with all defaults filled in" },
 	{ "changed", 'n', NULL, "print what differs from the defaults" },
+	{ "running", 0, NULL, "print the configuration that the running relay goes by" },
 	{ "json", 'j', NULL, "findings as one JSON object a line" },
 	{ "defaults", 0, NULL, "print every option with type, bounds, default and meaning" },
 	{ "roff", 0, NULL, "the same for the manual page" },

@@ -111,7 +111,8 @@ void print_json_take(json_t *j)
 /* A copy with every text escaped; lines stay apart only where the relay itself writes some. */
 static json_t *shown_text(const char *key, const json_t *j)
 {
-	bool lines = key && (!strcmp(key, "notes") || !strcmp(key, "error"));
+	bool lines = key && (!strcmp(key, "notes") || !strcmp(key, "error") ||
+				    !strcmp(key, "configuration"));
 	struct slice s = { json_string_value(j), json_string_length(j) };
 	json_t *shown = NULL;
 	struct buf b;

@@ -3,7 +3,10 @@
 static void print_notes(void *arg, const json_t *j)
 {
 	(void)arg;
-	print("reloaded\n%s", text_of(j, "notes"));
+	const char *restart = text_of(j, "restart");
+
+	print("reloaded%s%s\n%s", *restart ? "; not taken over until a restart: " : "", restart,
+		text_of(j, "notes"));
 }
 
 static int run(const struct cli_command *self, int argc, char **argv)

@@ -39,12 +39,14 @@ static int next_signal(int fd)
 
 static void reload(struct service *s)
 {
-	struct buf why;
+	struct buf why, restart;
 
 	buf_init(&why, 64 * 1024);
+	buf_init(&restart, 64 * 1024);
 	notify_manager("RELOADING=1");
-	service_reload(s, &why); /* logs its outcome */
+	service_reload(s, &why, &restart); /* logs its outcome */
 	notify_manager("READY=1");
+	buf_deinit(&restart);
 	buf_deinit(&why);
 }
 

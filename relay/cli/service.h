@@ -9,9 +9,12 @@ struct service;
 /* Binds, opens the queue, drops privileges, starts all threads. Takes c. On failure the reason is
  * in error. Returns an exit code of sysexits.h, 0 when it runs. */
 int service_start(struct service **ret, struct config *c, char *error, size_t error_max);
-/* Reads the configuration file again; on errors the old one stays. Appends errors, or what needs a
- * restart, to why. Any thread. */
-int service_reload(struct service *s, struct buf *why);
+/* Reads the configuration and the files that it names again; on errors the old ones stay, whole.
+ * Appends errors, or warnings, to why, and to restart the options that differ and that only a
+ * restart takes over. Any thread. */
+int service_reload(struct service *s, struct buf *why, struct buf *restart);
+/* The values in force, as `postern check --dump` has them. Any thread. */
+int service_running(struct service *s, struct buf *out);
 /* Ends politely: no new mail, running transactions finish within the deadline. stop: descriptor
  * that becomes readable when there is no more time (a second SIGTERM); -1 for none. */
 void service_drain(struct service *s, int stop);

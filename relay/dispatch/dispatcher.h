@@ -377,7 +377,10 @@ void job_post(struct dispatch *d, struct queue_job *j,
 	enum job_tag tag); /* posted at the end of the iteration */
 
 /* ---- pool.c ---- */
-int pools_bind(struct dispatch *d); /* to the policy's numbers */
+/* For new parameters: what pools_adopt needs, before anything is changed. 0, -ENOMEM. */
+int pools_reserve(struct dispatch *d, unsigned nsources, bool ***ret);
+void pools_unreserve(struct dispatch *d, bool **has); /* NULL-safe */
+void pools_adopt(struct dispatch *d, bool **has); /* binds all to the policy's numbers; takes has */
 struct pool *pool_get(struct dispatch *d, const char *name);
 
 /* ---- domain.c ---- */

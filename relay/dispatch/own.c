@@ -263,11 +263,6 @@ int own_new(struct own **ret, const char *hostname, const struct dispatch_endpoi
 	return 0;
 }
 
-int own_renew(struct own **ret, const struct own *old, const struct policy_params *policy)
-{
-	return own_new(ret, old->hostname, old->listening, old->nlistening, policy);
-}
-
 struct own *own_free(struct own *o)
 {
 	if (!o)

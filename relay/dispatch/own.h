@@ -21,8 +21,6 @@ struct own_view {
 /* Takes copies. 0, -ENOMEM. */
 int own_new(struct own **ret, const char *hostname, const struct dispatch_endpoint *listening,
 	unsigned nlistening, const struct policy_params *policy);
-/* The same relay under new parameters. */
-int own_renew(struct own **ret, const struct own *old, const struct policy_params *policy);
 struct own *own_free(struct own *o); /* NULL-safe, returns NULL */
 /* Looks at the machine's addresses again when that was long ago. */
 void own_refresh(struct own *o, ms_t mono);

@@ -7,35 +7,6 @@
 #include "dispatcher.h"
 #include "postern/must.h"
 
-struct pool *pool_get(struct dispatch *d, const char *name)
-{
-	struct pool **all, *p;
-
-	for (unsigned i = 0; i < d->npools; i++)
-		if (!strcmp(d->pools[i]->name, name))
-			return d->pools[i];
-	all = realloc(d->pools, (d->npools + 1) * sizeof(struct pool *));
-	if (!all)
-		return NULL;
-	d->pools = all;
-	p = calloc(1, sizeof(*p));
-	if (!p)
-		return NULL;
-	p->name = slice_dup(slice_of(name));
-	if (!p->name) {
-		free(p);
-		return NULL;
-	}
-	all[d->npools++] = p;
-	if (pools_bind(d)) {
-		free(p->name);
-		free(p);
-		d->npools--;
-		return NULL;
-	}
-	return p;
-}
-
 static void add_members(struct dispatch *d, bool *has, unsigned pool)
 {
 	const struct pool_params *v = &d->params->pools[pool];
@@ -61,22 +32,76 @@ static void add_overflow(struct dispatch *d, bool *has, unsigned pool)
 	}
 }
 
-int pools_bind(struct dispatch *d)
+/* For each pool an array by source. */
+int pools_reserve(struct dispatch *d, unsigned nsources, bool ***ret)
 {
-	for (unsigned i = 0; i < d->npools; i++) {
-		struct pool *p = d->pools[i];
-		unsigned n = d->params->nsources;
-		bool *has = calloc(n ? n : 1, sizeof(*has));
+	bool **all = calloc(d->npools + 1, sizeof(bool *));
 
-		if (!has)
+	if (!all)
+		return -ENOMEM;
+	for (unsigned i = 0; i < d->npools; i++) {
+		all[i] = calloc(nsources ? nsources : 1, sizeof(bool));
+		if (!all[i]) {
+			pools_unreserve(d, all);
 			return -ENOMEM;
-		free(p->has);
-		p->has = has;
-		p->index = policy_pool(d->policy, p->name);
-		if (p->index < 0)
-			continue;
-		add_members(d, has, (unsigned)p->index);
-		add_overflow(d, has, (unsigned)p->index);
+		}
 	}
+	*ret = all;
 	return 0;
+}
+
+void pools_unreserve(struct dispatch *d, bool **has)
+{
+	for (unsigned i = 0; has && i < d->npools; i++)
+		free(has[i]);
+	free(has);
+}
+
+static void pool_bind(struct dispatch *d, struct pool *p, bool *has)
+{
+	free(p->has);
+	p->has = has;
+	p->index = policy_pool(d->policy, p->name);
+	if (p->index < 0)
+		return;
+	add_members(d, has, (unsigned)p->index);
+	add_overflow(d, has, (unsigned)p->index);
+}
+
+void pools_adopt(struct dispatch *d, bool **has)
+{
+	for (unsigned i = 0; i < d->npools; i++)
+		pool_bind(d, d->pools[i], has[i]);
+	free(has);
+}
+
+struct pool *pool_get(struct dispatch *d, const char *name)
+{
+	struct pool **all, *p;
+	bool *has;
+
+	for (unsigned i = 0; i < d->npools; i++)
+		if (!strcmp(d->pools[i]->name, name))
+			return d->pools[i];
+	all = realloc(d->pools, (d->npools + 1) * sizeof(struct pool *));
+	if (!all)
+		return NULL;
+	d->pools = all;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->name = slice_dup(slice_of(name));
+	if (!p->name) {
+		free(p);
+		return NULL;
+	}
+	has = calloc(d->params->nsources ? d->params->nsources : 1, sizeof(*has));
+	if (!has) {
+		free(p->name);
+		free(p);
+		return NULL;
+	}
+	pool_bind(d, p, has);
+	all[d->npools++] = p;
+	return p;
 }

@@ -43,36 +43,70 @@ static void forget_numbers(struct dispatch *d)
 	hosts_retire(d);
 }
 
-int dispatch_reload(
-	struct dispatch *d, const struct policy_params *policy, struct classifier *rules)
+int dispatch_change_init(struct dispatch_change *c, const struct dispatch_params *p,
+	const struct policy_params *policy, struct classifier *rules, char *error, size_t error_max)
 {
-	struct tls_context **tls = NULL;
-	struct own *own = NULL;
-	unsigned before = d->params->nproviders;
-	char error[256] = "";
-	int r = setup_tls(&tls, policy, error, sizeof(error));
+	*c = (struct dispatch_change){
+		.p = p, .policy = policy, .rules = rules, .ntls = policy->nproviders
+	};
+	return setup_tls(&c->tls, policy, error, error_max);
+}
 
-	if (r) {
-		log_event(d->log, LOG_ERR, "reload-failed", "%s", error[0] ? error : strerror(-r));
-		return r;
-	}
-	r = own_renew(&own, d->own, policy);
-	if (!r)
-		r = policy_reload(d->policy, policy);
-	if (r) {
-		own_free(own);
-		setup_tls_free(tls, policy->nproviders);
-		return r;
-	}
+void dispatch_change_deinit(struct dispatch_change *c)
+{
+	setup_tls_free(c->tls, c->ntls);
+	*c = (struct dispatch_change){ 0 };
+}
+
+/* Those that can change while running; the others were given to threads and tables at the start. */
+static void adopt_params(struct dispatch *d, const struct dispatch_params *p)
+{
+	d->p.hostname = p->hostname;
+	d->p.postmaster = p->postmaster;
+	if (p->window)
+		d->p.window = p->window;
+	if (p->work_max)
+		d->p.work_max = p->work_max;
+	if (p->drain_deadline)
+		d->p.drain_deadline = p->drain_deadline;
+}
+
+static void adopt(struct dispatch *d, struct dispatch_change *c, struct own *own, bool **has)
+{
+	struct tls_context **before = d->tls;
+	unsigned nbefore = d->params->nproviders;
+
 	own_free(d->own);
 	d->own = own;
-	setup_tls_free(d->tls, before);
-	d->tls = tls;
-	d->params = policy;
-	d->rules = rules;
-	r = pools_bind(d);
+	d->tls = c->tls;
+	d->params = c->policy;
+	d->rules = c->rules;
+	c->tls = before;
+	c->ntls = nbefore;
+	adopt_params(d, c->p);
+	pools_adopt(d, has);
 	forget_numbers(d);
 	backlog_reset(d);   /* begun with the old numbers */
 	d->relieved = true; /* what waits may find what it waits for */
+}
+
+/* First all that can fail, the policy last, which takes over all or nothing; behind it nothing can.
+ */
+int dispatch_reload(struct dispatch *d, struct dispatch_change *c)
+{
+	struct own *own = NULL;
+	bool **has = NULL;
+	int r = own_new(&own, c->p->hostname, c->p->listening, c->p->nlistening, c->policy);
+
+	if (!r)
+		r = pools_reserve(d, c->policy->nsources, &has);
+	if (!r)
+		r = policy_reload(d->policy, c->policy);
+	if (!r) {
+		adopt(d, c, own, has);
+		return 0;
+	}
+	own_free(own);
+	pools_unreserve(d, has);
 	return r;
 }

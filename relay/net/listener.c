@@ -132,7 +132,7 @@ static void on_ready(uv_poll_t *h, int status, int events)
 	}
 }
 
-int listener_start(struct listener **ret, struct loop *l, int fd,
+int listener_new(struct listener **ret, struct loop *l, int fd,
 	void (*accepted)(void *arg, int fd, const struct addr *peer, uint16_t port), void *arg)
 {
 	struct listener *ln = calloc(1, sizeof(*ln));
@@ -151,9 +151,18 @@ int listener_start(struct listener **ret, struct loop *l, int fd,
 	ln->fd = fd;
 	ln->accepted = accepted;
 	ln->arg = arg;
-	must(uv_poll_start(&ln->poll, UV_READABLE, on_ready) == 0);
 	*ret = ln;
 	return 0;
+}
+
+void listener_accept(struct listener *ln)
+{
+	must(uv_poll_start(&ln->poll, UV_READABLE, on_ready) == 0);
+}
+
+void listener_hand_over(struct listener *ln, void *arg)
+{
+	ln->arg = arg;
 }
 
 static void on_handle_closed(uv_handle_t *h)

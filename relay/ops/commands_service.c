@@ -69,11 +69,14 @@ static json_t *rules_json(const struct ops_context *ctx)
 
 static void run_stats(struct control_client *c, const json_t *request)
 {
+	char hostname[256];
+
 	(void)request;
-	control_say(c, json_pack("{so so so si sI so so so so}", "hostname",
-			       json_text(c->ctx->hostname), "version", json_text(POSTERN_VERSION),
-			       "started", json_time(c->ctx->started), "pid", (int)getpid(),
-			       "log_dropped", (json_int_t)log_dropped(c->ctx->log), "inbound",
+	c->ctx->hostname(c->ctx->arg, hostname);
+	control_say(c, json_pack("{so so so si sI so so so so}", "hostname", json_text(hostname),
+			       "version", json_text(POSTERN_VERSION), "started",
+			       json_time(c->ctx->started), "pid", (int)getpid(), "log_dropped",
+			       (json_int_t)log_dropped(c->ctx->log), "inbound",
 			       inbound_json(c->ctx), "queue", queue_json(c->ctx), "outbound",
 			       outbound_json(c->ctx), "reply_rules", rules_json(c->ctx)));
 }
@@ -92,24 +95,41 @@ static void run_health(struct control_client *c, const json_t *request)
 
 static void run_reload(struct control_client *c, const json_t *request)
 {
-	struct buf why;
+	struct buf why, restart;
 	int r;
 
 	(void)request;
 	buf_init(&why, 64 * 1024);
-	r = c->ctx->reload(c->ctx->arg, &why);
+	buf_init(&restart, 64 * 1024);
+	r = c->ctx->reload(c->ctx->arg, &why, &restart);
 	if (r)
 		control_fail(c, EX_CONFIG, "the old configuration stays:\n%.*s",
 			(int)buf_size(&why), buf_slice(&why).p);
 	else
-		control_say(c, json_pack("{so so}", "result", json_text("reloaded"), "notes",
+		control_say(c, json_pack("{so so so}", "result", json_text("reloaded"), "restart",
+				       json_slice(buf_slice(&restart)), "notes",
 				       json_slice(buf_slice(&why))));
+	buf_deinit(&restart);
 	buf_deinit(&why);
+}
+
+static void run_running(struct control_client *c, const json_t *request)
+{
+	struct buf text;
+
+	(void)request;
+	buf_init(&text, 0);
+	if (c->ctx->running(c->ctx->arg, &text))
+		control_fail(c, EX_OSERR, "out of memory");
+	else
+		control_say(c, json_pack("{so}", "configuration", json_slice(buf_slice(&text))));
+	buf_deinit(&text);
 }
 
 const struct control_command commands_service[] = {
 	{ "stats", run_stats },
 	{ "health", run_health },
 	{ "reload", run_reload },
+	{ "running", run_running },
 	{ 0 },
 };

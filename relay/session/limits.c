@@ -12,7 +12,7 @@
 
 /* Hashed as memory: no byte of it may be undefined. */
 struct limits_key {
-	const struct listener_params *listener;
+	uintptr_t listener; /* its number, or its parameters' address, which is larger */
 	struct addr client; /* all zero: the listener's own count */
 	uint8_t pad[4];
 };
@@ -74,7 +74,7 @@ static struct limits_key key_of(const struct listener_params *p, const struct ad
 	struct limits_key k;
 
 	memset(&k, 0, sizeof(k));
-	k.listener = p;
+	k.listener = p->number ? p->number : (uintptr_t)p;
 	if (client)
 		k.client = net_of(client, 32, 64).addr;
 	return k;

@@ -47,46 +47,31 @@ static struct control *control_of(struct mpsc_node *n)
 
 /* ---- listeners ---- */
 
-static void listener_delete(struct inbound_listener *ln)
+void worker_delete_listener(struct inbound_listener *ln)
 {
+	void (*release)(void *arg) = ln->release;
+	void *arg = ln->arg;
+
 	DL_DELETE(ln->w->listeners, ln);
 	tls_context_unref(ln->tls);
 	users_unref(ln->users);
 	free(ln);
+	if (release)
+		release(arg);
 }
 
-static void listener_close(struct inbound_listener *ln)
+void worker_close_listener(struct inbound_listener *ln)
 {
 	if (ln->socket)
 		listener_stop(ln->socket);
 	ln->socket = NULL;
 }
 
-/* The last of the sockets and sessions that came from p is gone: p may go. */
-static void unlisten_settle(struct worker *w, struct control *c)
-{
-	struct inbound_listener *ln;
-
-	DL_FOREACH (w->listeners, ln) {
-		if (ln->p == c->p) {
-			ln->unlisten = c;
-			return;
-		}
-	}
-	control_done(c);
-}
-
 void inbound_listener_unref(struct inbound_listener *ln)
 {
-	struct worker *w = ln->w;
-	struct control *c = ln->unlisten;
-
 	must(ln->sessions > 0);
-	if (--ln->sessions > 0 || !ln->removed)
-		return;
-	listener_delete(ln);
-	if (c)
-		unlisten_settle(w, c);
+	if (--ln->sessions == 0 && ln->removed)
+		worker_delete_listener(ln);
 }
 
 static void on_listen(struct worker *w, struct control *c)
@@ -106,35 +91,23 @@ static void on_listen(struct worker *w, struct control *c)
 	DL_APPEND(w->listeners, ln);
 	if (w->draining || w->stopping) {
 		ln->removed = true;
-		listener_delete(ln);
+		worker_delete_listener(ln);
 		control_free(c);
 		return;
 	}
-	r = listener_start(&ln->socket, w->loop, c->fd, inbound_accepted, ln);
-	if (r)
-		listener_delete(ln);
-	else
+	r = listener_new(&ln->socket, w->loop, c->fd, inbound_accepted, ln);
+	if (r) {
+		worker_delete_listener(ln);
+	} else {
+		ln->fd = c->fd;
+		listener_accept(ln->socket);
 		c->fd = -1;
+	}
 out:
 	if (r)
 		log_event(w->p.log, LOG_ERR, "listen-failed", "listener %s: %s", c->p->name,
 			strerror(-r));
 	control_free(c);
-}
-
-static void on_unlisten(struct worker *w, struct control *c)
-{
-	struct inbound_listener *ln, *next;
-
-	DL_FOREACH_SAFE (w->listeners, ln, next) {
-		if (ln->p != c->p)
-			continue;
-		listener_close(ln);
-		ln->removed = true;
-		if (ln->sessions == 0)
-			listener_delete(ln);
-	}
-	unlisten_settle(w, c);
 }
 
 /* ---- the end ---- */
@@ -144,7 +117,7 @@ static void stop_listening(struct worker *w)
 	struct inbound_listener *ln;
 
 	DL_FOREACH (w->listeners, ln)
-		listener_close(ln);
+		worker_close_listener(ln);
 }
 
 void worker_session_gone(struct worker *w)
@@ -207,8 +180,10 @@ static void on_control(void *arg, struct mpsc_node *first)
 		case CONTROL_LISTEN:
 			on_listen(w, c);
 			break;
-		case CONTROL_UNLISTEN:
-			on_unlisten(w, c);
+		case CONTROL_PREPARE:
+		case CONTROL_COMMIT:
+		case CONTROL_ABANDON:
+			change_on_worker(w, c);
 			break;
 		case CONTROL_DRAIN:
 			on_drain(w, c);
@@ -317,18 +292,9 @@ int worker_listen(struct worker *w, const struct listener_params *p, int fd,
 	return 0;
 }
 
-int worker_unlisten(
-	struct worker *w, const struct listener_params *p, void (*done)(void *arg), void *arg)
+void worker_ask(struct worker *w, struct control *c)
 {
-	struct control *c = control_new(CONTROL_UNLISTEN);
-
-	if (!c)
-		return -ENOMEM;
-	c->p = p;
-	c->done = done;
-	c->arg = arg;
 	mpsc_post(&w->control.mpsc, &c->node);
-	return 0;
 }
 
 void worker_drain(struct worker *w, ms_t deadline, void (*done)(void *arg), void *arg)
@@ -406,7 +372,7 @@ struct worker *worker_free(struct worker *w)
 		}
 	}
 	DL_FOREACH_SAFE (w->listeners, ln, next)
-		listener_delete(ln);
+		worker_delete_listener(ln);
 	loop_free(w->loop);
 	session_limits_free(w->own_limits);
 	log_line_deinit(&w->line);

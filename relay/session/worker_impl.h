@@ -12,7 +12,15 @@
 struct session;
 struct connection;
 
-enum control_kind { CONTROL_LISTEN, CONTROL_UNLISTEN, CONTROL_DRAIN, CONTROL_STOP };
+enum control_kind {
+	CONTROL_LISTEN,
+	CONTROL_PREPARE,
+	CONTROL_COMMIT,
+	CONTROL_ABANDON,
+	CONTROL_DRAIN,
+	CONTROL_STOP
+};
+struct worker_change;
 
 /* What other threads ask of a worker. */
 struct control {
@@ -23,7 +31,8 @@ struct control {
 	const struct listener_params *p;
 	struct tls_context *tls;
 	struct users *users;
-	ms_t deadline; /* DRAIN */
+	struct worker_change *change; /* PREPARE, COMMIT, ABANDON */
+	ms_t deadline;		      /* DRAIN */
 	void (*done)(void *arg);
 	void *arg;
 };
@@ -37,11 +46,12 @@ struct inbound_listener {
 	struct tls_context *tls;
 	struct users *users;
 	struct reject_counts *rejects; /* of the limits; NULL: too many listeners to count */
-	struct listener *socket;       /* NULL: stopped */
-	uint32_t sessions; /* alive, also those that wait for an answer after their end */
-	bool removed;	   /* freed with its last session */
-	struct control
-		*unlisten; /* waits for that; NULL: nobody asked, or another socket of p has it */
+	struct listener *socket;       /* NULL: stopped, or another has it now */
+	int fd;			       /* its descriptor: tells it apart */
+	uint32_t sessions;	    /* alive, also those that wait for an answer after their end */
+	bool removed;		    /* freed with its last session */
+	void (*release)(void *arg); /* then: p may go; NULL: nobody wants to know */
+	void *arg;
 };
 
 /* Each is written by the worker's thread alone, read by any. */
@@ -113,6 +123,13 @@ static inline void count_add(atomic_uint_least64_t *c, uint64_t n)
 void worker_post_job(struct worker *w, struct queue_job *job); /* with the iteration's others */
 void worker_post_event(struct worker *w, struct outbound_event *e);
 void worker_session_gone(struct worker *w); /* a session was freed: may complete drain and stop */
+
+void worker_ask(struct worker *w, struct control *c);	  /* any thread */
+void worker_close_listener(struct inbound_listener *ln);  /* accepts no more */
+void worker_delete_listener(struct inbound_listener *ln); /* without sessions */
+
+/* ---- worker_change.c ---- */
+void change_on_worker(struct worker *w, struct control *c);
 
 /* ---- inbound.c ---- */
 void inbound_accepted(void *arg, int fd, const struct addr *peer, uint16_t port);

@@ -9,7 +9,8 @@ import re
 import sys
 
 # What writes: the relay itself before its log is open, plots into a file, and the one place.
-WRITERS = {"relay/cli/print.c", "relay/cli/rehearse_svg.c", "relay/cli/run.c", "relay/cli/service.c", "relay/cli/process.c"}
+WRITERS = {"relay/cli/print.c", "relay/cli/rehearse_svg.c", "relay/cli/run.c", "relay/cli/service.c",
+           "relay/cli/service_reload.c", "relay/cli/process.c"}
 PRINTS = re.compile(r"(?<![\w.>])(printf|puts|putchar|putc|fputs|fputc|fwrite|json_dumpf|perror|vprintf|write|dprintf)\s*\(|"
                     r"(?<!\w)v?fprintf\s*\(\s*(stderr|stdout)")
 LISTS = re.compile(r"(?<!\w)(json_array_append_new|json_array_append|json_string|json_stringn|json_string_nocheck)\s*\(")

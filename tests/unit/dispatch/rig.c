@@ -121,6 +121,17 @@ static void parameters(struct rig *r)
 	};
 }
 
+void rig_reload(struct dispatch *d, const struct policy_params *policy, struct classifier *rules)
+{
+	static const struct dispatch_params same = { .hostname = "relay.test" };
+	struct dispatch_change c;
+	char error[256];
+
+	assert_int_equal(dispatch_change_init(&c, &same, policy, rules, error, sizeof(error)), 0);
+	assert_int_equal(dispatch_reload(d, &c), 0);
+	dispatch_change_deinit(&c);
+}
+
 void rig_init(struct rig *r, struct mx_rule *rules, unsigned nrules)
 {
 	struct queue_params qp = { .max_size = 64u << 20 };

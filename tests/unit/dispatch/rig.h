@@ -53,6 +53,8 @@ struct rig {
  * b.test have one MX with the first receiver's address, two.test two hosts, of which the better
  * does not listen. Retry after 300 ms. */
 void rig_init(struct rig *r, struct mx_rule *rules, unsigned nrules);
+/* On the dispatcher's thread. */
+void rig_reload(struct dispatch *d, const struct policy_params *policy, struct classifier *rules);
 void rig_row(struct rig *r, const char *name, unsigned type, unsigned rcode, const char *data,
 	unsigned preference);
 void rig_start(struct rig *r);

@@ -289,7 +289,8 @@ static void do_listen(void *arg)
 	int fd;
 
 	assert_int_equal(listen_open(&fd, &sv->addr, 0, 128, LISTEN_ALONE, &sv->port), 0);
-	assert_int_equal(listener_start(&sv->listener, sv->runner->loop, fd, on_accepted, sv), 0);
+	assert_int_equal(listener_new(&sv->listener, sv->runner->loop, fd, on_accepted, sv), 0);
+	listener_accept(sv->listener);
 }
 
 void server_start(struct server *sv, struct runner *r, const char *addr, enum habit habit)

@@ -330,29 +330,78 @@ static void drain_deadline(void **state)
 	sem_destroy(&done);
 }
 
-static void unlisten(void **state)
+/* The listening socket of the rig's worker. */
+static int listening_fd(const struct rig *r)
 {
-	struct rig r;
-	struct peer p;
-	sem_t done;
+	for (int fd = 3; fd < 1024; fd++) {
+		struct sockaddr_in sa;
+		socklen_t len = sizeof(sa), n = sizeof(int);
+		int on = 0;
 
-	must(sem_init(&done, 0, 0) == 0);
+		if (!getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &n) && on &&
+			!getsockname(fd, (struct sockaddr *)&sa, &len) &&
+			ntohs(sa.sin_port) == r->port)
+			return fd;
+	}
+	fail();
+	return -1;
+}
+
+static void change(struct rig *r, const struct listener_params *p, sem_t *released)
+{
+	struct worker_socket s = {
+		.fd = listening_fd(r), .p = p, .release = released ? on_done : NULL, .arg = released
+	};
+	struct worker_change *c = NULL;
+
+	/* one that is given up changes nothing */
+	assert_int_equal(worker_change_new(&c, r->worker, &s, 1), 0);
+	worker_change_free(c);
+	assert_int_equal(worker_change_new(&c, r->worker, &s, 1), 0);
+	worker_change_commit(c);
+}
+
+/* A socket goes on under new parameters: new sessions begin under them, running ones keep theirs,
+ * which are released with the last of these; all count as the same listener's. */
+static void new_parameters(void **state)
+{
+	struct listener_params second, third;
+	struct peer p, q;
+	struct rig r;
+	sem_t second_gone, third_gone;
+
+	must(sem_init(&second_gone, 0, 0) == 0);
+	must(sem_init(&third_gone, 0, 0) == 0);
 	rig_init(&r);
+	r.lp.number = 7;
 	rig_start(&r);
+	second = third = r.lp;
+	second.smtp.size_max = 1000;
+	third.sessions_max = 1;
+	change(&r, &second, &second_gone);
 	peer_hello(&p, r.port);
-	assert_int_equal(worker_unlisten(r.worker, &r.lp, on_done, &done), 0);
+	peer_talk(&p, "MAIL FROM:<a@x.example> SIZE=5000\r\n", "552");
+	change(&r, &third, &third_gone);
+	peer_connect(&q, r.port);
+	peer_expect(&q, "421 4.3.2");
+	peer_close(&q);
+	peer_talk(&p, "MAIL FROM:<a@x.example> SIZE=5000\r\n", "552");
+	assert_int_equal(sem_trywait(&second_gone), -1);
+	peer_talk(&p, "QUIT\r\n", "221");
+	peer_close(&p);
+	assert_int_equal(sem_wait(&second_gone), 0);
+	peer_hello(&p, r.port);
+	change(&r, NULL, NULL);
 	/* its session goes on; its parameters are needed until it ends */
 	begin_content(&p);
 	peer_talk(&p, "Subject: x\r\n\r\nx\r\n.\r\n", "250 2.0.0");
-	assert_int_equal(sem_trywait(&done), -1);
+	assert_int_equal(sem_trywait(&third_gone), -1);
 	peer_talk(&p, "QUIT\r\n", "221");
 	peer_close(&p);
-	assert_int_equal(sem_wait(&done), 0);
-	/* one that nobody knows */
-	assert_int_equal(worker_unlisten(r.worker, &r.lp, on_done, &done), 0);
-	assert_int_equal(sem_wait(&done), 0);
+	assert_int_equal(sem_wait(&third_gone), 0);
 	rig_stop(&r);
-	sem_destroy(&done);
+	sem_destroy(&second_gone);
+	sem_destroy(&third_gone);
 }
 
 /* Stops with sessions in every stage, and with commits on their way. */
@@ -415,7 +464,7 @@ int main(void)
 		cmocka_unit_test(handshakes_time_out),
 		cmocka_unit_test(drains),
 		cmocka_unit_test(drain_deadline),
-		cmocka_unit_test(unlisten),
+		cmocka_unit_test(new_parameters),
 		cmocka_unit_test(stops_at_any_time),
 		cmocka_unit_test(never_started),
 	};
