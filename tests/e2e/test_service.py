@@ -370,12 +370,18 @@ class Reload(RelayCase):
         relay.send("one", "odd@t1.example", sender="")
         relay.wait_event("bounced")
         rules = relay.dir / "rules"
-        rules.write_text('* * 5xx * * "purple hedgehog" -> source-block\n')
+        rules.write_text('dated 2026-02-28\n* * 5xx * * "purple hedgehog" -> source-block\n')
         relay.root["rules_file"] = rules
         self.assertEqual(relay.reload()["event"], "reloaded")
         relay.send("two", "odd@t1.example", sender="")
         e = relay.wait_event("held")
         self.assertEqual(e["verdict"], "source-block")
+        which = rf"{re.escape(str(rules))} \(1 rules, dated 2026-02-28\), then built-in replies\.rules \(\d+ rules, dated "
+        self.assertRegex(relay.cli("stats").stdout, which)
+        self.assertRegex(relay.cli("check").stdout, which)
+        rules.write_text('builtin of\n')
+        self.assertEqual(relay.reload()["event"], "reload-failed")
+        self.assertRegex(relay.cli("stats").stdout, which)
 
     def test_under_load(self):
         sim, relay = self.start(BASE, sources={"a1": "127.0.11.1", "b1": "127.0.12.1"}, providers={"microsoft365": {"lane_connect_rate": "none", "lane_message_rate": "none"}})
