@@ -146,19 +146,36 @@ void client_charge(
 	atomic_fetch_add_explicit(&l->envelope, (size_t)envelope, memory_order_relaxed);
 }
 
-bool client_may_tell(struct session_limits *l, struct client *c, ms_t now, uint64_t *untold)
+static struct telling *telling_of(struct session_limits *l, const struct addr *net, ms_t now)
 {
+	struct telling *set = l->tellings[addr_hash(net) % TELLING_SETS], *oldest = &set[0];
+
+	for (unsigned i = 0; i < TELLING_WAYS; i++) {
+		if (set[i].told > 0 && addr_eq(&set[i].net, net))
+			return &set[i];
+		if (set[i].told == 0 || (oldest->told > 0 && set[i].since < oldest->since))
+			oldest = &set[i];
+	}
+	*oldest = (struct telling){ .net = *net, .since = now };
+	return oldest;
+}
+
+bool client_may_tell(struct session_limits *l, const struct addr *a, ms_t now, uint64_t *untold)
+{
+	struct addr net = network_of(a);
+	struct telling *t;
 	bool may;
 
 	pthread_mutex_lock(&l->lock);
-	if (c->told == 0 || now - c->told_since >= TELL_WINDOW) {
-		c->told = 0;
-		c->told_since = now;
+	t = telling_of(l, &net, now);
+	if (now - t->since >= TELL_WINDOW) {
+		t->told = 0;
+		t->since = now;
 	}
-	may = c->told < TELL_MAX;
-	*untold = may ? c->untold : 0;
-	c->told += may;
-	c->untold = may ? 0 : c->untold + 1;
+	may = t->told < TELL_MAX;
+	*untold = may ? t->untold : 0;
+	t->told += may;
+	t->untold = may ? 0 : t->untold + 1;
 	pthread_mutex_unlock(&l->lock);
 	return may;
 }

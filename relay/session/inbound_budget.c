@@ -12,7 +12,8 @@
 #include "inbound.h"
 
 #define SHARE_LEAST   (256u << 10)
-#define SHARES	      8u   /* a client may hold so much of content when it is short */
+#define SHARES_PROVEN 2u
+#define SHARES	      8u   /* a client may hold such a part of content when it is short */
 #define RELIEVE_EVERY 20   /* ms */
 #define SILENT	      200  /* ms after which content is thought to be held */
 #define SILENT_ENDS   5000 /* a stranger's ends then */
@@ -111,10 +112,13 @@ void budget_relieve(struct worker *w)
 
 bool budget_may_go_on(struct session *s)
 {
-	uint64_t max = s->w->p.body_memory_max, held = body_memory();
-	uint64_t share = max / SHARES > SHARE_LEAST ? max / SHARES : SHARE_LEAST;
+	uint64_t max = s->w->p.body_memory_max, share = max / SHARES;
 	size_t own = atomic_load_explicit(&s->known->content, memory_order_relaxed);
 
 	budget_relieve(s->w);
-	return held <= max + max / 2 && own <= share;
+	if (client_is_proven(s->known, loop_mono(s->w->loop)))
+		share = max / SHARES_PROVEN;
+	if (share < SHARE_LEAST)
+		share = SHARE_LEAST;
+	return body_memory() <= max + max / 2 && own <= share;
 }

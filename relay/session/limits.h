@@ -27,14 +27,22 @@ struct client {
 	atomic_size_t content, envelope; /* bytes of its open transactions */
 	atomic_llong proven_until;	 /* mono */
 	bool checking;			 /* a password of it is looked at; under the lock */
-	ms_t told_since;		 /* refusals in the log; under the lock */
-	uint32_t told;
-	uint64_t untold;
-	struct client *prev, *next; /* in idle: proven, without a session */
+	struct client *prev, *next;	 /* in idle: proven, without a session */
 	UT_hash_handle hh;
 };
 
 struct limits_entry;
+
+/* Refusals of a client in the log of late. Kept apart from clients: those that are told of most
+ * come and go. Few ways a set; the oldest makes way. */
+#define TELLING_SETS 1024u
+#define TELLING_WAYS 4u
+struct telling {
+	struct addr net;
+	ms_t since; /* mono */
+	uint32_t told;
+	uint64_t untold;
+};
 
 struct session_limits {
 	pthread_mutex_t lock;
@@ -49,6 +57,7 @@ struct session_limits {
 	atomic_size_t envelope;
 	size_t envelope_max; /* 0: no limit */
 	struct reject_counts *rejects;
+	struct telling tellings[TELLING_SETS][TELLING_WAYS];
 };
 
 /* Counts a session of listener p in. LIMITS_TOTAL when p->sessions_max are open, or as many as the
@@ -82,9 +91,9 @@ bool client_has_room(const struct session_limits *l, const struct client *c, siz
 /* Changes what it holds, by the differences. */
 void client_charge(
 	struct session_limits *l, struct client *c, ptrdiff_t content, ptrdiff_t envelope);
-/* May a refusal of it be told in the log? Else it is counted; *untold: those since the last told.
- */
-bool client_may_tell(struct session_limits *l, struct client *c, ms_t now, uint64_t *untold);
+/* May a refusal of the client be told in the log? Else it is counted; *untold: those since the last
+ * that was. */
+bool client_may_tell(struct session_limits *l, const struct addr *a, ms_t now, uint64_t *untold);
 
 /* ---- rejects.c ---- */
 

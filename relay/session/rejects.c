@@ -7,6 +7,7 @@
 
 #include "inbound.h"
 #include "limits.h"
+#include "postern/foreign.h"
 
 #define LISTENERS_MAX 256u
 #define TEXT_CUT      320u /* of what a client said */
@@ -72,13 +73,6 @@ void session_limits_rejected(struct session_limits *l,
 	}
 }
 
-static struct slice cut(struct slice s)
-{
-	if (s.n > TEXT_CUT)
-		s.n = TEXT_CUT;
-	return s;
-}
-
 static void tell(struct session *s, const struct smtp_rejection *r, uint64_t untold)
 {
 	struct log_line *ln = &s->w->line;
@@ -93,9 +87,9 @@ static void tell(struct session *s, const struct smtp_rejection *r, uint64_t unt
 	log_line_cstr(ln, "reason", smtp_reject_name(r->reason));
 	log_line_cstr(ln, "client", client);
 	if (r->user)
-		log_line_str(ln, "user", cut(slice_of(r->user)));
-	log_line_str(ln, "from", cut(r->sender));
-	log_line_str(ln, "to", cut(r->recipient));
+		log_line_str(ln, "user", foreign_cut(slice_of(r->user), TEXT_CUT));
+	log_line_str(ln, "from", foreign_cut(r->sender, TEXT_CUT));
+	log_line_str(ln, "to", foreign_cut(r->recipient, TEXT_CUT));
 	log_line_str(ln, "reply", reply);
 	log_line_cstr(ln, "listener", s->ln->p->name);
 	log_line_cstr(ln, "session", number);
@@ -111,7 +105,7 @@ void session_rejected(struct session *s, const struct smtp_rejection *r)
 	reject_count(s->ln->rejects, r->reason);
 	if (!s->w->p.log || !log_wants(s->w->p.log, LOG_WARN))
 		return;
-	if (!s->known || client_may_tell(s->w->p.limits, s->known, loop_mono(s->w->loop), &untold))
+	if (client_may_tell(s->w->p.limits, &s->client, loop_mono(s->w->loop), &untold))
 		tell(s, r, untold);
 }
 
