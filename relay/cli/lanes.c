@@ -6,6 +6,12 @@ static void print_lane(void *arg, const json_t *l)
 	char until[32], lately[32];
 	bool *headed = arg;
 
+	if (text_of(l, "text")[0]) {
+		print("%s; since %.19s%s%s\n", text_of(l, "text"), text_of(l, "since"),
+			text_of(l, "until")[0] ? ", until " : "",
+			human_until(until, text_of(l, "until")));
+		return;
+	}
 	if (!*headed)
 		print("%-12s %-18s %-20s %-13s %-11s %-9s %6s %6s %5s %-9s %9s %10s %10s  %-20s  "
 		      "%s\n",

@@ -33,9 +33,35 @@ static void add_lane(void *arg, const struct policy_lane_info *i)
 			"rejected", (json_int_t)i->rejected));
 }
 
+/* What one receiver refuses, in the form of a lane, with a sentence. */
+static void add_ban(void *arg, const struct policy_ban_info *i)
+{
+	struct gather *g = arg;
+	const char *who = i->sender[0] ? i->sender : i->source;
+	const char *where = i->domain[0] ? i->domain : i->cluster[0] ? i->cluster : i->provider;
+	char text[800];
+
+	snprintf(text, sizeof(text), "%s%s is refused by %s (%s): %s",
+		i->sender[0] ? "mail from " : "", who, where, i->provider,
+		i->probing ? "one message is to find out whether it still is"
+			   : "nothing goes there until one message is to find out again");
+	answers_add(g->array,
+		json_pack("{so so so so so so si si si so so so si si sf sI sI sI so so so}",
+			"source", json_text(i->source), "subnet", json_text(""), "cluster",
+			json_text(i->cluster), "provider", json_text(i->provider), "health",
+			json_text("refused"), "cause",
+			json_text(i->sender[0] ? "sender" : "source"), "window", 0, "in_use", 0,
+			"idle", 0, "rate", json_text(""), "since", json_time(i->since), "until",
+			json_time(i->until), "accepted_lately", 0, "refused_lately", 0, "suspicion",
+			0.0, "delivered", (json_int_t)0, "deferred", (json_int_t)0, "rejected",
+			(json_int_t)0, "domain", json_text(i->domain), "sender",
+			json_text(i->sender), "text", json_text(text)));
+}
+
 static void gather_lanes(struct dispatch *d, void *arg)
 {
 	policy_lanes(dispatch_policy(d), dispatch_now(d), add_lane, arg);
+	policy_bans(dispatch_policy(d), dispatch_now(d), add_ban, arg);
 }
 
 static void run_lanes(struct control_client *c, const json_t *request)

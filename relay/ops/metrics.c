@@ -74,6 +74,10 @@ struct snapshot {
 	X(policy_hosts, gauge, "Receiving hosts known.", dispatch.policy.hosts)                    \
 	X(policy_hosts_named, gauge, "Receiving hosts whose cluster was learned.",                 \
 		dispatch.policy.hosts_known)                                                       \
+	X(policy_sources_unwelcome, gauge, "Sources that one receiver refuses, one a receiver.",   \
+		dispatch.policy.unwelcome)                                                         \
+	X(policy_senders_held, gauge, "Domains that send and are refused, one a place.",           \
+		dispatch.policy.senders_held)                                                      \
 	X(policy_sources_blocked, gauge, "Sources blocked, one a provider.",                       \
 		dispatch.policy.blocked)                                                           \
 	X(policy_domains_backing_off, gauge, "Recipient domains that are backed off from.",        \

@@ -171,6 +171,11 @@ static uint32_t number_of(const void *data, size_t n)
 	return h | 1;
 }
 
+static unsigned believed(bool doubt)
+{
+	return doubt ? BELIEVED_DOUBT : BELIEVED;
+}
+
 /* At a provider whose hosts have something in common. */
 static void said_at_named(struct policy *p, struct policy_now now, struct slot *s,
 	const struct classification *c, uint32_t org)
@@ -179,7 +184,7 @@ static void said_at_named(struct policy *p, struct policy_now now, struct slot *
 	bool doubt = block_good_lately(b, now.mono), constant = c->voice == VOICE_PROVIDER;
 	unsigned n = witness_add(&b->said_by, org, 0);
 
-	if (n >= (constant ? doubt ? 2u : 1u : doubt ? BELIEVED_DOUBT : BELIEVED))
+	if (n >= (constant ? doubt ? 2u : 1u : believed(doubt)))
 		rest_all(p, now, s, c);
 	else if (constant || n >= SUSPECT)
 		suspect(b, now);
@@ -194,7 +199,7 @@ static void said_elsewhere(struct policy *p, struct policy_now now, struct slot 
 		s->cluster->key.name, 0, c->cooldown };
 	uint32_t net = number_of(s->cluster->key.name, CLUSTER_NAME);
 
-	if (witness_add(&s->lane->said_by, org, 0) >= BELIEVED)
+	if (witness_add(&s->lane->said_by, org, 0) >= believed(block_good_lately(b, now.mono)))
 		ban_set(p, now, &w);
 	if (witness_add(&b->said_by, org, net) >= EVERYBODY)
 		rest_all(p, now, s, c);

@@ -212,6 +212,9 @@ bool name_of_ptr(struct host_name *ret, struct slice ptr)
 	*ret = (struct host_name){ 0 };
 	if (n < 12 || strncasecmp(p, "mail-", 5))
 		return false;
+	for (size_t i = 0; i < n; i++) /* a label of DNS may hold any byte */
+		if (!alnum(p[i]) && p[i] != '-')
+			return false;
 	p += 5;
 	n -= 5;
 	if (n >= 12 && letters(p + 3, 3) && digits(p + 6, n - 6)) {

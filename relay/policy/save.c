@@ -7,7 +7,8 @@
 
 #include "state.h"
 
-#define KEY_MAX 480
+#define KEY_MAX	   480
+#define NUMBER_MAX ((int64_t)1 << 53)
 
 int save_key(char *out, size_t max, const char *kind, const char *a, const char *b, const char *c)
 {
@@ -462,6 +463,9 @@ int policy_load(struct policy *p, struct slice key, struct slice value)
 		    &l.n[1], &l.n[2], &l.n[3], &at) < 5 ||
 		version != 2 || !at)
 		return -EINVAL;
+	for (unsigned i = 0; i < 4; i++) /* times and counts: they are added to others */
+		if (l.n[i] > NUMBER_MAX || l.n[i] < -NUMBER_MAX)
+			return -EINVAL;
 	l.name = v + at;
 	kind = split_key(k, &l);
 	if (!kind)

@@ -3,16 +3,17 @@
  * same, and no source is to blame; the domain's mail is held there and one message of it tried now
  * and then, while other mail goes on.
  *
- * One receiver's words hold it at that receiver. What the provider's own transport says, or two
+ * One receiver's words hold it at that receiver. What the provider's own transport says, or several
  * unrelated receivers, holds it at the whole provider. Called by verdict.c, choose.c and admit.c.
  */
 #include <ctype.h>
 
 #include "state.h"
 
-#define SENDER_WITNESSES 2u
+#define SENDER_WITNESSES 4u
 
-/* The domain in lower case; false: none, or no name that could be told and saved. */
+/* The domain in lower case; false: none, or no name that could be told and saved (one that is not
+ * in ASCII: its refusals back off one by one). */
 bool sender_name(char out[SENDER_NAME], const char *domain)
 {
 	size_t n = 0;
@@ -22,10 +23,9 @@ bool sender_name(char out[SENDER_NAME], const char *domain)
 	for (; domain[n]; n++) {
 		unsigned char c = (unsigned char)domain[n];
 
-		if (n + 1 >= SENDER_NAME ||
-			!(isalnum(c) || c == '.' || c == '-' || c == '_' || c >= 0x80))
+		if (n + 1 >= SENDER_NAME || !(isalnum(c) || c == '.' || c == '-' || c == '_'))
 			return false;
-		out[n] = (char)(c < 0x80 ? tolower(c) : c);
+		out[n] = (char)tolower(c);
 	}
 	out[n] = '\0';
 	return n > 0;

@@ -157,6 +157,17 @@ static bool odd_one_out(struct policy *p, struct policy_now now, const struct sl
 	return true;
 }
 
+/* The receiver refuses others of our sources, too, at which the provider finds nothing: what it
+ * says is about us, or itself, and not about this source. */
+static bool refuses_others(const struct policy *p, const struct slot *s, const struct tenant *t)
+{
+	for (unsigned i = 0; t && t->bans && i < p->params->nsources; i++)
+		if (i != s->source && !p->providers[s->provider].blocks[i].until &&
+			ban_find(p, BAN_DOMAIN, s->provider, p->params->sources[i].name, t->name))
+			return true;
+	return false;
+}
+
 /* What became of a refusal for the source's sake. HELD: a ban holds what was refused. LOOSE:
  * nothing would keep it from being tried again at once. ODD: it is the message. */
 enum taken { TAKEN_HELD, TAKEN_LOOSE, TAKEN_ODD };
@@ -172,7 +183,8 @@ static enum taken take_refusal(struct policy *p, struct policy_now now, struct s
 	if (t && tried->message && tried->message == t->odd_message)
 		return TAKEN_ODD;
 	/* who has said it before, while others took the source's mail, says nothing new */
-	if (!known || b->said >= p->providers[s->provider].blocks[s->source].good_at)
+	if ((!known || b->said >= p->providers[s->provider].blocks[s->source].good_at) &&
+		!refuses_others(p, s, t))
 		block_said(p, now, s, c, domain);
 	b = ban_source(p, now, s, s->source, domain, c, tried->message);
 	for (unsigned i = 0; c->scope == SCOPE_SUBNET && i < p->params->nsources; i++)

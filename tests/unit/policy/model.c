@@ -506,6 +506,7 @@ static void keep_event(void *arg, const struct policy_event *e)
 	memcpy(b->subnet, e->subnet, sizeof(b->subnet));
 	memcpy(b->source, e->source, sizeof(b->source));
 	memcpy(b->domain, e->domain, sizeof(b->domain));
+	memcpy(b->sender, e->sender, sizeof(b->sender));
 	memcpy(b->cause, e->cause, sizeof(b->cause));
 	b->kind = e->kind;
 	b->over = e->over;

@@ -100,7 +100,7 @@ struct model {
 	unsigned rate_breaches;
 	/* what the policy told */
 	struct model_blame {
-		char cluster[40], subnet[56], source[64], domain[256], cause[12];
+		char cluster[40], subnet[56], source[64], domain[256], sender[256], cause[12];
 		enum policy_event_kind kind;
 		bool over;
 		ms_t at;
