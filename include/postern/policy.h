@@ -148,9 +148,10 @@ struct policy_tried {
 
 struct policy_host { /* a candidate address, in the caller's array */
 	struct addr addr;
-	uint16_t preference; /* MX preference: lower first */
-	bool failed;	     /* connection failed in this cycle: only if nothing else is left */
-	bool foreign;	     /* its name is not one of the provider's: it speaks for itself alone */
+	uint16_t preference;  /* MX preference: lower first */
+	bool failed;	      /* it failed in this cycle: only if nothing else is left */
+	uint64_t failed_from; /* bits of our subnets for which it did: policy_host_failed */
+	bool foreign; /* its name is not one of the provider's: it speaks for itself alone */
 };
 
 struct policy_want {
@@ -266,6 +267,42 @@ bool policy_no_room(const struct policy *p, uint32_t slot, const struct classifi
 /* The outbound event's error for a source address that could not be bound (STREAM_E_BIND, which
  * only relay/net knows). */
 enum { POLICY_E_BIND = -10002 };
+/* ---- a host's own failures ---- */
+
+enum policy_host_fault {
+	HOST_SILENT,	   /* no connection, or one that broke before it was up */
+	HOST_LOST,	   /* a session broke without a word */
+	HOST_SAYS_AT_DOOR, /* greeting or EHLO refused, for nobody's sake */
+	HOST_SAYS,	   /* trouble of its own, told in a session */
+	HOST_REFUSES /* greeting or EHLO refused for the source's sake: no mark, the answer alone */
+};
+#define POLICY_FROM_ALL UINT64_MAX
+/* Before policy_disconnected. The host is left alone for seconds to minutes: from the slot's subnet
+ * where others may get through, else from all. For whom: bits for policy_host.failed_from, or
+ * POLICY_FROM_ALL, also when the pool has nothing else to try it with. */
+uint64_t policy_host_failed(
+	struct policy *p, struct policy_now now, uint32_t slot, enum policy_host_fault fault);
+/* The receiver ended the session, with 421 or without a word. True: after it had taken messages, so
+ * it has a limit of so many, or of time; a number that shows twice is kept to from then on. Once a
+ * session; more change nothing. */
+bool policy_session_ended(struct policy *p, struct policy_now now, uint32_t slot);
+/* Recipients that one transaction may have there; 0: no limit known. */
+uint32_t policy_recipients(struct policy *p, struct policy_now now, uint32_t slot);
+/* Of `sent` recipients it took so many, and said that more are too many. */
+void policy_too_many(
+	struct policy *p, struct policy_now now, uint32_t slot, uint32_t sent, uint32_t taken);
+/* A transaction with so many recipients was not too large. */
+void policy_took(struct policy *p, struct policy_now now, uint32_t slot, uint32_t recipients);
+/* When a connection that was asked for should be up; ms from the beginning. */
+ms_t policy_late_after(const struct policy *p, uint32_t slot);
+/* It is not: nothing more is opened there from the subnet until it is, or has failed. True: for
+ * this work there is another way meanwhile. */
+bool policy_host_late(
+	struct policy *p, struct policy_now now, uint32_t slot, const struct policy_want *w);
+/* Hosts at which a connection may carry the work now; reach: nhosts of them. True: some are left
+ * alone for a while, and it changes when that is over. */
+bool policy_reach(
+	const struct policy *p, struct policy_now now, const struct policy_want *w, bool *reach);
 /* It ended. failure: classified reply when the receiver refused the session (banner, EHLO, 421),
  * else NULL. error: as in outbound_event. */
 void policy_disconnected(struct policy *p, struct policy_now now, uint32_t slot,
@@ -277,6 +314,7 @@ enum disposition {
 	DISPOSE_RETRY_SUBNET, /* try another subnet now; source was added to tried; no retry used up
 			       */
 	DISPOSE_RETRY_SPLIT,  /* again now, one recipient a transaction */
+	DISPOSE_RETRY_FEWER,  /* again now, as many as the receiver takes in one: policy_too_many */
 	DISPOSE_RESOLVE,      /* forget the DNS route, then back off */
 	DISPOSE_DEFER,	      /* back off by schedule; uses up a retry */
 	DISPOSE_HOLD,	      /* wait without using up a retry, and ask again: whatever refused it
@@ -357,8 +395,10 @@ struct policy_cluster_info {
 	struct addr host;
 	ms_t learned; /* wall */
 	uint32_t connections, cap;
-	const char *health; /* of the cluster */
-	ms_t until;	    /* wall; 0: none */
+	uint32_t messages, recipients; /* that it takes in a session, in a transaction, as it
+					  showed; 0: not known */
+	const char *health;	       /* of the cluster */
+	ms_t until;		       /* wall; 0: none */
 };
 void policy_clusters(const struct policy *p, struct policy_now now,
 	void (*fn)(void *arg, const struct policy_cluster_info *i), void *arg);

@@ -48,13 +48,16 @@ static struct work *work_for(const struct flow *f, unsigned source)
 
 /* ---- a transaction ---- */
 
-/* The provider's limit of recipients, and one alone where the receiver asked for that. */
-static void keep_limit(struct dispatch *d, struct work *w)
+/* The provider's limit of recipients, and what the receiver takes. */
+static void keep_limit(struct dispatch *d, const struct connection *c, struct work *w)
 {
 	uint32_t limit = provider_of(d, w->flow->domain->provider)->recipients_per_transaction;
+	uint32_t learned = w->n > 1 ? policy_recipients(d->policy, now_of(d), c->slot) : 0;
 	struct work *rest;
 	struct item *last = w->items;
 
+	if (learned && (!limit || learned < limit))
+		limit = learned;
 	if (!limit || w->n <= limit)
 		return;
 	rest = work_new(w->message);
@@ -110,7 +113,7 @@ static bool give(struct dispatch *d, struct connection *c, struct flow *f, struc
 {
 	struct outbound_transact *t;
 
-	keep_limit(d, w);
+	keep_limit(d, c, w);
 	t = transact_new(w);
 	if (!t) {
 		flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + NO_MEMORY_WAIT);
@@ -360,6 +363,8 @@ static void open_more(struct dispatch *d, struct flow *f)
 			waits_for_block(d, f, w);
 			continue;
 		}
+		if (choice.reason == HOLD_NO_HOST && host_used_up(d, f->domain))
+			return;
 		if (f->diverted && policy_impatient(&choice, loop_mono(d->loop))) {
 			flow_remove(d, w);
 			result_local(d, w, "4.7.0", NULL, choice.reason);
@@ -389,8 +394,10 @@ void assign_flow(struct dispatch *d, struct flow *f)
 		return;
 	if (!route_ready(d, m))
 		return;
-	if (m->failed_at && loop_mono(d->loop) - m->failed_at > FAILED_KEPT)
+	if (m->failed_at && loop_mono(d->loop) - m->failed_at > FAILED_KEPT) {
 		route_clear_failures(m);
+		route_relink(d, m);
+	}
 	if (route_all_failed(m)) {
 		route_exhausted(d, m);
 		return;

@@ -170,6 +170,7 @@ int connection_open(struct dispatch *d, struct flow *f, const struct policy_choi
 	d->load[c->worker]++;
 	c->host->refs++;
 	c->host->opening++;
+	wake_set(&d->wakes, &c->wake, loop_mono(d->loop) + policy_late_after(d->policy, c->slot));
 	c->asked_by = f;
 	f->opening++;
 	d->stats.connects++;
@@ -186,7 +187,7 @@ fail:
 
 /* ---- life ---- */
 
-static void opening_over(struct connection *c)
+void connection_opening_over(struct connection *c)
 {
 	if (!c->asked_by)
 		return;
@@ -247,8 +248,9 @@ void connection_up(struct dispatch *d, struct outbound_event *e)
 		return;
 	f = c->asked_by;
 	m = f ? f->domain : NULL;
-	opening_over(c);
+	connection_opening_over(c);
 	c->state = CONNECTION_UP;
+	wake_clear(&d->wakes, &c->wake);
 	c->host->up++;
 	c->connect_ms = e->connect_ms;
 	c->tls_ms = e->tls_ms;
@@ -322,11 +324,15 @@ static void open_failed(struct dispatch *d, struct connection *c, struct outboun
 	char text[400];
 
 	d->stats.connect_failures++;
+	if (k)
+		reply_format(text, sizeof(text), &e->info->failure);
+	else
+		snprintf(text, sizeof(text), "%s", e->why[0] ? e->why : "connection failed");
 	if (e->error == STREAM_E_BIND) {
 		event_log(d, LOG_ERR, "source-unavailable", c, e->why);
 	} else if (k &&
 		   (k->verdict == VERDICT_SOURCE_THROTTLE || k->verdict == VERDICT_SOURCE_BLOCK)) {
-		if (f && f->nready) {
+		if (!host_refuses(d, c, f, k, text) && f && f->nready) {
 			struct work *w = container(f->ready.next, struct work, in_flow);
 
 			flow_remove(d, w);
@@ -340,16 +346,7 @@ static void open_failed(struct dispatch *d, struct connection *c, struct outboun
 		if (f)
 			flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + AGAIN);
 	} else {
-		if (k)
-			reply_format(text, sizeof(text), &e->info->failure);
-		else
-			snprintf(
-				text, sizeof(text), "%s", e->why[0] ? e->why : "connection failed");
-		if (c->host->up || (k && policy_no_room(d->policy, c->slot, k)))
-			/* others have it: the host is well, this attempt was one too many */
-			f = f ? flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + AGAIN), NULL : NULL;
-		else
-			route_host_failed(d, f ? f->domain : NULL, c->host, text);
+		host_not_reached(d, c, f, k, text);
 	}
 	if (f && f->nready)
 		flow_ask(d, f);
@@ -384,7 +381,7 @@ void connection_down(struct dispatch *d, struct outbound_event *e)
 		return;
 	was_up = c->state != CONNECTION_OPENING;
 	f = c->asked_by;
-	opening_over(c);
+	connection_opening_over(c);
 	leave_lists(c);
 	if (was_up)
 		c->host->up--;
@@ -411,11 +408,20 @@ void connections_wake(struct dispatch *d)
 	for (uint32_t i = 0; i < d->connections_cap; i++) {
 		struct connection *c = d->connections[i];
 
-		if (!c || !c->wake.pos)
+		if (!c || !c->wake.pos || c->state == CONNECTION_OPENING)
 			continue;
 		wake_clear(&d->wakes, &c->wake);
 		assign_connection(d, c);
 	}
+}
+
+/* Refused by a rate before; or not up yet, though it should be. */
+void connection_woken(struct dispatch *d, struct connection *c)
+{
+	if (c->state == CONNECTION_OPENING)
+		host_late(d, c);
+	else
+		assign_connection(d, c);
 }
 
 void connection_tick(struct dispatch *d)

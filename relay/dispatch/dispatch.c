@@ -186,7 +186,7 @@ static void wake_up(struct dispatch *d, struct wake *w)
 		break;
 	}
 	case WAKE_CONNECTION:
-		assign_connection(d, container(w, struct connection, wake));
+		connection_woken(d, container(w, struct connection, wake));
 		break;
 	case WAKE_REST:
 		rest_over(d, w);

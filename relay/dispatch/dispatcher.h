@@ -162,6 +162,7 @@ struct flow {
 struct candidate {
 	struct host *host;
 	const char *name; /* in the route */
+	bool in_session;  /* it failed when it was up: coming up again is no proof */
 };
 
 struct domain {
@@ -213,8 +214,10 @@ struct connection {
 	bool in_idle, in_half;
 	struct list idle, half, all_idle; /* of the host, of the host, of the dispatcher */
 	ms_t idle_since;
-	struct wake wake;	 /* refused by a rate: when to try again */
-	unsigned without;	 /* enum extension: opened without them */
+	struct wake wake; /* refused by a rate: when to try again */
+	unsigned without; /* enum extension: opened without them */
+	bool broke;	  /* its host's failure was told, and for whom it failed */
+	uint64_t broke_from;
 	ms_t connect_ms, tls_ms; /* told by the first transaction's log line */
 	bool told;
 	char session[20], host_name[256], source_name[64], tls[64];
@@ -467,7 +470,16 @@ bool route_ready(
 	struct dispatch *d, struct domain *m); /* asks DNS if need be; the answer comes later */
 void route_answer(void *dispatch, void *domain, struct dns_route *r);
 void route_drop(struct dispatch *d, struct domain *m);
-void route_host_failed(struct dispatch *d, struct domain *m, struct host *h, const char *why);
+struct host_failure {
+	uint64_t from;	 /* as policy_host_failed says */
+	bool in_session; /* one transaction's: the domain's alone */
+	const char *why;
+};
+/* In this cycle. The domain that asked (NULL: nobody any more), and all that count on this host
+ * now: each would only find out the same. */
+void route_host_failed(
+	struct dispatch *d, struct domain *m, struct host *h, const struct host_failure *f);
+void route_relink(struct dispatch *d, struct domain *m);
 bool route_all_failed(const struct domain *m);
 void route_exhausted(struct dispatch *d, struct domain *m); /* no host is left: defers all */
 void route_clear_failures(struct domain *m);
@@ -489,10 +501,28 @@ void connection_sort(
 void connection_quit(struct dispatch *d, struct connection *c);
 void connection_tick(struct dispatch *d);
 void connections_wake(struct dispatch *d);
+void connection_woken(struct dispatch *d, struct connection *c);
+void connection_opening_over(struct connection *c); /* nobody waits for it any more */
 bool connection_room(struct dispatch *d);
 bool connection_give_up_idle(
 	struct dispatch *d, const struct flow *f, const struct policy_choice *why);
 void order_post(struct dispatch *d, struct connection *c, struct outbound_order *o);
+
+/* ---- host.c ---- */
+/* A connection that did not come up; k: what was said, NULL: nothing. Gives the work of f, if any,
+ * another way or a pause. */
+void host_not_reached(struct dispatch *d, struct connection *c, struct flow *f,
+	const struct classification *k, const char *text);
+/* The same, refused for the source's sake. False: the domain has no other host to ask. */
+bool host_refuses(struct dispatch *d, struct connection *c, struct flow *f,
+	const struct classification *k, const char *text);
+/* The host failed in a session: what the domain has left is to be tried at once. False: nothing. */
+bool host_broke(struct dispatch *d, struct connection *c, struct domain *m,
+	enum policy_host_fault fault, const char *why);
+/* No source has a host left in this cycle. False: it is for nothing that failed. */
+bool host_used_up(struct dispatch *d, struct domain *m);
+/* It is not up yet: others may go another way. */
+void host_late(struct dispatch *d, struct connection *c);
 
 /* ---- assign.c ---- */
 void assign_flow(struct dispatch *d, struct flow *f);

@@ -327,32 +327,35 @@ void flow_wait_over(struct dispatch *d, struct flow *f)
 	flow_ask(d, f);
 }
 
-/* The hosts of the best preference that have not failed: the only ones that mail may go to now. */
+/* The hosts that mail may go to now. Where some are left alone for a while, they are looked at
+ * again when what failed in the cycle is. */
 void flow_link(struct dispatch *d, struct flow *f)
 {
 	struct domain *m = f->domain;
-	uint16_t best = UINT16_MAX;
-	bool any = false;
+	struct policy_want w = { .provider = m->provider,
+		.pool = (unsigned)f->pool->index,
+		.domain = m->name,
+		.hosts = m->hosts,
+		.nhosts = m->nhosts };
+	bool reach[HOSTS_MAX], any = false;
 
-	if (f->linked || !m->nhosts || !f->nready)
+	if (f->linked || !m->nhosts || !f->nready || f->pool->index < 0)
 		return;
 	if (!f->links)
 		f->links = calloc(m->nhosts, sizeof(*f->links));
 	if (!f->links)
 		return; /* own connections only; tried again with the next work */
-	for (unsigned i = 0; i < m->nhosts; i++)
-		if (!m->hosts[i].failed && (!any || m->hosts[i].preference < best)) {
-			best = m->hosts[i].preference;
-			any = true;
-		}
-	for (unsigned i = 0; any && i < m->nhosts; i++) {
+	if (policy_reach(d->policy, now_of(d), &w, reach) && !m->failed_at)
+		m->failed_at = loop_mono(d->loop);
+	for (unsigned i = 0; i < m->nhosts; i++) {
 		struct link *l = &f->links[i];
 
-		if (m->hosts[i].failed || m->hosts[i].preference != best)
+		if (!reach[i])
 			continue;
 		l->flow = f;
 		l->host = m->candidates[i].host;
 		list_add(&l->host->links, &l->in_host);
+		any = true;
 	}
 	f->linked = any;
 }

@@ -22,6 +22,8 @@ struct sorting {
 	struct work *again, *diverted; /* to be tried at once: the same way; on another subnet */
 	bool went_wrong;	       /* the connection is ending */
 	bool lesson;		       /* it failed by what the host offers and cannot do */
+	uint32_t accepted;	       /* recipients that it took in this transaction */
+	bool too_many;		       /* it said so */
 };
 
 static void replace(char **where, const char *text)
@@ -166,6 +168,28 @@ static void cancelled(struct sorting *s, struct item *i)
 	}
 }
 
+/* The receiver takes so many recipients a transaction, or at least fewer than these: the rest goes
+ * in the next ones, as many in each. False: that is not known, and they go one by one. */
+static bool fewer(struct sorting *s, struct item *i, const struct reply *r,
+	const struct policy_verdict *v, const char *verdict)
+{
+	uint32_t limit;
+
+	if (!s->t || s->t->n < 2 || (i->flags & RCPT_STATE_SPLIT))
+		return false;
+	if (!s->too_many)
+		policy_too_many(s->d->policy, now_of(s->d), s->c->slot, s->t->n, s->accepted);
+	s->too_many = true;
+	limit = policy_recipients(s->d->policy, now_of(s->d), s->c->slot);
+	if (!limit || limit >= s->t->n)
+		return false;
+	log_attempt(s, i, "deferred", r, verdict, v->cause, "fewer recipients a transaction next",
+		loop_wall(s->d->loop));
+	s->d->stats.deferred++;
+	to_work(s, &s->again, i);
+	return true;
+}
+
 static void dispose(
 	struct sorting *s, struct item *i, const struct reply *r, const struct policy_verdict *v)
 {
@@ -188,6 +212,10 @@ static void dispose(
 		s->d->stats.deferred++;
 		to_work(s, &s->diverted, i);
 		return;
+	case DISPOSE_RETRY_FEWER:
+		if (fewer(s, i, r, v, name))
+			return;
+		/* fall through */
 	case DISPOSE_RETRY_SPLIT:
 		log_attempt(s, i, "deferred", r, name, v->cause, "one recipient a transaction next",
 			wall);
@@ -220,34 +248,59 @@ static void dispose(
 		break;
 	}
 	delay = policy_backoff(s->d->policy, i->attempts + 1u);
-	if (v->what != DISPOSE_RETRY_SPLIT)
+	if (v->what != DISPOSE_RETRY_SPLIT && v->what != DISPOSE_RETRY_FEWER)
 		log_attempt(s, i, "deferred", r, name, v->cause, NULL, wall + delay);
 	defer(s, i, delay);
 }
 
-/* 421 within a session: the host closes, and says nothing of the others. They are tried at once, as
- * after a connection that failed, within the bound of lost connections. */
+/* To be tried at once, the same way or another, within the bound of lost connections. */
+static void at_once(struct sorting *s, struct item *i, const struct reply *r, const char *verdict,
+	const char *cause, const char *reason)
+{
+	i->lost++;
+	s->went_wrong = true;
+	log_attempt(s, i, "deferred", r, verdict, cause, reason, loop_wall(s->d->loop));
+	s->d->stats.deferred++;
+	to_work(s, &s->again, i);
+}
+
+static bool may_be_at_once(const struct item *i)
+{
+	return !i->cancel && i->lost + 1u < LOST_MAX * 3;
+}
+
+/* Words that blame nobody in particular. */
+static bool of_the_host(const struct classification *c)
+{
+	return c->verdict == VERDICT_TRANSIENT_OTHER ||
+	       (c->verdict == VERDICT_DESTINATION_BUSY && c->scope != SCOPE_RECIPIENT &&
+		       c->scope != SCOPE_MESSAGE && c->scope != SCOPE_DOMAIN);
+}
+
+/* 421 after messages were taken in this session: it has had what one session may have. The next one
+ * goes on, and neither the host nor a retry pays for it. */
+static bool another_session(
+	struct sorting *s, struct item *i, const struct reply *r, const struct classification *c)
+{
+	if (r->code != 421 || !of_the_host(c) || !may_be_at_once(i) ||
+		!policy_session_ended(s->d->policy, now_of(s->d), s->c->slot))
+		return false;
+	at_once(s, i, r, verdict_name(c->verdict), NULL, "another connection next");
+	return true;
+}
+
+/* System or network trouble of the host (RFC 3463: x.3, x.4), or it closes: this host has failed in
+ * this cycle, and says nothing about the others. */
 static bool another_host(struct sorting *s, struct item *i, const struct reply *r,
 	const struct classification *c, const struct policy_verdict *v)
 {
-	const struct domain *m = i->domain;
-	bool any = false;
+	bool system = r->code == 421 || (r->code == 452 && !r->enhanced[0]) ||
+		      (r->code / 100 == 4 && (r->enhanced[1] == 3 || r->enhanced[1] == 4));
 
-	if (r->code != 421 || v->what != DISPOSE_DEFER || i->cancel ||
-		(c->verdict != VERDICT_DESTINATION_BUSY && c->verdict != VERDICT_TRANSIENT_OTHER))
+	if (!system || v->what != DISPOSE_DEFER || !of_the_host(c) || !may_be_at_once(i) ||
+		!host_broke(s->d, s->c, i->domain, HOST_SAYS, i->reply ? i->reply : "421"))
 		return false;
-	for (unsigned k = 0; k < m->nhosts; k++)
-		any |= !m->hosts[k].failed && m->candidates[k].host != s->c->host;
-	if (!any || i->lost + 3u >= LOST_MAX * 3)
-		return false;
-	i->lost = (uint8_t)(i->lost + 3);
-	s->went_wrong = true;
-	if (s->c->host->up <= 1) /* else others of its sessions go on */
-		route_host_failed(s->d, i->domain, s->c->host, i->reply ? i->reply : "421");
-	log_attempt(s, i, "deferred", r, verdict_name(c->verdict), v->cause, "another host next",
-		loop_wall(s->d->loop));
-	s->d->stats.deferred++;
-	to_work(s, &s->again, i);
+	at_once(s, i, r, verdict_name(c->verdict), v->cause, "another host next");
 	return true;
 }
 
@@ -271,6 +324,8 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 	reply_format(text, sizeof(text), r);
 	remember(s, i, text, r->code, c.verdict);
 	d->stats.by_verdict[c.verdict]++;
+	if (another_session(s, i, r, &c))
+		return;
 	s->tried.recipient = hash_of(i->recipient->address);
 	policy_result(d->policy, now_of(d), s->c->slot, i->domain->name, &c, r, &s->tried, &v);
 	/* it did not understand us: who knows what it takes the next command for */
@@ -300,7 +355,12 @@ static void lost(struct sorting *s, struct item *i, bool counts)
 		cancelled(s, i);
 		return;
 	}
-	/* what was not begun may come back more often */
+	/* a message that breaks whatever it meets may not go round for long; what was not begun
+	 * may, or what another session or host can take */
+	if (counts && may_be_at_once(i) &&
+		(policy_session_ended(s->d->policy, now_of(s->d), s->c->slot) ||
+			host_broke(s->d, s->c, i->domain, HOST_LOST, why)))
+		counts = false;
 	i->lost = (uint8_t)(i->lost + (counts ? 3 : 1));
 	if (i->lost < LOST_MAX * 3) {
 		to_work(s, &s->again, i);
@@ -355,6 +415,8 @@ static void in_doubt(struct sorting *s, struct item *i, const struct reply *r)
 
 	s->went_wrong = true;
 	s->d->stats.in_doubt++;
+	if (!s->lesson && !policy_session_ended(s->d->policy, now_of(s->d), s->c->slot))
+		host_broke(s->d, s->c, i->domain, HOST_LOST, why);
 	remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
 	if (i->cancel) {
 		cancelled(s, i);
@@ -448,6 +510,13 @@ static void take_off(struct connection *c, const struct work *w)
 	c->nrunning--;
 }
 
+/* The receiver took this recipient, whatever became of the content. */
+static bool rcpt_accepted(const struct rcpt_result *o)
+{
+	return o->outcome == RCPT_DELIVERED || o->outcome == RCPT_IN_DOUBT ||
+	       (o->outcome == RCPT_REPLIED && (o->phase == PHASE_EOD || o->phase == PHASE_DATA));
+}
+
 /* Its content was sent to the end, whatever came back. */
 static bool content_ended(const struct rcpt_result *o)
 {
@@ -474,6 +543,10 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 	s.lesson = host_memory_result(d, c, t);
 	if (t->results[0].outcome == RCPT_PENDING)
 		policy_unadmit(d->policy, now_of(d), c->slot);
+	for (uint32_t k = 0; k < t->n; k++)
+		s.accepted += rcpt_accepted(&t->results[k]);
+	if (s.accepted > 1)
+		policy_took(d->policy, now_of(d), c->slot, s.accepted);
 	for (uint32_t k = 0; k < t->n; k++) {
 		struct item *next = i->next;
 

@@ -92,12 +92,15 @@ void route_drop(struct dispatch *d, struct domain *m)
 	wake_clear(&d->wakes, &m->route_wake);
 }
 
-static bool failed_before(const struct domain *m, const struct addr *a)
+/* What failed in this cycle stays failed under a new answer. */
+static void keep_failure(struct policy_host *ret, struct candidate *c, const struct domain *m)
 {
 	for (unsigned i = 0; i < m->nhosts; i++)
-		if (m->hosts[i].failed && addr_eq(&m->hosts[i].addr, a))
-			return true;
-	return false;
+		if (addr_eq(&m->hosts[i].addr, &ret->addr)) {
+			ret->failed = m->hosts[i].failed;
+			ret->failed_from = m->hosts[i].failed_from;
+			c->in_session = m->candidates[i].in_session;
+		}
 }
 
 static bool add_candidate(struct dispatch *d, struct policy_host *hosts, struct candidate *c,
@@ -114,9 +117,9 @@ static bool add_candidate(struct dispatch *d, struct policy_host *hosts, struct 
 	hosts[*n] = (struct policy_host){
 		.addr = *a,
 		.preference = h->preference,
-		.failed = failed_before(m, a),
 		.foreign = policy_provider(d->policy, slice_of(h->name)) != provider,
 	};
+	keep_failure(&hosts[*n], &c[*n], m);
 	(*n)++;
 	return true;
 }
@@ -309,29 +312,42 @@ bool route_ready(struct dispatch *d, struct domain *m)
 
 /* ---- failures of hosts ---- */
 
-static void mark(struct dispatch *d, struct domain *m, const struct host *h, const char *why)
+static void say_failed(const struct host *h, struct domain *m, unsigned i, const char *why)
 {
-	char text[512];
+	size_t n = m->failure ? strlen(m->failure) : 0;
+	char text[512], *joined;
 
+	snprintf(text, sizeof(text), "%s%s[%s]: %.160s", n ? "; " : "", m->candidates[i].name,
+		h->text, why);
+	if (n > 400)
+		return;
+	joined = realloc(m->failure, n + strlen(text) + 1);
+	if (joined) {
+		strcpy(joined + n, text);
+		m->failure = joined;
+	}
+}
+
+static void mark(struct dispatch *d, struct domain *m, const struct host *h,
+	const struct host_failure *failure)
+{
 	for (unsigned i = 0; i < m->nhosts; i++) {
-		char *joined;
-		size_t n = m->failure ? strlen(m->failure) : 0;
+		struct policy_host *k = &m->hosts[i];
 
-		if (m->candidates[i].host != h || m->hosts[i].failed)
+		if (m->candidates[i].host != h || k->failed)
 			continue;
-		m->hosts[i].failed = true;
+		k->failed_from |= failure->from;
+		k->failed = k->failed_from == POLICY_FROM_ALL;
+		m->candidates[i].in_session |= failure->in_session;
 		if (!m->failed_at)
 			m->failed_at = loop_mono(d->loop);
-		snprintf(text, sizeof(text), "%s%s[%s]: %.160s", n ? "; " : "",
-			m->candidates[i].name, h->text, why);
-		if (n > 400)
-			continue;
-		joined = realloc(m->failure, n + strlen(text) + 1);
-		if (joined) {
-			strcpy(joined + n, text);
-			m->failure = joined;
-		}
+		say_failed(h, m, i, failure->why);
 	}
+	route_relink(d, m);
+}
+
+void route_relink(struct dispatch *d, struct domain *m)
+{
 	for (struct flow *f = m->flows; f; f = f->next) {
 		flow_unlink(d, f);
 		if (f->nready)
@@ -339,13 +355,15 @@ static void mark(struct dispatch *d, struct domain *m, const struct host *h, con
 	}
 }
 
-/* The domain that asked, and all that count on this host now: each would only find out the same. */
-void route_host_failed(struct dispatch *d, struct domain *m, struct host *h, const char *why)
+void route_host_failed(
+	struct dispatch *d, struct domain *m, struct host *h, const struct host_failure *f)
 {
 	if (m)
-		mark(d, m, h, why);
+		mark(d, m, h, f);
+	if (f->in_session)
+		return;
 	while (!list_empty(&h->links))
-		mark(d, container(h->links.next, struct link, in_host)->flow->domain, h, why);
+		mark(d, container(h->links.next, struct link, in_host)->flow->domain, h, f);
 }
 
 bool route_all_failed(const struct domain *m)
@@ -358,8 +376,10 @@ bool route_all_failed(const struct domain *m)
 
 void route_clear_failures(struct domain *m)
 {
-	for (unsigned i = 0; i < m->nhosts; i++)
-		m->hosts[i].failed = false;
+	for (unsigned i = 0; i < m->nhosts; i++) {
+		m->hosts[i].failed = m->candidates[i].in_session = false;
+		m->hosts[i].failed_from = 0;
+	}
 	m->failed_at = 0;
 	free(m->failure);
 	m->failure = NULL;
@@ -376,8 +396,10 @@ const char *route_name_of(const struct domain *m, const struct host *h)
 void route_host_well(struct domain *m, const struct host *h)
 {
 	for (unsigned i = 0; i < m->nhosts; i++)
-		if (m->candidates[i].host == h)
+		if (m->candidates[i].host == h && !m->candidates[i].in_session) {
 			m->hosts[i].failed = false;
+			m->hosts[i].failed_from = 0;
+		}
 }
 
 void route_exhausted(struct dispatch *d, struct domain *m)

@@ -49,9 +49,12 @@ static bool serves(
 		       HOLD_NONE;
 }
 
-static bool worn_out(const struct slot *s, const struct provider_params *v, ms_t mono)
+static bool worn_out(
+	const struct policy *p, const struct slot *s, const struct provider_params *v, ms_t mono)
 {
-	return (v->messages_per_connection && s->messages >= v->messages_per_connection) ||
+	uint32_t most = limits_session(p, s);
+
+	return (most && s->messages >= most) ||
 	       (v->connection_age_max && mono - s->opened >= v->connection_age_max);
 }
 
@@ -149,13 +152,12 @@ static void ended(struct policy *p, struct slot *s)
 		s->lane->busy--;
 }
 
-static uint32_t wanted(
-	const struct slot *s, const struct provider_params *v, const struct policy_want *w)
+static uint32_t wanted(const struct policy *p, const struct slot *s, const struct policy_want *w)
 {
-	uint32_t n = w->count ? w->count : 1;
+	uint32_t n = w->count ? w->count : 1, most = limits_session(p, s);
 
-	if (v->messages_per_connection && n > v->messages_per_connection - s->messages)
-		n = v->messages_per_connection - s->messages;
+	if (most && n > most - s->messages)
+		n = most - s->messages;
 	return n;
 }
 
@@ -191,12 +193,12 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 		*retire = true;
 		return no(why, r, until ? mono_or_soon(now, until) : 0);
 	}
-	if (s->surplus || worn_out(s, v, now.mono) || makes_way(p, s, now.mono)) {
+	if (s->surplus || worn_out(p, s, v, now.mono) || makes_way(p, s, now.mono)) {
 		*retire = true;
 		return no(why, HOLD_CAP, 0);
 	}
 	if (w->provider != s->provider || !serves(p, now, w, s->source) ||
-		source_tried(p, w->tried, s->source))
+		source_tried(p, w->tried, s->source) || !host_may_admit(p, now, s, w))
 		return no(why, HOLD_NO_SOURCE, 0);
 	t = tenant_find(p, w->domain);
 	if (t) {
@@ -219,7 +221,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 		why->limit = LIMIT_MESSAGES;
 		return no(why, HOLD_RATE, until);
 	}
-	r = warmup_gate(p, now, s->provider, s->source, wanted(s, v, w), false, &n, &until);
+	r = warmup_gate(p, now, s->provider, s->source, wanted(p, s, w), false, &n, &until);
 	if (r != HOLD_NONE)
 		return no(why, r, until);
 	n = bucket_take_some(&s->lane->messages, &v->lane_message_rate, n);
@@ -229,7 +231,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	s->pool = w->pool;
 	why->go = true;
 	why->source = s->source;
-	*retire = worn_out(s, v, now.mono);
+	*retire = worn_out(p, s, v, now.mono);
 	return true;
 }
 
@@ -269,6 +271,8 @@ void policy_connected(
 			if (s->path)
 				s->path->up++;
 		}
+		if (s->host)
+			host_slot_up(p, s, now.mono);
 	}
 	if (s->provider == ~0u || !s->lane)
 		return;

@@ -118,8 +118,10 @@ void slot_detach(struct policy *p, struct slot *s)
 {
 	struct provider_state *v;
 
-	if (s->host)
+	if (s->host) {
+		host_slot_gone(p, s);
 		s->host->slots--;
+	}
 	s->host = NULL;
 	if (s->provider == ~0u)
 		return;

@@ -442,6 +442,8 @@ void acquit(struct policy *p, struct policy_now now, struct slot *s, const char 
 	if (s->good_told)
 		return;
 	s->good_told = true;
+	host_slot_good(p, s);
+	limits_taken(p, now, s);
 	if (sick(&s->cluster->health) || sick(&s->path->health) || sick(&s->lane->health))
 		well_again(p, now, s);
 	evidence_good(&s->lane->evidence, now.mono);

@@ -122,36 +122,14 @@ struct candidate {
 	enum policy_limit limit;
 	ms_t until; /* mono */
 };
+/* Those of the best tier, for a source of that family; for that subnet, where hosts have marks. */
 struct candidates {
 	uint8_t family;
-	bool any; /* hosts of that family */
+	unsigned subnet;
+	struct host_tier tier;
 	unsigned n, start;
 	struct candidate a[HOSTS_SEEN];
 };
-
-/* The preference that counts now: the lowest that has a host not failed; failed ones only when
- * nothing else is left. *failed says which kind. */
-static uint16_t best_preference(
-	const struct policy_want *w, uint8_t family, bool *failed, bool *any)
-{
-	uint16_t best = UINT16_MAX;
-
-	*failed = true;
-	*any = false;
-	for (unsigned i = 0; i < w->nhosts; i++) {
-		const struct policy_host *h = &w->hosts[i];
-
-		if (h->addr.family != family)
-			continue;
-		*any = true;
-		if (h->failed && !*failed)
-			continue;
-		if ((*failed && !h->failed) || h->preference < best)
-			best = h->preference;
-		*failed = h->failed;
-	}
-	return best;
-}
 
 static void cluster_gate(struct policy *p, struct policy_now now, struct candidate *k)
 {
@@ -182,39 +160,46 @@ static void cluster_gate(struct policy *p, struct policy_now now, struct candida
 	}
 }
 
+static void add_candidate(struct policy *p, struct policy_now now, const struct policy_want *w,
+	unsigned host, struct candidates *all)
+{
+	struct candidate *k = &all->a[all->n];
+	unsigned same = 0;
+
+	k->host = (uint8_t)host;
+	k->cluster = host_cluster(p, w->provider, &w->hosts[host].addr, now.mono, &k->known);
+	all->n++;
+	if (!k->cluster) {
+		k->gate = HOLD_CAP;
+		k->limit = LIMIT_NONE;
+		k->until = now.mono + 1000;
+		return;
+	}
+	while (same < all->n - 1 &&
+		(all->a[same].cluster != k->cluster || all->a[same].known != k->known))
+		same++;
+	if (same < all->n - 1) {
+		k->gate = all->a[same].gate;
+		k->limit = all->a[same].limit;
+		k->until = all->a[same].until;
+	} else {
+		cluster_gate(p, now, k);
+	}
+}
+
 static void find_candidates(struct policy *p, struct policy_now now, const struct policy_want *w,
 	struct candidates *ret)
 {
-	bool failed;
-	uint16_t best = best_preference(w, ret->family, &failed, &ret->any);
-
+	ret->tier = host_best_tier(p, w, ret->family, ret->subnet, now.mono);
 	ret->n = 0;
 	for (unsigned i = 0; i < w->nhosts && ret->n < HOSTS_SEEN; i++) {
-		const struct policy_host *h = &w->hosts[i];
-		struct candidate *k = &ret->a[ret->n];
-		unsigned same = 0;
+		struct host_tier t;
 
-		if (h->addr.family != ret->family || h->preference != best || h->failed != failed)
+		if (w->hosts[i].addr.family != ret->family)
 			continue;
-		k->host = (uint8_t)i;
-		k->cluster = host_cluster(p, w->provider, &h->addr, now.mono, &k->known);
-		ret->n++;
-		if (!k->cluster) {
-			k->gate = HOLD_CAP;
-			k->limit = LIMIT_NONE;
-			k->until = now.mono + 1000;
-			continue;
-		}
-		while (same < ret->n - 1 &&
-			(ret->a[same].cluster != k->cluster || ret->a[same].known != k->known))
-			same++;
-		if (same < ret->n - 1) {
-			k->gate = ret->a[same].gate;
-			k->limit = ret->a[same].limit;
-			k->until = ret->a[same].until;
-		} else {
-			cluster_gate(p, now, k);
-		}
+		t = host_tier_of(p, w, i, ret->subnet, now.mono);
+		if (t.rank == ret->tier.rank && t.preference == ret->tier.preference)
+			add_candidate(p, now, w, i, ret);
 	}
 	ret->start = ret->n > 1 ? (unsigned)rng_below(&p->rng, ret->n) : 0;
 }
@@ -349,7 +334,9 @@ static int take_slot(struct policy *p, struct policy_now now, const struct polic
 	s->unknown = !k->known;
 	bucket_take(&l->connects, &p->params->providers[w->provider].lane_connect_rate, now.mono,
 		&until);
+	host_slot_opens(p, s, now.mono);
 	slot_attach(p, s, k->cluster, l);
+	limits_opens(p, now, s);
 	warmup_expect(p, s);
 	if (!k->known)
 		p->providers[w->provider].wanted = p->providers[w->provider].wanted_connect = 0;
@@ -393,6 +380,10 @@ static bool tenant_waits(
 	return ret->reason != HOLD_NONE;
 }
 
+/* First all sources that reach hosts of the best preference, then those that reach others, and
+ * where no source has any, those that are left alone for now. */
+enum round { ROUND_BEST, ROUND_BACKUP, ROUND_AVOIDED };
+
 /* One decision: over the members of a pool, and of those that take what it cannot. */
 struct choosing {
 	struct policy *p;
@@ -401,10 +392,14 @@ struct choosing {
 	const struct tenant *tenant;
 	struct candidates all[2]; /* IPv4, IPv6 */
 	struct refusals f;
-	int owner;    /* source that the domain has to wait for; -1: none */
-	int overflow; /* pool that takes what a ramp does not; -1: none */
+	bool alike;	  /* no host has a mark, or failed for some only: as good for all subnets */
+	bool good;	  /* a source has a host that is well, and may go now or soon */
+	enum round round; /* of hosts */
+	enum round more;  /* the last one that has any */
+	int owner;	  /* source that the domain has to wait for; -1: none */
+	int overflow;	  /* pool that takes what a ramp does not; -1: none */
 	/* the best so far */
-	const struct candidate *to;
+	struct candidate to;
 	int64_t total;
 	int best; /* member of the pool; -1: none */
 	bool probing;
@@ -418,13 +413,79 @@ static bool kept(const struct policy *p, unsigned provider, unsigned source, ms_
 	return pinned_at && pinned_at[source] > wall;
 }
 
+static struct candidates *candidates_for(struct choosing *c, unsigned source)
+{
+	uint8_t family = c->p->params->sources[source].address.family;
+	unsigned subnet = c->p->sources[source].subnet;
+	struct candidates *all = &c->all[family == ADDR_V6];
+
+	if (!all->family || (!c->alike && all->subnet != subnet)) {
+		all->family = family;
+		all->subnet = subnet;
+		find_candidates(c->p, c->now, c->w, all);
+	}
+	return all;
+}
+
+/* The lowest preference of that family at which mail may go from anywhere. */
+static uint16_t best_preference(const struct policy_want *w, uint8_t family)
+{
+	uint16_t best = UINT16_MAX;
+
+	for (unsigned i = 0; i < w->nhosts; i++)
+		if (w->hosts[i].addr.family == family && !w->hosts[i].failed &&
+			w->hosts[i].preference < best)
+			best = w->hosts[i].preference;
+	return best;
+}
+
+static enum round round_of(const struct choosing *c, const struct candidates *all)
+{
+	if (all->tier.rank != HOST_USABLE)
+		return ROUND_AVOIDED;
+	if (c->alike || all->tier.preference <= best_preference(c->w, all->family))
+		return ROUND_BEST;
+	return ROUND_BACKUP;
+}
+
+/* Are there hosts for this source in this round? */
+static bool in_round(struct choosing *c, unsigned source, const struct candidates *all)
+{
+	enum round r = round_of(c, all);
+	bool left = false;
+
+	if (all->tier.rank == HOST_NONE) {
+		refuse(&c->f, HOLD_NO_HOST, LIMIT_NONE, source, NULL, 0);
+		return false;
+	}
+	if (r > c->round) {
+		c->more = r > c->more ? r : c->more;
+		return false;
+	}
+	if (r < c->round)
+		return false; /* it was asked */
+	if (all->tier.rank != HOST_FAILED)
+		return true;
+	/* failed for this source alone: others may get through; else this is what is left */
+	for (unsigned i = 0; i < c->w->nhosts; i++)
+		left |= !c->w->hosts[i].failed;
+	if (left)
+		refuse(&c->f, HOLD_NO_HOST, LIMIT_NONE, source, NULL, c->now.mono + SOON);
+	return !left;
+}
+
+/* It has a host that is well: nobody is sent to one that is not, only for that it has to wait. */
+static bool waits_only(enum hold_reason r)
+{
+	return r == HOLD_CAP || r == HOLD_RATE || r == HOLD_WINDOW || r == HOLD_RESTING;
+}
+
 /* May this member be chosen, and to which host? NULL: no. */
 static const struct candidate *ask_member(struct choosing *c, unsigned source, bool *probe)
 {
 	struct policy *p = c->p;
-	uint8_t family = p->params->sources[source].address.family;
-	struct candidates *all = &c->all[family == ADDR_V6];
 	struct refusals own = { .source = source };
+	struct candidates *all;
 	enum hold_reason r;
 	uint32_t count;
 	ms_t until = 0;
@@ -439,14 +500,9 @@ static const struct candidate *ask_member(struct choosing *c, unsigned source, b
 		refuse(&c->f, HOLD_BLOCKED, LIMIT_REFUSED, source, NULL, mono_of(c->now, until));
 		return NULL;
 	}
-	if (!all->family) {
-		all->family = family;
-		find_candidates(p, c->now, c->w, all);
-	}
-	if (!all->any) {
-		refuse(&c->f, HOLD_NO_HOST, LIMIT_NONE, source, NULL, 0);
+	all = candidates_for(c, source);
+	if (!in_round(c, source, all))
 		return NULL;
-	}
 	h = pick_host(p, c->now, all, source, &own, probe);
 	r = warmup_gate(p, c->now, c->w->provider, source, 1, true, &count, &until);
 	if (r != HOLD_NONE && c->overflow < 0)
@@ -457,13 +513,14 @@ static const struct candidate *ask_member(struct choosing *c, unsigned source, b
 		refuse(&c->f, r, LIMIT_NONE, source, NULL, until);
 	else if (own.reason != HOLD_NONE)
 		refuse_as(&c->f, &own);
+	c->good |= r == HOLD_NONE && all->tier.rank == HOST_USABLE && waits_only(own.reason);
 	return h < 0 || r != HOLD_NONE ? NULL : &all->a[h];
 }
 
 /* Smooth weighted round robin over the members that may go now; one that is to be probed comes
  * first, else the probe would wait for its turn. only: this source, -1: all but those that are
  * another domain's to wait for. */
-static void choose_in(struct choosing *c, unsigned pool, int only)
+static void choose_round(struct choosing *c, unsigned pool, int only)
 {
 	const struct pool_params *v = &c->p->params->pools[pool];
 	int64_t *credit = c->p->pools[pool].credit;
@@ -484,12 +541,20 @@ static void choose_in(struct choosing *c, unsigned pool, int only)
 		if (c->best < 0 || (probe && !c->probing) ||
 			(probe == c->probing && credit[i] > credit[c->best])) {
 			c->best = (int)i;
-			c->to = to;
+			c->to = *to;
 			c->probing = probe;
 		}
 	}
 	if (c->best >= 0)
 		credit[c->best] -= c->total;
+}
+
+static void choose_in(struct choosing *c, unsigned pool, int only)
+{
+	c->more = ROUND_BEST;
+	for (c->round = ROUND_BEST; c->best < 0 && c->round <= c->more; c->round++)
+		if (c->round != ROUND_AVOIDED || !c->good)
+			choose_round(c, pool, only);
 }
 
 /* A member has allowance that is only being saved: these milliseconds are no reason to send its
@@ -604,10 +669,12 @@ void policy_choose(struct policy *p, struct policy_now now, const struct policy_
 	}
 	ret->until = 0;
 	c.all[0].family = c.all[1].family = 0;
+	c.alike = hosts_alike(p, w);
 	pool = choose_source(&c);
 	if (c.best >= 0) {
-		name_cluster(ret, c.to->cluster);
-		if (!take_slot(p, now, w, p->params->pools[pool].members[c.best].source, c.to, ret))
+		name_cluster(ret, c.to.cluster);
+		if (!take_slot(
+			    p, now, w, p->params->pools[pool].members[c.best].source, &c.to, ret))
 			return;
 		refuse(&c.f, HOLD_CAP, LIMIT_NONE, ~0u, NULL, now.mono + 1000);
 	}

@@ -23,6 +23,7 @@ void cluster_free(struct policy *p, struct cluster *c)
 		free(c->paths[i]);
 	free(c->lanes);
 	free(c->paths);
+	free(c->limits);
 	free(c->suspended);
 	free(c->pinned);
 	free(c);
@@ -36,7 +37,7 @@ static bool worth_keeping(const struct health *h)
 /* Holds nothing that a new one would not have. */
 static bool forgettable(const struct policy *p, const struct cluster *c)
 {
-	if (c->refs || c->in_use || worth_keeping(&c->health))
+	if (c->refs || c->in_use || worth_keeping(&c->health) || limits_kept(c->limits))
 		return false;
 	for (unsigned i = 0; i < p->params->nsources; i++)
 		if (c->lanes[i] &&

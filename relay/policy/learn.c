@@ -108,6 +108,8 @@ static void host_key_text(const struct policy *p, const struct host *h, char *ou
 void host_free(struct policy *p, struct host *h)
 {
 	must(!h->slots);
+	host_untroubled(p, h);
+	free(h->limits);
 	HASH_DEL(p->hosts, h);
 	if (h->cluster)
 		h->cluster->refs--;
@@ -115,20 +117,28 @@ void host_free(struct policy *p, struct host *h)
 	free(h);
 }
 
+static void host_forget(struct policy *p, struct host *h)
+{
+	char key[200], addr[ADDR_TEXT_MAX];
+
+	host_key_text(p, h, key, sizeof(key));
+	forget_key(p, key);
+	addr_format(addr, &h->key.addr);
+	limits_forget(p, h->limits, addr, h->provider);
+	host_free(p, h);
+}
+
 /* The longest unused first. */
 static void hosts_trim(struct policy *p, unsigned keep)
 {
 	struct host *h, *next;
-	char key[200];
 
 	HASH_ITER (hh, p->hosts, h, next) {
 		if (HASH_COUNT(p->hosts) <= keep)
 			break;
 		if (h->slots)
 			continue;
-		host_key_text(p, h, key, sizeof(key));
-		forget_key(p, key);
-		host_free(p, h);
+		host_forget(p, h);
 	}
 }
 
@@ -427,9 +437,7 @@ void learned_sweep(struct policy *p, struct policy_now now)
 			break; /* in the order of use */
 		if (h->slots)
 			continue;
-		host_key_text(p, h, key, sizeof(key));
-		forget_key(p, key);
-		host_free(p, h);
+		host_forget(p, h);
 	}
 	HASH_ITER (hh, p->names, n, next_name) {
 		if (now.wall - n->seen < FORGET)

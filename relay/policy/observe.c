@@ -170,6 +170,8 @@ void policy_clusters(const struct policy *p, struct policy_now now,
 	HASH_ITER (hh, p->hosts, h, next) {
 		const struct cluster *c = host_place(h);
 		const struct provider_params *v = &p->params->providers[h->provider];
+		const struct limits *limits =
+			v->clusters == CLUSTERS_MICROSOFT ? c->limits : h->limits;
 		struct policy_cluster_info info = {
 			.cluster = c->key.name,
 			.provider = v->name,
@@ -179,6 +181,8 @@ void policy_clusters(const struct policy *p, struct policy_now now,
 			.learned = h->learned,
 			.connections = c->in_use,
 			.cap = v->connections_per_cluster,
+			.messages = limits_of(limits, LEARNED_SESSION),
+			.recipients = limits_of(limits, LEARNED_TRANSACTION),
 			.health = state_name(&c->health, now.wall),
 			.until = sick(&c->health) && c->health.until > now.wall ? c->health.until
 										: 0,

@@ -243,6 +243,7 @@ static void move_learned(struct policy *p, const struct renumber *n)
 	HASH_ITER (hh, p->hosts, h, next_host) {
 		int to = n->provider[h->provider];
 
+		host_untroubled(p, h); /* subnets have other numbers now */
 		if (to < 0)
 			host_free(p, h);
 		else

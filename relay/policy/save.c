@@ -44,6 +44,14 @@ void save_numbers(const struct saver *s, const char *kind, const char *a, const 
 	save(s, &(struct entry){ kind, a, b, c, .n = { n[0], n[1], n[2], n[3] } });
 }
 
+void save_entry(const struct saver *s, const char *kind, const char *a, const char *b,
+	const char *c, bool gone, const int64_t n[4])
+{
+	struct entry e = { kind, a, b, c, .gone = gone, .n = { n[0], n[1], n[2], n[3] } };
+
+	save(s, &e);
+}
+
 /* ---- health ---- */
 
 static bool health_changed(struct health *h, bool *gone)
@@ -77,6 +85,7 @@ static void save_cluster(struct policy *p, const struct saver *s, struct cluster
 	char subnet[ADDR_TEXT_MAX + 4];
 
 	save_health(s, "cluster", c->key.name, "", provider, &c->health, 0);
+	limits_save(p, s, c->limits, c->key.name, c->provider);
 	for (unsigned i = 0; i < p->nsubnets; i++)
 		if (c->paths[i] && c->paths[i]->health.dirty) {
 			path_subnet_text(p, i, subnet);
@@ -129,10 +138,13 @@ static void save_learned(struct policy *p, const struct saver *s)
 		struct entry e = { "host", addr, "", p->params->providers[h->provider].name,
 			.n = { h->how, h->learned, h->seen } };
 
+		if (!h->limits && !h->dirty)
+			continue;
+		addr_format(addr, &h->key.addr);
+		limits_save(p, s, h->limits, addr, h->provider);
 		if (!h->dirty || !h->cluster)
 			continue;
 		h->dirty = false;
-		addr_format(addr, &h->key.addr);
 		e.name = h->cluster->key.name;
 		save(s, &e);
 	}
@@ -393,6 +405,11 @@ static int load_ramp(struct policy *p, const struct loaded *l)
 		       : ramp_load(p, (unsigned)l->provider, (unsigned)l->source, l->n, l->name);
 }
 
+static int load_limit(struct policy *p, const struct loaded *l)
+{
+	return l->provider < 0 ? 0 : limits_load(p, l->a, l->b, (unsigned)l->provider, l->n);
+}
+
 static int load_suspend(struct policy *p, const struct loaded *l)
 {
 	return load_suspension(p, l, false);
@@ -423,6 +440,7 @@ static const struct {
 	{ "suspend", load_suspend, 0 },
 	{ "keep", load_keep, 0 },
 	{ "ramp", load_ramp, 1 },
+	{ "limit", load_limit, 0 },
 	{ "began", load_mark, 0 },
 };
 

@@ -186,8 +186,11 @@ struct cluster {
 	ms_t *suspended;     /* by source, wall; NULL: none */
 	ms_t *pinned;
 	/* a cap of the receiver's that is lower than ours, as it showed */
-	uint32_t limit; /* 0: none */
-	ms_t limit_at;	/* mono */
+	uint32_t limit;	       /* 0: none */
+	ms_t limit_at;	       /* mono */
+	struct limits *limits; /* limits.c; NULL: none */
+	const void *door;      /* the host that refused a connection last, nobody got in since */
+	ms_t door_at;	       /* mono */
 	/* after a rest: connections and transactions allowed, doubling; 0: no limit */
 	uint32_t ramp;
 	ms_t ramp_at;  /* mono */
@@ -220,7 +223,12 @@ struct host {
 	uint8_t how;
 	bool dirty;
 	uint32_t slots;
-	ms_t learned, seen; /* wall */
+	ms_t learned, seen;	      /* wall */
+	struct limits *limits;	      /* limits.c; NULL: none */
+	struct host_trouble *trouble; /* host.c; NULL: none */
+	uint32_t up;		      /* slots that are */
+	ms_t up_at;		      /* mono; a connection came up last; 0: never */
+	uint32_t opening_ms;	      /* that took so long */
 };
 struct network {
 	UT_hash_handle hh;
@@ -356,6 +364,8 @@ struct slot {
 	bool good_told, bad_told; /* this transaction's outcome is in the evidence */
 	bool blamed;		  /* a refusal of this session is in the evidence */
 	bool foreign;		  /* its host is none of the provider's */
+	bool host_told;		  /* its host's failure was */
+	bool probes_host;	  /* it finds out whether its host is well again */
 	unsigned source, provider, pool;
 	struct host *host;
 	struct cluster *cluster;
@@ -363,6 +373,9 @@ struct slot {
 	struct path *path;
 	ms_t opened; /* mono */
 	uint32_t messages, outstanding;
+	uint32_t taken;	    /* messages, in this session */
+	bool session_ended; /* by the receiver */
+	bool probes_limit;  /* it may carry more than was learned */
 	char banner[BANNER_NAME];
 	/* warm-up */
 	uint32_t weight;   /* messages that a transaction stands for */
@@ -380,6 +393,7 @@ struct policy {
 	unsigned nsubnets;
 	struct cluster *clusters; /* hash */
 	struct host *hosts;
+	uint32_t ntroubled; /* hosts with marks */
 	struct network *networks;
 	struct name *names;
 	struct tenant *tenants;
@@ -668,6 +682,54 @@ void ramps_save(struct policy *p, const struct saver *s);
 int ramp_load(
 	struct policy *p, unsigned provider, unsigned source, const int64_t n[4], const char *rest);
 
+/* host.c: hosts that fail, from where */
+enum host_rank { HOST_USABLE, HOST_AVOIDED, HOST_FAILED /* in this cycle */, HOST_NONE };
+/* What comes first: how well a host is for one of our subnets, then the preference. */
+struct host_tier {
+	enum host_rank rank;
+	uint16_t preference;
+};
+struct host_tier host_tier_of(const struct policy *p, const struct policy_want *w, unsigned i,
+	unsigned subnet, ms_t mono);
+struct host_tier host_best_tier(const struct policy *p, const struct policy_want *w, uint8_t family,
+	unsigned subnet, ms_t mono);
+bool hosts_alike(const struct policy *p, const struct policy_want *w);
+bool host_tier_before(struct host_tier a, struct host_tier b);
+void host_slot_opens(struct policy *p, struct slot *s, ms_t mono);
+void host_slot_up(struct policy *p, struct slot *s, ms_t mono);
+void host_slot_good(struct policy *p, struct slot *s); /* mail was taken */
+void host_slot_gone(struct policy *p, struct slot *s);
+bool host_caps_cluster(struct slot *s, ms_t mono); /* refused at the door */
+bool host_alone_ill(const struct slot *s);
+bool host_may_admit(
+	struct policy *p, struct policy_now now, struct slot *s, const struct policy_want *w);
+void host_untroubled(struct policy *p, struct host *h); /* forgets all marks */
+
+/* limits.c: what receivers take, as it showed */
+enum learned_kind { LEARNED_SESSION, LEARNED_TRANSACTION, LEARNED_COUNT };
+struct learned {
+	uint32_t n;	/* 0: none known */
+	uint32_t guess; /* where it showed once */
+	uint32_t held;	/* probes in a row that found it as it was */
+	ms_t probe_at;	/* wall; more is tried then */
+	bool dirty, saved;
+};
+struct limits {
+	struct learned of[LEARNED_COUNT];
+};
+void limits_taken(struct policy *p, struct policy_now now, struct slot *s);
+/* Messages that this connection may carry; 0: no limit. */
+uint32_t limits_session(const struct policy *p, const struct slot *s);
+void limits_opens(struct policy *p, struct policy_now now, struct slot *s);
+uint32_t limits_of(const struct limits *l, enum learned_kind k); /* l may be NULL */
+bool limits_kept(const struct limits *l);			 /* something is to be remembered */
+/* where: the host's address or the cluster's name */
+void limits_save(struct policy *p, const struct saver *s, struct limits *l, const char *where,
+	unsigned provider);
+void limits_forget(struct policy *p, struct limits *l, const char *where, unsigned provider);
+int limits_load(struct policy *p, const char *where, const char *kind, unsigned provider,
+	const int64_t n[4]);
+
 /* choose.c */
 enum hold_reason source_obstacle(const struct policy *p, struct policy_now now, unsigned source,
 	const struct cluster *c, unsigned provider, ms_t *until_wall);
@@ -698,5 +760,8 @@ void forget_key(struct policy *p, const char *key);
 void save_mark(const struct saver *s);
 void save_numbers(const struct saver *s, const char *kind, const char *a, const char *b,
 	const char *c, const int64_t n[4]);
+/* One entry of four numbers; gone: it is deleted. */
+void save_entry(const struct saver *s, const char *kind, const char *a, const char *b,
+	const char *c, bool gone, const int64_t n[4]);
 int save_key(char *out, size_t max, const char *kind, const char *a, const char *b, const char *c);
 void path_subnet_text(const struct policy *p, unsigned subnet, char out[ADDR_TEXT_MAX + 4]);

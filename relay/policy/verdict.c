@@ -282,7 +282,8 @@ static void refused(struct policy *p, struct policy_now now, struct slot *s, con
 		tell_cause(ret, CAUSE_DOMAIN);
 		break;
 	case VERDICT_SPLIT_RECIPIENTS:
-		ret->what = DISPOSE_RETRY_SPLIT;
+		/* they do not belong together; or there are too many of them */
+		ret->what = c->scope == SCOPE_DEFAULT ? DISPOSE_RETRY_FEWER : DISPOSE_RETRY_SPLIT;
 		break;
 	case VERDICT_RECIPIENT_INVALID:
 	case VERDICT_MESSAGE_REJECTED:
@@ -356,10 +357,10 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 		acquit(p, now, s, domain);
 }
 
-/* Refused at the door while others are inside, or before it: it has its own cap. */
+/* Refused at the door of a host that has, or is about to have, others of ours: it has a cap. */
 static bool no_room(const struct slot *s)
 {
-	return !s->up && s->cluster->in_use > 1;
+	return !s->up && (s->host ? s->host->slots > 1 : s->cluster->in_use > 1);
 }
 
 bool policy_no_room(const struct policy *p, uint32_t slot, const struct classification *c)
@@ -385,12 +386,13 @@ static void session_refused(
 			block_said(p, now, s, k, NULL);
 		break;
 	case VERDICT_DESTINATION_BUSY:
-		if (no_room(s)) {
+		if (!s->up && host_caps_cluster(s, now.mono)) {
 			/* others are served: these are as many as it allows */
 			s->cluster->limit =
 				s->cluster->up ? s->cluster->up : s->cluster->in_use - 1;
 			s->cluster->limit_at = now.mono;
-		} else if (!s->blamed && k->scope != SCOPE_DOMAIN) {
+		} else if (!s->blamed && k->scope != SCOPE_DOMAIN && !host_alone_ill(s) &&
+			   !s->taken) {
 			f.kind = KIND_BUSY;
 			blame(p, now, s, &f);
 		}
@@ -412,6 +414,9 @@ void policy_disconnected(struct policy *p, struct policy_now now, uint32_t slot,
 	struct slot *s = slot_get(p, slot);
 
 	if (s->lane && s->provider != ~0u) {
+		if (failure && failure->verdict == VERDICT_DESTINATION_BUSY && !s->up &&
+			!s->host_told)
+			policy_host_failed(p, now, slot, HOST_SAYS_AT_DOOR);
 		if (failure)
 			session_refused(p, now, s, failure);
 		if (error == POLICY_E_BIND)

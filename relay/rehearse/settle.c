@@ -87,6 +87,7 @@ static void dispose(struct rehearsal *r, uint32_t i, const struct policy_verdict
 		else
 			again_at(r, i, r->now + (v->hold > HOLD_MIN ? v->hold : HOLD_MIN));
 		return;
+	case DISPOSE_RETRY_FEWER:
 	case DISPOSE_RETRY_SPLIT: /* each is alone already */
 	case DISPOSE_RESOLVE:
 	case DISPOSE_DEFER:

@@ -435,6 +435,7 @@ static void dispose(
 		m->total.diverted++;
 		flow_push(m, g->tenant * 2 + 1, i);
 		break;
+	case DISPOSE_RETRY_FEWER:
 	case DISPOSE_RETRY_SPLIT:
 		flow_push(m, g->tenant * 2, i);
 		break;

@@ -391,6 +391,11 @@ static void test_receiver_cap(void **state)
 	c[3] = rig_choose(&r);
 	assert_true(c[3].go);
 	policy_disconnected(r.policy, r.now, c[3].slot, &k, 0);
+	/* one front end says so: another is asked */
+	c[1] = rig_choose(&r);
+	assert_true(c[1].go);
+	assert_true(c[1].host != c[3].host);
+	policy_disconnected(r.policy, r.now, c[1].slot, &k, 0);
 	assert_int_equal(rig_choose(&r).limit, LIMIT_RECEIVER);
 	rig_pass(&r, 30000); /* one more is tried now and then */
 	assert_true(rig_choose(&r).go);
