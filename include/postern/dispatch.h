@@ -87,9 +87,11 @@ enum dispatch_op {
 	DISPATCH_SAVE /* no recipient: what the policy knows, and what it was told, is recorded */
 };
 /* Queue operations of the operator on one message (id) or, id 0, on one domain (NULL: all waiting).
- * Goes through the dispatcher, because it knows what is in work: that is not interrupted, but not
- * started again. done: with the number of recipients concerned; may come later. so_far: is kept at
- * their number until then, for another thread to read; NULL: not wanted. */
+ * A hold of a domain holds also what comes for it, until its release, over restarts; -ENOSPC: too
+ * many are held. Goes through the dispatcher, because it knows what is in work: that is not
+ * interrupted, but not started again. done: with the number of recipients concerned; may come
+ * later. so_far: is kept at their number until then, for another thread to read; NULL: not wanted.
+ */
 int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
 	void (*done)(void *arg, int result, uint64_t changed), void *arg, _Atomic uint64_t *so_far);
 
@@ -107,6 +109,7 @@ struct dispatch_domain_info {
 	ms_t next_due;	    /* wall; 0: none */
 	const char *reason; /* why it waits; "" when it does not */
 	ms_t until;
+	bool held; /* by the operator, with what still comes; it may have no mail */
 };
 void dispatch_domains(
 	struct dispatch *d, void (*fn)(void *arg, const struct dispatch_domain_info *i), void *arg);

@@ -53,8 +53,10 @@ static const struct cli_option options[] = {
 OPERATION(retry, "Try waiting mail again now.",
 	"Clears back-off and waits of the chosen mail. Caps, rates and resting lanes still hold.");
 OPERATION(hold, "Keep mail from being delivered.",
-	"Held mail stays until `postern release`, or until it expires. A running transaction is "
-	"not interrupted.");
+	"Held mail stays until `postern release`. With --domain what still comes for the domain is "
+	"held, too, over restarts; \nreleasing the domain, or --all, ends that. A running "
+	"transaction "
+	"is not interrupted.");
 OPERATION(release, "Let held mail go.", NULL);
 OPERATION(remove, "Take mail out of the queue without a notification.",
 	"What is being delivered at this moment may still arrive. The delivery log has an event "

@@ -172,6 +172,7 @@ struct domain {
 	uint32_t in_memory;	 /* items */
 	uint32_t gathered;	 /* of them: only their notification is waited for */
 	uint32_t in_flight;
+	bool on_hold;		 /* the operator holds it: hold.c */
 	bool reading, read_void; /* void: what is being read is not to be used */
 	ms_t next_due;	  /* wall; earliest in the index that may not be in memory; 0: none */
 	struct wake wake; /* for that */
@@ -321,6 +322,7 @@ struct dispatch {
 	struct reader *reader;
 	uint32_t readings, reserved; /* under way; recipients that they may bring */
 	struct operation *operations;
+	struct hold *holds; /* hold.c */
 
 	struct gathering *gatherings; /* by message */
 	struct list gatherings_by_age;
@@ -574,8 +576,18 @@ int setup_tls(
 void setup_tls_free(struct tls_context **all, unsigned n);
 void state_load(struct dispatch *d);
 void state_save(struct dispatch *d);
+/* One entry, with the next commit; value.p NULL: it goes. 0, -ENOMEM. */
+int state_put(struct dispatch *d, struct slice key, struct slice value);
 void warmup_save(struct dispatch *d); /* what may be used soon, before it is */
 void state_answer(struct dispatch *d, struct queue_job *j);
+
+/* ---- hold.c ---- */
+bool hold_is_set(const struct dispatch *d, const char *domain);
+int hold_set(struct dispatch *d, const char *domain); /* 0, -ENOSPC: too many, -ENOMEM, -EINVAL */
+int hold_release(struct dispatch *d, const char *domain); /* NULL: all of them */
+void holds_load(struct dispatch *d);
+void holds_free(struct dispatch *d);
+void holds_each(struct dispatch *d, void (*fn)(void *arg, const char *domain), void *arg);
 
 /* ---- watch.c ---- */
 void watch_tick(struct dispatch *d); /* once a second */

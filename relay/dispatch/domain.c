@@ -41,6 +41,7 @@ struct domain *domain_get(struct dispatch *d, const char *name)
 	list_init(&m->in_due);
 	list_init(&m->items);
 	list_init(&m->gone);
+	m->on_hold = hold_is_set(d, name);
 	HASH_ADD_KEYPTR(hh, d->domains, m->name, n, m);
 	if (!m->hh.tbl) {
 		free(m);
@@ -59,7 +60,7 @@ void domain_look(struct dispatch *d, struct domain *m)
 {
 	struct policy_now now = now_of(d);
 
-	if (!m->next_due || !list_empty(&m->in_due) || m->reading || rest_waits(d, m))
+	if (!m->next_due || !list_empty(&m->in_due) || m->reading || m->on_hold || rest_waits(d, m))
 		return;
 	if (m->next_due > now.wall) {
 		/* the wall clock may be set: look again within the hour */

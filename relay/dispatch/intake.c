@@ -90,7 +90,7 @@ static void fresh(struct dispatch *d, struct message *msg)
 		/* read together with what waits already */
 		if (m->backs && rest_is_for(m, pool_get(d, msg->pool)))
 			continue;
-		if (later || msg->first_due > loop_wall(d->loop) + 1000)
+		if (later || m->on_hold || msg->first_due > loop_wall(d->loop) + 1000)
 			domain_due(d, m, msg->first_due);
 		else
 			fresh_domain(d, msg, k, m);

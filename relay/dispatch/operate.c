@@ -11,6 +11,7 @@
 
 #define MESSAGES_A_TURN 16u
 #define OUTSTANDING	512u
+#define HELD_DOMAIN	"held by the operator until it is released, with what comes"
 
 struct operation {
 	struct operation *next;
@@ -33,10 +34,21 @@ struct flag_job {
 	struct message *message; /* NULL: the fence */
 };
 
+/* A hold of a domain is for what comes, too; a release ends it, of all domains that of each. */
+static int standing(struct dispatch *d, const struct operation *o)
+{
+	if (o->op == DISPATCH_HOLD && o->domain)
+		return hold_set(d, o->domain);
+	if (o->op == DISPATCH_RELEASE && !o->id)
+		return hold_release(d, o->domain);
+	return 0;
+}
+
 int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
 	void (*done)(void *arg, int result, uint64_t changed), void *arg, _Atomic uint64_t *so_far)
 {
 	struct operation *o = calloc(1, sizeof(*o)), **last = &d->operations;
+	int r;
 
 	if (!o)
 		return -ENOMEM;
@@ -57,6 +69,12 @@ int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const
 	o->done = done;
 	o->arg = arg;
 	o->so_far = so_far;
+	r = standing(d, o);
+	if (r) {
+		free(o->domain);
+		free(o);
+		return r;
+	}
 	while (*last)
 		last = &(*last)->next;
 	if (op == DISPATCH_SAVE) {
@@ -386,7 +404,9 @@ void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 		return;
 	}
 	m = domain_find(d, r->domain);
-	if (s->due > wall && s->attempts) {
+	if (hold_is_set(d, r->domain)) {
+		snprintf(reason, reason_max, HELD_DOMAIN);
+	} else if (s->due > wall && s->attempts) {
 		snprintf(reason, reason_max, "backing off after: %s",
 			s->reply ? s->reply : "a failed attempt");
 		foreign_end(reason);
@@ -426,6 +446,8 @@ static void domain_info(
 			ret->until = flow_until(d, f);
 		}
 	}
+	if (m->on_hold)
+		ret->reason = HELD_DOMAIN;
 	if (!ret->reason[0] && (hold = rest_reason(m, NULL, &mono))) {
 		ret->reason = hold_reason_text(hold);
 		ret->until = wall_of(d, mono);
@@ -434,9 +456,29 @@ static void domain_info(
 		ret->reason = hold_reason_text(HOLD_DNS);
 }
 
+struct telling {
+	struct dispatch *d;
+	void (*fn)(void *arg, const struct dispatch_domain_info *i);
+	void *arg;
+};
+
+/* A hold without mail is to be seen, too. */
+static void tell_hold(void *arg, const char *domain)
+{
+	const struct telling *t = arg;
+	const struct domain *m = domain_find(t->d, domain);
+	const struct dispatch_domain_info info = {
+		.domain = domain, .provider = "", .reason = HELD_DOMAIN, .held = true
+	};
+
+	if (!m || (!m->in_memory && !m->next_due && !m->nwaiting))
+		t->fn(t->arg, &info);
+}
+
 void dispatch_domains(
 	struct dispatch *d, void (*fn)(void *arg, const struct dispatch_domain_info *i), void *arg)
 {
+	struct telling t = { d, fn, arg };
 	struct domain *m, *next;
 
 	HASH_ITER (hh, d->domains, m, next) {
@@ -445,6 +487,8 @@ void dispatch_domains(
 		if (!m->in_memory && !m->next_due && !m->nwaiting)
 			continue;
 		domain_info(d, m, &info);
+		info.held = m->on_hold;
 		fn(arg, &info);
 	}
+	holds_each(d, tell_hold, &t);
 }

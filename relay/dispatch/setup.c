@@ -65,7 +65,10 @@ static int load_entry(void *arg, struct slice key, struct slice value)
 
 void state_load(struct dispatch *d)
 {
-	int r = queue_state_scan(d->queue, SLICE_LIT("policy/"), load_entry, d);
+	int r;
+
+	holds_load(d);
+	r = queue_state_scan(d->queue, SLICE_LIT("policy/"), load_entry, d);
 
 	if (r)
 		log_event(d->log, LOG_ERR, "state-unread", "learned state cannot be read: %s",
@@ -127,6 +130,23 @@ void state_save(struct dispatch *d)
 	}
 	s->put.job.kind = QUEUE_STATE;
 	job_post(d, &s->put.job, JOB_STATE);
+}
+
+int state_put(struct dispatch *d, struct slice key, struct slice value)
+{
+	struct saving *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	save_entry(s, key, value);
+	if (s->failed) {
+		saving_free(s);
+		return -ENOMEM;
+	}
+	s->put.job.kind = QUEUE_STATE;
+	s->put.urgent = true;
+	job_post(d, &s->put.job, JOB_STATE);
+	return 0;
 }
 
 void warmup_save(struct dispatch *d)
@@ -244,6 +264,7 @@ void dispatch_free_memory(struct dispatch *d)
 	free_mail(d);
 	resolver_free(d->resolver);
 	operate_free_all(d);
+	holds_free(d);
 	free_waiting(d);
 	free_connections(d);
 	notify_free(d);

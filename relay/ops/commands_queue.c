@@ -226,7 +226,8 @@ static void say_so_far(void *arg, uint64_t so_far)
 /* One message by id, or all of a domain, or with all: everything. */
 static void operate(struct control_client *c, const json_t *request, enum dispatch_op op)
 {
-	const char *domain = request_str(request, "domain");
+	const char *given = request_str(request, "domain");
+	char lower[256], *domain = given ? lower : NULL;
 	uint64_t id = 0, changed = 0;
 	int r = request_id(request, "id", &id);
 
@@ -238,9 +239,22 @@ static void operate(struct control_client *c, const json_t *request, enum dispat
 		control_fail(c, EX_USAGE, "say which: a queue id, --domain NAME, or --all");
 		return;
 	}
+	for (size_t i = 0; given && i < sizeof(lower); i++) {
+		lower[i] = given[i] >= 'A' && given[i] <= 'Z' ? (char)(given[i] | 0x20) : given[i];
+		if (!lower[i])
+			break;
+		if (i + 1 == sizeof(lower)) {
+			control_fail(c, EX_USAGE, "that is no domain: it is too long");
+			return;
+		}
+	}
 	r = ask_operate(c->ctx->dispatch, op, id, domain, &changed, say_so_far, c);
 	if (r == -ENOENT)
 		control_fail(c, EX_DATAERR, "nothing like that is in the queue");
+	else if (r == -ENOSPC && op == DISPATCH_HOLD)
+		control_fail(c, EX_TEMPFAIL,
+			"not done: too many domains are held; `postern queue --domains` shows "
+			"them");
 	else if (r)
 		control_fail(c, EX_TEMPFAIL, "not done: %s", strerror(-r));
 	else

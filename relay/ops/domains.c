@@ -23,6 +23,7 @@ struct entry {
 	/* of the dispatcher */
 	char provider[64], reason[96];
 	uint32_t ready, in_flight;
+	bool standing; /* what comes is held, too */
 	ms_t next_due, until;
 	size_t n;
 	char name[];
@@ -97,8 +98,11 @@ static void join_one(void *arg, const struct dispatch_domain_info *i)
 	struct entry *e;
 
 	HASH_FIND(hh, t->all, i->domain, strlen(i->domain), e);
+	if (!e && i->held && (!t->only || slice_case_eq(slice_of(i->domain), slice_of(t->only))))
+		e = add_entry(t, slice_of(i->domain));
 	if (!e)
 		return;
+	e->standing = i->held;
 	snprintf(e->provider, sizeof(e->provider), "%s", i->provider);
 	snprintf(e->reason, sizeof(e->reason), "%s", i->reason);
 	e->ready = i->ready;
@@ -126,18 +130,20 @@ static json_t *entry_json(const struct entry *e)
 	ms_t next = e->next_due;
 
 	/* the dispatcher's own finding first; else what the queue says by itself */
-	if (!*reason && e->held == e->recipients)
+	if (!*reason && e->held && e->held == e->recipients)
 		reason = "held by the operator until it is released";
 	else if (!*reason && !e->ready && !e->in_flight && e->first_due > wall)
 		reason = "backing off";
-	if (!next && e->held < e->recipients)
+	if (e->standing)
+		next = 0; /* until somebody acts */
+	else if (!next && e->held < e->recipients)
 		next = e->first_due;
-	return json_pack("{s{so so sI sI sI sI si si so so so}}", "domain", "domain",
+	return json_pack("{s{so so sI sI sI sI si si so so so sb}}", "domain", "domain",
 		json_text(e->name), "provider", json_text(e->provider), "recipients",
 		(json_int_t)e->recipients, "messages", (json_int_t)e->messages, "held",
 		(json_int_t)e->held, "bytes", (json_int_t)e->bytes, "ready", (int)e->ready,
 		"in_flight", (int)e->in_flight, "next_due", json_time(next), "reason",
-		json_text(reason), "until", json_time(e->until));
+		json_text(reason), "until", json_time(e->until), "holds", e->standing);
 }
 
 static int tally(struct control_client *c, struct tally *t)

@@ -140,6 +140,40 @@ class Changed(QueueCase):
         self.assertEqual(len({(d["id"], d["to"]) for d in sim.deliveries()}), 12)
         self.assertEqual(sim.summary()["messages"], 12)
 
+    def test_hold_of_a_domain_holds_what_comes(self):
+        sim, relay = self.begin()
+        ids = self.put_off(relay, n=2)
+        sim.remove_rule("busy")
+        self.assertEqual(self.changed(relay, "hold", "--domain", "T1.example"), 2)
+        self.changed(relay, "hold", "--domain", "t9.example")  # nothing waits for it yet
+        relay.send("later", ["new@t1.example", "new@t9.example", "new@t2.example"])
+        relay.wait_event("delivered", to="new@t2.example")
+        relay.cli("retry", "--all")
+        relay.wait_event("delivered", domain="t2.example", count=3)
+        relay.restart()
+        relay.send("again", ["again@t1.example", "again@t3.example"])
+        relay.wait_event("delivered", to="again@t3.example")
+        self.assertEqual({d["to"].split("@")[1] for d in sim.deliveries()}, {"t2.example", "t3.example"})
+        rows = self.waiting(relay)
+        self.assertEqual(sorted(r["address"] for r in rows), ["again@t1.example", "busy0@t1.example", "busy1@t1.example", "new@t1.example",
+                                                              "new@t9.example"])
+        self.assertEqual({r["reason"].split(" until")[0] for r in rows}, {"held by the operator"})
+        self.assertEqual({r["until"] for r in rows}, {None})
+        relay.cli("hold", "--domain", "empty.example")
+        domains = {d["domain"]["domain"]: d["domain"] for d in self.lines(relay, "queue", "--domains")[1:]}
+        self.assertEqual({n: (d["recipients"], d["holds"]) for n, d in domains.items()},
+                         {"t1.example": (4, True), "t9.example": (1, True), "empty.example": (0, True)})
+        relay.cli("release", "--domain", "t1.example")
+        relay.wait_event("delivered", domain="t1.example", count=4)
+        self.assertEqual(relay.find("delivered", domain="t9.example"), [])
+        relay.cli("release", "--all")
+        relay.wait_event("delivered", domain="t9.example")
+        relay.restart()
+        relay.send("free", ["free@t1.example", "free@t9.example", "free@empty.example"])
+        relay.wait_event("delivered", to="free@t9.example")
+        relay.wait_event("delivered", to="free@t1.example")
+        self.assertEqual(ids.keys(), {"t1.example", "t2.example"})
+
     def test_remove_by_id_domain_and_all(self):
         sim, relay = self.begin()
         ids = self.put_off(relay)
