@@ -29,8 +29,8 @@ struct ops_context {
 
 /* The control protocol: over a Unix stream socket the client sends one JSON object on a line,
  * {"command": NAME, …}; the answer is any number of JSON objects, one a line, and last {"done":
- * true, "exit": N, "error": TEXT?} with an exit code of sysexits.h. At most 16 clients at once; a
- * client that does not read for 30 s is dropped. */
+ * true, "exit": N, "error": TEXT?} with an exit code of sysexits.h. At most 64 clients at once; a
+ * request comes whole within 10 s, and a client that does not read for 30 s is dropped. */
 struct control;
 int control_start(struct control **ret, const struct ops_context *ctx, const char *path,
 	uint32_t mode, char *error, size_t error_max);

@@ -226,10 +226,16 @@ static void say_so_far(void *arg, uint64_t so_far)
 /* One message by id, or all of a domain, or with all: everything. */
 static void operate(struct control_client *c, const json_t *request, enum dispatch_op op)
 {
-	const char *given = request_str(request, "domain");
-	char lower[256], *domain = given ? lower : NULL;
+	char name[REQUEST_DOMAIN], *domain = NULL;
 	uint64_t id = 0, changed = 0;
-	int r = request_id(request, "id", &id);
+	int r = request_domain(request, "domain", name);
+
+	if (r == -EINVAL) {
+		control_fail(c, EX_USAGE, "a domain has 1 to %d bytes", REQUEST_DOMAIN - 1);
+		return;
+	}
+	domain = r ? NULL : name;
+	r = request_id(request, "id", &id);
 
 	if (r == -EINVAL) {
 		control_fail(c, EX_USAGE, "'%s' is not a queue id", request_str(request, "id"));
@@ -238,15 +244,6 @@ static void operate(struct control_client *c, const json_t *request, enum dispat
 	if (r == -ENOENT && !domain && !request_bool(request, "all")) {
 		control_fail(c, EX_USAGE, "say which: a queue id, --domain NAME, or --all");
 		return;
-	}
-	for (size_t i = 0; given && i < sizeof(lower); i++) {
-		lower[i] = given[i] >= 'A' && given[i] <= 'Z' ? (char)(given[i] | 0x20) : given[i];
-		if (!lower[i])
-			break;
-		if (i + 1 == sizeof(lower)) {
-			control_fail(c, EX_USAGE, "that is no domain: it is too long");
-			return;
-		}
 	}
 	r = ask_operate(c->ctx->dispatch, op, id, domain, &changed, say_so_far, c);
 	if (r == -ENOENT)

@@ -17,10 +17,11 @@
 #include "postern/foreign.h"
 #include "postern/must.h"
 
-#define CLIENTS_MAX	 16
+#define CLIENTS_MAX	 64
 #define REQUEST_MAX	 (64 * 1024)
 #define GATHER		 (32 * 1024)
-#define CLIENT_TIMEOUT_S 30
+#define CLIENT_TIMEOUT_S 30 /* without taking anything of the answer */
+#define REQUEST_TIME_US	 10000000u
 
 struct control {
 	struct ops_context ctx;
@@ -100,25 +101,6 @@ void control_fail(struct control_client *c, int code, const char *fmt, ...)
 	foreign_end(c->error);
 }
 
-const char *request_str(const json_t *request, const char *key)
-{
-	return json_string_value(json_object_get(request, key));
-}
-
-bool request_bool(const json_t *request, const char *key)
-{
-	return json_is_true(json_object_get(request, key));
-}
-
-int request_id(const json_t *request, const char *key, uint64_t *id)
-{
-	const char *text = request_str(request, key);
-
-	if (!text)
-		return -ENOENT;
-	return queue_id_parse(id, slice_of(text));
-}
-
 json_t *json_time(ms_t wall)
 {
 	char text[CLOCK_RFC3339_MAX];
@@ -142,19 +124,40 @@ static const struct control_command *find_command(const char *name)
 	return NULL;
 }
 
-/* One line, at most REQUEST_MAX bytes; NULL when the client went away or sent nonsense. */
+/* Waits until there is something to read, or the request's time is over. */
+static bool wait_input(const struct control_client *c, uint64_t deadline_us)
+{
+	struct pollfd p = { .fd = c->fd, .events = POLLIN };
+	uint64_t now;
+	int r;
+
+	do {
+		now = clock_mono_us();
+		r = now < deadline_us ? poll(&p, 1, (int)((deadline_us - now) / 1000) + 1) : 0;
+	} while (r < 0 && errno == EINTR);
+	return r > 0;
+}
+
+/* One line, at most REQUEST_MAX bytes, within REQUEST_TIME; NULL when the client went away, or sent
+ * nonsense, or nothing. */
 static json_t *read_request(struct control_client *c)
 {
-	struct buf in;
+	uint64_t deadline = clock_mono_us() + REQUEST_TIME_US;
+	const char *why = NULL;
 	json_t *request = NULL;
-	json_error_t error;
 	char *end = NULL;
+	struct buf in;
 	ssize_t n;
 
 	buf_init(&in, REQUEST_MAX);
 	while (!end) {
 		if (buf_reserve(&in, 4096)) {
 			control_fail(c, EX_USAGE, "request over %d bytes", REQUEST_MAX);
+			goto out;
+		}
+		if (!wait_input(c, deadline)) {
+			control_fail(c, EX_USAGE, "no request came within %u s",
+				REQUEST_TIME_US / 1000000);
 			goto out;
 		}
 		n = recv(c->fd, in.p + in.len, in.cap - in.len, 0);
@@ -164,15 +167,12 @@ static json_t *read_request(struct control_client *c)
 			c->broken = true;
 			goto out;
 		}
+		end = memchr(in.p + in.len, '\n', (size_t)n);
 		in.len += (size_t)n;
-		end = memchr(in.p, '\n', in.len);
 	}
-	request = json_loadb(in.p, (size_t)(end - in.p), 0, &error);
-	if (!json_is_object(request) || !request_str(request, "command")) {
-		control_fail(c, EX_USAGE, "not a request: expected {\"command\": …} on one line");
-		json_decref(request);
-		request = NULL;
-	}
+	request = request_parse((struct slice){ in.p, (size_t)(end - in.p) }, &why);
+	if (!request)
+		control_fail(c, EX_USAGE, "%s", why);
 out:
 	buf_deinit(&in);
 	return request;
@@ -207,12 +207,23 @@ static void serve(struct control_client *c)
 	control_flush(c);
 }
 
+/* What was sent beyond the request: closing over it would take the answer back from the client. */
+static void drain(int fd)
+{
+	char rest[4096];
+
+	for (unsigned i = 0; i < REQUEST_MAX / sizeof(rest); i++)
+		if (recv(fd, rest, sizeof(rest), MSG_DONTWAIT) <= 0)
+			return;
+}
+
 static void *client_main(void *arg)
 {
 	struct client_thread *t = arg;
 	struct control *control = t->control;
 
 	serve(&t->client);
+	drain(t->client.fd);
 	close(t->client.fd);
 	buf_deinit(&t->client.out);
 	free(t);
@@ -334,7 +345,7 @@ static int open_socket(struct control *c, uint32_t mode, char *error, size_t err
 		return r;
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd < 0 || bind(c->fd, (struct sockaddr *)&sun, sizeof(sun)) ||
-		chmod(c->path, mode) || listen(c->fd, 16)) {
+		chmod(c->path, mode) || listen(c->fd, CLIENTS_MAX)) {
 		r = -errno;
 		snprintf(error, error_max,
 			"control socket %s: %s: does its directory exist, and may this user write "

@@ -41,7 +41,12 @@ struct control_command {
 extern const struct control_command commands_queue[], commands_traffic[], commands_service[],
 	commands_warmup[];
 
-/* Small helpers for requests and answers. */
+/* Requests (request.c). Parse: NULL, and why, when it is none; its members are then texts of
+ * bounded length, whole numbers, truth values. */
+json_t *request_parse(struct slice line, const char **why);
+#define REQUEST_DOMAIN 256
+/* In lower case. 0, -ENOENT missing, -EINVAL */
+int request_domain(const json_t *request, const char *key, char ret[REQUEST_DOMAIN]);
 const char *request_str(const json_t *request, const char *key); /* NULL when missing */
 bool request_bool(const json_t *request, const char *key);
 int request_id(

@@ -158,7 +158,8 @@ class Check(RelayCase):
             check.kill()
             check.wait(DEADLINE)
         for i in range(30):  # more than the file could hold if nothing were given back
-            relay.send(f"large{i}", "u@t1.example", size=1500000)
+            relay.send(f"large{i}", "large@t1.example", size=1500000)
+            relay.wait_event("delivered", to="large@t1.example", count=i + 1)
         relay.wait_event("delivered", count=sent + 30)
         self.assertEqual(relay.get("/health"), "ok\n")
         self.assertEqual(relay.metrics()["postern_queue_refused_total"], 0)
@@ -234,6 +235,48 @@ class Socket(RelayCase):
             os.kill(relay.pid, signal.SIGCONT)
         for s in waiting:
             s.close()
+
+    def ask(self, relay, data, wait=True):
+        s = socket.socket(socket.AF_UNIX)
+        self.addCleanup(s.close)
+        s.connect(str(relay.socket_path))
+        s.settimeout(DEADLINE)
+        s.sendall(data)
+        if not wait:
+            return s
+        answer = b""
+        while data := s.recv(65536):
+            answer += data
+        return json.loads(answer.splitlines()[-1])
+
+    def test_requests_that_are_none(self):
+        sim, relay = self.start(SCENARIO)
+        for data in (b"\n", b"{}\n", b"[]\n", b"nonsense\n", b'{"command":1}\n', b'{"command":"x","command":"stats"}\n',
+                     b'{"command":"stats","a":{}}\n', b'{"command":"\xff"}\n', b'{"command":"' + b"x" * 3000 + b'"}\n', b"x" * 70000,
+                     b'{"command":"queue","a":' + b"[" * 5000 + b"]" * 5000 + b"}\n"):
+            with self.subTest(data[:40]):
+                answer = self.ask(relay, data)
+                self.assertEqual((answer["done"], answer["exit"]), (True, 64))
+                self.assertTrue(answer["error"])
+        self.assertEqual(self.ask(relay, '{"command":"\u202e\x7f"}\n'.encode())["exit"], 64)
+
+    def test_silent_and_slow_clients_hold_nobody_up(self):
+        sim = self.simulator('cluster "A" { addresses = {"127.1.1.1"} }\ntenant "t{0..9}.example" { cluster = {"A"} }\n'
+                             'rule "busy" { phase = "rcpt"  recipient = {"busy*@*"}  reply = "450 4.2.1 busy" }\n')
+        relay = self.relay(sim, queue={"retry": ["1h"]}, providers={"microsoft365": {"lane_message_rate": "none"}})
+        relay.send("many", [f"busy{i}@t1.example" for i in range(400)])
+        relay.wait_event("deferred", count=400)
+        for _ in range(30):
+            self.ask(relay, b'{"command":', wait=False)  # and no more
+            self.ask(relay, b'{"command":"queue","messages":true}\n', wait=False)  # and nothing is read
+        started = time.monotonic()
+        relay.send("one", "u@t2.example")
+        relay.wait_event("delivered", to="u@t2.example")
+        self.assertEqual(len(self.waiting(relay)), 400)
+        self.assertEqual(relay.json("retry", "--all")["changed"], 400)
+        self.assertLess(time.monotonic() - started, 20)
+        s = self.ask(relay, b'{"comm', wait=False)
+        self.assertIn(b"within 10 s", s.recv(4096))
 
     def test_arguments(self):
         relay = self.relay(start=False)
