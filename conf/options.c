@@ -37,6 +37,10 @@ static const struct option root_options[] = {
 		"be a host (0.0.0.0/8, multicast, broadcast, link-local IPv6 and the like) never "
 		"are connected to. Default: no more than those, since next hops may be inside; a "
 		"relay for the Internet alone should name its own and the private networks."),
+	SIZE("outbound_memory_max", struct config, outbound_memory_max, "32MiB", MIB, TIB, 0,
+		"Message content on its way to receivers, in this process and in the kernel's send "
+		"buffers, in all. What finds no room waits before it is begun; while something "
+		"waits, receivers that take nothing for 15 s are given up."),
 	SIZE("body_memory_max", struct config, body_memory_max, "16MiB", MIB, TIB, 0,
 		"Message content kept in memory. What is over it is read from the queue again when "
 		"it is "

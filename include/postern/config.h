@@ -43,13 +43,14 @@ struct config_warmup {
 
 struct config {
 	char *path;
-	char *hostname;	       /* default: gethostname; a FQDN */
-	char *postmaster;      /* From of DSNs; NULL: MAILER-DAEMON@hostname */
-	char *user, *group;    /* privileges dropped to after binding; NULL: stay */
-	char *pid_file;	       /* NULL: none */
-	char *timezone;	       /* in which a day of a warm-up begins */
-	unsigned workers;      /* 0: one per core */
-	uint32_t outbound_max; /* connections of the process, all providers */
+	char *hostname;		      /* default: gethostname; a FQDN */
+	char *postmaster;	      /* From of DSNs; NULL: MAILER-DAEMON@hostname */
+	char *user, *group;	      /* privileges dropped to after binding; NULL: stay */
+	char *pid_file;		      /* NULL: none */
+	char *timezone;		      /* in which a day of a warm-up begins */
+	unsigned workers;	      /* 0: one per core */
+	uint32_t outbound_max;	      /* connections of the process, all providers */
+	uint64_t outbound_memory_max; /* bytes of content on its way to receivers */
 	uint64_t body_memory_max, envelope_memory_max; /* bytes of content in memory */
 	struct queue_params queue;
 	struct dispatch_params dispatch; /* with .dns */

@@ -138,6 +138,8 @@ int smtp_client_begin(struct smtp_client *c, struct smtp_client_txn *t, struct b
 /* All content (and end mark) was handed to the stream: call it then, not when the write completes.
  * A 2xx to content that comes before is not believed. */
 void smtp_client_body_sent(struct smtp_client *c);
+/* Before smtp_client_lost: part of the content is known not to have reached the host. */
+void smtp_client_body_held(struct smtp_client *c);
 /* When idle; or, where the host offers PIPELINING, behind the content of the running transaction,
  * as the last command of its group (RFC 2920 section 3.1), which saves the round trip: after
  * smtp_client_body_sent, then. The session ends when all replies are there. 0, -EBUSY (neither, or

@@ -31,6 +31,12 @@ enum {
 	STREAM_E_BIND = -10002 /* source address unavailable: nothing was sent */
 };
 
+/* Encrypted bytes that wait for the socket; the rest stays in clear. */
+#define STREAM_WIRE_MAX (64u * 1024u)
+/* The kernel's send buffer of outbound connections, instead of one that grows to megabytes for a
+ * receiver that does not read. Linux takes twice this, with its overhead. */
+#define STREAM_SEND_BUFFER (128u * 1024u)
+
 /* Outbound: binds to source first (IP_BIND_ADDRESS_NO_PORT; port 0) and fails closed with
  * STREAM_E_BIND: a connection never leaves from another address. source NULL only for tests. The
  * answer comes by on_connected, never inside the call. */

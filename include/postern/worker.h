@@ -79,6 +79,8 @@ struct worker_params {
 	struct mpsc *events;   /* outbound events go here (struct outbound_event); must outlive the
 				  worker */
 	uint32_t outbound_max; /* connections of this worker */
+	uint64_t ahead_max;    /* bytes of content of this worker on its way to receivers, in
+				* the process and the kernel; 0: no limit */
 	uint64_t body_memory_max; /* bytes of content in memory in the whole process: over it a
 				   * finished message's body is dropped and read back; inbound
 				   * sessions pause */

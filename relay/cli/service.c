@@ -83,6 +83,7 @@ static int start_workers(struct service *s)
 			.log = s->log,
 			.events = dispatch_events(s->dispatch),
 			.outbound_max = s->outbound_max / s->nworkers + 1,
+			.ahead_max = c->outbound_memory_max / s->nworkers,
 			.body_memory_max = c->body_memory_max,
 			.limits = s->limits,
 		};

@@ -243,7 +243,7 @@ int stream_send_wire(struct stream *s)
 
 static int send_all(struct stream *s)
 {
-	size_t rounds = ROUND_BYTES / WIRE_MAX;
+	size_t rounds = ROUND_BYTES / STREAM_WIRE_MAX;
 	int r = 0;
 
 	do {

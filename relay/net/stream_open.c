@@ -14,6 +14,13 @@ static int set_nodelay(int fd)
 	return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) ? -errno : 0;
 }
 
+static int set_send_buffer(int fd)
+{
+	int size = (int)STREAM_SEND_BUFFER;
+
+	return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) ? -errno : 0;
+}
+
 int stream_accept(
 	struct stream **ret, struct loop *l, int fd, const struct stream_ops *ops, void *arg)
 {
@@ -96,6 +103,8 @@ static int begin_connect(struct stream *s, const struct addr *source, const stru
 		return STREAM_E_BIND;
 	}
 	r = set_nodelay(fd);
+	if (!r)
+		r = set_send_buffer(fd);
 	if (!r)
 		r = uv_tcp_open(&s->tcp, fd);
 	if (r) {

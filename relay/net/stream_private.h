@@ -5,9 +5,6 @@
 #include "postern/stream.h"
 #include "stream_out.h"
 
-#define WIRE_MAX                                                                                   \
-	(256u * 1024u) /* encrypted bytes that wait for the socket; the rest stays in clear */
-
 struct tls_conn;
 
 enum stream_state {

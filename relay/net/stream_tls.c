@@ -259,7 +259,7 @@ int tls_conn_encrypt(struct stream *s)
 	struct tls_conn *t = s->tls;
 
 	ERR_clear_error();
-	while (s->clear.bytes > 0 && s->wire.bytes < WIRE_MAX) {
+	while (s->clear.bytes > 0 && s->wire.bytes < STREAM_WIRE_MAX) {
 		struct slice front = out_front(&s->clear);
 		size_t n = 0;
 

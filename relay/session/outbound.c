@@ -108,6 +108,7 @@ static void connection_down(struct connection *c)
 	c->closed = true;
 	must(!c->running);
 	txn_return_waiting(c);
+	ahead_leave_line(c);
 	loop_timer_disarm(w->loop, &c->timer);
 	HASH_DEL(w->connections, c);
 	w->nconnections--;
@@ -245,7 +246,7 @@ static void on_idle(struct connection *c, enum smtp_client_want *want)
 	if (!c->up)
 		post_up(c);
 	*want = CLIENT_READ;
-	if (c->closed || txn_next(c, want) || !c->quit_wanted)
+	if (c->closed || txn_next(c, want) || !c->quit_wanted || c->nwaiting > 0)
 		return;
 	r = smtp_client_quit(c->client, &c->w->out);
 	if (r)
@@ -337,6 +338,9 @@ void connection_fail(struct connection *c, int error, const char *why)
 		connection_down(c);
 		return;
 	}
+	/* what the other side's host has not acknowledged it cannot have read to the end */
+	if (error == -ETIMEDOUT && c->running && c->stream && stream_unacknowledged(c->stream) > 0)
+		smtp_client_body_held(c->client);
 	if (by_peer(error))
 		smtp_client_lost(c->client, why);
 	else
@@ -488,10 +492,19 @@ static void on_connect_order(struct worker *w, struct outbound_connect *o)
 		retime(c);
 }
 
+void connection_resume(struct connection *c)
+{
+	enum smtp_client_want want;
+
+	c->refs++;
+	if (!c->running && c->up && txn_next(c, &want))
+		run_want(c, (struct slice){ NULL, 0 }, want);
+	connection_release(c);
+}
+
 static void on_transact_order(struct worker *w, struct outbound_transact *t)
 {
 	struct connection *c = find(w, t->order.connection);
-	enum smtp_client_want want;
 
 	must(t->n > 0 && t->results && t->recipients && t->message);
 	t->at.queued = loop_mono(w->loop);
@@ -500,11 +513,8 @@ static void on_transact_order(struct worker *w, struct outbound_transact *t)
 		txn_return(w, t);
 		return;
 	}
-	c->refs++;
 	txn_add(c, t);
-	if (!c->running && c->up && txn_next(c, &want))
-		run_want(c, (struct slice){ NULL, 0 }, want);
-	connection_release(c);
+	connection_resume(c);
 }
 
 static void on_quit_order(struct worker *w, struct outbound_order *o)

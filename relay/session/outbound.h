@@ -11,6 +11,12 @@
 
 enum { TRANSACTS_WAITING_MAX = 4 };
 
+/* Content given to the stream ahead of the socket. */
+#define AHEAD_MAX (128u * 1024u)
+/* All that content of one connection may take: that, what TLS made of it, and the kernel's send
+ * buffer, whose bound counts its overhead. */
+#define AHEAD_CONNECTION_MAX (AHEAD_MAX + STREAM_WIRE_MAX + 2u * STREAM_SEND_BUFFER)
+
 /* Content on its way to the socket. */
 struct body_sender {
 	bool open;  /* asked for and not all with the kernel */
@@ -48,6 +54,12 @@ struct connection {
 	struct smtp_client_txn txn;
 	struct reply *replies; /* room for txn.replies, kept for the next one */
 	uint16_t max_replies;
+	/* outbound_ahead.c */
+	uint64_t reserved, ahead_seen;
+	ms_t ahead_since;
+	bool in_line;	   /* its next transaction waits for room */
+	bool next_in_line; /* and has its turn */
+	struct connection *line_prev, *line_next;
 	bool content_gone; /* the running one cannot be completed: its content cannot be read */
 	struct body_sender body;
 };
@@ -57,7 +69,19 @@ void connection_send(struct connection *c); /* what the machine put into the wor
 /* The connection is of no use any more; settles everything, DOWN follows at once. */
 void connection_fail(struct connection *c, int error, const char *why);
 
+/* Begins what waits, when it may. */
+void connection_resume(struct connection *c);
+
+/* ---- outbound_ahead.c ---- */
+void ahead_init(struct worker *w);
+/* Reserves for content of that size. False: it stands in line, and connection_resume comes. */
+bool ahead_take(struct connection *c, uint64_t size);
+void ahead_give_back(struct connection *c);
+void ahead_leave_line(struct connection *c);
+
 /* ---- outbound_txn.c ---- */
+/* Content of the first transaction that waits; 0 for none. */
+uint64_t txn_waiting_size(const struct connection *c);
 /* Begins the next transaction that waits. False when there is none to be begun, else with *want. */
 bool txn_next(struct connection *c, enum smtp_client_want *want);
 void txn_add(struct connection *c, struct outbound_transact *t);

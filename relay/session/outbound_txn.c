@@ -6,8 +6,6 @@
 #include "outbound.h"
 #include "postern/must.h"
 
-/* Content given to the stream ahead of the socket. */
-#define AHEAD_MAX (256u * 1024u)
 /* Shorter pieces between stuffed dots are copied: a reference costs more. */
 #define COPY_BELOW 512u
 /* Room for more replies than this is not kept for the next transaction. */
@@ -94,6 +92,7 @@ void txn_done(struct connection *c)
 	must(t);
 	c->running = NULL;
 	body_end(c);
+	ahead_give_back(c);
 	if (c->content_gone)
 		apply_content_gone(c);
 	c->content_gone = false;
@@ -120,6 +119,17 @@ void txn_add(struct connection *c, struct outbound_transact *t)
 	c->nwaiting++;
 }
 
+static struct outbound_transact *transact_of(struct mpsc_node *n)
+{
+	return (struct outbound_transact *)(void *)((char *)n -
+						    offsetof(struct outbound_transact, order.node));
+}
+
+uint64_t txn_waiting_size(const struct connection *c)
+{
+	return c->waiting.first ? transact_of(c->waiting.first)->message->size : 0;
+}
+
 static struct outbound_transact *waiting_take(struct connection *c)
 {
 	struct mpsc_node *n = c->waiting.first;
@@ -130,8 +140,7 @@ static struct outbound_transact *waiting_take(struct connection *c)
 	if (!n->next)
 		c->waiting.last = NULL;
 	c->nwaiting--;
-	return (struct outbound_transact *)(void *)((char *)n -
-						    offsetof(struct outbound_transact, order.node));
+	return transact_of(n);
 }
 
 void txn_return_waiting(struct connection *c)
@@ -234,9 +243,12 @@ bool txn_next(struct connection *c, enum smtp_client_want *want)
 
 	if (smtp_client_phase(c->client) != PHASE_READY)
 		return false;
-	while (!c->closed && (t = waiting_take(c))) {
+	while (!c->closed && c->waiting.first && ahead_take(c, txn_waiting_size(c))) {
+		c->next_in_line = false;
+		t = waiting_take(c);
 		if (txn_start(c, t, want))
 			return true;
+		ahead_give_back(c);
 	}
 	return false;
 }

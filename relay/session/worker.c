@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "outbound.h"
 #include "postern/must.h"
 #include "worker_impl.h"
 
@@ -248,6 +249,7 @@ int worker_new(struct worker **ret, const struct worker_params *p)
 	loop_mailbox_add(w->loop, &w->answers, inbound_answers, w);
 	loop_mailbox_add(w->loop, &w->orders, outbound_orders, w);
 	loop_at_end(w->loop, &w->at_end, on_end_of_iteration, w);
+	ahead_init(w);
 	loop_timer_init(&w->drain_timer, on_drain_deadline, w);
 	*ret = w;
 	w = NULL;

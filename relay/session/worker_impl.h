@@ -101,6 +101,11 @@ struct worker {
 	sem_t stopped;
 
 	struct connection *connections; /* uthash by number */
+	struct {
+		uint64_t reserved;
+		struct connection *line; /* wait for room, the longest first */
+		struct loop_timer timer;
+	} ahead; /* outbound_ahead.c */
 	uint32_t nconnections;
 	/* The content bytes read last from the queue, so that a look before MAIL is not repeated
 	 * for the body. */

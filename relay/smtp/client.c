@@ -392,6 +392,11 @@ void smtp_client_body_sent(struct smtp_client *c)
 	c->t.body_sent = true;
 }
 
+void smtp_client_body_held(struct smtp_client *c)
+{
+	c->t.body_sent = false;
+}
+
 static bool all_sent(const struct smtp_client *c)
 {
 	return c->state == STATE_TXN && c->t.txn && c->t.send.step == STEP_END && c->t.body_sent;

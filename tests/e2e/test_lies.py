@@ -217,3 +217,53 @@ class Doubt(LiarCase):
         self.assertEqual(len(peer.mails), 2)
         self.doubts(relay, 2)
         self.wait_metric(relay, "postern_in_doubt_ended_total", 1)
+
+
+class Stalled(LiarCase):
+    """A large message to many receivers that stop reading after 354: what is ahead of them is bounded, and other mail goes on."""
+
+    N = 60
+    BUDGET = 4 << 20
+
+    def kernel_bytes(self, port):
+        """What the kernel holds unacknowledged for connections to this port."""
+        total = 0
+        with open("/proc/net/tcp") as f:
+            for line in list(f)[1:]:
+                fields = line.split()
+                if int(fields[2].split(":")[1], 16) == port and fields[3] == "01":
+                    total += int(fields[4].split(":")[0], 16)
+        return total
+
+    def resident(self, relay):
+        with open(f"/proc/{relay.process.pid}/status") as f:
+            return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmRSS"))
+
+    def test_bounded(self):
+        peer = self.enterContext(Liar("0.0.0.0", faults={"stop-reading"}, offers=("PIPELINING",)))
+        records = ", ".join(f'"s{i}.example MX 10 mx.s{i}.example", "mx.s{i}.example A 127.6.{i}.1"' for i in range(1, self.N + 1))
+        sim = self.simulator('cluster "NONE" { addresses = {"127.1.1.1"} }\n'
+                             f'records = {{{records}, "good.example MX 10 mx.good.example", "mx.good.example A 127.6.200.1"}}\n')
+        relay = self.relay(sim, queue={"retry": ["10m"]}, root={"outbound_memory_max": "4MiB", "workers": 1}, listeners={
+            "in": {"message_size_max": "50MiB"}}, providers={"default": {"port": peer.port, "tls": "none", "timeout_body": "60s"}})
+        before = self.resident(relay)
+        relay.send("large", [f"u@s{i}.example" for i in range(1, self.N + 1)], size=20 << 20)
+        deadline = time.monotonic() + 20
+        while len([s for s in list(peer.sessions) if "DATA" in s.commands]) < 8 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        worst = 0
+        for _ in range(40):
+            worst = max(worst, self.kernel_bytes(peer.port))
+            time.sleep(0.05)
+        self.assertLess(worst, self.BUDGET + (1 << 20))
+        self.assertLess(self.resident(relay) - before, 48 << 20)
+        self.assertGreater(len([s for s in peer.sessions if "DATA" in s.commands]), 5)
+        # small mail has its part; large mail comes when those that take nothing have been given up
+        peer.faults.clear()
+        begun = time.monotonic()
+        relay.send("small", "u@good.example")
+        relay.wait_event("delivered", domain="good.example", timeout=10)
+        relay.send("big", "u@good.example", size=3 << 20)
+        relay.wait_event("delivered", count=2, domain="good.example", timeout=60)
+        self.assertLess(time.monotonic() - begun, 60)
+        self.assertEqual(relay.metrics()["postern_in_doubt_total"], 0)
