@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "page.h"
 #include "postern/ops.h"
 
 #define HTTP_CLIENTS_MAX 64
@@ -33,6 +34,12 @@ static enum MHD_Result answer(
 		return MHD_NO;
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+	/* nothing runs, nothing is loaded but the style, nobody frames it */
+	MHD_add_response_header(response, "Content-Security-Policy",
+		"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
+		"frame-ancestors 'none'");
 	if (code == MHD_HTTP_METHOD_NOT_ALLOWED)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
 	r = MHD_queue_response(c, code, response);
@@ -54,6 +61,19 @@ static enum MHD_Result serve_metrics(struct MHD_Connection *c, const struct ops_
 	if (metrics_render(&b, ctx) == 0)
 		r = answer(c, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
 			buf_slice(&b).p, buf_size(&b));
+	buf_deinit(&b);
+	return r;
+}
+
+static enum MHD_Result serve_page(struct MHD_Connection *c, const struct ops_context *ctx)
+{
+	enum MHD_Result r = MHD_NO;
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	if (page_render(&b, ctx) == 0)
+		r = answer(
+			c, MHD_HTTP_OK, "text/html; charset=utf-8", buf_slice(&b).p, buf_size(&b));
 	buf_deinit(&b);
 	return r;
 }
@@ -90,11 +110,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 		return serve_metrics(c, &h->ctx);
 	if (!strcmp(url, "/health"))
 		return serve_health(c, &h->ctx);
+	if (!strcmp(url, "/style.css"))
+		return answer(
+			c, MHD_HTTP_OK, "text/css; charset=utf-8", page_style, strlen(page_style));
 	if (!strcmp(url, "/"))
-		return answer_text(c, MHD_HTTP_OK,
-			"Postern " POSTERN_VERSION "\n/metrics  Prometheus metrics\n/health   200 "
-			"while new mail is accepted\n");
-	return answer_text(c, MHD_HTTP_NOT_FOUND, "not here: see /metrics and /health\n");
+		return serve_page(c, &h->ctx);
+	return answer_text(c, MHD_HTTP_NOT_FOUND, "not here: see /, /metrics and /health\n");
 }
 
 int http_start(struct http **ret, const struct ops_context *ctx, const struct addr *a,

@@ -1,4 +1,5 @@
 """What operators see and can rely on: text of others is shown harmless and whole, and a command needs nothing but the relay's socket."""
+import html.parser
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import unittest
+import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -139,6 +141,31 @@ class Foreign(RelayCase):
             text = done.stdout.decode()
             self.assertIsNone(HOSTILE.search(text))
         self.assertEqual(json.loads(text)["verdict"], "source-throttle")
+
+
+class Page(RelayCase):
+    def test_page(self):
+        sim = self.simulator('cluster "EUR01" { form = "old"  site = "DB5"  forest = "eurprd01"  addresses = {"127.1.1.1"} }\n'
+                             'tenant "t{0..9}.example" { cluster = {"EUR01"} }\n')
+        relay = self.relay(sim, root={"hostname": "out.example.net"}, extra='warmup "w" { provider = "microsoft365"  sources = {"a1"}  '
+                           'start = "2020-01-01"  daily = {5, 10}  pace = "none" }\n')
+        relay.send("one", "u@t1.example")
+        relay.wait_event("delivered")
+        relay.cli("hold", "--domain", "t2.example<script>&")
+        relay.cli("suspend", "--source", "a1", "--for", "1h")
+        relay.send("two", "u@t3.example")
+        relay.wait_event("held")
+        with urllib.request.urlopen(relay.http_address + "/", timeout=DEADLINE) as response:
+            text, headers = response.read().decode(), response.headers
+        self.assertIn("default-src 'none'", headers["Content-Security-Policy"])
+        self.assertIn("text/html", headers["Content-Type"])
+        for part in ("out.example.net", "New mail is accepted", "1 messages for 1 recipients", "suspended by operator", "EUR01", "a1",
+                     "held by the operator", "microsoft365"):
+            self.assertIn(part, text)
+        self.assertNotIn("<script", text)
+        self.assertIsNone(HOSTILE.search(text))
+        html.parser.HTMLParser().feed(text)
+        self.assertIn("font", relay.get("/style.css"))
 
 
 class Check(RelayCase):
