@@ -52,7 +52,7 @@ struct users *users_unref(struct users *u);
 /* The same from text, as the file of that name would hold it. */
 int users_parse(
 	struct users **ret, struct slice text, const char *name, char *error, size_t error_max);
-uint64_t users_generation(const struct users *u); /* never the same for two loads */
+uint64_t users_generation(const struct users *u); /* another for each load, at random */
 /* Slow by intent (crypt_r): on libuv's pool, not on a loop. pool is copied or NULL. Unknown users
  * cost the same time. */
 enum smtp_auth_result users_check(

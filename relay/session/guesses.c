@@ -97,8 +97,7 @@ static double weight_of(
 	return m ? weight_at(m, now) : 0;
 }
 
-static bool has_good_history(
-	struct guesses *g, const struct addr *client, const char *user, ms_t now)
+bool guesses_know(struct guesses *g, ms_t now, const struct addr *client, const char *user)
 {
 	const struct mark *m = find(&g->good, key_of(g, BY_BOTH, client, user));
 
@@ -126,7 +125,7 @@ bool guesses_ask(struct guesses *g, ms_t now, const struct addr *client, const c
 	double weight;
 
 	*delay = 0;
-	if (has_good_history(g, client, user, now))
+	if (guesses_know(g, now, client, user))
 		weight = weight_of(g, BY_BOTH, client, user, now);
 	else
 		weight = fmax(weight_of(g, BY_NETWORK, client, user, now),

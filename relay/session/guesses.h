@@ -25,5 +25,7 @@ struct guesses *guesses_free(struct guesses *g);
 /* May a password be looked at, and after how many ms? False: not now (limit: failures; 0: none). */
 bool guesses_ask(struct guesses *g, ms_t now, const struct addr *client, const char *user,
 	unsigned limit, ms_t *delay);
+/* Did this user log in from this network of late? */
+bool guesses_know(struct guesses *g, ms_t now, const struct addr *client, const char *user);
 void guesses_failed(struct guesses *g, ms_t now, const struct addr *client, const char *user);
 void guesses_passed(struct guesses *g, ms_t now, const struct addr *client, const char *user);

@@ -70,6 +70,7 @@ struct session {
 
 	struct session *auth_prev, *auth_next; /* in worker->auth_waiting */
 	struct loop_timer auth_timer;
+	bool auth_known; /* this user, or client, is no stranger */
 	ms_t auth_begun,
 		auth_from; /* mono; 0: none waits. from: before it no password is looked at */
 

@@ -15,6 +15,8 @@
 #define USER_MAX     256u
 #define PASSWORD_MAX 512u /* crypt(3) takes no longer ones */
 #define WAIT_STEP    250
+#define LINE_TRIES   4
+#define LINE_LOOKS   32
 #define WAIT_MAX     60000 /* in line, beyond the delay */
 
 struct auth_check {
@@ -62,13 +64,35 @@ static void line_leave(struct session *s)
 	DL_DELETE2(s->w->auth_waiting, s, auth_prev, auth_next);
 }
 
+/* Who is known stands before who is not: however many guess, each from an address of his own, those
+ * that log in every day do not wait behind them. */
 static void line_enter(struct session *s, ms_t delay)
 {
 	s->auth_begun = loop_mono(s->w->loop);
 	s->auth_from = s->auth_begun + delay;
 	s->waits |= WAIT_AUTH;
-	DL_APPEND2(s->w->auth_waiting, s, auth_prev, auth_next);
+	if (s->auth_known)
+		DL_PREPEND2(s->w->auth_waiting, s, auth_prev, auth_next);
+	else
+		DL_APPEND2(s->w->auth_waiting, s, auth_prev, auth_next);
 	loop_timer_arm(s->w->loop, &s->auth_timer, delay > 0 ? delay : WAIT_STEP);
+}
+
+/* Somebody in line was there before, and waits for nothing but a place. */
+static bool must_queue(const struct session *s)
+{
+	ms_t now = loop_mono(s->w->loop);
+	unsigned looks = 0;
+	const struct session *other;
+
+	if (s->auth_known || s->auth_begun)
+		return false;
+	DL_FOREACH2(s->w->auth_waiting, other, auth_next)
+	{
+		if (other->auth_from <= now || ++looks == LINE_LOOKS)
+			return true;
+	}
+	return false;
 }
 
 static bool place_take(struct session *s)
@@ -126,18 +150,20 @@ static void learn(struct auth_check *a)
 
 static void auth_try(struct session *s);
 
-/* A place is free: those in line look whether it is for them. */
+/* A place is free, perhaps: those in line look whether it is for them. A few that cannot have it do
+ * not keep those behind them from it. */
 static void line_moves(struct worker *w)
 {
 	struct session *s, *next;
+	unsigned failed = 0;
 
 	DL_FOREACH_SAFE2(w->auth_waiting, s, next, auth_next)
 	{
 		if (s->auth_from > loop_mono(w->loop))
 			continue;
 		auth_try(s);
-		if (s->auth_begun)
-			break; /* no place is left for those behind it, or soon again */
+		if (s->auth_begun && ++failed == LINE_TRIES)
+			break;
 	}
 }
 
@@ -213,6 +239,8 @@ static bool ask(struct session *s, const char *user, ms_t *delay)
 	bool may;
 
 	pthread_mutex_lock(&l->lock);
+	s->auth_known = client_is_proven(s->known, loop_mono(s->w->loop)) ||
+			guesses_know(l->guesses, loop_mono(s->w->loop), &s->client, user);
 	may = guesses_ask(l->guesses, loop_mono(s->w->loop), &s->client, user,
 		s->ln->p->auth_failures_max, delay);
 	pthread_mutex_unlock(&l->lock);
@@ -248,13 +276,9 @@ static void auth_try(struct session *s)
 		/* its timer tries again */
 	} else if (known_login(s, &c, pool)) {
 		answer_now(s, AUTH_OK, pool);
-	} else if (!place_take(s)) {
+	} else if (must_queue(s) || !place_take(s)) {
 		if (!s->auth_begun)
 			line_enter(s, 0);
-		else if (loop_mono(s->w->loop) - s->auth_from > WAIT_MAX)
-			answer_now(s, AUTH_TEMPORARY, NULL);
-		else
-			loop_timer_arm(s->w->loop, &s->auth_timer, WAIT_STEP);
 	} else if (!start_check(s, &c)) {
 		place_leave(s);
 		answer_now(s, AUTH_TEMPORARY, NULL);
@@ -263,9 +287,24 @@ static void auth_try(struct session *s)
 	}
 }
 
+static ms_t next_look(const struct session *s)
+{
+	ms_t left = s->auth_from - loop_mono(s->w->loop);
+
+	return left > WAIT_STEP ? left : WAIT_STEP;
+}
+
 static void on_auth_timer(void *arg)
 {
-	auth_try(arg);
+	struct session *s = arg;
+
+	session_hold(s);
+	line_moves(s->w);
+	if (s->auth_begun && loop_mono(s->w->loop) - s->auth_from > WAIT_MAX)
+		answer_now(s, AUTH_TEMPORARY, NULL);
+	else if (s->auth_begun)
+		loop_timer_arm(s->w->loop, &s->auth_timer, next_look(s));
+	session_release(s);
 }
 
 void inbound_auth_init(struct session *s)

@@ -12,6 +12,7 @@
 
 #include "postern/buf.h"
 #include "postern/must.h"
+#include "postern/rng.h"
 #include "postern/worker.h"
 
 #define USERS_FILE_MAX (16u << 20)
@@ -198,7 +199,6 @@ uint64_t users_generation(const struct users *u)
 int users_parse(
 	struct users **ret, struct slice text, const char *name, char *error, size_t error_max)
 {
-	static atomic_uint_least64_t loads;
 	struct users *u = calloc(1, sizeof(*u));
 	int r;
 
@@ -207,7 +207,7 @@ int users_parse(
 		return -ENOMEM;
 	}
 	atomic_init(&u->refs, 1);
-	u->generation = atomic_fetch_add_explicit(&loads, 1, memory_order_relaxed) + 1;
+	u->generation = rng_entropy() | 1;
 	r = parse_all(u, text, name, error, error_max);
 	if (r) {
 		users_free(u);

@@ -15,6 +15,9 @@
 
 #define D    "Date: then\r\n"
 #define M    "Message-ID: <new@x>\r\n"
+#define C10  "abcdefghij"
+#define C100 C10 C10 C10 C10 C10 C10 C10 C10 C10 C10
+#define K1   C100 C100 C100 C100 C100 C100 C100 C100 C100 C100
 #define BAD  "X-Postern-Malformed: "
 #define HAVE "Date: d\r\nMessage-ID: <a@b>\r\n"
 
@@ -88,6 +91,10 @@ static const struct {
 	{ "Subject: a\r\n--b:c\r\nContent-Type: x\r\n",
 		"Subject: a\r\n--b:c\r\nContent-Type: x\r\n" D M, "", "<new@x>", 0 },
 	{ " folded: x\r\n y\r\n" HAVE, BAD " folded: x\r\n y\r\n" HAVE, "", "<a@b>", 0 },
+	/* longer than RFC 5322 has lines: passed on, as a field and as none */
+	{ HAVE "X-Long: " K1 K1 "\r\n\r\nx", HAVE "X-Long: " K1 K1 "\r\n\r\nx", "", "<a@b>", 0 },
+	{ HAVE "long " K1 "\r\nTo: x\r\n", HAVE "X-Postern-Malformed:\r\n long " K1 "\r\nTo: x\r\n",
+		"", "<a@b>", 0 },
 	/* what an mbox file puts before a message */
 	{ "From a@b Mon\r\n" HAVE, HAVE, "", "<a@b>", 0 },
 	{ ">From a@b Mon\r\n" HAVE "\r\nFrom here\r\n", HAVE "\r\nFrom here\r\n", "", "<a@b>", 0 },
