@@ -1,6 +1,7 @@
 /* Listeners: who may relay, over what, and that no two want the same port. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "source.h"
 
@@ -113,6 +114,27 @@ static void check_families(struct source *s, unsigned i, const struct listener_p
 				"listener is IPv%d",
 				p->name, v6 ? 6 : 4, v6 ? 6 : 4);
 	}
+}
+
+/* Keys and password hashes: whoever may read them is the relay, whoever may write them is any user.
+ */
+static void check_secret(struct source *s, unsigned i, const struct listener_params *p,
+	const char *option, const char *path)
+{
+	struct stat st;
+
+	if (!path || stat(path, &st))
+		return;
+	if (st.st_mode & S_IWOTH)
+		diag_error(s->diag, line(s, i, option),
+			"listener \"%s\": %s: everybody may change %s (mode %04o): chmod 0640 it, "
+			"with the relay's group",
+			p->name, option, path, (unsigned)st.st_mode & 07777u);
+	else if (st.st_mode & S_IROTH)
+		diag_warning(s->diag, line(s, i, option),
+			"listener \"%s\": %s: everybody may read %s (mode %04o): chmod 0640 it, "
+			"with the relay's group",
+			p->name, option, path, (unsigned)st.st_mode & 07777u);
 }
 
 static void check_users(struct source *s, unsigned i, const struct listener_params *p)
@@ -238,6 +260,8 @@ int source_check_listeners(struct source *s)
 		check_proxy(s, i, p);
 		check_families(s, i, p);
 		check_users(s, i, p);
+		check_secret(s, i, p, "key", p->key);
+		check_secret(s, i, p, "users_file", p->users_file);
 		r = check_pool(s, i, p);
 		p->smtp.hostname = c->hostname;
 		p->smtp.listener = p->name;

@@ -223,6 +223,31 @@ static int share_descriptors(struct service *s)
 	return EX_OK;
 }
 
+/* Read by root at the start, and never again: better said now than found when it is renewed. */
+static void say_unreadable(struct service *s, const char *path)
+{
+	if (path && access(path, R_OK))
+		log_event(s->log, LOG_WARN, "unreadable",
+			"%s: the relay's user cannot read it, so no reload will take it over: give "
+			"it that user's group, and chmod 0640",
+			path);
+}
+
+static void say_files(struct service *s)
+{
+	const struct config *c = s->first->config;
+
+	say_unreadable(s, c->path);
+	say_unreadable(s, c->rules_file);
+	for (unsigned i = 0; i < c->nlisteners; i++) {
+		say_unreadable(s, c->listeners[i].certificate);
+		say_unreadable(s, c->listeners[i].key);
+		say_unreadable(s, c->listeners[i].users_file);
+	}
+	for (unsigned i = 0; i < c->policy.nproviders; i++)
+		say_unreadable(s, c->policy.providers[i].ca_file);
+}
+
 static void say_start(struct service *s)
 {
 	if (privilege_stays_root(s->first->config->user))
@@ -230,6 +255,7 @@ static void say_start(struct service *s)
 			"running as root: what breaks in here may do anything on this machine: "
 			"name a user = \"postern\", or start as that user; user = \"root\" "
 			"accepts it");
+	say_files(s);
 	listening_say(&s->listening, s->first, s->log, NULL);
 }
 

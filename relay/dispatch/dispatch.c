@@ -354,6 +354,7 @@ static void on_tick(uv_timer_t *t)
 	struct dispatch *d = t->data;
 	ms_t now = loop_mono(d->loop);
 
+	clock_tick(d);
 	connection_tick(d);
 	watch_tick(d);
 	policy_turn(d);
@@ -431,6 +432,7 @@ int dispatch_new(struct dispatch **ret, const struct dispatch_params *p,
 	d->p = *p;
 	d->params = policy;
 	d->rules = rules;
+	due_longest_set(d);
 	d->queue = queue;
 	d->log = log;
 	defaults(d);
@@ -462,6 +464,7 @@ static void on_started(void *arg)
 	int r;
 
 	d->saved_at = d->swept_at = loop_mono(d->loop);
+	clock_begin(d);
 	d->up_since = loop_wall(d->loop);
 	state_load(d);
 	policy_begin(d->policy, now_of(d));

@@ -191,9 +191,10 @@ struct domain {
 	struct back *backs;	  /* pools whose mail was put back into the queue: rest.c */
 	unsigned nwaiting;	  /* of them; the others were let in */
 	struct queue_place
-		looked;	 /* what else is due was looked for as far as there; id 0: not yet */
-	uint8_t logged;	 /* hold reason logged last */
-	ms_t idle_since; /* mono; when it became empty */
+		looked;		/* what else is due was looked for as far as there; id 0: not yet */
+	struct queue_place far; /* read from there what another clock recorded; id 0: no */
+	uint8_t logged;		/* hold reason logged last */
+	ms_t idle_since;	/* mono; when it became empty */
 	char name[];
 };
 
@@ -276,6 +277,8 @@ struct reading {
 	const struct pool *without[WITHOUT_MAX]; /* pools whose mail is not wanted */
 	unsigned nwithout;
 	struct queue_place after; /* id 0: from the first */
+	bool far;		  /* what the domain's far begins with */
+	ms_t resume;		  /* then: the domain's next_due before it */
 	int result;
 	struct queue_window window;
 };
@@ -348,7 +351,9 @@ struct dispatch {
 	pthread_mutex_t lock;	     /* of the snapshot */
 	struct dispatch_stats snapshot;
 	ms_t snapshot_at, saved_at, swept_at;
-	ms_t up_since; /* wall */
+	ms_t clock_mono, clock_wall; /* at the last tick */
+	ms_t due_longest;	     /* nothing is deferred for longer */
+	ms_t up_since;		     /* wall */
 	/* backlog.c: the round of counting under way */
 	uint64_t *backlog; /* by provider, then pool; NULL: none */
 	uint32_t backlog_round;
@@ -569,6 +574,14 @@ void notify_tell(struct dispatch *d, struct gathering *g);
 void notify_tell_all(struct dispatch *d);
 void notify_sweep(struct dispatch *d);
 void notify_free(struct dispatch *d);
+
+/* ---- clock_step.c ---- */
+void due_longest_set(struct dispatch *d); /* of the parameters */
+/* No retry is that far off: it was recorded when the clock was ahead. */
+bool due_by_other_clock(const struct dispatch *d, ms_t due, ms_t wall);
+struct queue_place far_begin(const struct dispatch *d);
+void clock_begin(struct dispatch *d);
+void clock_tick(struct dispatch *d); /* once a second */
 
 /* ---- setup.c ---- */
 int setup_tls(

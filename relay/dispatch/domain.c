@@ -62,7 +62,7 @@ void domain_look(struct dispatch *d, struct domain *m)
 
 	if (!m->next_due || !list_empty(&m->in_due) || m->reading || m->on_hold || rest_waits(d, m))
 		return;
-	if (m->next_due > now.wall) {
+	if (m->next_due > now.wall && !m->far.id && !due_by_other_clock(d, m->next_due, now.wall)) {
 		/* the wall clock may be set: look again within the hour */
 		ms_t delay = m->next_due - now.wall;
 
@@ -80,8 +80,12 @@ void domain_due(struct dispatch *d, struct domain *m, ms_t due)
 {
 	if (m->looked.id && due <= m->looked.due)
 		m->looked = (struct queue_place){ 0 };
-	if (m->next_due && m->next_due <= due)
+	if (m->next_due && m->next_due <= due) {
+		/* its wake may be of before the clock was set */
+		if (m->next_due <= loop_wall(d->loop))
+			domain_look(d, m);
 		return;
+	}
 	m->next_due = due;
 	domain_look(d, m);
 }

@@ -183,9 +183,13 @@ bool reader_ask(struct dispatch *d, struct domain *m, uint32_t limit)
 	rd->idle = r->next;
 	r->domain = m;
 	r->wall = loop_wall(d->loop);
+	r->far = m->far.id != 0;
+	r->resume = m->next_due;
 	r->limit = limit;
 	r->nwithout = rest_pools(m, r->without, WITHOUT_MAX);
-	r->after = r->nwithout ? m->looked : (struct queue_place){ 0 };
+	r->after = r->far ? m->far : r->nwithout ? m->looked : (struct queue_place){ 0 };
+	if (r->far || due_by_other_clock(d, m->next_due, r->wall))
+		r->wall = INT64_MAX;
 	m->reading = true;
 	m->read_void = false;
 	d->readings++;

@@ -84,6 +84,7 @@ static void adopt(struct dispatch *d, struct dispatch_change *c, struct own *own
 	c->tls = before;
 	c->ntls = nbefore;
 	adopt_params(d, c->p);
+	due_longest_set(d);
 	pools_adopt(d, has);
 	forget_numbers(d);
 	backlog_reset(d);   /* begun with the old numbers */

@@ -71,7 +71,7 @@ void settle_defer(struct dispatch *d, struct message *m, struct item *i, ms_t de
 		return;
 	}
 	i->end = END_DEFER;
-	i->next_due = wall + delay;
+	i->next_due = wall + (delay < d->due_longest ? delay : d->due_longest);
 	if (i->next_due > m->expires)
 		i->next_due = m->expires;
 	if (!notice || wall - m->arrived < notice || (i->flags & RCPT_STATE_DELAY_SENT))

@@ -351,6 +351,21 @@ void bans_sweep(struct policy *p, struct policy_now now)
 			ban_free(p, b);
 }
 
+void bans_bound(struct policy *p, ms_t wall)
+{
+	struct ban *b, *next;
+
+	HASH_ITER (hh, p->bans, b, next) {
+		ms_t until = clock_bounded(b->until, b->length, wall);
+
+		if (!b->until || until == b->until)
+			continue;
+		b->until = until;
+		b->since = wall;
+		b->dirty = true;
+	}
+}
+
 void bans_explained(struct policy *p, const char *source, unsigned provider, ms_t since)
 {
 	struct ban *b, *next;

@@ -205,6 +205,7 @@ static void watch_provider(struct policy *p, struct policy_now now, unsigned pro
 
 void policy_tick(struct policy *p, struct policy_now now)
 {
+	policy_clock_tick(p, now);
 	for (unsigned i = 0; i < p->params->nproviders; i++) {
 		watch_share(p, now, i);
 		watch_provider(p, now, i);

@@ -506,6 +506,8 @@ void policy_begin(struct policy *p, struct policy_now now)
 	p->begun = true;
 	p->unmarked = !p->loaded;
 	p->began = p->loaded ? now.mono : 0;
+	p->clock = now;
+	clock_bound(p, now.wall); /* what was loaded may be of a clock that was ahead */
 	HASH_ITER (hh, p->clusters, c, next)
 		for (unsigned i = 0; i < p->params->nsources; i++)
 			if (c->lanes[i])

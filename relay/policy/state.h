@@ -414,6 +414,7 @@ struct policy {
 	bool urgent; /* something is worth saving now */
 	unsigned nramps;
 	struct ramp_clock ramp_clock;
+	struct policy_now clock;       /* at the last tick */
 	uint64_t ramp_ticket;	       /* of the save under way or the last one */
 	bool ramps_saving, ramps_wait; /* wait: the last save failed; again after a tick */
 	ms_t began;		       /* mono; rates of lanes are empty then; 0: full at first */
@@ -624,6 +625,13 @@ void bans_probe(struct policy *p, struct policy_now now, uint32_t slot, const st
 void bans_answered(struct policy *p, struct policy_now now, const struct slot *s,
 	const char *domain, const char *sender, bool good);
 void bans_sweep(struct policy *p, struct policy_now now);
+void bans_bound(struct policy *p, ms_t wall); /* see clock_step.c */
+
+/* ---- clock_step.c: the wall clock was set back ---- */
+/* The end of a rest of that length, no later than one that begins now. */
+ms_t clock_bounded(ms_t until, ms_t length, ms_t wall);
+void clock_bound(struct policy *p, ms_t wall);
+void policy_clock_tick(struct policy *p, struct policy_now now);
 /* What the source was refused there since then was the provider's doing. */
 void bans_explained(struct policy *p, const char *source, unsigned provider, ms_t since);
 /* By the operator; NULL: all. How many were in force. */

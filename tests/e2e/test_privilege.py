@@ -10,6 +10,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib.case import RelayCase  # noqa: E402
+from lib.certs import Authority, password_hash  # noqa: E402
 from lib.process import Deadline  # noqa: E402
 
 BASE = """
@@ -165,6 +166,44 @@ class Files(RelayCase):
         done = relay.cli("run", check=False)
         self.assertEqual(done.returncode, 73)
         self.assertIn("chmod 0700", done.stderr)
+
+
+class Secrets(RelayCase):
+    def world(self):
+        relay = self.relay(start=False)
+        certificate, key = Authority(relay.dir / "certs").certificate("relay", "DNS:relay.test.example")
+        users = relay.dir / "users"
+        users.write_text(f"app:{password_hash('secret')}\n")
+        for path in (key, users):
+            path.chmod(0o640)
+        relay.listeners["in"].update(certificate=certificate, key=key, users_file=users)
+        relay.write_config()
+        return relay, key, users
+
+    def test_others_may_read_or_write(self):
+        relay, key, users = self.world()
+        self.assertEqual(relay.cli("check").stderr, "")
+        for path, option in ((key, "key"), (users, "users_file")):
+            with self.subTest(option):
+                path.chmod(0o644)
+                self.assertRegex(relay.cli("check").stderr, rf"warning: .*{option}: everybody may read {path} .*chmod 0640")
+                path.chmod(0o666)
+                done = relay.cli("run", check=False)
+                self.assertEqual(done.returncode, 78)
+                self.assertRegex(done.stderr, rf"{option}: everybody may change {path}")
+                path.chmod(0o640)
+
+    @unittest.skipUnless(os.getuid() == 0, "needs root")
+    def test_what_a_reload_could_not_read(self):
+        relay, key, users = self.world()
+        relay.dir.chmod(0o777)
+        relay.root["user"] = "nobody"
+        relay.write_config()
+        relay.start()
+        self.assertEqual({e["message"].split(":")[0] for e in relay.find("unreadable")}, {str(key), str(users)})
+        done = relay.cli("reload", check=False)
+        self.assertEqual(done.returncode, 78)
+        self.assertIn("Permission denied", done.stderr)
 
 
 @unittest.skipUnless(os.getuid() == 0, "needs root")

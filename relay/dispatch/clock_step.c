@@ -1,0 +1,67 @@
+/* The wall clock is set: the queue's due times are by it, all waiting here is by the other one.
+ * Once a second both are compared (clock_tick, by the dispatcher's tick).
+ *
+ * Set forward, more is due than the domains' wakes know: each is looked at again.
+ * Set back, mail would wait for the old time. What is due later than any retry could be
+ * (due_longest) was recorded by another clock and is due now. A domain's entries are sorted by
+ * time, so that this shows as soon as nothing else of it waits, also after a start; after a step
+ * that was seen the entries behind are read once (domain->far), so that those before do not hide
+ * them. */
+#include <inttypes.h>
+
+#include "dispatcher.h"
+
+#define STEP	    2000 /* ms; slewing and a late tick are no step */
+#define STEP_BACK   60000
+#define LONGEST_MIN 3600000
+
+void due_longest_set(struct dispatch *d)
+{
+	const struct retry_params *r = &d->params->retry;
+	double longest = 0;
+
+	for (unsigned i = 0; i < r->nschedule; i++)
+		if ((double)r->schedule[i] > longest)
+			longest = (double)r->schedule[i];
+	longest *= 1 + r->jitter;
+	d->due_longest = longest > LONGEST_MIN ? (ms_t)longest : LONGEST_MIN;
+}
+
+bool due_by_other_clock(const struct dispatch *d, ms_t due, ms_t wall)
+{
+	return due > wall && due - wall > d->due_longest;
+}
+
+struct queue_place far_begin(const struct dispatch *d)
+{
+	/* behind all that is due at that time */
+	return (struct queue_place){
+		.due = loop_wall(d->loop) + d->due_longest, .id = UINT64_MAX, .index = 0
+	};
+}
+
+void clock_begin(struct dispatch *d)
+{
+	d->clock_mono = loop_mono(d->loop);
+	d->clock_wall = loop_wall(d->loop);
+}
+
+void clock_tick(struct dispatch *d)
+{
+	struct policy_now now = now_of(d);
+	ms_t step = now.wall - d->clock_wall - (now.mono - d->clock_mono);
+	struct domain *m, *next;
+
+	clock_begin(d);
+	if (step < STEP && step > -STEP)
+		return;
+	log_event(d->log, LOG_WARN, "clock-set",
+		"the clock was set %s by %" PRId64 " s: what waits is looked at again",
+		step < 0 ? "back" : "forward", (step < 0 ? -step : step) / 1000);
+	HASH_ITER (hh, d->domains, m, next) {
+		if (step < -STEP_BACK)
+			m->far = far_begin(d);
+		domain_look(d, m);
+	}
+	d->relieved = true; /* rests end by the wall clock */
+}

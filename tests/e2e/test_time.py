@@ -1,0 +1,113 @@
+"""The wall clock is set while mail waits, or while the relay is stopped. It goes by clocks of the test's own."""
+import os
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from lib.case import RelayCase  # noqa: E402
+from lib.clock import Clock  # noqa: E402
+
+WORLD = """
+cluster "A" { addresses = {"127.1.1.1-4"} }
+tenant "t{0..9}.example" { cluster = {"A"} }
+rule "busy" { phase = "rcpt"  recipient = {"late*@*"}  reply = "450 4.2.1 {rcpt}: mailbox busy" }
+"""
+
+
+@unittest.skipUnless("CLOCK_LIBRARY" in os.environ, "a sanitizer and a preloaded clock do not go together")
+class Steps(RelayCase):
+    def world(self, **queue):
+        clock = Clock(self.enterContext(tempfile.TemporaryDirectory()), "2026-11-10 12:00")
+        sim, relay = self.start(WORLD, env=clock.env(), queue={"retry": ["1h"], "expire": "20d", **queue})
+        relay.send("m", "late@t1.example", sender="")
+        relay.wait_event("deferred")
+        self.wait_queue(relay, recipients=1)
+        return sim, relay, clock
+
+    def goes(self, sim, relay):
+        sim.remove_rule("busy")
+
+    def test_set_back_while_it_runs(self):
+        for days in (1, 3650):
+            with self.subTest(days):
+                sim, relay, clock = self.world()
+                self.goes(sim, relay)
+                clock.step(days=-days)
+                self.assertIn("back by", relay.wait_event("clock-set")["message"])
+                relay.wait_event("delivered", to="late@t1.example")
+                relay.send("new", "u@t1.example")
+                relay.wait_event("delivered", to="u@t1.example")
+
+    def test_set_back_behind_other_mail(self):
+        """Entries of the new clock stand before those of the old one, and always will."""
+        sim, relay, clock = self.world(retry=["20m"])
+        clock.step(days=-2)
+        relay.send("other", "later@t1.example", sender="")
+        relay.wait_event("deferred", to="later@t1.example")
+        sim.remove_rule("busy")
+        sim.add_rule('rule "busy" { phase = "rcpt"  recipient = {"later@*"}  reply = "450 4.2.1 {rcpt}: mailbox busy" }')
+        clock.step(minutes=-2)  # seen once more, now that the other waits, too
+        relay.wait_event("delivered", to="late@t1.example")
+
+    def test_set_back_while_it_is_stopped(self):
+        sim, relay, clock = self.world()
+        relay.stop()
+        self.goes(sim, relay)
+        clock.step(days=-3650)
+        relay.start()
+        relay.wait_event("delivered", to="late@t1.example")
+
+    def test_set_back_a_little_is_waited_for(self):
+        """What is within the longest retry stays as it is: no burst at each correction."""
+        sim, relay, clock = self.world(retry=["2h"])
+        clock.step(seconds=-30)
+        relay.wait_event("clock-set")
+        relay.send("new", "u@t1.example")
+        relay.wait_event("delivered", to="u@t1.example")
+        self.assertEqual(len(relay.find("deferred")), 1)
+
+    def test_set_forward(self):
+        sim, relay, clock = self.world()
+        self.goes(sim, relay)
+        clock.step(days=3)
+        self.assertIn("forward by", relay.wait_event("clock-set")["message"])
+        relay.wait_event("delivered", to="late@t1.example")
+
+    def test_retry_after_a_step(self):
+        for days in (3, -3):
+            with self.subTest(days):
+                sim, relay, clock = self.world()
+                clock.step(days=days)
+                relay.wait_event("deferred", count=2)
+                self.goes(sim, relay)
+                relay.cli("retry", "--all")
+                relay.wait_event("delivered", to="late@t1.example")
+
+    def test_rests_do_not_last_for_years(self):
+        sim = self.simulator(WORLD + 'rule "no" { phase = "rcpt"  recipient = {"u@*"}  reply = '
+                             '"550 5.7.606 Access denied, banned sending IP [127.0.1.1]. To request removal from this list please visit '
+                             'https://sender.office.com/ and follow the directions." }')
+        clock = Clock(self.enterContext(tempfile.TemporaryDirectory()), "2026-11-10 12:00")
+        relay = self.relay(sim, env=clock.env(), queue={"retry": ["1m"], "expire": "20d"})
+        relay.send("m", "u@t1.example", sender="")
+        relay.wait_event("held")
+        relay.stop()
+        sim.remove_rule("no")
+        clock.step(days=-3650)
+        relay.start()
+        for _ in range(40):  # no block is that long
+            if relay.find("delivered", to="u@t1.example"):
+                break
+            clock.elapse(hours=1)
+            relay.cli("retry", "--all")
+            try:
+                relay.wait_event("delivered", to="u@t1.example", timeout=2)
+            except Exception:
+                continue
+        relay.wait_event("delivered", to="u@t1.example", timeout=1)
+
+
+if __name__ == "__main__":
+    unittest.main()
