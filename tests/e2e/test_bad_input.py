@@ -190,6 +190,67 @@ class Commands(BadCase):
         self.check_alive(c, self.id())
 
 
+class Applications(BadCase):
+    """What programs send in the belief that it is right, and other relays take."""
+
+    def send(self, id, mail, rcpt, head=b"", ehlo="EHLO app.example"):
+        c = self.connect(ehlo=None)
+        content = head + f"X-Test-Id: {id}\r\n".encode() + HEADER + b"\r\nbody\r\n.\r\n"
+        replies = [c.command(line).code for line in (ehlo, mail, rcpt, "DATA")]
+        self.assertEqual(replies, [250, 250, 250, 354])
+        self.assertEqual(c.flight(content, replies=1)[0].code, 250)
+        c.quit()
+
+    def test_envelopes(self):
+        for n, (mail, rcpt, to, ehlo) in enumerate((
+                ("mail from: <s@sender.example>", "rcpt  to:\t<user@full.example>", "user@full.example", "ehlo app.example"),
+                ("MAIL FROM:s@sender.example", "RCPT TO:user@full.example", "user@full.example", "EHLO app.example."),
+                ("MAIL FROM:<s@sender.example.> SIZE=0", "RCPT TO:<user@full.example.>", "user@full.example", "EHLO b\u00fcro.example"),
+                ("MAIL FROM:<@a.example,@b.example:s@sender.example>", "RCPT TO:<@a.example:user@full.example>", "user@full.example", "HELO x"))):
+            with self.subTest(mail):
+                self.send(f"app-{n}", mail, rcpt, ehlo=ehlo)
+                self.sim.wait_delivered(f"app-{n}", to)
+
+    def test_dots_anywhere(self):
+        self.send("dots", MAIL, "RCPT TO:<a..b.@full.example>")
+        e = self.relay.wait_event("accepted", to="a..b.@full.example")
+        self.relay.wait_event(("delivered", "bounced", "deferred"), id=e["id"])
+
+    def test_postmaster(self):
+        self.send("postmaster", MAIL, "RCPT TO:<PostMaster>")
+        self.relay.wait_event("accepted", to="postmaster@test.example")
+
+    def test_headers(self):
+        for id, head, gone, kept in (
+                ("mbox", b"From app@sender.example Mon Nov  2 10:00:00 2026\r\n", b"From app@", HEADER),
+                ("broken", b"Subject: a\r\nb c\r\n", b"\r\nb c", b"\r\nX-Postern-Malformed: b c\r\nX-Test-Id: broken\r\n" + HEADER)):
+            with self.subTest(id):
+                self.send(id, MAIL, RCPT, head)
+                self.sim.wait_delivered(id, "user@full.example")
+                came = pathlib.Path([d for d in self.sim.deliveries() if d["id"] == id][0]["file"]).read_bytes()
+                self.assertNotIn(gone, came)
+                self.assertIn(kept, came.split(b"\r\n\r\n")[0] + b"\r\n")
+
+    def test_half_closed(self):
+        """All at once, and the half of the connection closed behind it, as scripts do with netcat."""
+        c = self.connect()
+        c.send(f"{MAIL}\r\n{RCPT}\r\nDATA\r\nX-Test-Id: half\r\n\r\nx\r\n.\r\nQUIT\r\n")
+        c.socket.shutdown(socket.SHUT_WR)
+        self.assertEqual([c.reply().code for _ in range(5)], [250, 250, 354, 250, 221])
+        self.assertEqual(c.at_eof(), b"")
+        self.sim.wait_delivered("half", "user@full.example")
+
+    def test_refusals_are_told(self):
+        since = self.relay.mark()
+        c = self.connect(source="127.0.3.3")
+        c.command(MAIL)
+        c.command("RCPT TO:<\x7fa@b@c>")
+        c.command("RCPT TO:<a@b@c>")
+        e = self.relay.wait_event("rejected", since=since, client="127.0.3.3", reason="recipient-address")
+        self.assertTrue(e["reply"].startswith("501 5.1.3") and e["listener"] == "in", e)
+        self.assertGreaterEqual(self.relay.metrics()['postern_rejected_total{listener="in",reason="recipient-address"}'], 1)
+
+
 class Limits(BadCase):
     def test_too_many_recipients(self):
         c = self.connect()
