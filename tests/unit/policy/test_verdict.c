@@ -409,6 +409,42 @@ static void load(struct rig *r, const struct kept *k)
 			policy_load(r->policy, slice_of(k->keys[i]), slice_of(k->values[i])), 0);
 }
 
+/* A rest that was begun when the clock was ten years ahead: loaded, or while it lasts. */
+static void test_clock_set_back(void **state)
+{
+	const ms_t years = 10ll * 365 * 86400000;
+
+	for (int running = 0; running < 2; running++) {
+		struct kept *k = calloc(1, sizeof(*k));
+		struct policy_choice c;
+		struct rig r;
+		ms_t rest;
+
+		only_source(&r);
+		policy_tick(r.policy, r.now);
+		c = rig_choose(&r);
+		rig_sicken(&r, c.slot, VERDICT_SOURCE_THROTTLE);
+		rig_end(&r, c.slot);
+		rest = rig_choose(&r).until - r.now.mono;
+		r.now.wall -= years;
+		if (running) {
+			policy_tick(r.policy, r.now);
+		} else {
+			policy_save(r.policy, keep, k);
+			rig_deinit(&r);
+			only_source(&r);
+			r.now.wall -= years;
+			load(&r, k);
+			policy_begin(r.policy, r.now);
+		}
+		c = rig_choose(&r);
+		assert_int_equal(c.reason, HOLD_RESTING);
+		assert_in_range(c.until - r.now.mono, 1, rest + rest / 10);
+		rig_deinit(&r);
+		free(k);
+	}
+}
+
 static void test_save(void **state)
 {
 	struct kept *k = calloc(1, sizeof(*k)), *again = calloc(1, sizeof(*again));
@@ -650,6 +686,7 @@ int main(void)
 		cmocka_unit_test(test_resume),
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_save),
+		cmocka_unit_test(test_clock_set_back),
 		cmocka_unit_test(test_listing),
 		cmocka_unit_test(test_causes),
 		cmocka_unit_test(test_alarm),
