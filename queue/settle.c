@@ -192,8 +192,12 @@ static int flag_recipient(struct work *w, const struct queue_flag *j, uint32_t s
 		r = recipient_decode(&rcpt, &st, slice_of_val(v), &a);
 	if (r)
 		goto out;
+	/* about: neighbours in the index share their pages */
+	w->pages += slice_eq(b.domain, w->flagged) ? 1 : 3;
 	memcpy(domain, b.domain.p, b.domain.n);
 	d.n = b.domain.n;
+	memcpy(w->flagged_name, domain, d.n);
+	w->flagged = (struct slice){ w->flagged_name, d.n };
 	r = work_due_remove(w, d, b.due, j->id, sub - 1, &was);
 	if (r || j->op == FLAG_HOLD)
 		goto out;
@@ -256,6 +260,6 @@ int work_flag(struct work *w, const struct queue_flag *j, uint32_t *changed)
 		++*changed;
 		sub++;
 	}
-	w->pages += 3ull * *changed;
+	w->pages++;
 	return r;
 }

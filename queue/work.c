@@ -36,6 +36,7 @@ int work_begin(struct work *w, uint64_t reserve)
 		return r;
 	w->broken = w->dirty = w->more_loose = false;
 	w->pages = w->accepted = w->settled = 0;
+	w->flagged.n = 0;
 	w->mail = w->due = NULL;
 	w->nops = w->young_adds = 0;
 	w->young_floor = w->young_strays ? 0 : young_min_id(w->young);

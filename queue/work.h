@@ -33,8 +33,10 @@ struct work {
 	uint64_t
 		first_id; /* of this run: loose bodies below it have no one who still writes them */
 	uint64_t room;	  /* pages that new mail may still take */
-	uint64_t emergency; /* pages that settling may still take */
-	uint64_t pages;	    /* written so far, about */
+	uint64_t emergency;   /* pages that settling may still take */
+	uint64_t pages;	      /* written so far, about */
+	struct slice flagged; /* domain of the last flag's recipient, in this transaction */
+	char flagged_name[DOMAIN_MAX];
 	bool broken, dirty, more_loose;
 	uint64_t accepted, settled; /* counted in this transaction */
 };

@@ -25,7 +25,7 @@
  * mail waits for them. */
 #define OUTCOMES_ALONG 64u
 #define LATER_ALONG    16u
-#define LATER_ALONE    512u
+#define LATER_ALONE    2048u
 #define MAIL_LATELY_US 200000u /* who brought mail may be about to bring more */
 
 /* ---- answers ---- */

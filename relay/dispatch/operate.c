@@ -9,8 +9,8 @@
 #include "postern/foreign.h"
 #include "postern/must.h"
 
-#define MESSAGES_A_TURN 16u
-#define OUTSTANDING	512u
+#define MESSAGES_A_TURN 32u
+#define OUTSTANDING	2048u /* what the writer takes into one transaction is full */
 #define HELD_DOMAIN	"held by the operator until it is released, with what comes"
 
 struct operation {

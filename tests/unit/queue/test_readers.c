@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #define NOW    1700000000000
-#define SIZE   16384u
-#define ROUNDS 1500u
+#define SIZE   65536u
+#define ROUNDS 400u
 
 static int setup(void **state)
 {
@@ -86,7 +86,7 @@ static void test_reader_that_was_killed(void **state)
 	struct queue_stats st;
 	pid_t pid;
 
-	assert_int_equal(churn(f, 200), 200);
+	assert_int_equal(churn(f, 50), 50);
 	pid = start_reader(f);
 	end_reader(pid);
 	/* its slot is left, and would keep each page */
@@ -104,7 +104,7 @@ static void test_reader_that_lasts(void **state)
 	struct queue_stats st;
 	pid_t pid = start_reader(f);
 
-	assert_in_range(churn(f, ROUNDS), 100, ROUNDS - 1);
+	assert_in_range(churn(f, ROUNDS), 50, ROUNDS - 1);
 	for (unsigned i = 0; i < 200; i++) { /* it is told when it has lasted two seconds */
 		churn(f, 1);
 		queue_stats(f->q, &st);
