@@ -134,6 +134,11 @@ void worker_drain(struct worker *w, ms_t deadline, void (*done)(void *arg), void
  * post to the worker any more. */
 struct worker *worker_free(struct worker *w);
 void worker_inbound_stats(struct worker *w, struct inbound_stats *ret); /* any thread */
+/* Any thread. content: bytes reserved for content on its way; waiting: connections without room. */
+struct outbound_stats {
+	uint64_t content, waiting;
+};
+void worker_outbound_stats(struct worker *w, struct outbound_stats *ret);
 
 /* ---- outbound ---- */
 

@@ -11,6 +11,7 @@ struct snapshot {
 	struct queue_stats queue;
 	struct dispatch_stats dispatch;
 	struct inbound_stats inbound;
+	struct outbound_stats outbound;
 	uint64_t log_dropped, body_memory;
 	double uptime, reader_seconds;
 };
@@ -95,6 +96,10 @@ struct snapshot {
 	X(dns_running, gauge, "DNS look-ups running.", dispatch.dns.running)                       \
 	X(log_dropped_total, counter, "Log lines dropped because the log could not keep up.",      \
 		log_dropped)                                                                       \
+	X(outbound_content_bytes, gauge, "Reserved for content on its way to receivers.",          \
+		outbound.content)                                                                  \
+	X(outbound_content_waiting, gauge, "Connections that wait for such room.",                 \
+		outbound.waiting)                                                                  \
 	X(body_memory_bytes, gauge, "Message content held in memory.", body_memory)                \
 	X(uptime_seconds, gauge, "Seconds since start.", uptime)
 
@@ -104,6 +109,7 @@ static void take_snapshot(struct snapshot *s, const struct ops_context *ctx)
 	queue_stats(ctx->queue, &s->queue);
 	dispatch_stats(ctx->dispatch, &s->dispatch);
 	inbound_totals(ctx, &s->inbound);
+	outbound_totals(ctx, &s->outbound);
 	s->queue.full = health_full(&s->queue);
 	s->reader_seconds = (double)s->queue.reader_ms / 1000;
 	s->log_dropped = log_dropped(ctx->log);

@@ -18,3 +18,15 @@ void inbound_totals(const struct ops_context *ctx, struct inbound_stats *ret)
 		ret->tls_sessions += s.tls_sessions;
 	}
 }
+
+void outbound_totals(const struct ops_context *ctx, struct outbound_stats *ret)
+{
+	struct outbound_stats s;
+
+	*ret = (struct outbound_stats){ 0 };
+	for (unsigned i = 0; i < ctx->nworkers; i++) {
+		worker_outbound_stats(ctx->workers[i], &s);
+		ret->content += s.content;
+		ret->waiting += s.waiting;
+	}
+}

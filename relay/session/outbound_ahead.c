@@ -22,13 +22,18 @@ static uint64_t need_of(uint64_t size)
 	return size < AHEAD_CONNECTION_MAX ? size : AHEAD_CONNECTION_MAX;
 }
 
+static uint64_t reserved(const struct worker *w)
+{
+	return atomic_load_explicit(&w->ahead.reserved, memory_order_relaxed);
+}
+
 static bool has_room(const struct worker *w, uint64_t need)
 {
 	uint64_t max = w->p.ahead_max;
 
-	if (!max || !w->ahead.reserved)
+	if (!max || !reserved(w))
 		return true;
-	return w->ahead.reserved + need <= (need <= SMALL ? max + max / 4 : max);
+	return reserved(w) + need <= (need <= SMALL ? max + max / 4 : max);
 }
 
 bool ahead_take(struct connection *c, uint64_t size)
@@ -40,6 +45,7 @@ bool ahead_take(struct connection *c, uint64_t size)
 		return false;
 	if (!has_room(w, need) || (need > SMALL && w->ahead.line && !c->next_in_line)) {
 		c->in_line = true;
+		count_add(&w->ahead.waiting, 1);
 		DL_APPEND2(w->ahead.line, c, line_prev, line_next);
 		if (!w->ahead.timer.at)
 			loop_timer_arm(w->loop, &w->ahead.timer, SWEEP);
@@ -48,7 +54,7 @@ bool ahead_take(struct connection *c, uint64_t size)
 	c->reserved = need;
 	c->ahead_since = loop_mono(w->loop);
 	c->ahead_seen = 0;
-	w->ahead.reserved += need;
+	count_add(&w->ahead.reserved, need);
 	return true;
 }
 
@@ -58,7 +64,7 @@ void ahead_give_back(struct connection *c)
 
 	if (!c->reserved)
 		return;
-	w->ahead.reserved -= c->reserved;
+	count_add(&w->ahead.reserved, -c->reserved);
 	c->reserved = 0;
 	/* not from here: this is in the middle of a call of that connection */
 	if (w->ahead.line)
@@ -70,6 +76,7 @@ void ahead_leave_line(struct connection *c)
 	if (!c->in_line)
 		return;
 	c->in_line = false;
+	count_add(&c->w->ahead.waiting, -UINT64_C(1));
 	DL_DELETE2(c->w->ahead.line, c, line_prev, line_next);
 }
 
@@ -116,4 +123,12 @@ static void on_sweep(void *arg)
 void ahead_init(struct worker *w)
 {
 	loop_timer_init(&w->ahead.timer, on_sweep, w);
+}
+
+void worker_outbound_stats(struct worker *w, struct outbound_stats *ret)
+{
+	*ret = (struct outbound_stats){
+		.content = reserved(w),
+		.waiting = atomic_load_explicit(&w->ahead.waiting, memory_order_relaxed),
+	};
 }

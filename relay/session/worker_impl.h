@@ -102,7 +102,7 @@ struct worker {
 
 	struct connection *connections; /* uthash by number */
 	struct {
-		uint64_t reserved;
+		atomic_uint_least64_t reserved, waiting;
 		struct connection *line; /* wait for room, the longest first */
 		struct loop_timer timer;
 	} ahead; /* outbound_ahead.c */

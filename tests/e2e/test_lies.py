@@ -258,6 +258,8 @@ class Stalled(LiarCase):
         self.assertLess(worst, self.BUDGET + (1 << 20))
         self.assertLess(self.resident(relay) - before, 48 << 20)
         self.assertGreater(len([s for s in peer.sessions if "DATA" in s.commands]), 5)
+        self.assertGreater(relay.metrics()["postern_outbound_content_waiting"], 0)
+        self.assertLessEqual(relay.metrics()["postern_outbound_content_bytes"], self.BUDGET)
         # small mail has its part; large mail comes when those that take nothing have been given up
         peer.faults.clear()
         begun = time.monotonic()
