@@ -212,11 +212,12 @@ struct ban *ban_suspect(struct policy *p, struct policy_now now, enum ban_kind k
 	return b;
 }
 
-void ban_due(struct policy *p, struct ban *b, struct policy_now now)
+void ban_soon(struct policy *p, struct ban *b, struct policy_now now, ms_t length)
 {
-	if (b->until <= now.wall)
-		return;
-	b->until = now.wall;
+	if (length < b->length)
+		b->length = length;
+	if (b->until > now.wall + b->length)
+		b->until = now.wall + b->length;
 	b->dirty = true;
 	p->urgent = true;
 }

@@ -610,7 +610,8 @@ struct ban *ban_set(struct policy *p, struct policy_now now, const struct ban_wh
 /* To gather witnesses in; in force or not. NULL: no memory. */
 struct ban *ban_suspect(struct policy *p, struct policy_now now, enum ban_kind kind,
 	unsigned provider, const char *who, const char *place);
-void ban_due(struct policy *p, struct ban *b, struct policy_now now); /* to be probed now */
+/* It lasts no longer than that from now. */
+void ban_soon(struct policy *p, struct ban *b, struct policy_now now, ms_t length);
 void ban_lift(struct policy *p, struct policy_now now, struct ban *b, const char *by);
 /* slot: on which connection; ~0u: before one. *until wall. b NULL: no. */
 bool ban_holds(struct ban *b, struct policy_now now, uint32_t slot, ms_t *until);

@@ -6,6 +6,7 @@
 #include "state.h"
 
 #define BLOCK_HOLD	 (5 * 60 * 1000)
+#define DOUBTED		 (60 * 1000)
 #define UNAVAILABLE_REST (60 * 1000)
 
 static void tried_add(struct policy_tried *t, unsigned source)
@@ -135,26 +136,21 @@ static struct ban *ban_source(struct policy *p, struct policy_now now, const str
 	return ban_set(p, now, &w);
 }
 
-/* This message alone is refused so, while others are taken: what it had said of sources is to be
- * looked at again. */
-static bool odd_one_out(struct policy *p, struct policy_now now, const struct slot *s,
-	const char *domain, const struct policy_tried *tried, bool known)
+/* One message is refused from several of our sources, which others take well: it may be the message
+ * alone. What it had said of sources is looked at soon. */
+static void doubt(struct policy *p, struct policy_now now, const struct slot *s, const char *domain,
+	const struct policy_tried *tried)
 {
-	const struct tenant *t = tenant_find(p, domain);
-	bool others = block_good_lately(&p->providers[s->provider].blocks[s->source], now.mono);
-
-	if (!t || !tried->message)
-		return false;
-	if (known || !tried->n || !others)
-		return false;
+	if (!tried->message || !tried->n ||
+		!block_good_lately(&p->providers[s->provider].blocks[s->source], now.mono))
+		return;
 	for (unsigned i = 0; i < p->params->nsources; i++) {
 		struct ban *b =
 			ban_find(p, BAN_DOMAIN, s->provider, p->params->sources[i].name, domain);
 
 		if (b && b->message == tried->message)
-			ban_due(p, b, now);
+			ban_soon(p, b, now, DOUBTED);
 	}
-	return true;
 }
 
 /* The receiver refuses others of our sources, too, at which the provider finds nothing: what it
@@ -175,10 +171,11 @@ static enum taken take_refusal(struct policy *p, struct policy_now now, struct s
 	const char *domain, const struct classification *c, const struct policy_tried *tried)
 {
 	const struct tenant *t = tenant_find(p, domain);
-	const struct ban *b =
+	struct ban *b =
 		t ? ban_find(p, BAN_DOMAIN, s->provider, p->params->sources[s->source].name, domain)
 		  : NULL;
 	bool same = b && tried->message && b->message == tried->message, known = b != NULL;
+	ms_t length = b ? b->length : 0;
 
 	if (t && tried->message && tried->message == t->odd_message)
 		return TAKEN_ODD;
@@ -190,9 +187,11 @@ static enum taken take_refusal(struct policy *p, struct policy_now now, struct s
 	for (unsigned i = 0; c->scope == SCOPE_SUBNET && i < p->params->nsources; i++)
 		if (i != s->source && p->sources[i].subnet == p->sources[s->source].subnet)
 			ban_source(p, now, s, i, domain, c, tried->message);
-	if (odd_one_out(p, now, s, domain, tried, known))
-		return TAKEN_ODD;
-	/* a probe that is refused makes way for other mail as the next one */
+	if (!known)
+		doubt(p, now, s, domain, tried);
+	/* the same again tells nothing but of this message: another is to be the next probe */
+	if (b && same)
+		ban_soon(p, b, now, length);
 	return b && !same && !pinned(p, s->cluster, s->source, now.wall) ? TAKEN_HELD : TAKEN_LOOSE;
 }
 
