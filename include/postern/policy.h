@@ -133,6 +133,7 @@ unsigned policy_provider(const struct policy *p, struct slice mx_host); /* index
 int policy_pool(const struct policy *p, const char *name);		/* index or -ENOENT */
 
 #define POLICY_TRIED_MAX 8
+enum { POLICY_FAMILY_V4 = 1, POLICY_FAMILY_V6 = 2 };
 /* What one message has seen in this cycle: sources whose subnet refused it. Kept by the caller with
  * the work. */
 struct policy_tried {
@@ -141,6 +142,8 @@ struct policy_tried {
 	/* Its last attempt was put off for nobody's sake from this source, + 1; 0: none. A receiver
 	 * that greylists by address wants to see the same one again. */
 	uint16_t prefer;
+	uint8_t families;   /* of the hosts of the domain that the result told next is about: bits
+			     * POLICY_FAMILY_*; 0: not known */
 	const char *sender; /* the domain that sends; borrowed with the message; NULL: none */
 	uint8_t n;
 	uint16_t source[POLICY_TRIED_MAX];
@@ -283,9 +286,9 @@ enum policy_host_fault {
 uint64_t policy_host_failed(
 	struct policy *p, struct policy_now now, uint32_t slot, enum policy_host_fault fault);
 /* The receiver ended the session, with 421 or without a word. True: after it had taken messages, so
- * it has a limit of so many, or of time; a number that shows twice is kept to from then on. Once a
- * session; more change nothing. */
-bool policy_session_ended(struct policy *p, struct policy_now now, uint32_t slot);
+ * it has a limit of so many, or of time; a number that shows twice is kept to from then on, one
+ * that is no small one at once, when it was said. Once a session; more change nothing. */
+bool policy_session_ended(struct policy *p, struct policy_now now, uint32_t slot, bool said);
 /* Recipients that one transaction may have there; 0: no limit known. */
 uint32_t policy_recipients(struct policy *p, struct policy_now now, uint32_t slot);
 /* Of `sent` recipients it took so many, and said that more are too many. */

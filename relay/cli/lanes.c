@@ -36,13 +36,14 @@ static void print_cluster(void *arg, const json_t *c)
 	bool *headed = arg;
 
 	if (!*headed)
-		print("%-40s %-20s %-13s %-10s %-12s %11s %5s %-8s  %-20s  %s\n", "HOST", "CLUSTER",
-			"PROVIDER", "GEOGRAPHY", "LEARNED BY", "CONNECTIONS", "CAP", "HEALTH",
-			"WHEN", "WITHOUT");
+		print("%-40s %-20s %-13s %-10s %-12s %11s %5s %8s %5s %-8s  %-20s  %s\n", "HOST",
+			"CLUSTER", "PROVIDER", "GEOGRAPHY", "LEARNED BY", "CONNECTIONS", "CAP",
+			"MESSAGES", "RCPTS", "HEALTH", "WHEN", "WITHOUT");
 	*headed = true;
-	print("%-40s %-20s %-13s %-10s %-12s %11lld %5lld %-8s  %-20.19s  %s\n", text_of(c, "host"),
-		text_of(c, "cluster"), text_of(c, "provider"), text_of(c, "geography"),
-		text_of(c, "how"), number_of(c, "connections"), number_of(c, "cap"),
+	print("%-40s %-20s %-13s %-10s %-12s %11lld %5lld %8lld %5lld %-8s  %-20.19s  %s\n",
+		text_of(c, "host"), text_of(c, "cluster"), text_of(c, "provider"),
+		text_of(c, "geography"), text_of(c, "how"), number_of(c, "connections"),
+		number_of(c, "cap"), number_of(c, "session_max"), number_of(c, "transaction_max"),
 		text_of(c, "health"), text_of(c, "learned"), text_of(c, "without"));
 }
 

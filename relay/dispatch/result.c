@@ -283,7 +283,7 @@ static bool another_session(
 	struct sorting *s, struct item *i, const struct reply *r, const struct classification *c)
 {
 	if (r->code != 421 || !of_the_host(c) || !may_be_at_once(i) ||
-		!policy_session_ended(s->d->policy, now_of(s->d), s->c->slot))
+		!policy_session_ended(s->d->policy, now_of(s->d), s->c->slot, true))
 		return false;
 	at_once(s, i, r, verdict_name(c->verdict), NULL, "another connection next");
 	return true;
@@ -313,6 +313,16 @@ static uint64_t hash_of(const char *text)
 	return h;
 }
 
+static uint8_t families_of(const struct domain *m)
+{
+	unsigned families = 0;
+
+	for (unsigned i = 0; i < m->nhosts; i++)
+		families |=
+			m->hosts[i].addr.family == ADDR_V6 ? POLICY_FAMILY_V6 : POLICY_FAMILY_V4;
+	return (uint8_t)families;
+}
+
 static void replied(struct sorting *s, struct item *i, const char *phase, const struct reply *r)
 {
 	struct dispatch *d = s->d;
@@ -327,6 +337,7 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 	if (another_session(s, i, r, &c))
 		return;
 	s->tried.recipient = hash_of(i->recipient->address);
+	s->tried.families = families_of(i->domain);
 	policy_result(d->policy, now_of(d), s->c->slot, i->domain->name, &c, r, &s->tried, &v);
 	/* it did not understand us: who knows what it takes the next command for */
 	s->went_wrong |= c.verdict == VERDICT_TRANSIENT_OTHER && r->code >= 500;
@@ -358,7 +369,7 @@ static void lost(struct sorting *s, struct item *i, bool counts)
 	/* a message that breaks whatever it meets may not go round for long; what was not begun
 	 * may, or what another session or host can take */
 	if (counts && may_be_at_once(i) &&
-		(policy_session_ended(s->d->policy, now_of(s->d), s->c->slot) ||
+		(policy_session_ended(s->d->policy, now_of(s->d), s->c->slot, false) ||
 			host_broke(s->d, s->c, i->domain, HOST_LOST, why)))
 		counts = false;
 	i->lost = (uint8_t)(i->lost + (counts ? 3 : 1));
@@ -415,7 +426,7 @@ static void in_doubt(struct sorting *s, struct item *i, const struct reply *r)
 
 	s->went_wrong = true;
 	s->d->stats.in_doubt++;
-	if (!s->lesson && !policy_session_ended(s->d->policy, now_of(s->d), s->c->slot))
+	if (!s->lesson && !policy_session_ended(s->d->policy, now_of(s->d), s->c->slot, false))
 		host_broke(s->d, s->c, i->domain, HOST_LOST, why);
 	remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
 	if (i->cancel) {
@@ -636,6 +647,7 @@ void result_refused(struct dispatch *d, struct connection *c, struct work *w,
 		d->stats.attempts++;
 		d->stats.by_verdict[k->verdict]++;
 		remember(&s, i, text, r->code, k->verdict);
+		s.tried.families = families_of(i->domain);
 		policy_result(d->policy, now_of(d), c->slot, i->domain->name, k, r, &s.tried, &v);
 		dispose(&s, i, r, &v);
 	}

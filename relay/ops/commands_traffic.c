@@ -81,12 +81,13 @@ static void add_cluster(void *arg, const struct policy_cluster_info *i)
 	addr_format(host, &i->host);
 	dispatch_host_without(g->dispatch, &i->host, without, sizeof(without));
 	answers_add(g->array,
-		json_pack("{so so so so so so si si so so so}", "host", json_text(host), "cluster",
-			json_text(i->cluster), "provider", json_text(i->provider), "geography",
-			json_text(i->geography ? i->geography : ""), "how", json_text(i->how),
-			"learned", json_time(i->learned), "connections", (int)i->connections, "cap",
-			(int)i->cap, "health", json_text(i->health), "until", json_time(i->until),
-			"without", json_text(without)));
+		json_pack("{so so so so so so si si si si so so so}", "host", json_text(host),
+			"cluster", json_text(i->cluster), "provider", json_text(i->provider),
+			"geography", json_text(i->geography ? i->geography : ""), "how",
+			json_text(i->how), "learned", json_time(i->learned), "connections",
+			(int)i->connections, "cap", (int)i->cap, "session_max", (int)i->messages,
+			"transaction_max", (int)i->recipients, "health", json_text(i->health),
+			"until", json_time(i->until), "without", json_text(without)));
 }
 
 static void gather_clusters(struct dispatch *d, void *arg)

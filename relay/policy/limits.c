@@ -2,9 +2,9 @@
  * transaction may have. Called by admit.c, and with the outcomes of sessions and transactions.
  *
  * Learned for a cluster where hosts name theirs, else for a host. A session may end for many
- * reasons: a number of messages counts when it shows twice. Now and then one connection, or one
- * transaction, tries twice as much: when that is taken the limit rises, else it is tried more
- * seldom. Kept over restarts; there are no more of them than hosts and clusters. */
+ * reasons: a number of messages counts when it shows twice, or is said. Now and then one
+ * connection, or one transaction, tries twice as much: when that is taken the limit rises, else it
+ * is tried more seldom. Kept over restarts; there are no more of them than hosts and clusters. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -13,6 +13,7 @@
 #define PROBE_EVERY  1800000  /* ms */
 #define PROBE_SELDOM 86400000 /* ms */
 #define MOST	     1000000
+#define SURE	     5u /* messages; a session that ends so early may do so for another reason */
 
 static const char *const names[] = { "messages", "recipients" };
 
@@ -67,6 +68,12 @@ static void probe_later(struct learned *l, ms_t wall)
 	l->dirty = true;
 }
 
+/* A wall clock that was set back delays it by no more than the longest wait. */
+static bool probe_due(const struct learned *l, ms_t wall)
+{
+	return l->probe_at <= wall || l->probe_at - wall > PROBE_SELDOM;
+}
+
 static void set(struct learned *l, uint32_t n, ms_t wall)
 {
 	l->n = n < MOST ? n : MOST;
@@ -100,7 +107,7 @@ static void passed(struct learned *l, uint32_t n, uint32_t most, ms_t wall)
 
 /* ---- messages a session ---- */
 
-bool policy_session_ended(struct policy *p, struct policy_now now, uint32_t slot)
+bool policy_session_ended(struct policy *p, struct policy_now now, uint32_t slot, bool said)
 {
 	struct slot *s = slot_get(p, slot);
 	struct learned *l;
@@ -110,7 +117,7 @@ bool policy_session_ended(struct policy *p, struct policy_now now, uint32_t slot
 	l = s->session_ended ? NULL : get(p, s, LEARNED_SESSION);
 	s->session_ended = true;
 	if (l)
-		hit(l, s->taken, false, now.wall);
+		hit(l, s->taken, said && s->taken >= SURE, now.wall);
 	return true;
 }
 
@@ -128,9 +135,9 @@ void limits_opens(struct policy *p, struct policy_now now, struct slot *s)
 {
 	struct learned *l = find(p, s, LEARNED_SESSION);
 
-	if (!l || !l->n || l->probe_at > now.wall)
+	if (!l || !l->n || !probe_due(l, now.wall))
 		return;
-	s->probes_limit = true;
+	s->probes_limit = 2 * l->n;
 	probe_later(l, now.wall); /* one at a time */
 }
 
@@ -140,8 +147,8 @@ uint32_t limits_session(const struct policy *p, const struct slot *s)
 	const struct learned *l = find(p, s, LEARNED_SESSION);
 	uint32_t n = l ? l->n : 0;
 
-	if (s->probes_limit)
-		n *= 2;
+	if (n && s->probes_limit > n)
+		n = s->probes_limit;
 	return n && (!most || n < most) ? n : most;
 }
 
@@ -153,7 +160,7 @@ uint32_t policy_recipients(struct policy *p, struct policy_now now, uint32_t slo
 
 	if (!l)
 		return 0;
-	return l->probe_at <= now.wall ? 2 * l->n : l->n;
+	return probe_due(l, now.wall) ? 2 * l->n : l->n;
 }
 
 void policy_too_many(

@@ -373,9 +373,9 @@ struct slot {
 	struct path *path;
 	ms_t opened; /* mono */
 	uint32_t messages, outstanding;
-	uint32_t taken;	    /* messages, in this session */
-	bool session_ended; /* by the receiver */
-	bool probes_limit;  /* it may carry more than was learned */
+	uint32_t taken;	       /* messages, in this session */
+	bool session_ended;    /* by the receiver */
+	uint32_t probes_limit; /* it may carry so many, more than was learned; 0: none */
 	char banner[BANNER_NAME];
 	/* warm-up */
 	uint32_t weight;   /* messages that a transaction stands for */
@@ -713,6 +713,10 @@ bool host_alone_ill(const struct slot *s);
 bool host_may_admit(
 	struct policy *p, struct policy_now now, struct slot *s, const struct policy_want *w);
 void host_untroubled(struct policy *p, struct host *h); /* forgets all marks */
+
+/* family.c. True: it was for IPv6, and goes over IPv4 now. */
+bool family_refused(struct policy *p, struct policy_now now, const struct slot *s,
+	const char *domain, const struct reply *r, struct policy_tried *tried);
 
 /* limits.c: what receivers take, as it showed */
 enum learned_kind { LEARNED_SESSION, LEARNED_TRANSACTION, LEARNED_COUNT };

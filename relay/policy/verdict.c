@@ -50,18 +50,25 @@ static bool unwelcome(struct policy *p, struct policy_now now, const struct slot
 	return true;
 }
 
+static unsigned family_bit(const struct policy *p, unsigned source)
+{
+	return p->params->sources[source].address.family == ADDR_V6 ? POLICY_FAMILY_V6
+								    : POLICY_FAMILY_V4;
+}
+
 /* Is there another source in the pool that could take it? until_wall: when the first that is only
  * blocked or suspended comes back; 0: none known. */
 static bool another_source(struct policy *p, struct policy_now now, const struct slot *s,
 	const char *domain, const struct policy_tried *tried, ms_t *until_wall)
 {
-	uint8_t family = p->params->sources[s->source].address.family;
 	const struct tenant *t = tenant_find(p, domain);
 	const struct pool_params *pool;
+	unsigned families;
 
 	*until_wall = 0;
 	if (s->pool == ~0u)
 		return false;
+	families = tried->families ? tried->families : family_bit(p, s->source);
 	pool = &p->params->pools[s->pool];
 	for (unsigned i = 0; i < pool->nmembers; i++) {
 		unsigned source = pool->members[i].source;
@@ -70,8 +77,7 @@ static bool another_source(struct policy *p, struct policy_now now, const struct
 		enum hold_reason why;
 		ms_t until;
 
-		if (p->params->sources[source].address.family != family ||
-			source_tried(p, tried, source))
+		if (!(families & family_bit(p, source)) || source_tried(p, tried, source))
 			continue;
 		why = source_obstacle(p, now, source, s->cluster, s->provider, &until);
 		if (why == HOLD_NONE && unwelcome(p, now, s, source, t, &until))
@@ -345,6 +351,11 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 	s->blamed = true;
 	if (c->scope == SCOPE_SENDER) {
 		on_sender(p, now, s, domain, c, tried, ret);
+		return;
+	}
+	if (tried && family_refused(p, now, s, domain, r, tried)) {
+		ret->what = DISPOSE_RETRY_SUBNET;
+		tell_cause(ret, CAUSE_SOURCE);
 		return;
 	}
 	refused(p, now, s, domain, c, permanent, tried, ret);

@@ -20,7 +20,7 @@ struct mx_conn {
 	unsigned number;
 	bool content, dead, silent;
 	char site[20], source[20], sender[128], (*rcpts)[128];
-	unsigned nrcpts;
+	unsigned nrcpts, taken;
 	char *in;
 	size_t n, cap;
 };
@@ -53,7 +53,9 @@ static bool answer(
 	for (unsigned i = 0; i < m->nrules; i++) {
 		struct mx_rule *r = &m->rules[i];
 
-		if (r->when != when || (r->times && r->used >= r->times) ||
+		if (r->when != when || (when == MX_MAIL && c->taken < m->session_max) ||
+			(when == MX_RCPT && c->nrcpts < m->rcpts_max) ||
+			(r->times && r->used >= r->times) ||
 			(r->site && strcmp(r->site, c->site)) ||
 			(r->source && strcmp(r->source, c->source)) ||
 			(r->match && !strstr(line, r->match)))
@@ -78,7 +80,9 @@ static void path_of(char out[128], const char *line)
 
 static void note(struct mx *m, struct mx_conn *c, const char *content, size_t n)
 {
+	c->taken++;
 	pthread_mutex_lock(&m->lock);
+	m->transactions++;
 	for (unsigned i = 0; i < c->nrcpts; i++) {
 		struct mx_mail *x;
 

@@ -28,12 +28,14 @@ struct mx_mail {
 
 struct mx {
 	uint16_t port;
-	bool starttls; /* offers it */
+	bool starttls;	      /* offers it */
+	unsigned session_max; /* rules for MAIL hold only after so many messages of a connection */
+	unsigned rcpts_max;   /* rules for RCPT only after so many recipients of a transaction */
 	struct mx_rule *rules;
 	unsigned nrules;
 	pthread_mutex_t lock; /* of what follows, and of the rules */
 	struct mx_mail *mails;
-	unsigned nmails, connections, open, peak;
+	unsigned nmails, transactions, connections, open, peak;
 	char *last_content; /* of the last message from the null sender */
 	/* the thread's */
 	int listeners[MX_SITES], stop[2];

@@ -99,9 +99,240 @@ static void test_greylisted_restart(void **state)
 	greylisted(true);
 }
 
+/* ---- the next host ---- */
+
+/* pair.test: mx1 (10), mx2 (20). trio.test: mx1, mx2 and mx3 alike. */
+static void zone(struct rig *r)
+{
+	rig_row(r, "pair.test", 15, 0, "mx1.test", 10);
+	rig_row(r, "pair.test", 15, 0, "mx2.test", 20);
+	rig_row(r, "trio.test", 15, 0, "mx1.test", 10);
+	rig_row(r, "trio.test", 15, 0, "mx2.test", 10);
+	rig_row(r, "trio.test", 15, 0, "mx3.test", 10);
+	rig_row(r, "mx3.test", 1, 0, "127.0.9.3", 0);
+}
+
+static unsigned at_site(struct rig *r, const char *site)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&r->mx.lock);
+	for (unsigned i = 0; i < r->mx.nmails; i++)
+		n += !strcmp(r->mx.mails[i].site, site);
+	pthread_mutex_unlock(&r->mx.lock);
+	return n;
+}
+
+/* Whatever phase, in silence or in words of a system's trouble: the next host at once, and no retry
+ * is used up. */
+static void test_next_host(void **state)
+{
+	static const struct {
+		enum mx_when when;
+		const char *reply;
+	} rows[] = {
+		{ MX_BANNER, "" },
+		{ MX_EHLO, "" },
+		{ MX_MAIL, "" },
+		{ MX_RCPT, "" },
+		{ MX_BANNER, "421 4.3.2 not now" },
+		{ MX_BANNER, "554 5.7.1 blocked" },
+		{ MX_EHLO, "554 5.7.1 blocked" },
+		{ MX_MAIL, "421 4.3.2 closing" },
+		{ MX_MAIL, "452 4.3.1 no space" },
+		{ MX_MAIL, "452 no space" },
+		{ MX_RCPT, "451 4.3.0 local error" },
+		{ MX_RCPT, "450 4.4.1 cannot reach my store" },
+		{ MX_RCPT, "421 4.4.5 too busy" },
+		{ MX_EOD, "452 4.3.1 no space" },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct mx_rule rule = {
+			.when = rows[i].when, .site = "127.0.9.1", .reply = rows[i].reply
+		};
+		struct rig r;
+		char *log;
+
+		rig_init(&r, &rule, 1);
+		zone(&r);
+		r.schedule[0] = 3600000;
+		rig_start(&r);
+		for (int n = 0; n < 3; n++)
+			rig_send_to(&r, "x@pair.test");
+		WAIT_UNTIL(rig_waiting(&r) == 0);
+		assert_int_equal(at_site(&r, "127.0.9.2"), 3);
+		assert_int_equal(rig_stats(&r).in_doubt, 0);
+		rig_stop_dispatch(&r);
+		log = rig_log(&r);
+		assert_null(strstr(log, "\"attempt\":2"));
+		free(log);
+		rig_stop(&r);
+	}
+}
+
+/* It is the primary that is well: the backup that is not is never asked. */
+static void test_backup_is_left_alone(void **state)
+{
+	static struct mx_rule rules[] = { { MX_BANNER, "127.0.9.2", NULL, NULL, "421 4.3.2 no", 0,
+		0 } };
+	struct rig r;
+
+	rig_init(&r, rules, COUNT(rules));
+	zone(&r);
+	rig_start(&r);
+	for (int n = 0; n < 10; n++)
+		rig_send_to(&r, "x@pair.test");
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(at_site(&r, "127.0.9.1"), 10);
+	assert_int_equal(mx_rule_used(&r.mx, 0), 0);
+	rig_stop(&r);
+}
+
+/* Two bad front ends of three, in different ways: all goes over the third, at once. */
+static void test_two_bad_of_three(void **state)
+{
+	static struct mx_rule rules[] = {
+		{ MX_BANNER, "127.0.9.1", NULL, NULL, "421 4.3.2 no", 0, 0 },
+		{ MX_MAIL, "127.0.9.2", NULL, NULL, "451 4.3.2 not accepting network messages", 0,
+			0 },
+	};
+	struct rig r;
+
+	rig_init(&r, rules, COUNT(rules));
+	zone(&r);
+	r.schedule[0] = 3600000;
+	rig_start(&r);
+	for (int n = 0; n < 60; n++)
+		rig_send_to(&r, "x@trio.test");
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(at_site(&r, "127.0.9.3"), 60);
+	assert_true(mx_rule_used(&r.mx, 0) <= 10);
+	assert_true(mx_rule_used(&r.mx, 1) <= 20);
+	rig_stop(&r);
+}
+
+/* All hosts fail: deferred by the schedule, with what they said, and tried again. */
+static void test_all_hosts_fail(void **state)
+{
+	static struct mx_rule rules[] = {
+		{ MX_MAIL, "127.0.9.1", NULL, NULL, "", 0, 0 },
+		{ MX_MAIL, "127.0.9.2", NULL, NULL, "452 4.3.1 no space", 0, 0 },
+	};
+	struct queue_rcpt_state s;
+	struct message *m;
+	uint64_t id;
+	struct rig r;
+
+	rig_init(&r, rules, COUNT(rules));
+	zone(&r);
+	r.schedule[0] = 3600000;
+	rig_start(&r);
+	id = rig_send_to(&r, "x@pair.test");
+	WAIT_UNTIL(rig_stats(&r).work == 0 && rig_stats(&r).deferred > 0);
+	s = rig_state(&r, id, &m);
+	assert_int_equal(s.attempts, 1);
+	assert_true(mx_rule_used(&r.mx, 0) >= 1 && mx_rule_used(&r.mx, 1) >= 1);
+	/* once or twice each, once more without extensions: bounded */
+	assert_true(mx_rule_used(&r.mx, 0) + mx_rule_used(&r.mx, 1) <= 12);
+	message_unref(m);
+	rig_stop(&r);
+}
+
+/* One subnet's connections die at the primary: its mail goes from the other, to the primary. */
+static void test_dead_way(void **state)
+{
+	static struct mx_rule rules[] = { { MX_BANNER, "127.0.9.1", "127.0.2.1", NULL, "", 0, 0 } };
+	struct rig r;
+
+	rig_init(&r, rules, COUNT(rules));
+	zone(&r);
+	r.schedule[0] = 3600000;
+	rig_start(&r);
+	for (int n = 0; n < 30; n++)
+		rig_send_to(&r, n % 2 ? "x@pair.test" : "x@a.test");
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(mx_count(&r.mx, NULL, "127.0.2.1"), at_site(&r, "127.0.9.2"));
+	assert_true(at_site(&r, "127.0.9.1") >= 25);
+	rig_stop(&r);
+}
+
+/* ---- limits ---- */
+
+/* 421 or a hang-up at the n-th: a new connection at once, no mark, and n is known from then on. */
+static void session_limit(const char *reply)
+{
+	struct mx_rule rule = { .when = MX_MAIL, .reply = reply, .times = 0 };
+	struct rig r;
+	char *log;
+
+	rig_init(&r, &rule, 1);
+	r.mx.session_max = 6;
+	r.schedule[0] = 3600000;
+	r.pool.nmembers = 1;
+	r.providers[0].connections_per_lane = 1;
+	rig_start(&r);
+	for (int n = 0; n < 60; n++)
+		rig_send_to(&r, "x@a.test");
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(mx_count(&r.mx, NULL, NULL), 60);
+	assert_true(mx_rule_used(&r.mx, 0) >= 1 && mx_rule_used(&r.mx, 0) <= 3);
+	assert_true(r.mx.connections <= 13);
+	rig_stop_dispatch(&r);
+	log = rig_log(&r);
+	assert_null(strstr(log, "\"attempt\":2"));
+	free(log);
+	rig_stop(&r);
+}
+
+static void test_session_limit(void **state)
+{
+	session_limit("421 4.7.0 too much for one");
+	session_limit("421 4.3.2 closing");
+	session_limit("");
+}
+
+/* 20 recipients a transaction: the 21st is refused once, the rest goes twenty at a time. */
+static void test_recipient_limit(void **state)
+{
+	struct mx_rule rule = { .when = MX_RCPT,
+		.reply = "452 4.5.3 too many, the rest one at a time" };
+	static char names[61][20];
+	const char *to[62] = { NULL };
+	struct rig r;
+
+	rig_init(&r, &rule, 1);
+	r.mx.rcpts_max = 20;
+	r.schedule[0] = 3600000;
+	r.pool.nmembers = 1;
+	r.providers[0].connections_per_lane = 1;
+	r.providers[0].recipients_per_transaction = 100;
+	rig_start(&r);
+	for (unsigned i = 0; i < 61; i++) {
+		snprintf(names[i], sizeof(names[i]), "u%u@a.test", i);
+		to[i] = names[i];
+	}
+	rig_send(&r, "me@sender.test", to);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(mx_count(&r.mx, NULL, NULL), 61);
+	assert_int_equal(r.mx.transactions, 4);
+	rig_send(&r, "me@sender.test", to);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_int_equal(r.mx.transactions, 8);
+	assert_int_equal(mx_rule_used(&r.mx, 0), 41); /* in the first transaction alone */
+	rig_stop(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_next_host),
+		cmocka_unit_test(test_backup_is_left_alone),
+		cmocka_unit_test(test_two_bad_of_three),
+		cmocka_unit_test(test_all_hosts_fail),
+		cmocka_unit_test(test_dead_way),
+		cmocka_unit_test(test_session_limit),
+		cmocka_unit_test(test_recipient_limit),
 		cmocka_unit_test(test_greylisted),
 		cmocka_unit_test(test_greylisted_restart),
 	};
