@@ -182,7 +182,8 @@ struct policy_want {
 	X(DNS, "DNS")                                                                              \
 	X(OPERATOR, "held by operator")                                                            \
 	X(NO_HOST, "no address of a family that the pool has")                                     \
-	X(SENDER, "the sender's domain is refused there")
+	X(SENDER, "the sender's domain is refused there")                                          \
+	X(DOMAIN_RATE, "rate that the recipient domain takes")
 enum hold_reason {
 #define X(name, text) HOLD_##name,
 	HOLD_REASONS(X)
@@ -205,7 +206,9 @@ bool hold_is_domains(enum hold_reason r);
 	X(UNKNOWN, "cluster of the host not known yet")                                            \
 	X(RAMP, "slow start of the cluster")                                                       \
 	X(MESSAGES, "message rate of the lane")                                                    \
-	X(CONNECTS, "connect rate of the lane") X(REFUSED, "this receiver refuses them")
+	X(CONNECTS, "connect rate of the lane")                                                    \
+	X(REFUSED, "this receiver refuses them")                                                   \
+	X(PACE, "messages a minute that the receiver takes")
 enum policy_limit {
 #define X(name, text) LIMIT_##name,
 	POLICY_LIMITS(X)
@@ -369,6 +372,10 @@ struct policy_lane_info {
 	double recent_good, recent_bad; /* evidence: outcomes, halved every ten minutes */
 	double score; /* log likelihood that the refusals are more than noise; blamed from 15 on */
 	uint64_t delivered, deferred, rejected; /* since start */
+	/* messages a minute that the receiver takes, as it showed, and those that go now; 0: no
+	 * limit known */
+	double takes, pace;
+	ms_t takes_found, takes_tested; /* wall; its limit was met first, and last */
 };
 void policy_lanes(const struct policy *p, struct policy_now now,
 	void (*fn)(void *arg, const struct policy_lane_info *i), void *arg);

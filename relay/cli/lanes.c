@@ -29,6 +29,8 @@ static void print_lane(void *arg, const json_t *l)
 		number_of(l, "window"), number_of(l, "in_use"), number_of(l, "idle"),
 		text_of(l, "rate"), lately, number_of(l, "delivered"), number_of(l, "deferred"),
 		text_of(l, "since"), human_until(until, text_of(l, "until")));
+	if (text_of(l, "belief")[0])
+		print("    %s\n", text_of(l, "belief"));
 }
 
 static void print_cluster(void *arg, const json_t *c)

@@ -10,19 +10,35 @@ struct gather {
 	struct dispatch *dispatch; /* while on its thread */
 };
 
+/* What the relay believes of the receiver's limit, in a sentence. */
+static void believed(char *out, size_t max, const struct policy_lane_info *i)
+{
+	json_t *f = json_time(i->takes_found), *t = json_time(i->takes_tested);
+	const char *found = json_string_value(f), *tested = json_string_value(t);
+
+	snprintf(out, max,
+		"takes about %.0f a minute of %s: found %.19s, met again %.19s; %.0f a minute go "
+		"now",
+		i->takes, i->source, found ? found : "", tested ? tested : "", i->pace);
+	json_decref(f);
+	json_decref(t);
+}
+
 static void add_lane(void *arg, const struct policy_lane_info *i)
 {
 	struct gather *g = arg;
-	char rate[48] = "";
+	char rate[48] = "", belief[200] = "";
 	char per[32];
 
 	if (i->rate.count) {
 		duration_format(per, i->rate.per);
 		snprintf(rate, sizeof(rate), "%u/%s", i->rate.count, per);
 	}
+	if (i->takes > 0)
+		believed(belief, sizeof(belief), i);
 	answers_add(g->array,
-		json_pack("{so so so so so so si si si so so so si si sf sI sI sI}", "source",
-			json_text(i->source), "subnet", json_text(i->subnet), "cluster",
+		json_pack("{so so so so so so si si si so so so si si sf sI sI sI sf sf so so so}",
+			"source", json_text(i->source), "subnet", json_text(i->subnet), "cluster",
 			json_text(i->cluster), "provider", json_text(i->provider), "health",
 			json_text(i->health), "cause", json_text(i->cause ? i->cause : ""),
 			"window", (int)i->window, "in_use", (int)i->in_use, "idle", (int)i->idle,
@@ -30,7 +46,9 @@ static void add_lane(void *arg, const struct policy_lane_info *i)
 			json_time(i->until), "accepted_lately", (int)(i->recent_good + 0.5),
 			"refused_lately", (int)(i->recent_bad + 0.5), "suspicion", i->score,
 			"delivered", (json_int_t)i->delivered, "deferred", (json_int_t)i->deferred,
-			"rejected", (json_int_t)i->rejected));
+			"rejected", (json_int_t)i->rejected, "takes_a_minute", i->takes, "pace",
+			i->pace, "limit_found", json_time(i->takes_found), "limit_tested",
+			json_time(i->takes_tested), "belief", json_text(belief)));
 }
 
 /* What one receiver refuses, in the form of a lane, with a sentence. */

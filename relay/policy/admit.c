@@ -113,6 +113,11 @@ static void admitted(
 	struct policy *p, struct policy_now now, struct slot *s, struct tenant *t, uint32_t n)
 {
 	warmup_admitted(p, now, s, n);
+	pace_take(&s->lane->pace, now.mono, n);
+	if (t)
+		pace_take(&t->pace, now.mono, n);
+	s->began[1] = s->began[0];
+	s->began[0] = now.mono;
 	s->messages += n;
 	s->outstanding++;
 	s->lane->outstanding++;
@@ -208,6 +213,10 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 		if (source_banned(p, now, slot, s->source, s->provider, t, &until) &&
 			!pinned(p, s->cluster, s->source, now.wall))
 			return no(why, HOLD_NO_SOURCE, 0);
+		if (!pace_ready(&t->pace, now.mono, 0, &until)) {
+			why->limit = LIMIT_PACE;
+			return no(why, HOLD_DOMAIN_RATE, until);
+		}
 	}
 	if (sender_waits(p, now, slot, w, &until))
 		return no(why, HOLD_SENDER, mono_or_soon(now, until));
@@ -219,6 +228,10 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 		return no(why, r, until);
 	if (!bucket_ready(&s->lane->messages, &v->lane_message_rate, now.mono, &until)) {
 		why->limit = LIMIT_MESSAGES;
+		return no(why, HOLD_RATE, until);
+	}
+	if (!pace_ready(&s->lane->pace, now.mono, s->lane->outstanding, &until)) {
+		why->limit = LIMIT_PACE;
 		return no(why, HOLD_RATE, until);
 	}
 	r = warmup_gate(p, now, s->provider, s->source, wanted(p, s, w), false, &n, &until);
@@ -243,6 +256,8 @@ void policy_unadmit(struct policy *p, struct policy_now now, uint32_t slot)
 	if (s->lane && s->provider != ~0u)
 		bucket_give_back(&s->lane->messages,
 			&p->params->providers[s->provider].lane_message_rate, s->weight);
+	if (s->lane)
+		pace_give_back(&s->lane->pace, s->weight);
 	warmup_unadmitted(p, s);
 	ended(p, s);
 }

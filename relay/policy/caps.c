@@ -385,6 +385,7 @@ bool policy_frees(const struct policy *p, uint32_t slot, const struct policy_cho
 	case LIMIT_MESSAGES:
 	case LIMIT_CONNECTS:
 	case LIMIT_REFUSED:
+	case LIMIT_PACE:
 		break;
 	}
 	return false;

@@ -13,69 +13,25 @@
 #define JUST_NOW     60000 /* ms */
 #define RAMP_START   2u
 #define OTHERS_WELL  900000 /* ms */
+#define EXPLAINS     6.0    /* log likelihood ratio */
+#define CLEARLY	     2.0    /* more than the next best */
+#define DECISIVE     2u	    /* refused at less than was accepted before */
+#define RECIPIENTS   3u	    /* that a tenant refuses */
+#define LAST	     8u	    /* outcomes of a subnet; refused of them: */
+#define MOST_OF_LAST 6u
+#define PAIR_REFUSED 4u
+#define PAIRS_MANY   3u
+#define PAIRS_KEPT   200u
+#define PAIRS_NOISE  4u
+#define PAIRS_FRESH  3600000 /* ms */
+#define PAIR_OTHERS  3.0     /* accepted from the subnet by others */
+#define JUST_GOOD    60000
 
 bool pinned(const struct policy *p, const struct cluster *c, unsigned source, ms_t wall)
 {
 	const ms_t *here = c->pinned, *all = p->providers[c->provider].pinned;
 
 	return (here && here[source] > wall) || (all && all[source] > wall);
-}
-
-/* ---- the others ---- */
-
-static bool usable(
-	const struct policy *p, struct policy_now now, const struct cluster *c, unsigned source)
-{
-	const struct path *h = c->paths[p->sources[source].subnet];
-	ms_t until;
-
-	if (h && sick(&h->health))
-		return false;
-	return source_obstacle(p, now, source, c, c->provider, &until) == HOLD_NONE;
-}
-
-/* Subnets other than the slot's own, in its pool: each of their sources once in next(). */
-struct others {
-	unsigned count;	  /* usable sources of other subnets */
-	unsigned tested;  /* of them: with outcomes since the onset, counted by source */
-	unsigned well;	  /* accepted, clearly better than what is asked about */
-	unsigned ill;	  /* refused */
-	unsigned resting; /* found sick */
-};
-
-static void look_at_others(struct policy *p, struct policy_now now, const struct slot *s,
-	ms_t onset, double worse_than, struct others *ret)
-{
-	const struct pool_params *pool = &p->params->pools[s->pool];
-	uint8_t family = p->params->sources[s->source].address.family;
-
-	*ret = (struct others){ 0 };
-	for (unsigned i = 0; i < pool->nmembers; i++) {
-		unsigned source = pool->members[i].source, subnet = p->sources[source].subnet, good,
-			 bad;
-		const struct path *h = s->cluster->paths[subnet];
-
-		if (subnet == p->sources[s->source].subnet ||
-			p->params->sources[source].address.family != family)
-			continue;
-		if (h && sick(&h->health)) {
-			ret->resting++;
-			continue;
-		}
-		if (!usable(p, now, s->cluster, source))
-			continue;
-		ret->count++;
-		if (!h)
-			continue;
-		evidence_since(&h->evidence, onset, &good, &bad);
-		if (good + bad < 2)
-			continue;
-		ret->tested++;
-		if (wilson_high(bad, good + bad) < worse_than)
-			ret->well++;
-		else if (!good || wilson_low(bad, good + bad) > 0.3)
-			ret->ill++;
-	}
 }
 
 /* ---- telling ---- */
@@ -105,6 +61,7 @@ static void absolve(struct policy *p, struct policy_now now, struct cluster *c)
 		if (!l)
 			continue;
 		evidence_clear(&l->evidence);
+		pace_excuse(&l->pace);
 		if (sick(&l->health) && now.wall - l->health.since < JUST_NOW) {
 			health_well(&l->health, now);
 			tell_lane(p, now, l);
@@ -243,7 +200,12 @@ static bool judge_path(
 	if (h->evidence.score < SCORE_BLAME || one_lane_explains(p, h))
 		return false;
 	evidence_since(&h->evidence, h->evidence.onset, &good, &bad);
+	/* refused now and then: there are smaller things that explain that */
+	if (evidence_last(&h->evidence, LAST) < MOST_OF_LAST)
+		return false;
 	look_at_others(p, now, s, h->evidence.onset, wilson_low(bad, good + bad), &o);
+	if (!o.well && (f->kind == KIND_UNKNOWN || f->kind == KIND_BUSY))
+		return false; /* words that do not speak of us need the contrast */
 	if (!o.well && o.count) {
 		/* refused as well: it is the cluster, once all are heard. Not heard yet: they are
 		 * waited for */
@@ -251,6 +213,8 @@ static bool judge_path(
 			return false;
 	}
 	if (!o.count && o.resting) { /* the last one: then it is no subnet */
+		if (f->kind == KIND_DEAD || good || now.mono - h->good_at < JUST_GOOD)
+			return false; /* it takes some: a limit of its own */
 		blame_cluster(p, now, s->cluster, f->cooldown);
 		return false;
 	}
@@ -258,8 +222,10 @@ static bool judge_path(
 	tell_path(p, now, h);
 	evidence_clear(&h->evidence);
 	for (unsigned i = 0; i < p->params->nsources; i++)
-		if (s->cluster->lanes[i] && s->cluster->lanes[i]->path == h)
+		if (s->cluster->lanes[i] && s->cluster->lanes[i]->path == h) {
 			evidence_clear(&s->cluster->lanes[i]->evidence);
+			pace_excuse(&s->cluster->lanes[i]->pace);
+		}
 	return true;
 }
 
@@ -274,7 +240,14 @@ static uint32_t whose(const struct tenant *t, struct policy_now now, const struc
 	return (uint32_t)(f->recipient ^ f->recipient >> 32) | 1;
 }
 
-static void accuse_tenant(
+/* Words of which no rule says that they are about us weigh less. */
+static double weight_of(enum kind k)
+{
+	return k == KIND_THROTTLE || k == KIND_DEAD ? SCORE_BAD : SCORE_VAGUE;
+}
+
+/* false: nothing that it had not said before. */
+static bool accuse_tenant(
 	struct tenant *t, struct policy_now now, const struct slot *s, const struct refusal *f)
 {
 	uint64_t bit = 1ull << (s->path->subnet % 64);
@@ -288,25 +261,27 @@ static void accuse_tenant(
 	/* one message refused again, here or from another subnet, may be its own fault or its
 	 * recipient's: it is one piece of evidence */
 	if (f->tried || (f->message && f->message == t->message))
-		return;
+		return false;
 	t->messages++;
 	t->message = f->message;
-	evidence_bad(&t->evidence, now.mono, whose(t, now, f), false);
+	evidence_bad(&t->evidence, now.mono, whose(t, now, f), false, weight_of(f->kind));
+	evidence_note(&t->evidence, now.mono, true);
+	return true;
 }
 
 /* The outcome of a probe. CAUSE_NONE: nothing was being probed. */
 static enum cause probe_failed(
 	struct policy *p, struct policy_now now, struct slot *s, struct tenant *t, enum kind kind)
 {
-	if (kind != KIND_DOMAIN && sick(&s->cluster->health)) {
+	if (kind != KIND_DOMAIN && kind != KIND_UNKNOWN && sick(&s->cluster->health)) {
 		health_probed(p, &s->cluster->health, &health_cluster, false, now);
 		return CAUSE_CLUSTER;
 	}
-	if (kind == KIND_THROTTLE && sick(&s->path->health)) {
+	if (kind != KIND_DOMAIN && sick(&s->path->health)) {
 		health_probed(p, &s->path->health, &health_path, false, now);
 		return CAUSE_SUBNET;
 	}
-	if (kind == KIND_THROTTLE && sick(&s->lane->health)) {
+	if (kind != KIND_DOMAIN && sick(&s->lane->health)) {
 		health_probed(p, &s->lane->health, &health_lane, false, now);
 		return CAUSE_SOURCE;
 	}
@@ -334,66 +309,247 @@ static void take_back(struct policy *p, const struct slot *s, const struct polic
 	evidence_take_back(&l->path->evidence);
 }
 
-static void note(struct policy *p, struct slot *s, struct policy_now now, const struct refusal *f,
+/* What each unit at the cluster has seen, whoever is to blame. */
+static void note(struct slot *s, struct policy_now now, const struct refusal *f)
+{
+	if (f->kind == KIND_DOMAIN)
+		return;
+	evidence_note(&s->cluster->evidence, now.mono, true);
+	evidence_note(&s->path->evidence, now.mono, true);
+	evidence_note(&s->lane->evidence, now.mono, true);
+}
+
+static void accuse(struct policy *p, struct slot *s, struct policy_now now, const struct refusal *f,
 	const struct tenant *t)
 {
 	uint32_t accuser = t ? (uint32_t)t->key | 1 : 0;
 	bool alibi = t && t->good_at && s->path->evidence.onset &&
 		     t->good_at >= s->path->evidence.onset && t->good_subnet != s->path->subnet;
+	double weight = weight_of(f->kind);
 
-	if (f->kind == KIND_DOMAIN)
-		return;
-	evidence_bad(&s->cluster->evidence, now.mono, accuser, false);
-	if (f->kind == KIND_BUSY || f->tried) {
-		evidence_note(&s->path->evidence, now.mono, true);
-		evidence_note(&s->lane->evidence, now.mono, true);
-		if (f->tried)
-			take_back(p, s, f->tried);
+	if (f->kind == KIND_THROTTLE || f->kind == KIND_BUSY)
+		evidence_bad(&s->cluster->evidence, now.mono, accuser, false, SCORE_BAD);
+	if (f->tried) {
+		take_back(p, s, f->tried);
 		return;
 	}
-	evidence_bad(&s->path->evidence, now.mono, accuser, alibi);
-	evidence_bad(&s->lane->evidence, now.mono, accuser, alibi);
+	evidence_bad(&s->path->evidence, now.mono, accuser, alibi, weight);
+	evidence_bad(&s->lane->evidence, now.mono, accuser, alibi, weight);
 }
+
+/* ---- what explains it better than the path from us to the cluster ---- */
+
+/* Refusals in a row. Where several tenants were found that do not want this subnet, others may be
+ * of the same mind. */
+static unsigned pairs_need(const struct path *h, ms_t mono)
+{
+	unsigned n = PAIR_REFUSED;
+
+	if (h->pairs >= PAIRS_MANY && mono - h->paired < PAIRS_FRESH)
+		n -= 2;
+	/* most take mail again at once: it is refused now and then, whoever it is for */
+	if (h->cleared > PAIRS_NOISE * (h->pairs + 1u))
+		n += 2;
+	return n;
+}
+
+/* The tenant takes mail from another subnet, and others take it from this one: those two alone do
+ * not go together. A ban of the tenant's keeps them apart, and has it tried again now and then. */
+static bool explain_pair(struct policy *p, struct policy_now now, struct slot *s, struct tenant *t,
+	const struct refusal *f)
+{
+	struct tally path = tally_of(&s->path->evidence, now.mono);
+	struct pair *k;
+
+	if (f->kind == KIND_DOMAIN || f->kind == KIND_DEAD)
+		return false;
+	k = pair_bad(t->pairs, s->path->subnet, f->recipient, now.mono);
+	if (!k || k->bad < pairs_need(s->path, now.mono) || t->good_at <= k->before ||
+		t->good_subnet == s->path->subnet || path.good < PAIR_OTHERS ||
+		s->path->good_at <= k->before)
+		return false;
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		struct ban_what w = { BAN_DOMAIN, s->provider, p->params->sources[i].name, t->name,
+			f->message, 0 };
+
+		if (p->sources[i].subnet == s->path->subnet)
+			ban_set(p, now, &w);
+	}
+	pace_excuse(&s->lane->pace);
+	if (s->path->pairs < UINT8_MAX)
+		s->path->pairs++;
+	s->path->paired = now.mono;
+	for (unsigned i = 1; i < k->bad && i <= PAIR_REFUSED; i++) {
+		evidence_take_back(&s->path->evidence);
+		evidence_take_back(&s->lane->evidence);
+		evidence_take_back(&s->cluster->evidence);
+	}
+	return true;
+}
+
+/* Most of what the tenant refuses, and hardly anything that others do. */
+static bool explain_tenant(struct policy_now now, const struct slot *s, const struct tenant *t,
+	const struct refusal *f)
+{
+	struct tally all = tally_of(&s->cluster->evidence, now.mono), path, tenant;
+	double by_tenant;
+
+	if (f->kind == KIND_DEAD)
+		return false;
+	if (t->pace.rate > 0)
+		return true;
+	if (f->recipient && t->evidence.naccusers < RECIPIENTS)
+		return false; /* a mailbox's own trouble */
+	path = tally_of(&s->path->evidence, now.mono);
+	tenant = tally_of(&t->evidence, now.mono);
+	by_tenant = contrast(&tenant, &all);
+	return by_tenant >= EXPLAINS && by_tenant > contrast(&path, &all) + CLEARLY;
+}
+
+/* Whatever address it comes from, and whoever it is for. */
+static bool explain_sender(struct policy *p, struct policy_now now, const struct slot *s,
+	const struct tenant *t, const struct refusal *f)
+{
+	struct tally all = tally_of(&s->cluster->evidence, now.mono), path, tenant;
+	double otherwise = EXPLAINS, by_path, by_tenant = 0;
+
+	if (f->kind == KIND_DEAD)
+		return false;
+	if (sender_held(p, s->provider, f->sender))
+		return true; /* the probe is refused as well */
+	path = tally_of(&s->path->evidence, now.mono);
+	by_path = contrast(&path, &all);
+	if (t) {
+		tenant = tally_of(&t->evidence, now.mono);
+		by_tenant = contrast(&tenant, &all);
+	}
+	if (by_path + CLEARLY > otherwise)
+		otherwise = by_path + CLEARLY;
+	if (by_tenant > otherwise)
+		otherwise = by_tenant;
+	return sender_explains(p, now, s, f, otherwise);
+}
+
+/* When the transaction that is answered now was sent. */
+static ms_t sent(const struct slot *s)
+{
+	return s->up ? s->began[s->outstanding > 1] : s->opened;
+}
+
+static enum cause tenants_own(struct policy *p, struct policy_now now, struct slot *s,
+	struct tenant *t, const struct refusal *f)
+{
+	bool known = t->pace.rate > 0;
+	enum pace_finding r;
+
+	if (f->kind == KIND_UNKNOWN)
+		return CAUSE_DOMAIN; /* greylisting, perhaps: its mail backs off one by one */
+	r = pace_refused(&t->pace, now, sent(s));
+	if (r == PACE_UNRELATED)
+		judge_tenant(p, now, s, t, f);
+	/* what it refused before it was found out was put down to others */
+	for (unsigned i = 0; !known && i < p->params->nsources; i++)
+		if (s->cluster->lanes[i] && t->evidence.onset &&
+			s->cluster->lanes[i]->pace.cut >= t->evidence.onset)
+			pace_excuse(&s->cluster->lanes[i]->pace);
+	return CAUSE_DOMAIN;
+}
+
+/* Elsewhere than at a named provider, what no rule knows may be greylisting, which takes the next
+ * try at any rate. */
+static bool speaks_of_rates(const struct policy *p, const struct slot *s, const struct refusal *f)
+{
+	return f->kind != KIND_DEAD && (f->kind != KIND_UNKNOWN || named(p, s->provider));
+}
+
+/* More was sent than it takes. What was under way then says nothing more; only when it goes on at a
+ * rate that was accepted before, it is no limit. */
+static bool at_its_limit(struct slot *s, struct policy_now now, const struct refusal *f)
+{
+	struct tally all = tally_of(&s->cluster->evidence, now.mono),
+		     path = tally_of(&s->path->evidence, now.mono);
+	bool again = f->recipient && f->recipient == s->lane->refused_last;
+	enum pace_finding r;
+
+	s->lane->refused_last = f->recipient;
+	if (again)
+		return false; /* one recipient's trouble, however often it is met */
+	r = pace_refused(&s->lane->pace, now, sent(s));
+	if (r != PACE_LIMIT && r != PACE_SAME)
+		return false;
+	/* others are well: once is enough */
+	return s->lane->pace.runs < (contrast(&path, &all) > EXPLAINS ? 1 : DECISIVE);
+}
+
+/* ---- judging ---- */
 
 /* What it is called while nobody is found guilty. */
 static enum cause suspect(const struct slot *s, const struct refusal *f)
 {
-	if (f->kind == KIND_DOMAIN)
+	switch (f->kind) {
+	case KIND_DOMAIN:
 		return CAUSE_DOMAIN;
-	if (f->kind == KIND_BUSY)
+	case KIND_BUSY:
 		return s->cluster->evidence.score >= SCORE_SUSPECT ? CAUSE_CLUSTER : CAUSE_MESSAGE;
+	case KIND_UNKNOWN:
+		return CAUSE_NONE;
+	case KIND_THROTTLE:
+	case KIND_DEAD:
+		break;
+	}
 	return CAUSE_SUBNET;
 }
 
-enum cause blame(struct policy *p, struct policy_now now, struct slot *s, const struct refusal *f)
+static enum cause judge(
+	struct policy *p, struct policy_now now, struct slot *s, const struct refusal *f)
+{
+	if (judge_lane(p, now, s->lane, f->cooldown))
+		return CAUSE_SOURCE;
+	if (judge_path(p, now, s, f))
+		return CAUSE_SUBNET;
+	if (f->kind == KIND_THROTTLE || f->kind == KIND_BUSY)
+		if (sick(&s->cluster->health) || judge_cluster(p, now, s, f))
+			return CAUSE_CLUSTER;
+	return suspect(s, f);
+}
+
+enum cause blame(struct policy *p, struct policy_now now, struct slot *s, struct refusal *f)
 {
 	struct tenant *t = f->domain ? tenant_get(p, f->domain, now.mono) : NULL;
 	enum cause r = probe_failed(p, now, s, t, f->kind);
+	bool first = !s->bad_told; /* of this transaction */
+	bool limited, told;
 
 	if (f->kind == KIND_THROTTLE && r == CAUSE_NONE)
 		window_throttled(s->lane, now.mono, !s->up);
 	if (r != CAUSE_NONE)
 		return r;
-	if (!s->bad_told)
-		note(p, s, now, f, t);
 	s->bad_told = true;
-	if (t)
-		accuse_tenant(t, now, s, f);
+	if (first)
+		note(s, now, f);
+	told = t && accuse_tenant(t, now, s, f);
 	if (s->pool == ~0u)
 		return suspect(s, f);
-	if (judge_tenant(p, now, s, t, f))
-		return CAUSE_DOMAIN;
 	if (f->kind == KIND_DOMAIN)
+		return t ? tenants_own(p, now, s, t, f) : CAUSE_DOMAIN;
+	if (told && explain_pair(p, now, s, t, f)) {
+		f->found = FOUND_PAIR;
 		return CAUSE_DOMAIN;
-	if (f->kind == KIND_THROTTLE) {
-		if (judge_lane(p, now, s->lane, f->cooldown))
-			return CAUSE_SOURCE;
-		if (judge_path(p, now, s, f))
-			return CAUSE_SUBNET;
 	}
-	if (sick(&s->cluster->health) || judge_cluster(p, now, s, f))
-		return CAUSE_CLUSTER;
-	return suspect(s, f);
+	if (f->sender && first && explain_sender(p, now, s, t, f)) {
+		f->found = FOUND_SENDER;
+		return CAUSE_MESSAGE;
+	}
+	if (t && explain_tenant(now, s, t, f))
+		return tenants_own(p, now, s, t, f);
+	limited = first && speaks_of_rates(p, s, f) && at_its_limit(s, now, f);
+	if (first)
+		accuse(p, s, now, f, t);
+	if (limited)
+		return suspect(s, f);
+	if (t && f->kind != KIND_UNKNOWN && judge_tenant(p, now, s, t, f))
+		return CAUSE_DOMAIN;
+	return judge(p, now, s, f);
 }
 
 /* ---- an acceptance ---- */
@@ -428,6 +584,11 @@ static void acquit_tenant(
 	if (!t)
 		return;
 	evidence_good(&t->evidence, now.mono);
+	pace_accepted(&t->pace, now.mono, 1);
+	if (pair_good(t->pairs, s->path->subnet) && ++s->path->cleared > PAIRS_KEPT) {
+		s->path->cleared /= 2;
+		s->path->pairs /= 2;
+	}
 	t->good_at = now.mono;
 	t->good_subnet = s->path->subnet;
 	t->probe_at = 0;
@@ -448,6 +609,8 @@ void acquit(struct policy *p, struct policy_now now, struct slot *s, const char 
 		well_again(p, now, s);
 	evidence_good(&s->lane->evidence, now.mono);
 	evidence_good(&s->path->evidence, now.mono);
+	s->path->good_at = now.mono;
+	pace_accepted(&s->lane->pace, now.mono, s->weight ? s->weight : 1);
 	evidence_good(&s->cluster->evidence, now.mono);
 	s->cluster->ramp_fed = true;
 	window_good(p, s->lane, s->weight ? s->weight : 1, now.mono);

@@ -70,6 +70,7 @@ static int reason_rank(enum hold_reason r)
 	static const int8_t ranks[] = {
 		[HOLD_CAP] = 1,
 		[HOLD_RATE] = 2,
+		[HOLD_DOMAIN_RATE] = 2,
 		[HOLD_WINDOW] = 3,
 		[HOLD_WARMUP] = 4,
 		[HOLD_RESTING] = 5,
@@ -266,6 +267,11 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 		a->reason = HOLD_RATE;
 		return;
 	}
+	if (l && !pace_ready(&l->pace, now.mono, l->outstanding, &a->until)) {
+		a->limit = LIMIT_PACE;
+		a->reason = HOLD_RATE;
+		return;
+	}
 	a->limit = k->known ? lane_room(p, c, source, now.mono)
 			    : unknown_room(p, c, source, now.mono, &a->until);
 	if (a->limit == LIMIT_CONNECTS) {
@@ -371,12 +377,16 @@ static void say_no(struct policy_choice *ret, const struct refusals *f)
 }
 
 static bool tenant_waits(
-	struct policy *p, struct policy_now now, const struct tenant *t, struct policy_choice *ret)
+	struct policy *p, struct policy_now now, struct tenant *t, struct policy_choice *ret)
 {
 	ms_t wall = 0;
 
 	ret->reason = tenant_gate(p, t, now, &wall);
 	ret->until = mono_of(now, wall);
+	if (ret->reason == HOLD_NONE && !pace_ready(&t->pace, now.mono, 0, &ret->until)) {
+		ret->reason = HOLD_DOMAIN_RATE;
+		ret->limit = LIMIT_PACE;
+	}
 	return ret->reason != HOLD_NONE;
 }
 
@@ -389,7 +399,7 @@ struct choosing {
 	struct policy *p;
 	struct policy_now now;
 	const struct policy_want *w;
-	const struct tenant *tenant;
+	struct tenant *tenant;
 	struct candidates all[2]; /* IPv4, IPv6 */
 	struct refusals f;
 	bool alike;	  /* no host has a mark, or failed for some only: as good for all subnets */

@@ -218,6 +218,7 @@ void policy_tick(struct policy *p, struct policy_now now)
 	p->swept = now.mono;
 	tenants_sweep(p, now);
 	bans_sweep(p, now);
+	senders_sweep(p, now.mono);
 	learned_sweep(p, now);
 }
 

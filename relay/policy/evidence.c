@@ -6,31 +6,45 @@
 
 #include "state.h"
 
-#define SCORE_HALVES 600000.0
-#define COUNT_HALVES 600000.0
-#define COUNTED_MAX  2u
-#define Z	     1.645 /* one in twenty */
+#define HALVES 600000.0 /* ms, at the least: */
+#define HALVES_GAPS                                                                                \
+	16.0 /* as long as so many outcomes take, so that a quiet lane can be judged as well */
+#define HALVES_MOST 21600000.0 /* ms */
+#define GAP_MOST    3600000    /* ms; a night without mail is no measure */
+#define COUNTED_MAX 2u
+#define Z	    1.645 /* one in twenty */
 
 static double halved(double v, ms_t age, double half_life)
 {
 	return age <= 0 || v <= 0 ? v : v * exp(-0.6931471805599453 * (double)age / half_life);
 }
 
+static double half_life(const struct evidence *e)
+{
+	double t = (double)e->gap * HALVES_GAPS;
+
+	return t < HALVES ? HALVES : t > HALVES_MOST ? HALVES_MOST : t;
+}
+
 double evidence_score(const struct evidence *e, ms_t mono)
 {
-	return halved(e->score, mono - e->at, SCORE_HALVES);
+	return halved(e->score, mono - e->at, half_life(e));
 }
 
 static void decay(struct evidence *e, ms_t mono)
 {
 	ms_t age = mono - e->at;
+	double half;
 
 	/* the exponential is not worth its price below a second */
 	if (age < 1000)
 		return;
-	e->score = halved(e->score, age, SCORE_HALVES);
-	e->good = halved(e->good, age, COUNT_HALVES);
-	e->bad = halved(e->bad, age, COUNT_HALVES);
+	if (e->at)
+		e->gap += ((float)(age < GAP_MOST ? age : GAP_MOST) - e->gap) / 8;
+	half = half_life(e);
+	e->score = halved(e->score, age, half);
+	e->good = halved(e->good, age, half);
+	e->bad = halved(e->bad, age, half);
 	e->at = mono;
 }
 
@@ -66,15 +80,15 @@ static void evidence_forgive(struct evidence *e)
 	e->naccusers = 0;
 }
 
-void evidence_bad(struct evidence *e, ms_t mono, uint32_t accuser, bool alibi)
+void evidence_bad(struct evidence *e, ms_t mono, uint32_t accuser, bool alibi, double weight)
 {
-	evidence_note(e, mono, true);
+	decay(e, mono);
 	if (e->score <= 0) {
 		e->onset = mono;
 		e->naccusers = 0;
 	}
 	if (counts(e, accuser, alibi))
-		e->score += SCORE_BAD;
+		e->score += weight;
 	if (e->score > SCORE_MAX)
 		e->score = SCORE_MAX;
 }
@@ -101,6 +115,15 @@ void evidence_clear(struct evidence *e)
 {
 	evidence_forgive(e);
 	e->n = 0;
+}
+
+unsigned evidence_last(const struct evidence *e, unsigned n)
+{
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < e->n && i < n; i++)
+		bad += e->bads >> ((e->next + RING - 1 - i) % RING) & 1;
+	return bad;
 }
 
 void evidence_since(const struct evidence *e, ms_t since, unsigned *good, unsigned *bad)
@@ -148,6 +171,6 @@ double wilson_high(unsigned part, unsigned n)
 
 void evidence_decayed(const struct evidence *e, ms_t mono, double *good, double *bad)
 {
-	*good = halved(e->good, mono - e->at, COUNT_HALVES);
-	*bad = halved(e->bad, mono - e->at, COUNT_HALVES);
+	*good = halved(e->good, mono - e->at, half_life(e));
+	*bad = halved(e->bad, mono - e->at, half_life(e));
 }

@@ -5,12 +5,15 @@
 #define RELAPSE 600000 /* ms after coming back in which the next rest is longer than the last */
 #define PROBES	2u     /* that must succeed */
 
-const struct health_kind health_lane = { CAUSE_SOURCE, 60000, 900000, 2 };
-const struct health_kind health_path = { CAUSE_SUBNET, 60000, 900000, 2 };
-const struct health_kind health_cluster = { CAUSE_CLUSTER, 5000, 20000, 1.5 };
-const struct health_kind health_tenant = { CAUSE_DOMAIN, 30000, 1800000, 2 };
+/* A rest is a share of how long the trouble lasts already: what was short is back soon, and a long
+ * incident is asked after seldom. While a cluster rests nobody else can carry its mail, so it is
+ * asked after more often than a subnet that has others beside it. */
+const struct health_kind health_lane = { CAUSE_SOURCE, 60000, 600000, 0.5, 1.5 };
+const struct health_kind health_path = { CAUSE_SUBNET, 60000, 600000, 0.5, 1.5 };
+const struct health_kind health_cluster = { CAUSE_CLUSTER, 5000, 300000, 0.05, 1 };
+const struct health_kind health_tenant = { CAUSE_DOMAIN, 30000, 1800000, 0.5, 1.5 };
 /* 4 to 12 hours are what senders found to work after a rate limit */
-const struct health_kind health_ramp = { CAUSE_SOURCE, 4 * 3600000, 12 * 3600000, 1.5 };
+const struct health_kind health_ramp = { CAUSE_SOURCE, 4 * 3600000, 12 * 3600000, 0, 1.5 };
 
 const char *cause_name(enum cause c)
 {
@@ -47,11 +50,18 @@ void health_probe(struct health *h, struct policy_now now)
 void health_rest(struct policy *p, struct health *h, const struct health_kind *k,
 	struct policy_now now, ms_t cooldown)
 {
-	bool again = h->state != HEALTHY || (h->back && now.wall - h->back < RELAPSE);
+	bool relapse = h->state == HEALTHY && h->back && now.wall - h->back < RELAPSE;
+	bool again = h->state != HEALTHY || relapse;
 	ms_t length = k->first;
 
-	if (again && h->length)
-		length = (ms_t)((double)h->length * k->factor);
+	if (!again)
+		h->onset = now.wall;
+	else if (!h->onset || h->onset > now.wall) /* an earlier process saw it begin */
+		h->onset = now.wall - (k->share > 0 ? (ms_t)((double)h->length / k->share) : 0);
+	if (again && h->length && (relapse || k->share <= 0))
+		length = (ms_t)((double)h->length * k->relapse);
+	if (length < (ms_t)((double)(now.wall - h->onset) * k->share))
+		length = (ms_t)((double)(now.wall - h->onset) * k->share);
 	if (length > k->longest)
 		length = k->longest;
 	if (length < cooldown)

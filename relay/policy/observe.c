@@ -75,6 +75,10 @@ static void lane_info(const struct policy *p, struct policy_now now, const struc
 		.delivered = l->delivered,
 		.deferred = l->deferred,
 		.rejected = l->rejected,
+		.takes = (double)l->pace.ceiling,
+		.pace = (double)l->pace.rate,
+		.takes_found = l->pace.found,
+		.takes_tested = l->pace.tested,
 	};
 	evidence_decayed(&l->evidence, now.mono, &ret->recent_good, &ret->recent_bad);
 	ret->score = evidence_score(&l->path->evidence, now.mono);

@@ -18,7 +18,7 @@ const char *hold_reason_text(enum hold_reason r)
 
 bool hold_is_domains(enum hold_reason r)
 {
-	return r == HOLD_BACKOFF || r == HOLD_DNS || r == HOLD_OPERATOR;
+	return r == HOLD_BACKOFF || r == HOLD_DNS || r == HOLD_OPERATOR || r == HOLD_DOMAIN_RATE;
 }
 
 #define DIVERTED_PATIENCE 60000
@@ -185,6 +185,7 @@ static void free_learned(struct policy *p)
 		free(m);
 	}
 	bans_free(p);
+	senders_free(p);
 	HASH_ITER (hh, p->tenants, t, next_tenant) {
 		HASH_DEL(p->tenants, t);
 		free(t);

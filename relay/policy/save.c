@@ -79,6 +79,20 @@ static void save_health(const struct saver *s, const char *kind, const char *a, 
 	save(s, &e);
 }
 
+/* Rates in hundredths of a message a minute. */
+static void save_pace(const struct saver *s, const char *source, const char *cluster,
+	const char *provider, struct pace *pace)
+{
+	struct entry e = { "pace", source, cluster, provider, .gone = pace->rate <= 0,
+		.n = { (int64_t)((double)pace->rate * 100), (int64_t)((double)pace->ceiling * 100),
+			pace->found, pace->tested } };
+
+	if (!pace->dirty)
+		return;
+	pace->dirty = false;
+	save(s, &e);
+}
+
 static void save_cluster(struct policy *p, const struct saver *s, struct cluster *c)
 {
 	const char *provider = p->params->providers[c->provider].name;
@@ -101,6 +115,7 @@ static void save_cluster(struct policy *p, const struct saver *s, struct cluster
 		l->window_dirty = false;
 		save_health(s, "lane", p->params->sources[i].name, c->key.name, provider,
 			&l->health, l->window);
+		save_pace(s, p->params->sources[i].name, c->key.name, provider, &l->pace);
 	}
 }
 
@@ -287,6 +302,20 @@ static int load_lane(struct policy *p, const struct loaded *l)
 	return 0;
 }
 
+static int load_pace(struct policy *p, const struct loaded *l)
+{
+	struct cluster *c = l->source < 0 ? NULL : cluster_of(p, l, l->b);
+	struct lane *n;
+
+	if (!c)
+		return 0;
+	n = lane_get(p, c, (unsigned)l->source);
+	if (!n)
+		return -ENOMEM;
+	pace_load(&n->pace, (double)l->n[0] / 100, (double)l->n[1] / 100, l->n[2], l->n[3]);
+	return 0;
+}
+
 static int load_mark(struct policy *p, const struct loaded *l)
 {
 	(void)p;
@@ -428,6 +457,7 @@ static const struct {
 	{ "cluster", load_cluster, 0 },
 	{ "path", load_path, 0 },
 	{ "lane", load_lane, 1 },
+	{ "pace", load_pace, 1 },
 	{ "block", load_block, 1 },
 	{ "tenant", load_tenant, 0 },
 	{ "tenant-block", load_tenant_block, 0 },

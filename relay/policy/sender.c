@@ -72,6 +72,30 @@ bool sender_refused(struct policy *p, struct policy_now now, const struct slot *
 	return true;
 }
 
+ms_t sender_found(struct policy *p, struct policy_now now, const struct slot *s,
+	const struct policy_tried *tried)
+{
+	char sender[SENDER_NAME];
+	struct ban_what w = { BAN_SENDER_ALL, s->provider, sender, "", tried->message, 0 };
+	const struct ban *b;
+
+	if (!sender_name(sender, tried->sender))
+		return 0;
+	b = ban_set(p, now, &w);
+	return b && b->until > now.wall ? b->until - now.wall : 0;
+}
+
+bool sender_held(const struct policy *p, unsigned provider, const char *domain)
+{
+	char sender[SENDER_NAME];
+	const struct ban *b;
+
+	if (!p->nbans[BAN_SENDER_ALL] || !sender_name(sender, domain))
+		return false;
+	b = ban_find(p, BAN_SENDER_ALL, provider, sender, "");
+	return b && b->until;
+}
+
 /* The bans that concern this mail; false: none. */
 static bool bans_of(const struct policy *p, const struct policy_want *w, struct ban *ret[2])
 {

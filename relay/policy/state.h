@@ -13,6 +13,7 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#include "pace.h"
 #include "postern/policy.h"
 
 #define CLUSTERS_MAX	20000u
@@ -39,15 +40,17 @@ static inline ms_t mono_at(struct policy_now now, ms_t wall)
 #define RING	      16u
 #define ACCUSERS      6u
 #define SCORE_BAD     2.485 /* ln(0.60 / 0.05): what a refusal says for "sick" against "noise" */
+#define SCORE_VAGUE   1.9   /* the same, of words that do not speak of us */
 #define SCORE_GOOD    0.865 /* ln(0.95 / 0.40): what an acceptance says against it */
 #define SCORE_SUSPECT 4.9
-#define SCORE_BLAME   14.8 /* six refusals more than acceptances explain: odds of 3 million */
+#define SCORE_BLAME   14.3 /* six refusals within a minute more than acceptances explain */
 #define SCORE_MAX     30.0
 
 struct evidence {
 	double score;	     /* log likelihood ratio, never below 0; halves in ten minutes */
 	ms_t at, onset;	     /* mono; last change; first refusal of the present rise, 0: none */
-	double good, bad;    /* decaying counts, for people */
+	float gap;	     /* ms between outcomes, on average */
+	double good, bad;    /* decaying counts */
 	uint32_t when[RING]; /* mono, cut to 32 bits */
 	uint16_t bads;	     /* bit by place in the ring */
 	uint8_t n, next;
@@ -57,17 +60,50 @@ struct evidence {
 };
 /* accuser: the tenant, 0: nobody in particular. A tenant's refusals count twice, unless it has an
  * alibi: was accepted elsewhere meanwhile. */
-void evidence_bad(struct evidence *e, ms_t mono, uint32_t accuser, bool alibi);
+void evidence_bad(struct evidence *e, ms_t mono, uint32_t accuser, bool alibi, double weight);
 void evidence_good(struct evidence *e, ms_t mono);
 void evidence_note(struct evidence *e, ms_t mono, bool bad); /* remembers, without judging */
 void evidence_take_back(struct evidence *e); /* a refusal that something else explains */
 void evidence_clear(struct evidence *e);
 double evidence_score(const struct evidence *e, ms_t mono);
+/* Refusals of the last n outcomes; n at most RING. */
+unsigned evidence_last(const struct evidence *e, unsigned n);
 /* Outcomes since then. */
 void evidence_since(const struct evidence *e, ms_t since, unsigned *good, unsigned *bad);
 double wilson_low(unsigned part, unsigned n);
 double wilson_high(unsigned part, unsigned n);
 void evidence_decayed(const struct evidence *e, ms_t mono, double *good, double *bad);
+
+/* ---- contrast.c ---- */
+
+struct tally {
+	double good, bad; /* decayed counts */
+};
+struct tally tally_of(const struct evidence *e, ms_t mono);
+/* How much better "these are refused at a share of their own" explains it than "like the rest of
+ * all". Log likelihood ratio; 0: no worse than the rest. */
+double contrast(const struct tally *v, const struct tally *all);
+/* A tenant that refuses one of our subnets and takes mail from another. */
+#define PAIRS 4u
+struct pair {
+	uint16_t subnet;
+	uint8_t bad; /* refused in a row; 0: no pair */
+	uint8_t rests;
+	uint64_t recipient; /* a hash; that was refused last: one alone is no tenant */
+	ms_t last, before;  /* mono of the last refusal, and of the one before it */
+};
+/* True: it had refused mail from there. */
+bool pair_good(struct pair *pairs, unsigned subnet);
+/* NULL: too many subnets. */
+struct pair *pair_bad(struct pair *pairs, unsigned subnet, uint64_t recipient, ms_t mono);
+/* Subnets other than the slot's own, in its pool: each of their sources once in next(). */
+struct others {
+	unsigned count;	  /* usable sources of other subnets */
+	unsigned tested;  /* of them: with outcomes since the onset, counted by source */
+	unsigned well;	  /* accepted, clearly better than what is asked about */
+	unsigned ill;	  /* refused */
+	unsigned resting; /* found sick */
+};
 
 /* ---- health.c ---- */
 
@@ -91,12 +127,14 @@ struct health {
 	bool dirty, saved;
 	ms_t since, until; /* wall */
 	ms_t length;	   /* of the last rest */
+	ms_t onset;	   /* wall; when the trouble began; 0: not known */
 	ms_t back;	   /* wall; when it came back last; 0: never */
 };
 struct health_kind {
 	enum cause cause;
 	ms_t first, longest;
-	double factor;
+	double share;	/* a rest lasts so much of the time since the onset; 0: */
+	double relapse; /* so many times the last one, as after a relapse */
 };
 extern const struct health_kind health_lane, health_path, health_cluster, health_tenant,
 	health_ramp;
@@ -152,6 +190,8 @@ struct lane {
 	struct health health;
 	struct bucket messages, connects;
 	struct witnesses said_by; /* receivers at the cluster that refuse the source */
+	struct pace pace;	  /* what the receiver takes of it */
+	uint64_t refused_last;	  /* the recipient, a hash; 0: not known */
 	uint64_t delivered, deferred, rejected;
 	bool window_dirty;
 };
@@ -163,6 +203,10 @@ struct path {
 	uint32_t in_use, up, unknown, outstanding;
 	struct evidence evidence;
 	struct health health;
+	ms_t good_at;	 /* mono; mail was accepted last */
+	ms_t paired;	 /* mono; a tenant that does not want it was found last */
+	uint8_t pairs;	 /* found */
+	uint8_t cleared; /* tenants that took mail from it again: what they refused was noise */
 };
 
 /* Keys hold a number that a provider keeps over reloads; the index into the parameters is beside.
@@ -291,8 +335,9 @@ struct provider_state {
 	struct {
 		uint64_t rests, returns;
 	} changes[CAUSES];
-	bool deferring;	    /* alarm */
-	bool provider_sick; /* most clusters defer */
+	struct evidence seen; /* counts of all mail there */
+	bool deferring;	      /* alarm */
+	bool provider_sick;   /* most clusters defer */
 };
 
 struct source_state {
@@ -313,6 +358,8 @@ struct tenant {
 	uint64_t subnets; /* bits of those that it refused, since the onset */
 	uint64_t message; /* that it refused last */
 	uint32_t messages;
+	struct pace pace; /* what it takes of us, whoever sends */
+	struct pair pairs[PAIRS];
 	ms_t probe_at; /* mono; 0: none under way */
 	ms_t good_at;  /* mono */
 	unsigned good_subnet;
@@ -371,7 +418,8 @@ struct slot {
 	struct cluster *cluster;
 	struct lane *lane;
 	struct path *path;
-	ms_t opened; /* mono */
+	ms_t opened;   /* mono */
+	ms_t began[2]; /* mono; the last transaction, and the one before it */
 	uint32_t messages, outstanding;
 	uint32_t taken;	       /* messages, in this session */
 	bool session_ended;    /* by the receiver */
@@ -397,7 +445,8 @@ struct policy {
 	struct network *networks;
 	struct name *names;
 	struct tenant *tenants;
-	struct ban *bans; /* those said longest ago come first */
+	struct watched *watched; /* domains that send; longest quiet first */
+	struct ban *bans;	 /* those said longest ago come first */
 	uint32_t nbans[BAN_KINDS];
 	uint64_t cluster_seq;
 	uint32_t provider_seq;
@@ -557,16 +606,33 @@ static inline bool sick(const struct health *h)
 	return h->state != HEALTHY;
 }
 
+/* contrast.c */
+struct slot;
+void look_at_others(struct policy *p, struct policy_now now, const struct slot *s, ms_t onset,
+	double worse_than, struct others *ret);
+
 /* cause.c: who is to blame */
-enum kind { KIND_THROTTLE, KIND_BUSY, KIND_DOMAIN };
+enum kind {
+	KIND_THROTTLE, /* words about the address we come from */
+	KIND_BUSY,     /* about the receiver's load */
+	KIND_DOMAIN,   /* about the recipient's domain */
+	KIND_UNKNOWN,  /* for a while, and no rule knows why */
+	KIND_DEAD      /* no words: the connection never came up */
+};
 struct refusal {
 	enum kind kind;
 	const char *domain;
 	uint64_t message, recipient;
 	const struct policy_tried *tried; /* sources that refused the message before; NULL: none */
 	ms_t cooldown;
+	const char *sender; /* domain of the envelope sender; NULL: none */
+	enum found {
+		FOUND_NONE,
+		FOUND_PAIR,  /* the tenant does not want this subnet, and others do */
+		FOUND_SENDER /* what this domain sends is refused, and other mail is not */
+	} found;
 };
-enum cause blame(struct policy *p, struct policy_now now, struct slot *s, const struct refusal *f);
+enum cause blame(struct policy *p, struct policy_now now, struct slot *s, struct refusal *f);
 void acquit(struct policy *p, struct policy_now now, struct slot *s, const char *domain);
 bool pinned(const struct policy *p, const struct cluster *c, unsigned source, ms_t wall);
 
@@ -642,7 +708,22 @@ int ban_load(struct policy *p, enum ban_kind kind, const char *who, const char *
 	unsigned provider, const int64_t n[4]);
 void bans_free(struct policy *p);
 
+/* sender_watch.c */
+void sender_good(struct policy *p, unsigned provider, const char *sender, ms_t mono);
+/* Does the domain that sends explain this refusal, better than something else that has this log
+ * likelihood ratio? To be asked once a refusal. */
+struct refusal;
+bool sender_explains(struct policy *p, struct policy_now now, const struct slot *s,
+	const struct refusal *f, double otherwise);
+void senders_sweep(struct policy *p, ms_t mono);
+void senders_free(struct policy *p);
+
 /* sender.c */
+/* What it sends is refused everywhere at the provider, by what was seen: it is held. How long, ms.
+ */
+ms_t sender_found(struct policy *p, struct policy_now now, const struct slot *s,
+	const struct policy_tried *tried);
+bool sender_held(const struct policy *p, unsigned provider, const char *domain);
 bool sender_name(char out[SENDER_NAME], const char *domain);
 /* It is held: *until wall. false: nothing can hold it. */
 bool sender_refused(struct policy *p, struct policy_now now, const struct slot *s,

@@ -108,22 +108,29 @@ static struct refusal refusal_of(enum kind kind, const char *domain, const struc
 		.recipient = tried ? tried->recipient : 0,
 		.tried = tried && tried->n ? tried : NULL,
 		.cooldown = c->cooldown,
+		.sender = tried ? tried->sender : NULL,
 	};
 }
 
-static void on_throttle(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
-	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
+/* Found by comparison: it is the domain that sends. */
+static void hold_sender(struct policy *p, struct policy_now now, const struct slot *s,
+	const struct policy_tried *tried, struct policy_verdict *ret)
 {
-	struct refusal f = refusal_of(KIND_THROTTLE, domain, c, tried);
-	enum cause guilty = blame(p, now, s, &f);
+	snprintf(ret->cause, sizeof(ret->cause), "sender");
+	ret->hold = sender_found(p, now, s, tried);
+	if (!ret->hold)
+		return; /* backs off */
+	ret->what = DISPOSE_HOLD;
+	ret->reason = HOLD_SENDER;
+}
+
+/* Another subnet may be welcome: at once, as long as there is one that the message has not seen. */
+static void divert(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
+	struct policy_tried *tried, struct policy_verdict *ret)
+{
 	ms_t until;
 
 	tried_add(tried, s->source);
-	tell_cause(ret, guilty);
-	warmup_refused(p, now, s, domain, guilty);
-	/* another subnet would be told the same */
-	if (guilty == CAUSE_DOMAIN || guilty == CAUSE_CLUSTER)
-		return;
 	if (tried->n < POLICY_TRIED_MAX &&
 		tried_subnets(p, tried) < p->params->retry.subnets_per_cycle &&
 		another_source(p, now, s, domain, tried, &until))
@@ -201,6 +208,43 @@ static enum taken take_refusal(struct policy *p, struct policy_now now, struct s
 	return b && !same && !pinned(p, s->cluster, s->source, now.wall) ? TAKEN_HELD : TAKEN_LOOSE;
 }
 
+static void on_throttle(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
+	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
+{
+	struct refusal f = refusal_of(KIND_THROTTLE, domain, c, tried);
+	enum cause guilty = blame(p, now, s, &f);
+
+	tell_cause(ret, guilty);
+	warmup_refused(p, now, s, domain, guilty);
+	if (f.found == FOUND_SENDER) {
+		hold_sender(p, now, s, tried, ret);
+		return;
+	}
+	/* another subnet would be told the same */
+	if ((guilty == CAUSE_DOMAIN && f.found != FOUND_PAIR) || guilty == CAUSE_CLUSTER) {
+		tried_add(tried, s->source);
+		return;
+	}
+	divert(p, now, s, domain, tried, ret);
+}
+
+/* Put off, and no rule knows why. The words name nobody; what is taken from others may. */
+static void on_unknown(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
+	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
+{
+	struct refusal f = refusal_of(KIND_UNKNOWN, domain, c, tried);
+	enum cause guilty;
+
+	if (c->scope == SCOPE_RECIPIENT || c->scope == SCOPE_MESSAGE || c->scope == SCOPE_SENDER)
+		return;
+	guilty = blame(p, now, s, &f);
+	tell_cause(ret, guilty);
+	if (f.found == FOUND_SENDER)
+		hold_sender(p, now, s, tried, ret);
+	else if (guilty == CAUSE_SUBNET || guilty == CAUSE_SOURCE || f.found == FOUND_PAIR)
+		divert(p, now, s, domain, tried, ret);
+}
+
 /* Never a bounce: the fault is the source's, whatever the code says. */
 static void on_block(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
 	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
@@ -251,8 +295,7 @@ static void on_sender(struct policy *p, struct policy_now now, struct slot *s, c
 }
 
 static void on_busy(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
-	const struct classification *c, const struct policy_tried *tried,
-	struct policy_verdict *ret)
+	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
 {
 	struct refusal f = refusal_of(KIND_BUSY, domain, c, tried);
 	enum cause guilty;
@@ -267,6 +310,10 @@ static void on_busy(struct policy *p, struct policy_now now, struct slot *s, con
 	tell_cause(ret, guilty);
 	if (guilty == CAUSE_CLUSTER || guilty == CAUSE_PROVIDER)
 		warmup_excuse(p, now, s->cluster, NULL);
+	if (f.found == FOUND_SENDER)
+		hold_sender(p, now, s, tried, ret);
+	else if (guilty == CAUSE_SUBNET || guilty == CAUSE_SOURCE || f.found == FOUND_PAIR)
+		divert(p, now, s, domain, tried, ret);
 }
 
 static void refused(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
@@ -300,6 +347,9 @@ static void refused(struct policy *p, struct policy_now now, struct slot *s, con
 			on_busy(p, now, s, domain, c, tried, ret);
 		break;
 	case VERDICT_TRANSIENT_OTHER:
+		if (s->lane && !permanent)
+			on_unknown(p, now, s, domain, c, tried, ret);
+		break;
 	case VERDICT_DELIVERED:
 	case VERDICT_COUNT:
 		break;
@@ -340,6 +390,7 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 		if (s->lane) {
 			s->lane->delivered += stands_for(s);
 			acquit(p, now, s, domain);
+			sender_good(p, s->provider, tried ? tried->sender : NULL, now.mono);
 			warmup_accepted(p, now, s);
 		}
 		return;
@@ -418,6 +469,15 @@ static void session_refused(
 	}
 }
 
+/* It never came up, and nobody said why. */
+static void session_died(struct policy *p, struct policy_now now, struct slot *s)
+{
+	struct refusal f = { .kind = KIND_DEAD };
+
+	if (!s->blamed)
+		blame(p, now, s, &f);
+}
+
 void policy_disconnected(struct policy *p, struct policy_now now, uint32_t slot,
 	const struct classification *failure, int error)
 {
@@ -429,6 +489,8 @@ void policy_disconnected(struct policy *p, struct policy_now now, uint32_t slot,
 			policy_host_failed(p, now, slot, HOST_SAYS_AT_DOOR);
 		if (failure)
 			session_refused(p, now, s, failure);
+		else if (error && error != POLICY_E_BIND && !s->up)
+			session_died(p, now, s);
 		if (error == POLICY_E_BIND)
 			p->sources[s->source].unavailable_until = now.wall + UNAVAILABLE_REST;
 	}

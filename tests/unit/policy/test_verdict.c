@@ -77,11 +77,12 @@ static void only_source(struct rig *r)
  * most; forgotten when it was well for long. */
 static void test_rest(void **state)
 {
-	ms_t expect = 60000;
+	ms_t expect = 60000, began;
 	struct rig r;
 
 	only_source(&r);
-	for (int i = 0; i < 7; i++) {
+	began = r.now.wall;
+	for (int i = 0; i < 12; i++) {
 		struct policy_choice c = rig_choose(&r), why;
 		struct policy_tried tried = { 0 };
 		bool retire;
@@ -105,7 +106,9 @@ static void test_rest(void **state)
 		assert_true(
 			c.until >= r.now.mono + expect && c.until <= r.now.mono + expect * 11 / 10);
 		rig_pass(&r, expect * 11 / 10);
-		expect = expect * 2 < 900000 ? expect * 2 : 900000;
+		/* half of the time since it began, a minute at least, ten at most */
+		expect = (r.now.wall - began) / 2;
+		expect = expect < 60000 ? 60000 : expect > 600000 ? 600000 : expect;
 	}
 	rig_deinit(&r);
 }

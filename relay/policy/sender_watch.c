@@ -1,0 +1,128 @@
+/* Domains that send, and how their mail fares at a provider: what is refused from every address of
+ * ours while other mail is taken there is the sender's trouble, whatever the words. Called by
+ * cause.c for a refusal and by verdict.c for an acceptance, on the dispatcher's thread.
+ *
+ * A domain is watched from its first refusal on, and forgotten an hour after the last. The table is
+ * bounded: the one that was refused longest ago makes room, and would be found out again. */
+#include <stdlib.h>
+
+#include "state.h"
+
+#define FORGET	  (3600 * 1000) /* ms */
+#define WATCHED	  4000u
+#define MESSAGES  4u
+#define RECEIVERS 2u  /* unrelated ones that refuse it */
+#define MOST	  0.6 /* of its mail */
+
+struct watched {
+	UT_hash_handle hh;
+	struct watched_key {
+		uint64_t name; /* hash */
+		uint64_t provider;
+	} key;
+	struct evidence evidence;
+	uint64_t message; /* that was refused last */
+	uint32_t messages;
+	ms_t seen; /* mono */
+};
+
+static struct watched_key key_of(const struct policy *p, unsigned provider, const char *name)
+{
+	struct watched_key k = { 0xcbf29ce484222325u, p->providers[provider].uid };
+
+	for (const unsigned char *c = (const unsigned char *)name; *c; c++)
+		k.name = (k.name ^ *c) * 0x100000001b3u;
+	return k;
+}
+
+static struct watched *find(const struct policy *p, unsigned provider, const char *sender)
+{
+	char name[SENDER_NAME];
+	struct watched_key k;
+	struct watched *w = NULL;
+
+	if (!p->watched || !sender_name(name, sender))
+		return NULL;
+	k = key_of(p, provider, name);
+	HASH_FIND(hh, p->watched, &k, sizeof(k), w);
+	return w;
+}
+
+static void forget(struct policy *p, struct watched *w)
+{
+	HASH_DEL(p->watched, w);
+	free(w);
+}
+
+static struct watched *get(struct policy *p, unsigned provider, const char *sender, ms_t mono)
+{
+	struct watched *w = find(p, provider, sender);
+	char name[SENDER_NAME];
+
+	if (w || !sender_name(name, sender))
+		return w;
+	if (HASH_COUNT(p->watched) >= WATCHED)
+		forget(p, p->watched);
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return NULL;
+	w->key = key_of(p, provider, name);
+	w->seen = mono;
+	HASH_ADD(hh, p->watched, key, sizeof(w->key), w);
+	if (!w->hh.tbl) {
+		free(w);
+		return NULL;
+	}
+	return w;
+}
+
+void sender_good(struct policy *p, unsigned provider, const char *sender, ms_t mono)
+{
+	struct watched *w = find(p, provider, sender);
+
+	evidence_note(&p->providers[provider].seen, mono, false);
+	if (w)
+		evidence_good(&w->evidence, mono);
+}
+
+bool sender_explains(struct policy *p, struct policy_now now, const struct slot *s,
+	const struct refusal *f, double otherwise)
+{
+	struct watched *w = get(p, s->provider, f->sender, now.mono);
+	struct tally all, its;
+
+	evidence_note(&p->providers[s->provider].seen, now.mono, true);
+	if (!w)
+		return false;
+	w->seen = now.mono;
+	HASH_TO_END(struct watched, p->watched, w);
+	if (w->evidence.score <= 0)
+		w->messages = 0;
+	/* one message refused again is one piece of evidence */
+	if (!f->tried && (!f->message || f->message != w->message)) {
+		w->messages++;
+		w->message = f->message;
+		evidence_note(&w->evidence, now.mono, true);
+		evidence_bad(&w->evidence, now.mono, f->domain ? organisation(f->domain) : 0, false,
+			SCORE_BAD);
+	}
+	if (w->messages < MESSAGES || w->evidence.naccusers < RECEIVERS)
+		return false;
+	all = tally_of(&p->providers[s->provider].seen, now.mono);
+	its = tally_of(&w->evidence, now.mono);
+	return its.bad >= MOST * (its.bad + its.good) && contrast(&its, &all) > otherwise;
+}
+
+void senders_sweep(struct policy *p, ms_t mono)
+{
+	while (p->watched && mono - p->watched->seen > FORGET)
+		forget(p, p->watched);
+}
+
+void senders_free(struct policy *p)
+{
+	struct watched *w, *next;
+
+	HASH_ITER (hh, p->watched, w, next)
+		forget(p, w);
+}
