@@ -277,13 +277,19 @@ static bool of_the_host(const struct classification *c)
 		       c->scope != SCOPE_MESSAGE && c->scope != SCOPE_DOMAIN);
 }
 
+/* RFC 3463 x.4.2: a bad connection; also what closes one that did nothing for a while. */
+static bool timed_out(const struct reply *r)
+{
+	return r->has_enhanced && r->enhanced[1] == 4 && r->detail == 2;
+}
+
 /* 421 after messages were taken in this session: it has had what one session may have. The next one
  * goes on, and neither the host nor a retry pays for it. */
 static bool another_session(
 	struct sorting *s, struct item *i, const struct reply *r, const struct classification *c)
 {
 	if (r->code != 421 || !of_the_host(c) || !may_be_at_once(i) ||
-		!policy_session_ended(s->d->policy, now_of(s->d), s->c->slot, true))
+		!policy_session_ended(s->d->policy, now_of(s->d), s->c->slot, !timed_out(r)))
 		return false;
 	at_once(s, i, r, verdict_name(c->verdict), NULL, "another connection next");
 	return true;
