@@ -13,15 +13,9 @@
 
 static struct flow *aside_get(struct dispatch *d, struct flow *f)
 {
-	struct flow *a;
+	const struct flow_kind k = { .pool = f->pool, .aside = true };
 
-	for (a = f->domain->flows; a; a = a->next)
-		if (a->aside && a->pool == f->pool)
-			return a;
-	a = flow_new(d, f->domain, f->pool);
-	if (a)
-		a->aside = true;
-	return a;
+	return flow_get(d, f->domain, &k);
 }
 
 void aside_take(struct dispatch *d, struct flow *f, struct work *w, ms_t until)
@@ -50,6 +44,7 @@ void aside_look(struct dispatch *d, struct flow *a)
 		return;
 	for (l = a->ready.next; l != &a->ready; l = next) {
 		struct work *w = container(l, struct work, in_flow);
+		const struct flow_kind k = { .pool = a->pool, .party = w->items->party };
 		struct policy_want want;
 		enum sender_state state;
 		struct flow *f;
@@ -62,7 +57,7 @@ void aside_look(struct dispatch *d, struct flow *a)
 			first = !first || until < first ? until : first;
 			continue;
 		}
-		f = flow_get(d, a->domain, a->pool, false);
+		f = flow_get(d, a->domain, &k);
 		if (!f)
 			break;
 		asked |= state == SENDER_DUE;

@@ -227,18 +227,13 @@ static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f
 	return OFFER_OTHER;
 }
 
-/* Flows at a host take turns, one transaction each. */
+/* Pools, senders and then domains at a host take turns, one transaction each. */
 static enum offer pick(struct dispatch *d, struct connection *c)
 {
-	struct list *links = &c->host->links;
+	for (unsigned n = 0; n < PICK_TRIES; n++) {
+		struct flow *f = fair_turn(c->host, c->source);
+		enum offer r = f ? offer(d, c, f) : OFFER_NONE;
 
-	for (unsigned n = 0; n < PICK_TRIES && !list_empty(links); n++) {
-		struct list *l = links->next;
-		enum offer r;
-
-		list_del(l);
-		list_add(links, l);
-		r = offer(d, c, container(l, struct link, in_host)->flow);
 		if (r != OFFER_OTHER)
 			return r;
 	}
@@ -312,7 +307,8 @@ static void use_half(struct dispatch *d, struct flow *f)
 /* No other source may take it: it waits with the domain's other mail for whatever refuses them. */
 static void waits_for_block(struct dispatch *d, struct flow *f, struct work *w)
 {
-	struct flow *with = flow_get(d, f->domain, f->pool, false);
+	const struct flow_kind k = { .pool = f->pool, .party = f->party };
+	struct flow *with = flow_get(d, f->domain, &k);
 
 	w->tried.n = 0;
 	flow_push(d, with ? with : f, w, false);

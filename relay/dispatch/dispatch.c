@@ -54,7 +54,7 @@ static void on_answers(void *arg, struct mpsc_node *first)
 			break;
 		}
 	}
-	if (!list_empty(&d->due) && reader_room(d->reader) && d->work + d->reserved < due_max(d))
+	if (reader_room(d->reader) && fair_due(d))
 		d->more = true;
 }
 
@@ -299,6 +299,7 @@ static void at_end(void *arg)
 			d->more = true;
 		if (policy_warmup_wants(d->policy))
 			warmup_save(d);
+		flows_sweep(d);
 	}
 	flush(d);
 	check_drained(d);
@@ -394,7 +395,9 @@ static void lists_init(struct dispatch *d)
 	list_init(&d->idle);
 	list_init(&d->asking);
 	list_init(&d->on_slots);
+	list_init(&d->on_slots_few);
 	list_init(&d->due);
+	list_init(&d->due_new);
 	list_init(&d->gatherings_by_age);
 	log_line_init(&d->line);
 	pthread_mutex_init(&d->lock, NULL);

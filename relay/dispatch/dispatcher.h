@@ -32,6 +32,8 @@ struct host;
 struct connection;
 struct work;
 struct settle;
+struct party; /* fair.c */
+struct seat;  /* fair.c */
 
 /* ---- wakes: one heap of points in time ---- */
 
@@ -82,6 +84,8 @@ struct pool {
 	char *name;
 	int index; /* in the policy's parameters; -ENOENT: no longer configured */
 	bool *has; /* by source */
+	/* fair.c: recipients in memory, and parties that have some */
+	uint32_t in_memory, parties;
 };
 
 enum item_cancel { CANCEL_NONE, CANCEL_REMOVE, CANCEL_BOUNCE };
@@ -108,6 +112,7 @@ struct item {
 	struct domain *domain;
 	struct settle *settle;		      /* being settled */
 	struct work *work;		      /* else waiting or running in this */
+	struct party *party;		      /* whose share of memory it takes; NULL: none yet */
 	ms_t old_due, last_attempt, next_due; /* wall */
 	uint16_t attempts, code;
 	uint8_t verdict, flags, lost, cancel, end;
@@ -130,19 +135,23 @@ struct work {
 };
 
 struct link {
-	struct list in_host;
+	struct list in_seat;
+	struct seat *seat;
 	struct flow *flow;
 	struct host *host; /* NULL: not linked */
 };
 
 struct flow {
-	struct flow *next; /* of the domain */
+	UT_hash_handle hh; /* by the next five */
 	struct domain *domain;
 	struct pool *pool;
-	bool diverted; /* work that other subnets refused: must not hold up the rest */
-	bool aside;    /* work of senders that are refused there: aside.c */
+	struct party *party; /* NULL: of many; set aside, never linked */
+	bool diverted;	     /* work that other subnets refused: must not hold up the rest */
+	bool aside;	     /* work of senders that are refused there: aside.c */
+	struct flow *next;   /* of the domain */
 	struct list ready;
 	uint32_t nready;  /* works */
+	uint32_t works;	  /* these, and the ones running that were taken from it */
 	uint32_t opening; /* connections being made for it */
 	bool linked, asking;
 	struct list in_asking;
@@ -231,7 +240,7 @@ struct host {
 	UT_hash_handle hh;
 	struct addr addr;
 	unsigned provider;
-	struct list links;	/* flows with ready work, in turn */
+	struct list turns;	/* seats of pools with ready work, in turn: fair.c */
 	struct list idle, half; /* connections: without a transaction; with one */
 	uint32_t nidle, up, opening, refs;
 	ms_t others_until;	    /* mono; domains with little under way have come lately */
@@ -313,15 +322,22 @@ struct dispatch {
 	struct host *hosts;
 	struct memory *memories; /* host_memory.c */
 	struct pool **pools;
-	unsigned npools;
+	unsigned npools, npools_busy;	    /* busy: with mail in memory */
+	struct party *parties, *party_last; /* fair.c: all; the one asked for last */
+	uint32_t charged;		    /* recipients that a party has */
+	struct seat *seats, *seats_free;
+	unsigned nseats_free;
+	struct flow *flows;
+	uint32_t flows_kept; /* by the last sweep */
 	struct connection **connections;
 	uint32_t nconnections, connections_cap;
 	uint32_t *free_connections, nfree;
 	uint64_t connection_seq;
-	struct list idle;     /* connections, longest idle first */
-	struct list asking;   /* flows that may need a connection */
-	struct list on_slots; /* flows that wait for a slot */
-	struct list due;      /* domains to be read from the index */
+	struct list idle;		    /* connections, longest idle first */
+	struct list asking;		    /* flows that may need a connection */
+	struct list on_slots, on_slots_few; /* flows that wait for a slot; those of few */
+	struct list due, due_new; /* domains to be read from the index; without mail in memory */
+	unsigned slot_turn, due_turn; /* which of both comes next */
 	struct reader *reader;
 	uint32_t readings, reserved; /* under way; recipients that they may bring */
 	struct operation *operations;
@@ -403,8 +419,15 @@ void domain_touch(struct dispatch *d, struct domain *m); /* after something left
 void domain_sweep(struct dispatch *d);
 void domains_free(struct dispatch *d);
 void flow_ask(struct dispatch *d, struct flow *f); /* looked at in this iteration */
-struct flow *flow_get(struct dispatch *d, struct domain *m, struct pool *pool, bool diverted);
-struct flow *flow_new(struct dispatch *d, struct domain *m, struct pool *pool);
+/* Which flow: of this pool and sender's domain; and whether its work is diverted, or set aside. */
+struct flow_kind {
+	struct pool *pool;
+	struct party *party;
+	bool diverted, aside;
+};
+struct flow *flow_find(struct dispatch *d, struct domain *m, const struct flow_kind *k);
+struct flow *flow_get(struct dispatch *d, struct domain *m, const struct flow_kind *k);
+void flows_sweep(struct dispatch *d); /* at the end of a turn: when many are empty */
 void flow_push(struct dispatch *d, struct flow *f, struct work *w, bool front);
 void flow_remove(struct dispatch *d, struct work *w);
 void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t until);
@@ -418,6 +441,30 @@ void slot_freed(struct dispatch *d, struct host *h, const char *where, unsigned 
 void flows_make_room(struct dispatch *d); /* once a second */
 void flows_wake(
 	struct dispatch *d); /* those that wait for a rest or back-off of the policy to end */
+
+/* ---- fair.c: see there ---- */
+/* The pool's mail of the sender's domain; NULL: no memory. It lives while it has mail or flows. */
+struct party *party_get(struct dispatch *d, const struct message *m);
+struct party *party_ref(struct party *p); /* NULL-safe, as the next */
+void party_unref(struct dispatch *d, struct party *p);
+struct pool *party_pool(const struct party *p);
+/* An item, and its work's others, take their party's share of memory; an item gives it back. */
+void party_charge(struct dispatch *d, struct party *p, struct work *w);
+void party_discharge(struct dispatch *d, struct item *i);
+/* It has as much in memory as others have, or more: what is scarce goes to others first. */
+bool party_has_much(const struct dispatch *d, const struct party *p);
+bool fair_room(struct dispatch *d, struct domain *m, const struct party *p);
+uint64_t fair_body_max(const struct dispatch *d, const struct party *p); /* bytes */
+/* Recipients in memory up to which this domain is read. */
+uint32_t fair_due_max(const struct dispatch *d, const struct domain *m);
+struct domain *fair_due(struct dispatch *d);	    /* the next to be read now; NULL: none */
+bool fair_link(struct dispatch *d, struct link *l); /* false: no memory */
+void fair_unlink(struct dispatch *d, struct link *l);
+/* The flow whose turn it is, of pools that use the source; NULL: none. It is the last then. */
+struct flow *fair_turn(struct host *h, unsigned source);
+struct link *fair_first(const struct host *h); /* all links there, in no order that counts */
+struct link *fair_after(const struct host *h, const struct link *l);
+void fair_free(struct dispatch *d);
 
 /* ---- rest.c ---- */
 void rest_put_back(struct dispatch *d, struct flow *f);	  /* all that is ready in it */

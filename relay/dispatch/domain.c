@@ -12,8 +12,11 @@
 			   */
 #define EVICT_WAIT   5000 /* ms; shorter waits are waited in memory */
 #define EVICT_SHORT  500  /* the same when memory is half full */
-#define WAKE_LINKS   4u	  /* flows of one host asked when a slot there is free */
-#define WAKE_LONGEST 32u  /* flows that wait for a place, looked at when one is free */
+#define FLOWS_MIN    1024u /* that may be empty, until they are looked for */
+#define WAKE_LINKS   4u	   /* flows of one host asked when a slot there is free */
+#define SEEN_LINKS   64u   /* flows of one host looked at for them */
+#define MUCH_EVERY   4u	   /* one of so many places is for those that have much waiting */
+#define WAKE_LONGEST 32u   /* flows that wait for a place, looked at when one is free */
 
 struct domain *domain_find(struct dispatch *d, const char *name)
 {
@@ -72,7 +75,7 @@ void domain_look(struct dispatch *d, struct domain *m)
 	wake_clear(&d->wakes, &m->wake);
 	if (!has_room(d, m))
 		return; /* domain_touch comes back */
-	list_add(&d->due, &m->in_due);
+	list_add(m->in_memory ? &d->due : &d->due_new, &m->in_due);
 	d->more = true;
 }
 
@@ -100,7 +103,7 @@ void domain_touch(struct dispatch *d, struct domain *m)
 
 static bool flow_idle(const struct flow *f)
 {
-	return !f->nready && !f->opening;
+	return !f->nready && !f->opening && !f->works;
 }
 
 static void flow_free(struct dispatch *d, struct flow *f)
@@ -109,8 +112,38 @@ static void flow_free(struct dispatch *d, struct flow *f)
 	wake_clear(&d->wakes, &f->wake);
 	list_del(&f->on_slot_list);
 	list_del(&f->in_asking);
+	HASH_DEL(d->flows, f);
+	party_unref(d, f->party);
 	free(f->links);
 	free(f);
+}
+
+static void free_idle_flows(struct dispatch *d, struct domain *m)
+{
+	struct flow **p = &m->flows;
+
+	while (*p) {
+		struct flow *f = *p;
+
+		if (!flow_idle(f)) {
+			p = &f->next;
+			continue;
+		}
+		*p = f->next;
+		flow_free(d, f);
+	}
+}
+
+/* A flow for each sender of a busy domain: those that are empty do not wait until all are. */
+void flows_sweep(struct dispatch *d)
+{
+	struct domain *m, *next;
+
+	if (HASH_COUNT(d->flows) < 2 * d->flows_kept + FLOWS_MIN)
+		return;
+	HASH_ITER (hh, d->domains, m, next)
+		free_idle_flows(d, m);
+	d->flows_kept = HASH_COUNT(d->flows);
 }
 
 static bool flows_idle(const struct domain *m)
@@ -175,27 +208,44 @@ void domains_free(struct dispatch *d)
 
 /* ---- flows ---- */
 
-struct flow *flow_get(struct dispatch *d, struct domain *m, struct pool *pool, bool diverted)
-{
-	struct flow *f;
+/* From domain to aside, as they lie in a flow. */
+#define FLOW_KEY_N (offsetof(struct flow, next) - offsetof(struct flow, domain))
 
-	for (f = m->flows; f; f = f->next)
-		if (f->pool == pool && f->diverted == diverted && !f->aside)
-			return f;
-	f = flow_new(d, m, pool);
-	if (f)
-		f->diverted = diverted;
+static void flow_key(struct flow *ret, struct domain *m, const struct flow_kind *k)
+{
+	memset(ret, 0, sizeof(*ret)); /* also what lies between */
+	ret->domain = m;
+	ret->pool = k->pool;
+	ret->party = k->party;
+	ret->diverted = k->diverted;
+	ret->aside = k->aside;
+}
+
+struct flow *flow_find(struct dispatch *d, struct domain *m, const struct flow_kind *k)
+{
+	struct flow key, *f;
+
+	flow_key(&key, m, k);
+	HASH_FIND(hh, d->flows, &key.domain, FLOW_KEY_N, f);
 	return f;
 }
 
-struct flow *flow_new(struct dispatch *d, struct domain *m, struct pool *pool)
+struct flow *flow_get(struct dispatch *d, struct domain *m, const struct flow_kind *k)
 {
-	struct flow *f = calloc(1, sizeof(*f));
+	struct flow *f = flow_find(d, m, k);
 
+	if (f)
+		return f;
+	f = malloc(sizeof(*f));
 	if (!f)
 		return NULL;
-	f->domain = m;
-	f->pool = pool;
+	flow_key(f, m, k);
+	HASH_ADD(hh, d->flows, domain, FLOW_KEY_N, f);
+	if (!f->hh.tbl) {
+		free(f);
+		return NULL;
+	}
+	party_ref(f->party);
 	f->wake.kind = WAKE_FLOW;
 	list_init(&f->ready);
 	list_init(&f->on_slot_list);
@@ -207,7 +257,12 @@ struct flow *flow_new(struct dispatch *d, struct domain *m, struct pool *pool)
 
 void flow_push(struct dispatch *d, struct flow *f, struct work *w, bool front)
 {
-	w->flow = f;
+	if (w->flow != f) {
+		if (w->flow)
+			w->flow->works--;
+		w->flow = f;
+		f->works++;
+	}
 	w->connection = NULL;
 	if (front && !list_empty(&f->ready)) {
 		struct list *first = f->ready.next;
@@ -266,18 +321,21 @@ static bool worth_an_event(enum hold_reason r)
 	return r != HOLD_CAP && r != HOLD_WINDOW && r != HOLD_RATE && r != HOLD_NONE;
 }
 
-/* Does it wait too long for memory? For a place, which may be free any time, only when hardly any
- * room is left. */
+/* Does it wait too long for memory? A short wait is too long only for those that have much there;
+ * and for a place, which may be free any time, only when hardly any room is left. */
 static bool makes_way(const struct dispatch *d, const struct flow *f)
 {
 	ms_t wait = f->until - loop_mono(d->loop);
 
 	if (f->aside) /* it keeps to a bound of its own */
 		return false;
+	if (f->until && wait > EVICT_WAIT && d->work > d->p.work_max / 8)
+		return true;
+	if (!party_has_much(d, f->party))
+		return false;
 	if (!f->until)
 		return d->work > due_max(d) + (d->p.work_max - due_max(d)) / 2;
-	return (wait > EVICT_WAIT && d->work > d->p.work_max / 8) ||
-	       (wait > EVICT_SHORT && d->work > due_max(d) / 2);
+	return wait > EVICT_SHORT && d->work > due_max(d) / 2;
 }
 
 /* What waits long already need not fill memory up. */
@@ -305,7 +363,8 @@ void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice
 		look = now + 1;
 	if ((!until || reason == HOLD_CAP) && !f->on_slots) {
 		f->on_slots = true;
-		list_add(&d->on_slots, &f->on_slot_list);
+		list_add(party_has_much(d, f->party) ? &d->on_slots : &d->on_slots_few,
+			&f->on_slot_list);
 	}
 	wake_set(&d->wakes, &f->wake, look);
 	if (f->nready && worth_an_event(reason) && f->domain->logged != reason)
@@ -359,8 +418,10 @@ void flow_link(struct dispatch *d, struct flow *f)
 			continue;
 		l->flow = f;
 		l->host = m->candidates[i].host;
-		list_add(&l->host->links, &l->in_host);
-		any = true;
+		if (fair_link(d, l))
+			any = true;
+		else
+			l->host = NULL;
 	}
 	f->linked = any;
 }
@@ -371,10 +432,35 @@ void flow_unlink(struct dispatch *d, struct flow *f)
 		return;
 	for (unsigned i = 0; i < f->domain->nhosts; i++)
 		if (f->links[i].host) {
-			list_del(&f->links[i].in_host);
+			fair_unlink(d, &f->links[i]);
 			f->links[i].host = NULL;
 		}
 	f->linked = false;
+}
+
+/* Who is asked next of those that wait for a place: those of few mostly, longest waiting first. */
+static struct list *next_list(struct dispatch *d)
+{
+	struct list *few = &d->on_slots_few, *much = &d->on_slots;
+	bool other = ++d->slot_turn % MUCH_EVERY == 0;
+
+	if (list_empty(few) || (other && !list_empty(much)))
+		return much;
+	return few;
+}
+
+static void wake_longest(struct dispatch *d, struct list *all, const char *where)
+{
+	struct list *next;
+	unsigned n = 0;
+
+	for (struct list *l = all->next; l != all && n < WAKE_LONGEST; l = next, n++) {
+		struct flow *f = container(l, struct flow, on_slot_list);
+
+		next = l->next;
+		if (!strncmp(f->where, where, sizeof(f->where)))
+			flow_wait_over(d, f);
+	}
 }
 
 /* Those that have waited longest for a place at that cluster come first, else a domain with much
@@ -382,46 +468,43 @@ void flow_unlink(struct dispatch *d, struct flow *f)
  * all that wait, in turn. */
 void slot_freed(struct dispatch *d, struct host *h, const char *where, unsigned more)
 {
-	struct list *next;
-	unsigned n = 0;
+	unsigned n = 0, seen = 0;
 
-	for (struct list *l = d->on_slots.next; where && l != &d->on_slots && n < WAKE_LONGEST;
-		l = next, n++) {
-		struct flow *f = container(l, struct flow, on_slot_list);
+	if (where) {
+		struct list *first = next_list(d);
 
-		next = l->next;
-		if (!strncmp(f->where, where, sizeof(f->where)))
-			flow_wait_over(d, f);
+		wake_longest(d, first, where);
+		wake_longest(d, first == &d->on_slots ? &d->on_slots_few : &d->on_slots, where);
 	}
-	n = 0;
-	if (h)
-		for (struct list *l = h->links.next; l != &h->links && n < WAKE_LINKS;
-			l = l->next) {
-			struct flow *f = container(l, struct link, in_host)->flow;
-
-			if (f->waiting && f->on_slots) {
-				flow_wait_over(d, f);
-				n++;
-			}
+	for (struct link *l = h ? fair_first(h) : NULL; l && n < WAKE_LINKS && seen < SEEN_LINKS;
+		l = fair_after(h, l), seen++)
+		if (l->flow->waiting && l->flow->on_slots) {
+			flow_wait_over(d, l->flow);
+			n++;
 		}
-	for (n = 0; n < more && !list_empty(&d->on_slots); n++)
-		flow_wait_over(d, container(d->on_slots.next, struct flow, on_slot_list));
+	for (n = 0; n < more; n++) {
+		struct list *l = next_list(d);
+
+		if (list_empty(l))
+			return;
+		flow_wait_over(d, container(l->next, struct flow, on_slot_list));
+	}
 }
 
 /* Mail for a receiver that is slow waits for places there, and could fill memory up for long: when
- * other mail cannot be read for it, some of that which came last is put back. */
+ * other mail cannot be read for it, some of that which has most is put back. */
 void flows_make_room(struct dispatch *d)
 {
 	const uint32_t enough = d->work - due_max(d) / 4;
 	struct list *next;
 
-	if (list_empty(&d->due) || d->work + d->reserved < due_max(d))
+	if ((list_empty(&d->due) && list_empty(&d->due_new)) || d->work + d->reserved < due_max(d))
 		return;
 	for (struct list *l = d->on_slots.prev; l != &d->on_slots && d->work > enough; l = next) {
 		struct flow *f = container(l, struct flow, on_slot_list);
 
 		next = l->prev;
-		if (!f->diverted && f->nready)
+		if (!f->diverted && f->nready && party_has_much(d, f->party))
 			rest_put_back(d, f);
 	}
 }

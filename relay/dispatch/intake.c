@@ -22,14 +22,10 @@
 
 /* ---- fresh ---- */
 
-static bool room_for(const struct dispatch *d, const struct domain *m)
-{
-	return m->in_memory - m->gathered < d->p.window && d->work + d->reserved < d->p.work_max;
-}
-
 /* Recipients of one domain need not be neighbours: those of one message are gone through once for
  * each of its domains, and the first of a domain takes the rest along. */
-static void fresh_domain(struct dispatch *d, struct message *msg, uint32_t first, struct domain *m)
+static void fresh_domain(struct dispatch *d, struct message *msg, uint32_t first, struct domain *m,
+	const struct party *p)
 {
 	const char *name = msg->recipients[first].domain;
 	struct work *w = NULL;
@@ -46,7 +42,7 @@ static void fresh_domain(struct dispatch *d, struct message *msg, uint32_t first
 		if (!w || w->n >= INTAKE_GROUP) {
 			if (w)
 				work_place(d, w, m);
-			w = room_for(d, m) ? work_new(msg) : NULL;
+			w = fair_room(d, m, p) ? work_new(msg) : NULL;
 		}
 		i = w ? item_new(d, m, msg->id, r, false, msg->first_due) : NULL;
 		if (!i) {
@@ -70,12 +66,26 @@ static bool seen_before(const struct message *msg, uint32_t k)
 	return false;
 }
 
+/* Mail of its pool for the domain waits in line, and it is read together with that; but for a place
+ * those wait apart that have little. */
+static bool joins_line(struct dispatch *d, const struct domain *m, const struct party *p)
+{
+	enum hold_reason why;
+	ms_t until;
+
+	if (!m->backs || !rest_is_for(m, party_pool(p)))
+		return false;
+	why = rest_reason(m, party_pool(p), &until);
+	return party_has_much(d, p) || (why != HOLD_CAP && why != HOLD_WINDOW && why != HOLD_RATE);
+}
+
 static void fresh(struct dispatch *d, struct message *msg)
 {
+	struct party *p = party_get(d, msg);
 	/* No memory for the body, or work stopped: it is in the index, and comes with its turn.
-	 * Half of the memory is left to what comes in: waiting mail must not stop it. */
-	bool later = (msg->flags & MESSAGE_HELD) || d->draining ||
-		     (msg->body && body_memory() > d->p.body_memory_max / 2);
+	 * Part of the memory is left to what comes in: waiting mail must not stop it. */
+	bool later = (msg->flags & MESSAGE_HELD) || d->draining || !p ||
+		     (msg->body && body_memory() > fair_body_max(d, p));
 
 	for (uint32_t k = 0; k < msg->nrecipients; k++) {
 		struct domain *m;
@@ -87,14 +97,14 @@ static void fresh(struct dispatch *d, struct message *msg)
 			d->missed = true; /* the index is gone through again */
 			continue;
 		}
-		/* read together with what waits already */
-		if (m->backs && rest_is_for(m, pool_get(d, msg->pool)))
+		if (p && joins_line(d, m, p))
 			continue;
 		if (later || m->on_hold || msg->first_due > loop_wall(d->loop) + 1000)
 			domain_due(d, m, msg->first_due);
 		else
-			fresh_domain(d, msg, k, m);
+			fresh_domain(d, msg, k, m, p);
 	}
+	party_unref(d, p);
 }
 
 void intake_fresh(void *arg, struct mpsc_node *first)
@@ -210,7 +220,7 @@ static bool ask_window(struct dispatch *d, struct domain *m)
 	const uint32_t most = m->nwaiting	  ? LOOK_READ
 			      : domain_probing(m) ? PROBE_READ
 						  : WINDOW_READ;
-	uint32_t limit, room = due_max(d) - d->work - d->reserved;
+	uint32_t limit, room = fair_due_max(d, m) - d->work - d->reserved;
 
 	if (m->in_memory - m->gathered >= d->p.window)
 		return true; /* fresh mail was faster; domain_touch comes back */
@@ -289,12 +299,13 @@ void intake_readings(void *arg, struct mpsc_node *first)
 
 void intake_due(struct dispatch *d)
 {
-	/* who cannot be read now is read when answers or readings come */
-	while (!list_empty(&d->due) && reader_room(d->reader)) {
-		struct domain *m = container(d->due.next, struct domain, in_due);
+	struct domain *m;
 
-		if (d->draining || d->stalled >= STALLED_MAX || d->work + d->reserved >= due_max(d))
+	/* who cannot be read now is read when answers or readings come */
+	while (reader_room(d->reader) && (m = fair_due(d))) {
+		if (d->draining || d->stalled >= STALLED_MAX)
 			return;
+		d->due_turn++;
 		list_del(&m->in_due);
 		if (!ask_window(d, m))
 			return;

@@ -123,6 +123,7 @@ void item_drop(struct dispatch *d, struct item *i)
 
 	m->in_memory--;
 	d->work--;
+	party_discharge(d, i);
 	free(i->stored);
 	free(i->reply);
 	free(i->host);
@@ -163,6 +164,8 @@ struct work *work_new(struct message *m)
 
 void work_free(struct work *w)
 {
+	if (w->flow)
+		w->flow->works--;
 	message_unref(w->message);
 	dns_route_unref(w->route);
 	free(w);
@@ -201,9 +204,14 @@ void work_evict(struct dispatch *d, struct work *w)
 
 void work_place(struct dispatch *d, struct work *w, struct domain *m)
 {
-	struct pool *pool = pool_get(d, w->message->pool);
-	struct flow *f = pool ? flow_get(d, m, pool, w->tried.n > 0) : NULL;
+	struct party *p = party_get(d, w->message);
+	const struct flow_kind k = {
+		.pool = p ? party_pool(p) : NULL, .party = p, .diverted = w->tried.n > 0
+	};
+	struct flow *f = p ? flow_get(d, m, &k) : NULL;
 
+	party_charge(d, p, w);
+	party_unref(d, p); /* the flow and the items have it */
 	if (!f) {
 		drop_items(d, w);
 		return;

@@ -369,13 +369,18 @@ static void flow_reason(
 	}
 }
 
-static const struct flow *waiting_flow(const struct domain *m)
+/* Of that pool, if one does; else of any. */
+static const struct flow *waiting_flow(const struct domain *m, const char *pool)
 {
-	const struct flow *f = m->flows;
+	const struct flow *any = NULL;
 
-	while (f && !f->waiting)
-		f = f->next;
-	return f;
+	for (const struct flow *f = m->flows; f; f = f->next) {
+		if (f->waiting && !strcmp(f->pool->name, pool))
+			return f;
+		if (f->waiting && !any)
+			any = f;
+	}
+	return any;
 }
 
 void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r, const char *pool,
@@ -418,7 +423,7 @@ void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 	} else if (m && (hold = rest_reason(m, pool_get(d, pool), &mono))) {
 		snprintf(reason, reason_max, "%s", hold_reason_text(hold));
 		*until = wall_of(d, mono);
-	} else if (m && (f = waiting_flow(m))) {
+	} else if (m && (f = waiting_flow(m, pool))) {
 		flow_reason(d, f, reason, reason_max, until);
 	} else {
 		snprintf(reason, reason_max, "in line behind other messages of this domain");

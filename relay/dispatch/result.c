@@ -507,7 +507,10 @@ static void sorting_end(struct sorting *s)
 		flow_push(d, s->flow, s->again, true);
 	}
 	if (s->diverted) {
-		struct flow *f = flow_get(d, s->flow->domain, s->flow->pool, true);
+		const struct flow_kind k = {
+			.pool = s->flow->pool, .party = s->flow->party, .diverted = true
+		};
+		struct flow *f = flow_get(d, s->flow->domain, &k);
 
 		s->diverted->tried = s->tried;
 		s->diverted->tried.prefer = 0;

@@ -35,7 +35,7 @@ static struct host *host_get(
 	h->key_n = n;
 	h->addr = *a;
 	h->provider = provider;
-	list_init(&h->links);
+	list_init(&h->turns);
 	list_init(&h->idle);
 	list_init(&h->half);
 	addr_format(h->text, a);
@@ -362,8 +362,8 @@ void route_host_failed(
 		mark(d, m, h, f);
 	if (f->in_session)
 		return;
-	while (!list_empty(&h->links))
-		mark(d, container(h->links.next, struct link, in_host)->flow->domain, h, f);
+	for (struct link *l; (l = fair_first(h));)
+		mark(d, l->flow->domain, h, f);
 }
 
 bool route_all_failed(const struct domain *m)

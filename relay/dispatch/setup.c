@@ -271,6 +271,7 @@ void dispatch_free_memory(struct dispatch *d)
 	free_stalled(d);
 	if (d->loop)
 		domains_free(d);
+	fair_free(d);
 	hosts_retire(d);
 	host_memory_free(d);
 	free(d->wakes.a);
