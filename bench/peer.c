@@ -1,3 +1,5 @@
+/* What the load generator (smtpload.c) and the sink (smtpsink.c) share: clock, arguments, a
+ * connection with its buffers. One thread. */
 #include "peer.h"
 
 #include <errno.h>

@@ -1,3 +1,9 @@
+/* What is wrong with a configuration: collected while it is read and checked, printed in the order
+ * of lines. Called by the readers and checkers of conf, on the thread that loads the configuration
+ * (main thread, or the one that asked for a reload).
+ *
+ * Memory that is out is remembered and told by diag_print: a finding that is lost must not make a
+ * bad file look good. */
 #include "diag.h"
 
 #include <errno.h>

@@ -1,3 +1,8 @@
+/* Tokens of the configuration's syntax, one at a time, with their lines. Called by scan.c alone;
+ * pure.
+ *
+ * Nothing is refused here: what cannot be a token is one of the kinds TOKEN_STRAY and
+ * TOKEN_OPEN_*, and scan.c says what is wrong with it. */
 #include "lex.h"
 
 static bool is_space(char c)

@@ -1,3 +1,9 @@
+/* The first of the two walks over a configuration: which options and sections are given, and on
+ * which lines. Called by parse.c before libconfuse sees the text, on the thread that loads the
+ * configuration.
+ *
+ * Order: token → known name? → noted with its lines, else reported and blanked out of the text. At
+ * bad syntax the walk stops (scan.stopped), since what follows has no certain place. */
 #include "scan.h"
 
 #include <errno.h>

@@ -1,3 +1,8 @@
+/* The stored form of envelopes and recipients; see codec.h. Pure: bytes in, values out. Called by
+ * the writer, by readers on any thread, and by check-queue.
+ *
+ * A decoder believes nothing: each number is bounded before it is used, and after an error the
+ * reader gives zeros until the end, where the error is told. */
 #include "codec.h"
 #include "postern/foreign.h"
 

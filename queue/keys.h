@@ -1,13 +1,22 @@
-/* Keys of the queue's trees. Numbers are big-endian, so that byte order is number order.
+/* Keys of the queue's trees: the format on disk. Numbers in keys are big-endian, so that byte order
+ * is number order; (n) is a length in bytes. Records are described in codec.h.
  *
- *   mail   id(8) sub(4)                        sub 0: envelope; 1 + index: recipient;
- *   mail   id(8) MAIL_BODY + n(4) crc(4)       body chunk n; CRC-32C of its content. In the key,
- * because the chunk fills its page to the last byte due    domain NUL due(8) id(8) index(4)    one
- * for each recipient that waits for its time young  id(8) index(4)                      recipients
- * accepted lately, not yet in `due` (young.h) loose  id(8)                               body
- * chunks in `mail` without an envelope: a message still streaming in, or the rest of a deleted one
- *   state  whatever its user chose             learned state
- *   damaged  tree letter, old key              records set aside
+ * tree     key                                        value
+ * -------  -----------------------------------------  -------------------------------------------
+ * mail     id(8) sub(4), sub = 0                      envelope of the message
+ *          id(8) sub(4), sub = 1 + index              one recipient with its state
+ *          id(8) sub(4) crc(4), sub = MAIL_BODY + n   chunk n of the body; crc is its CRC-32C, in
+ *                                                     the key because the chunk fills its page
+ * due      domain NUL due(8) id(8) index(4)           empty; one for each recipient that waits
+ *                                                     for its time; the sign bit of due is flipped
+ * young    id(8) index(4)                             empty; recipients accepted lately that are
+ *                                                     not in `due` yet (young.h)
+ * loose    id(8)                                      bytes(8) dead(1): a body without an envelope,
+ *                                                     still coming in or being removed (dead)
+ * state    text, chosen by its user                   learned state, in its user's format
+ * damaged  letter of the tree, old key                the old value, set aside by a repair
+ *
+ * Beside these six the main tree holds the records "schema" (schema.c) and "totals" (store.c).
  *
  * All that belongs to one message lies in one tree, side by side: a settled message touches one or
  * two leaf pages, and messages that come and go together share them. Measured in a bare LMDB loop

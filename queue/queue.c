@@ -1,3 +1,9 @@
+/* The queue's life and its front door: open, start of the writer's thread, ids, posting of jobs,
+ * statistics, close. Any thread may post and ask; open and close are the owner's.
+ *
+ * Close lets the writer answer all that was posted before, then joins it. Ids are given out
+ * without a lock, from a block that the writer reserved on disk, so that none is given out twice,
+ * not even after a kill. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>

@@ -1,3 +1,8 @@
+/* The two meta pages of the data file, read and written as bytes; see rawfile.h. Called by open.c
+ * before LMDB may map the file, by store.c after a commit that failed, and by check.c.
+ *
+ * The layout is that of LMDB 0.9, data version 1, with 64-bit numbers; any other is told apart and
+ * left alone. */
 #include "rawfile.h"
 
 #include <errno.h>

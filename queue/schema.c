@@ -1,3 +1,5 @@
+/* Which schema a file has, and how an older one becomes the present one; see schema.h. Called by
+ * open.c and first.c, before the writer starts. */
 #include "schema.h"
 
 #include <endian.h>

@@ -1,3 +1,9 @@
+/* The LMDB environment once it is open: trees, transactions, space ahead of the file's end, the
+ * resident part of the map, and opening again after a commit that failed. Opening for the first
+ * time is open.c and first.c.
+ *
+ * Readers (any thread) hold the guard shared for one call; the writer takes it alone to open the
+ * environment again. Nothing here looks into records. */
 #include "store.h"
 
 #include <endian.h>

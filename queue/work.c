@@ -1,3 +1,9 @@
+/* One write transaction while it is made: begin, commit, and the indexes that all jobs share (due,
+ * young, loose). What each kind of job does is in accept.c, settle.c, walk.c and fix.c. The
+ * writer's thread alone.
+ *
+ * begin → work_* in any number → commit or abort. What the commit changes in the young index in
+ * memory is only noted meanwhile (ops), and applied when the commit is on disk. */
 #include "work.h"
 
 #include <endian.h>

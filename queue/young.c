@@ -1,3 +1,8 @@
+/* The index of young recipients in memory; see young.h. Changed by the writer after its commits,
+ * read by any thread, under one lock.
+ *
+ * Nodes lie in slabs and name each other by number. Two hash tables find them, by message and by
+ * domain; the entries of a domain are linked in order of due time. */
 #include "young.h"
 
 #include <errno.h>

@@ -169,9 +169,9 @@ struct outbound_connect {
 enum outbound_event_kind {
 	OUTBOUND_UP,	 /* session ready: info */
 	OUTBOUND_RESULT, /* transact came back */
-	OUTBOUND_DOWN,	 /* connection is gone (also: never came up). After it no event of this
-			  * connection but the RESULT   (all RCPT_PENDING) of a transact that was
-			  * posted   before DOWN was seen */
+	/* The connection is gone, or never came up. After it comes no event of this connection but
+	 * the RESULT, all RCPT_PENDING, of a transact that was posted before DOWN was seen. */
+	OUTBOUND_DOWN,
 };
 struct outbound_transact;
 struct outbound_event {
@@ -185,9 +185,14 @@ struct outbound_event {
 	/* UP and DOWN: */
 	struct smtp_client_info
 		*info; /* heap, owned by the receiver; NULL when nothing was learnt */
-	int error;     /* DOWN: 0 after QUIT or a polite end of an idle session; negative errno
-			* (-EPROTO: the     peer refused or broke the protocol, info->failure and why
-			* tell;     -ENOBUFS: over     outbound_max), STREAM_E_BIND, STREAM_E_TLS */
+	/* DOWN:
+	 *   0               after QUIT, or a polite end of an idle session
+	 *   -EPROTO         the peer refused or broke the protocol: info->failure and why tell
+	 *   -ENOBUFS        over outbound_max
+	 *   -errno          anything else of the socket
+	 *   STREAM_E_BIND   the source address could not be bound
+	 *   STREAM_E_TLS    the handshake failed */
+	int error;
 	bool was_up, timed_out;
 	char why[160];
 	ms_t connect_ms, tls_ms;

@@ -1,3 +1,8 @@
+/* IP addresses and networks: text to value and back, comparison, socket addresses. Pure; any
+ * thread.
+ *
+ * An IPv4 address that comes mapped into IPv6 (::ffff:192.0.2.1) is taken as the IPv4 address that
+ * it is, so that each address has one value only. */
 #include "postern/addr.h"
 
 #include <arpa/inet.h>

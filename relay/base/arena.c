@@ -1,3 +1,5 @@
+/* Bump allocation; see arena.h. Blocks double in size up to a bound; all of them go together. One
+ * owner at a time. */
 #include "postern/arena.h"
 
 #include <stdalign.h>

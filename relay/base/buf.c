@@ -1,3 +1,5 @@
+/* Slices and growable buffers; see buf.h. One owner at a time. No call fails half way: on an error
+ * the buffer is as it was. */
 #include "postern/buf.h"
 
 #include <errno.h>

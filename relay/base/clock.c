@@ -1,3 +1,5 @@
+/* The two clocks, and dates as mail and log write them. Reading the clocks is for the impure
+ * rooms; the formatting is pure. */
 #include "postern/clock.h"
 
 #include <string.h>

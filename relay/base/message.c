@@ -1,3 +1,8 @@
+/* Messages and their content. Both are counted by reference and shared between threads; content is
+ * a chain of blocks that is filled by one owner, then sealed, and read only from then on.
+ *
+ * Every block is counted in memory_held, the process's content in memory, by which inbound
+ * sessions are slowed down and bodies are left to the queue. */
 #include "postern/message.h"
 
 #include <errno.h>

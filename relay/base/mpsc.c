@@ -1,3 +1,6 @@
+/* Mailboxes; see mpsc.h. Producers push on top of a list with one compare-and-swap; the consumer
+ * takes the whole list and turns it round. Whoever pushes onto an empty list wakes the consumer,
+ * so a batch costs one wake-up. */
 #include "postern/mpsc.h"
 
 #include <stddef.h>

@@ -1,3 +1,5 @@
+/* The end of a process in which something that cannot be is so; see must.h. Any thread; makes no
+ * use of memory or stdio's state. */
 #include "postern/must.h"
 
 #include <stdio.h>

@@ -1,3 +1,5 @@
+/* Random numbers for jitter and choice (xoshiro256**, seeded by splitmix64); never for secrets.
+ * One owner a generator. */
 #include "postern/rng.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Small codecs: base64, xtext, UTF-8, patterns, queue ids. Pure; any thread. */
 #include "postern/text.h"
 
 #include <errno.h>

@@ -1,3 +1,5 @@
+/* postern check: is this configuration right, what does it come to, what options are there. Reads
+ * the file itself; only --running asks the relay. Main thread of a tool. */
 #include <stdlib.h>
 #include <string.h>
 

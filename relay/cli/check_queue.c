@@ -1,3 +1,5 @@
+/* postern check-queue: opens the queue's file beside the relay, or alone for --repair, and prints
+ * what queue/check.c finds. Main thread of a tool. */
 #include <signal.h>
 #include <string.h>
 

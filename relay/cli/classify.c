@@ -1,3 +1,6 @@
+/* postern classify: lines of provider, phase and reply on standard input, verdicts on standard
+ * output. Uses the rules of the configuration or those of --rules; asks no relay. Main thread of a
+ * tool. */
 #include <stdlib.h>
 #include <string.h>
 

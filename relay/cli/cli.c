@@ -1,3 +1,5 @@
+/* What all commands share: options, usage, reading the configuration, values of an answer for
+ * people. Main thread of a tool; cli_config also at the start of the relay. */
 #include "cli.h"
 
 #include <errno.h>

@@ -1,3 +1,5 @@
+/* main(): finds the command by its name and runs it. The exit code is the command's, unless its
+ * output could not be written. */
 #include <errno.h>
 #include <string.h>
 

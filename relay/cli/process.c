@@ -1,3 +1,5 @@
+/* What the process asks of its surroundings: a word to the service manager (sd_notify's protocol,
+ * one datagram), and the limit of file descriptors. Main thread. */
 #include "process.h"
 
 #include <stdio.h>

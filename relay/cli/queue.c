@@ -1,3 +1,5 @@
+/* postern queue and postern show: what waits, as the relay's control socket tells it. Main thread
+ * of a tool; all text goes through print.c. */
 #include <string.h>
 
 #include "cli.h"

@@ -1,3 +1,5 @@
+/* postern reload: asks the running relay to read its configuration again, and prints what came of
+ * it. Main thread of a tool. */
 #include "cli.h"
 
 static void print_notes(void *arg, const json_t *j)

@@ -1,3 +1,9 @@
+/* postern run: the relay's main thread. It starts the service, then sleeps in signalfd until it is
+ * to reload, to reopen the log, or to end.
+ *
+ * Order: configuration → signals blocked (all threads inherit that) → service → pid file → READY →
+ * signals → drain → free. The pid file comes last, so that a second relay that fails to start
+ * leaves the first one's alone. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* postern stats: the relay's counters, as its control socket tells them. Main thread of a tool. */
 #include "cli.h"
 
 static void print_stats(void *arg, const json_t *j)

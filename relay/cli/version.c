@@ -1,3 +1,5 @@
+/* postern version: the relay's version, those of its libraries, and the age of the reply rules.
+ * Main thread of a tool. */
 #include <ares.h>
 #include <lmdb.h>
 #include <openssl/crypto.h>

@@ -1,3 +1,8 @@
+/* The resolver's table of domains, MX hosts and address names; the least recently used goes first.
+ * On the resolver's loop.
+ *
+ * An entry that a look-up needs is pinned and is not dropped; with nothing but such entries the
+ * table grows over its bound, and shrinks by the next ones. */
 #include "dns_private.h"
 
 #include <stdlib.h>

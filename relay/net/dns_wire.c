@@ -1,3 +1,8 @@
+/* DNS answers as bytes into values: names, MX, A, AAAA, PTR, the chain of CNAMEs. Pure; called by
+ * dns_query.c with what c-ares received.
+ *
+ * Hostile input: each name, record and count is bounded, pointers only go backwards, and a name
+ * with bytes that no host name has is left out. */
 #include "dns_wire.h"
 
 #include <errno.h>

@@ -1,3 +1,6 @@
+/* Output queues of streams; see stream_out.h. On the loop's thread. Small writes share a chunk;
+ * chunks and references come from the loop's pool and go back there, so that a busy stream
+ * allocates nothing. */
 #include "stream_out.h"
 
 #include <errno.h>

@@ -1,3 +1,8 @@
+/* Asking the dispatcher from another thread. Called by the threads of control clients and of HTTP;
+ * they wait here, while the question runs on the dispatcher's thread between two of its turns.
+ *
+ * What is asked must be short: all mail waits for it. Long work is an operation (ask_operate),
+ * which the dispatcher does in slices. */
 #include "ask.h"
 
 #include <errno.h>

@@ -1,3 +1,9 @@
+/* The control socket: one thread accepts, one more for each client, CLIENTS_MAX at most; beyond it
+ * the answer is "try again" (75).
+ *
+ * A client's life: one request, a line of JSON that comes whole within ten seconds → its command's
+ * answer, one or more lines → {"done": …} with the exit code → closed. Who takes nothing of the
+ * answer for CLIENT_TIMEOUT_S is given up. Commands are in commands_*.c. */
 #include "control.h"
 
 #include <errno.h>

@@ -1,3 +1,5 @@
+/* Counters of all workers together. Any thread: each worker's counters are atomic, so the sum is
+ * of about one moment. */
 #include "totals.h"
 
 void inbound_totals(const struct ops_context *ctx, struct inbound_stats *ret)

@@ -1,3 +1,7 @@
+/* Command lines into values; see smtp_command.h. Pure. Called by server.c for each line.
+ *
+ * Order: verb → arguments → parameters of MAIL and RCPT, each once. What is wrong is a value (enum
+ * smtp_syntax), never a failure of the parser. */
 #include "postern/smtp_command.h"
 
 #include <errno.h>

@@ -1,3 +1,8 @@
+/* Content as it comes in, of DATA and of BDAT: dots taken off, line ends looked at, the end found.
+ * Pure; called by server_content.c, and by the simulator.
+ *
+ * States: LINE_START → IN_LINE → SEEN_CR → LINE_START; a dot at the start of a line → SEEN_DOT →
+ * SEEN_DOT_CR → the end. Only CR LF . CR LF ends a message. */
 #include <errno.h>
 
 #include "postern/smtp_data.h"

@@ -1,3 +1,5 @@
+/* Content as it goes out by DATA: dots at the start of a line doubled, the end added. Pure; copies
+ * nothing. Called by outbound_txn.c, where the receiver has no CHUNKING. */
 #include "postern/smtp_data.h"
 
 void dot_stuffer_init(struct dot_stuffer *d)

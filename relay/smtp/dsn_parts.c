@@ -1,3 +1,8 @@
+/* The parts of a notification: the explanation for people, and the fields for programs (RFC 3464).
+ * Pure; called by dsn.c.
+ *
+ * Whatever others said goes in cleaned and folded, and is bounded in all: a long list whose
+ * recipients all fail makes one notification that everybody takes. */
 #include <stdio.h>
 
 #include "dsn_parts.h"

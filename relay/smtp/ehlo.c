@@ -1,3 +1,5 @@
+/* What a receiver offers, line by line out of its reply to EHLO. Pure; called by reply.c while the
+ * reply comes in, since keywords may stand behind more text than is kept. */
 #include "postern/smtp_reply.h"
 
 static struct slice word_take(struct slice *line)

@@ -1,3 +1,5 @@
+/* Addresses: RFC 5321 and 6531, and what programs send besides (smtp_path.lax). Pure; called by
+ * command.c, server_mail.c and the checks of the configuration. */
 #include <errno.h>
 
 #include "postern/smtp_command.h"

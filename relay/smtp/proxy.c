@@ -1,3 +1,5 @@
+/* The PROXY preface, versions 1 and 2, out of the bytes that came so far. Pure; called by
+ * inbound_proxy.c, which peeks at the socket until it is whole. */
 #include "postern/smtp_proxy.h"
 
 #include <errno.h>

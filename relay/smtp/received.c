@@ -1,3 +1,5 @@
+/* The Received field that this relay puts on top. Pure; called by server_content.c. What a client
+ * calls itself goes in cleaned, so that it cannot end the field. */
 #include <errno.h>
 
 #include "postern/smtp_data.h"

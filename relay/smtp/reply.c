@@ -1,3 +1,8 @@
+/* Replies of receivers, byte by byte; see smtp_reply.h. Pure; called by client.c, and by classify
+ * for replies out of logs.
+ *
+ * Bytes → line → reply. More is read than is kept: a reply that is too long is understood by its
+ * code and its beginning, and its end is still found. */
 #include "postern/smtp_reply.h"
 
 #include <errno.h>

@@ -1,3 +1,5 @@
+/* AUTH PLAIN and LOGIN, the server's side; see sasl.h. Pure; called by server_auth.c, which wipes
+ * the exchange when the password was looked at. */
 #include "sasl.h"
 
 #include <errno.h>

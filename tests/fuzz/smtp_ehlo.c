@@ -1,3 +1,4 @@
+/* Fuzz target: replies to EHLO, whole and line by line. */
 #include <string.h>
 
 #include "postern/must.h"

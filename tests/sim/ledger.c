@@ -1,3 +1,5 @@
+/* What the simulator has seen: messages, recipients and connections, by source and cluster; what
+ * its control socket and its report tell. */
 #include "ledger.h"
 
 #include <stdio.h>

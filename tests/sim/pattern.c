@@ -1,3 +1,5 @@
+/* Names and addresses in the simulator's scenario, written as patterns with a star and ranges:
+ * what fits, and what they expand to. */
 #include "pattern.h"
 
 #include <ctype.h>

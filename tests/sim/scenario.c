@@ -1,3 +1,4 @@
+/* The simulator's scenario in memory: clusters, tenants, hosts, rules, and their look-up. */
 #include "scenario.h"
 
 #include <stdlib.h>

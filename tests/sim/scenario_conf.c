@@ -1,3 +1,4 @@
+/* The simulator's scenario file: sections and options, read by libconfuse, with errors by line. */
 #include "scenario_conf.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* Small helpers of the simulator: memory that must be there, text, JSON, maps, addresses. */
 #include "util.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* Addresses and networks: text, masks, what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

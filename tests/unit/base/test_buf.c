@@ -1,3 +1,4 @@
+/* Slices and buffers: growth, bounds, consumption, and the arena. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* Dates as mail and log write them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* Text of others made harmless for terminals, logs and JSON. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* The log: lines, levels, reopening, and what is dropped when nobody writes it away. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

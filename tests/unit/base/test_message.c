@@ -1,3 +1,4 @@
+/* Messages and their content: blocks, references, the count of memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

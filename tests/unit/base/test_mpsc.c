@@ -1,3 +1,4 @@
+/* Mailboxes: order, batches, one wake-up, many producers at the same time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* Small codecs: base64, xtext, UTF-8, patterns, queue ids. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

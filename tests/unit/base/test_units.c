@@ -1,3 +1,4 @@
+/* Durations, sizes and rates: what is read and how it is written. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,5 @@
+/* Time zones against the system's database: days, changes of clocks, rules after the last change.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,5 @@
+/* A receiver in a thread of its own for the dispatcher's tests: answers by a script, counts what
+ * came. */
 #include "mx.h"
 
 #include <arpa/inet.h>

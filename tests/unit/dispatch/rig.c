@@ -1,3 +1,5 @@
+/* The dispatcher with queue, worker, resolver and receivers of the tests' own, and waits for what
+ * it did. */
 #include "rig.h"
 
 #include "../temporary.h"

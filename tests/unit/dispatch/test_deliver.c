@@ -1,3 +1,4 @@
+/* Delivery through dispatcher, worker and a receiver: what is settled, logged and kept. */
 #include "rig.h"
 
 #include <stdio.h>

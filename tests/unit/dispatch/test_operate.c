@@ -1,3 +1,4 @@
+/* Operators' passes over the queue while mail moves: retry, hold, release, remove, bounce. */
 #include "rig.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* What is tried again, when, and from which source. */
 #include "rig.h"
 
 #include <stdio.h>

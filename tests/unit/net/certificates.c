@@ -1,3 +1,4 @@
+/* Certificates made on the spot for tests of TLS. */
 #include "certificates.h"
 
 #include "../temporary.h"

@@ -1,3 +1,4 @@
+/* A name server in a thread of its own: answers by a table, or late, or not at all. */
 #include "dns_server.h"
 
 #include <arpa/inet.h>

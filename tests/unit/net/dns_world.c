@@ -1,3 +1,4 @@
+/* Resolver and name server together, and what the tests of both ask. */
 #include "dns_world.h"
 
 #include <stdio.h>

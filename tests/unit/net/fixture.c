@@ -1,3 +1,4 @@
+/* Loops, sockets and peers for the tests of relay/net. */
 #include "fixture.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Which source and host are chosen, and which of our limits says no. */
 #include "rig.h"
 
 static void test_provider(void **state)

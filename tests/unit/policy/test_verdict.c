@@ -1,3 +1,4 @@
+/* What a reply changes: lanes, causes, what becomes of the recipient. */
 #include "rig.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* A policy with ramps in virtual time: days of mail in milliseconds. */
 #include "warmup_world.h"
 
 static char *text(const char *s)

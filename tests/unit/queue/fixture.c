@@ -1,3 +1,4 @@
+/* A queue in a temporary directory, and jobs that wait for their answers. */
 #include "fixture.h"
 
 #include "../temporary.h"

@@ -1,3 +1,4 @@
+/* Stored records: what is written is read back, what nobody wrote is refused. */
 #include "fixture.h"
 
 #include <errno.h>

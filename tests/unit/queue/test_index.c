@@ -1,3 +1,4 @@
+/* The due index and the young one: windows, order, moves between them. */
 #include "fixture.h"
 
 #include <errno.h>

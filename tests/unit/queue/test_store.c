@@ -1,3 +1,4 @@
+/* The store on disk: accept, settle, restart, full map, failed commits. */
 #include "fixture.h"
 
 #include <errno.h>

@@ -1,3 +1,5 @@
+/* Large content that goes to the queue while it comes in, and what is left of it when the client
+ * goes away. */
 #include "fixture.h"
 
 #include <errno.h>

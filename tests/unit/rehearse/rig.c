@@ -1,3 +1,4 @@
+/* Scenarios for the tests of the rehearsal. */
 #include "rig.h"
 
 #include <stdio.h>

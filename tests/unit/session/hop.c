@@ -1,3 +1,4 @@
+/* A next hop for outbound sessions: a script of what it expects and answers. */
 #include "hop.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* A worker with queue and clients of the tests' own. */
 #include "rig.h"
 
 #include "../temporary.h"

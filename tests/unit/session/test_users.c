@@ -1,3 +1,4 @@
+/* The password file: what is read, what is refused with file and line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

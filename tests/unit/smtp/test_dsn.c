@@ -1,3 +1,4 @@
+/* Notifications: parts, fields, what of others' text gets in. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

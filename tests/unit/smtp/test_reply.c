@@ -1,3 +1,4 @@
+/* Replies of receivers: lines, codes, bounds, what real ones send. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
