@@ -19,7 +19,7 @@ void print_text(FILE *to, struct slice s)
 	buf_deinit(&b);
 }
 
-static void vprint(FILE *to, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0))) vprint(FILE *to, const char *fmt, va_list ap)
 {
 	struct buf b;
 

@@ -228,8 +228,8 @@ static void test_code_families(void **state)
 		{ 7, 900, 999, VERDICT_MESSAGE_REJECTED },
 	};
 	static const char *const words[] = { "", "Access denied", "Service refused, sorry",
-		"[DB5PEPF00014B9B.eurprd02.prod.outlook.com 2025-11-25T08:06:40.951Z "
-		"08DE2A19D02BF789]" };
+		("[DB5PEPF00014B9B.eurprd02.prod.outlook.com 2025-11-25T08:06:40.951Z "
+		 "08DE2A19D02BF789]") };
 
 	for (size_t i = 0; i < COUNT(t); i++) {
 		for (unsigned d = t[i].low; d <= t[i].high; d++) {
