@@ -19,11 +19,12 @@
 #define BODY_CHUNK 4080u
 
 /* Message content, CRLF line ends, no dot-stuffing, no end marker. A chain of blocks, appended to
- * by one thread; after body_seal it is read only and may be shared. Blocks are charged to a
- * process-wide counter (body_memory). */
+ * by one thread; after body_seal it is read only and may be shared. The memory of blocks is charged
+ * to a process-wide counter (body_memory). */
 struct body_block {
 	struct body_block *next;
 	uint32_t len, cap; /* cap is a multiple of BODY_CHUNK; only the last block is not full */
+	uint32_t room;	   /* bytes of data that it has memory for; a rest has less than cap */
 	char data[];
 };
 struct body {
@@ -41,7 +42,8 @@ void body_seal(struct body *b);
 /* Moves the full blocks out (for streaming a large message to the queue); the caller owns the
  * chain. */
 struct body_block *body_take_full(struct body *b);
-/* The same with all whole chunks, also those of the last block. */
+/* The same with all whole chunks, also those of the last block; what is behind them stays, in no
+ * more memory than it needs. */
 struct body_block *body_take_chunks(struct body *b);
 void body_blocks_free(struct body_block *first);
 uint64_t body_memory(void); /* bytes held by all bodies of the process; any thread */

@@ -13,6 +13,8 @@
 /* Most messages fit the first block; what does not is on its way to a large one. */
 #define FIRST_CHUNKS 2u
 #define LAST_CHUNKS  16u
+/* What a rest grows by at least. */
+#define REST_STEP 256u
 /* An envelope of tens of thousands of recipients with all their parameters fits. */
 #define ENVELOPE_MAX (64u * 1024u * 1024u)
 
@@ -23,17 +25,24 @@ uint64_t body_memory(void)
 	return atomic_load_explicit(&memory_held, memory_order_relaxed);
 }
 
-static struct body_block *block_new(uint32_t chunks)
+/* A block that has memory for its first `room` bytes only. */
+static struct body_block *block_with(uint32_t cap, uint32_t room)
 {
-	struct body_block *k = malloc(sizeof(*k) + chunks * BODY_CHUNK);
+	struct body_block *k = malloc(sizeof(*k) + room);
 
 	if (!k)
 		return NULL;
 	k->next = NULL;
 	k->len = 0;
-	k->cap = chunks * BODY_CHUNK;
-	atomic_fetch_add_explicit(&memory_held, k->cap, memory_order_relaxed);
+	k->cap = cap;
+	k->room = room;
+	atomic_fetch_add_explicit(&memory_held, room, memory_order_relaxed);
 	return k;
+}
+
+static struct body_block *block_new(uint32_t chunks)
+{
+	return block_with(chunks * BODY_CHUNK, chunks * BODY_CHUNK);
 }
 
 void body_blocks_free(struct body_block *first)
@@ -41,7 +50,7 @@ void body_blocks_free(struct body_block *first)
 	while (first) {
 		struct body_block *next = first->next;
 
-		atomic_fetch_sub_explicit(&memory_held, first->cap, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&memory_held, first->room, memory_order_relaxed);
 		free(first);
 		first = next;
 	}
@@ -117,12 +126,55 @@ static int body_extend(struct body *b, size_t n)
 	return 0;
 }
 
+/* Where the pointer to the last block is. */
+static struct body_block **last_link(struct body *b)
+{
+	struct body_block **link = &b->first;
+
+	while (*link != b->last)
+		link = &(*link)->next;
+	return link;
+}
+
+/* Memory for n more bytes in the last block, as far as they belong there. It has all of it from the
+ * start, unless it is a rest that was split off. */
+static int last_grow(struct body *b, size_t n)
+{
+	struct body_block *k = b->last, **link;
+	uint32_t room;
+
+	if (n > k->cap - k->len)
+		n = k->cap - k->len;
+	if (n <= k->room - k->len)
+		return 0;
+	room = k->len + (uint32_t)n;
+	if (room < 2 * k->room)
+		room = 2 * k->room;
+	if (room < k->room + REST_STEP)
+		room = k->room + REST_STEP;
+	if (room > k->cap)
+		room = k->cap;
+	link = last_link(b);
+	k = realloc(k, sizeof(*k) + room);
+	if (!k)
+		return -ENOMEM;
+	atomic_fetch_add_explicit(&memory_held, room - k->room, memory_order_relaxed);
+	k->room = room;
+	*link = b->last = k;
+	return 0;
+}
+
 int body_append(struct body *b, struct slice s)
 {
 	size_t room = b->last ? b->last->cap - b->last->len : 0;
 	int r;
 
 	must(!b->sealed);
+	if (b->last) {
+		r = last_grow(b, s.n);
+		if (r)
+			return r;
+	}
 	if (s.n > room) {
 		r = body_extend(b, s.n - room);
 		if (r)
@@ -170,26 +222,17 @@ struct body_block *body_take_full(struct body *b)
 	return first;
 }
 
-/* Where the pointer to the last block is. */
-static struct body_block **last_link(struct body *b)
-{
-	struct body_block **link = &b->first;
-
-	while (*link != b->last)
-		link = &(*link)->next;
-	return link;
-}
-
-/* The last block, cut after its last whole chunk; the rest of it in a small block of its own. */
+/* The last block, cut after its last whole chunk; the rest of it in a block of its own, with memory
+ * for what it has: of many clients that stop within a message the rests must not be the most. */
 static int split_last(struct body *b)
 {
 	struct body_block *k = b->last, *rest = NULL, **link;
 	uint32_t whole = k->len - k->len % BODY_CHUNK;
 
-	if (k->len == k->cap || (whole == 0 && k->cap == BODY_CHUNK))
+	if (k->len == k->cap || (whole == 0 && k->room - k->len <= REST_STEP))
 		return 0;
 	if (k->len > whole) {
-		rest = block_new(1);
+		rest = block_with(BODY_CHUNK, k->len - whole);
 		if (!rest)
 			return -ENOMEM;
 		rest->len = k->len - whole;
@@ -197,8 +240,8 @@ static int split_last(struct body *b)
 	}
 	link = last_link(b);
 	if (whole > 0) {
-		atomic_fetch_sub_explicit(&memory_held, k->cap - whole, memory_order_relaxed);
-		k->len = k->cap = whole;
+		atomic_fetch_sub_explicit(&memory_held, k->room - whole, memory_order_relaxed);
+		k->len = k->cap = k->room = whole;
 		link = &k->next;
 	} else {
 		body_blocks_free(k);

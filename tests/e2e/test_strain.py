@@ -49,7 +49,7 @@ class StrainCase(unittest.TestCase):
 
 class Isolation(StrainCase):
     def test_content_that_does_not_go_on(self):
-        relay = self.begin(root={"body_memory_max": "4MiB"})
+        relay = self.begin(root={"body_memory_max": "1MiB"})
         address = relay.address()
 
         def stop_within(c):
@@ -59,7 +59,7 @@ class Isolation(StrainCase):
         before = good_clients(address, WINDOW, body=(b"x" * 98 + b"\r\n") * 2000)
         attack = Holders(address, 240, ["127.0.2.1", "127.0.2.2"], stop_within, drip=b"z")
         self.check_kept(before, attack, address, body=(b"x" * 98 + b"\r\n") * 2000)
-        self.assertLess(relay.metrics()["postern_body_memory_bytes"], 6 << 20)
+        self.assertLess(relay.metrics()["postern_body_memory_bytes"], 3 << 19)
 
     def test_password_guesses(self):
         relay = self.begin(listeners={"in": {"users_file": self.users, "sessions_per_client": 1000}})
