@@ -54,7 +54,7 @@ static void on_answers(void *arg, struct mpsc_node *first)
 			break;
 		}
 	}
-	if (reader_room(d->reader) && fair_due(d))
+	if (reader_room(d->reader) && (fair_due(d) || !list_empty(&d->due_first)))
 		d->more = true;
 }
 
@@ -398,6 +398,8 @@ static void lists_init(struct dispatch *d)
 	list_init(&d->on_slots_few);
 	list_init(&d->due);
 	list_init(&d->due_new);
+	list_init(&d->due_first);
+	list_init(&d->asked);
 	list_init(&d->gatherings_by_age);
 	log_line_init(&d->line);
 	pthread_mutex_init(&d->lock, NULL);

@@ -187,7 +187,11 @@ struct domain {
 	struct wake wake; /* for that */
 	struct list in_due;
 	/* route */
-	bool asked, rejected;	 /* DNS runs; rejected: its answer was no route */
+	bool asked, rejected; /* DNS runs; rejected: its answer was no route */
+	bool known;	      /* it had a route once */
+	bool put_off;	      /* asked, and its mail is in the queue alone until the answer */
+	struct list in_asked;
+	ms_t asked_at;		 /* mono */
 	struct dns_route *route; /* NULL: none */
 	struct wake route_wake;
 	unsigned provider, nhosts;
@@ -280,6 +284,7 @@ struct reading {
 	struct domain *domain; /* the thread looks at its name, which stays as it is */
 	ms_t wall;
 	uint32_t limit;
+	bool first;		/* of a domain that never had a route */
 	struct item_key *known; /* what was in memory when it was asked for: a table with places */
 	size_t size, mask;
 	uint32_t nknown;
@@ -338,6 +343,10 @@ struct dispatch {
 	struct list on_slots, on_slots_few; /* flows that wait for a slot; those of few */
 	struct list due, due_new; /* domains to be read from the index; without mail in memory */
 	unsigned slot_turn, due_turn; /* which of both comes next */
+	struct list due_first;	      /* the same, of domains that never had a route */
+	struct list asked;	      /* domains whose look-up is under way, the oldest first */
+	uint32_t unrouted, reserved_first; /* recipients in memory of such domains; in readings */
+	bool newest_first;
 	struct reader *reader;
 	uint32_t readings, reserved; /* under way; recipients that they may bring */
 	struct operation *operations;
@@ -518,6 +527,14 @@ void intake_readings(void *arg, struct mpsc_node *first);
 int intake_start(struct dispatch *d);
 /* Expires and notifies what waits in a flow for long. */
 void flow_age(struct dispatch *d, struct flow *f);
+
+/* ---- unrouted.c ---- */
+bool unrouted_room(const struct dispatch *d, const struct domain *m);
+void unrouted_count(struct dispatch *d, const struct domain *m, int items); /* came; left: < 0 */
+void unrouted_known(struct dispatch *d, struct domain *m);		    /* has a route */
+void unrouted_asked(struct dispatch *d, struct domain *m);
+void unrouted_answered(struct dispatch *d, struct domain *m);
+struct domain *unrouted_next(struct dispatch *d); /* to be read; NULL: none now */
 
 /* ---- route.c ---- */
 bool route_ready(

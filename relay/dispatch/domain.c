@@ -42,6 +42,7 @@ struct domain *domain_get(struct dispatch *d, const char *name)
 	m->route_wake.kind = WAKE_ROUTE;
 	m->idle_since = loop_mono(d->loop);
 	list_init(&m->in_due);
+	list_init(&m->in_asked);
 	list_init(&m->items);
 	list_init(&m->gone);
 	m->on_hold = hold_is_set(d, name);
@@ -63,7 +64,8 @@ void domain_look(struct dispatch *d, struct domain *m)
 {
 	struct policy_now now = now_of(d);
 
-	if (!m->next_due || !list_empty(&m->in_due) || m->reading || m->on_hold || rest_waits(d, m))
+	if (!m->next_due || !list_empty(&m->in_due) || m->reading || m->on_hold || m->put_off ||
+		rest_waits(d, m))
 		return;
 	if (m->next_due > now.wall && !m->far.id && !due_by_other_clock(d, m->next_due, now.wall)) {
 		/* the wall clock may be set: look again within the hour */
@@ -75,7 +77,10 @@ void domain_look(struct dispatch *d, struct domain *m)
 	wake_clear(&d->wakes, &m->wake);
 	if (!has_room(d, m))
 		return; /* domain_touch comes back */
-	list_add(m->in_memory ? &d->due : &d->due_new, &m->in_due);
+	if (!m->known)
+		list_add(&d->due_first, &m->in_due);
+	else
+		list_add(m->in_memory ? &d->due : &d->due_new, &m->in_due);
 	d->more = true;
 }
 
@@ -167,6 +172,7 @@ static void domain_free(struct dispatch *d, struct domain *m)
 	wake_clear(&d->wakes, &m->wake);
 	wake_clear(&d->wakes, &m->route_wake);
 	list_del(&m->in_due);
+	list_del(&m->in_asked);
 	HASH_DEL(d->domains, m);
 	free(m->failure);
 	free(m);

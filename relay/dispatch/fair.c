@@ -193,7 +193,8 @@ static bool window_room(struct dispatch *d, struct domain *m, const struct party
 
 bool fair_room(struct dispatch *d, struct domain *m, const struct party *p)
 {
-	return d->work + d->reserved < memory_for(d, p) && window_room(d, m, p);
+	return d->work + d->reserved < memory_for(d, p) && window_room(d, m, p) &&
+	       unrouted_room(d, m);
 }
 
 uint64_t fair_body_max(const struct dispatch *d, const struct party *p)

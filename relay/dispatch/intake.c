@@ -297,12 +297,22 @@ void intake_readings(void *arg, struct mpsc_node *first)
 	}
 }
 
+/* In turn with those of which nobody knows whether they can go. */
+static struct domain *next_due(struct dispatch *d)
+{
+	struct domain *m = d->due_turn % 2 ? unrouted_next(d) : fair_due(d);
+
+	if (m)
+		return m;
+	return d->due_turn % 2 ? fair_due(d) : unrouted_next(d);
+}
+
 void intake_due(struct dispatch *d)
 {
 	struct domain *m;
 
 	/* who cannot be read now is read when answers or readings come */
-	while (reader_room(d->reader) && (m = fair_due(d))) {
+	while (reader_room(d->reader) && (m = next_due(d))) {
 		if (d->draining || d->stalled >= STALLED_MAX)
 			return;
 		d->due_turn++;

@@ -96,6 +96,7 @@ struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const s
 	}
 	list_add(&m->items, &i->in_domain);
 	m->in_memory++;
+	unrouted_count(d, m, 1);
 	d->work++;
 	return i;
 }
@@ -122,6 +123,7 @@ void item_drop(struct dispatch *d, struct item *i)
 	struct domain *m = i->domain;
 
 	m->in_memory--;
+	unrouted_count(d, m, -1);
 	d->work--;
 	party_discharge(d, i);
 	free(i->stored);

@@ -194,6 +194,9 @@ bool reader_ask(struct dispatch *d, struct domain *m, uint32_t limit)
 	m->read_void = false;
 	d->readings++;
 	d->reserved += limit;
+	r->first = !m->known;
+	if (r->first)
+		d->reserved_first += limit;
 	mpsc_batch_add(&rd->batch, &r->node);
 	return true;
 }
@@ -212,6 +215,8 @@ void reader_done(struct dispatch *d, struct reading *r)
 	queue_window_clear(&r->window);
 	d->readings--;
 	d->reserved -= r->limit;
+	if (r->first)
+		d->reserved_first -= r->limit;
 	m->reading = m->read_void = false;
 	items_forget_gone(d, m);
 	r->next = rd->idle;

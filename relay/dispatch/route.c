@@ -161,6 +161,7 @@ static bool set_route(
 	m->candidates = shrink(candidates, n * sizeof(*candidates));
 	m->nhosts = n;
 	m->provider = provider;
+	unrouted_known(d, m);
 	return true;
 }
 
@@ -252,6 +253,7 @@ void route_answer(void *dispatch, void *domain, struct dns_route *r)
 
 	m->asked = false;
 	d->routes_asked--;
+	unrouted_answered(d, m);
 	if (d->stopping) {
 		dns_route_unref(r);
 		return;
@@ -307,6 +309,7 @@ bool route_ready(struct dispatch *d, struct domain *m)
 	}
 	m->asked = true;
 	d->routes_asked++;
+	unrouted_asked(d, m);
 	return m->route != NULL;
 }
 

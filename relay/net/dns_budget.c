@@ -35,6 +35,7 @@
 #define ZONE_LINE_MAX	64u  /* waiting for a silent zone */
 #define ANSWERED_KEPT	3600000
 #define JUST_COME	200 /* ms */
+#define KEPT_BUSY	400 /* ms in which the places kept for those are given away once */
 #define SILENCES	65536u
 #define WAYS		4u
 #define SILENCE_MAX	300000	/* ms */
@@ -231,8 +232,8 @@ static void run(struct dns_budget *b, struct dns_query *q, ms_t now)
 
 static struct dns_query *next_first(struct dns_budget *b, ms_t now)
 {
-	unsigned running = b->by_lane[DNS_FIRST];
-	bool reserved = running >= b->first_max - b->first_max / 4;
+	unsigned running = b->by_lane[DNS_FIRST], kept = b->first_max / 4;
+	bool reserved = running >= b->first_max - kept;
 	struct dns_zone *z;
 	struct dns_query *q;
 
@@ -241,8 +242,12 @@ static struct dns_query *next_first(struct dns_budget *b, ms_t now)
 		turn_end(b, z);
 		turn_come(b, z, false, now);
 	}
-	if (running >= b->first_max || (reserved && !b->fresh))
+	/* given away one by one, so that a flood does not have them all when somebody comes */
+	if (running >= b->first_max ||
+		(reserved && (!b->fresh || now - b->reserved_at < KEPT_BUSY / kept)))
 		return NULL;
+	if (reserved)
+		b->reserved_at = now;
 	b->newest = !b->newest;
 	if (b->fresh && (reserved || b->newest || !b->old))
 		z = b->fresh->turn_prev; /* the last */

@@ -17,6 +17,7 @@ struct dns_budget {
 	struct dns_query *known, *slow, *given_up;
 	struct dns_zone *zones, *used, *fresh, *old;
 	unsigned nzones;
+	ms_t reserved_at;     /* one of the places kept for those that just came was given away */
 	bool newest;	      /* the next first-time name is the newest one's */
 	struct dns_zone *any; /* stands in where memory is out */
 	ms_t answered_at;     /* by anyone */

@@ -23,7 +23,7 @@
 #define TIMEOUT_MS  3000
 #define TRIES	    3
 #define QUICK_MS    2000
-#define BRISK_MS    600
+#define BRISK_MS    400
 #define PER_PORT    16u /* questions */
 #define PORTS_MAX   256u
 #define CLASS_IN    1

@@ -76,7 +76,7 @@ static struct look_up *come(struct world *w, bool silent, bool known, const char
 static void ask(struct world *w)
 {
 	static const ms_t patience[DNS_PATIENCES] = {
-		[DNS_BRISK] = 600, [DNS_QUICK] = 2000, [DNS_PATIENT] = 18000
+		[DNS_BRISK] = 400, [DNS_QUICK] = 2000, [DNS_PATIENT] = 18000
 	};
 	struct dns_query *q;
 

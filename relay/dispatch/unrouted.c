@@ -1,0 +1,101 @@
+/* Mail whose domain never had a route, as far as memory goes: a share of memory, so that what waits
+ * for silent name servers leaves the rest to mail that can go. Called by intake.c, item.c, domain.c
+ * and route.c, on the dispatcher's thread.
+ *
+ * A domain without a route that has mail due waits in a list of its own (due_first); the newest and
+ * the oldest of it are read in turn, as far as the share has room. When it has none, mail whose
+ * look-up takes long is put back into the queue: the domain is put off, and read again when the
+ * answer comes. */
+#include "dispatcher.h"
+
+#define SHARE	4u  /* part of the recipients in memory */
+#define LONG	250 /* ms; a look-up that takes as long makes way */
+#define OUT_MAX 64u /* put back in one go */
+
+static uint32_t most(const struct dispatch *d)
+{
+	return d->p.work_max / SHARE;
+}
+
+bool unrouted_room(const struct dispatch *d, const struct domain *m)
+{
+	return m->known || d->unrouted < most(d);
+}
+
+void unrouted_count(struct dispatch *d, const struct domain *m, int items)
+{
+	if (!m->known)
+		d->unrouted += (uint32_t)items;
+}
+
+void unrouted_known(struct dispatch *d, struct domain *m)
+{
+	if (m->known)
+		return;
+	m->known = true;
+	d->unrouted -= m->in_memory;
+	if (list_empty(&m->in_due))
+		return;
+	list_del(&m->in_due);
+	list_add(m->in_memory ? &d->due : &d->due_new, &m->in_due);
+}
+
+void unrouted_asked(struct dispatch *d, struct domain *m)
+{
+	m->asked_at = loop_mono(d->loop);
+	list_add(&d->asked, &m->in_asked);
+}
+
+void unrouted_answered(struct dispatch *d, struct domain *m)
+{
+	list_del(&m->in_asked);
+	if (!m->put_off)
+		return;
+	m->put_off = false;
+	domain_look(d, m);
+}
+
+static void put_back(struct dispatch *d, struct domain *m)
+{
+	m->put_off = true; /* first: what leaves memory is due again */
+	for (struct flow *f = m->flows; f; f = f->next)
+		while (!list_empty(&f->ready))
+			work_evict(d, container(f->ready.next, struct work, in_flow));
+}
+
+static void make_room(struct dispatch *d)
+{
+	ms_t before = loop_mono(d->loop) - LONG;
+	struct list *next;
+	unsigned n = 0;
+
+	for (struct list *l = d->asked.next; l != &d->asked && n < OUT_MAX; l = next) {
+		struct domain *m = container(l, struct domain, in_asked);
+
+		next = l->next;
+		if (m->asked_at > before)
+			return;
+		if (m->known || m->put_off)
+			continue;
+		put_back(d, m);
+		n++;
+	}
+}
+
+struct domain *unrouted_next(struct dispatch *d)
+{
+	struct domain *m;
+	struct list *l;
+
+	if (list_empty(&d->due_first))
+		return NULL;
+	if (d->unrouted + d->reserved_first >= most(d)) {
+		make_room(d);
+		if (d->unrouted + d->reserved_first >= most(d))
+			return NULL;
+	}
+	d->newest_first = !d->newest_first;
+	l = d->newest_first ? d->due_first.prev : d->due_first.next;
+	m = container(l, struct domain, in_due);
+	return d->work + d->reserved < fair_due_max(d, m) ? m : NULL;
+}
