@@ -189,6 +189,7 @@ struct domain {
 	/* route */
 	bool asked, rejected; /* DNS runs; rejected: its answer was no route */
 	bool known;	      /* it had a route once */
+	bool looked_up;	      /* an answer has come, whatever it was */
 	bool put_off;	      /* asked, and its mail is in the queue alone until the answer */
 	struct list in_asked;
 	ms_t asked_at;		 /* mono */
@@ -346,6 +347,7 @@ struct dispatch {
 	struct list due_first;	      /* the same, of domains that never had a route */
 	struct list asked;	      /* domains whose look-up is under way, the oldest first */
 	uint32_t unrouted, reserved_first; /* recipients in memory of such domains; in readings */
+	uint32_t nput_off;
 	bool newest_first;
 	struct reader *reader;
 	uint32_t readings, reserved; /* under way; recipients that they may bring */

@@ -77,8 +77,9 @@ void domain_look(struct dispatch *d, struct domain *m)
 	wake_clear(&d->wakes, &m->wake);
 	if (!has_room(d, m))
 		return; /* domain_touch comes back */
+	/* whose look-up has ended is no newcomer any more: before the oldest */
 	if (!m->known)
-		list_add(&d->due_first, &m->in_due);
+		list_add(m->looked_up ? d->due_first.next : &d->due_first, &m->in_due);
 	else
 		list_add(m->in_memory ? &d->due : &d->due_new, &m->in_due);
 	d->more = true;

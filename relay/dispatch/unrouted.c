@@ -8,9 +8,10 @@
  * answer comes. */
 #include "dispatcher.h"
 
-#define SHARE	4u  /* part of the recipients in memory */
-#define LONG	250 /* ms; a look-up that takes as long makes way */
-#define OUT_MAX 64u /* put back in one go */
+#define SHARE	    4u	 /* part of the recipients in memory */
+#define LONG	    250	 /* ms; a look-up that takes as long makes way */
+#define OUT_MAX	    64u	 /* put back in one go */
+#define PUT_OFF_MAX 128u /* look-ups under way for those: more would only stand in line */
 
 static uint32_t most(const struct dispatch *d)
 {
@@ -49,15 +50,18 @@ void unrouted_asked(struct dispatch *d, struct domain *m)
 void unrouted_answered(struct dispatch *d, struct domain *m)
 {
 	list_del(&m->in_asked);
+	m->looked_up = true;
 	if (!m->put_off)
 		return;
 	m->put_off = false;
+	d->nput_off--;
 	domain_look(d, m);
 }
 
 static void put_back(struct dispatch *d, struct domain *m)
 {
 	m->put_off = true; /* first: what leaves memory is due again */
+	d->nput_off++;
 	for (struct flow *f = m->flows; f; f = f->next)
 		while (!list_empty(&f->ready))
 			work_evict(d, container(f->ready.next, struct work, in_flow));
@@ -87,7 +91,7 @@ struct domain *unrouted_next(struct dispatch *d)
 	struct domain *m;
 	struct list *l;
 
-	if (list_empty(&d->due_first))
+	if (list_empty(&d->due_first) || d->nput_off >= PUT_OFF_MAX)
 		return NULL;
 	if (d->unrouted + d->reserved_first >= most(d)) {
 		make_room(d);

@@ -294,9 +294,10 @@ struct dns_query *budget_next(struct dns_budget *b, ms_t now)
 	return q;
 }
 
+/* First-time names have all places that are not kept for those that just come. */
 static bool pressed(const struct dns_budget *b)
 {
-	return b->first_waiting > b->first_max;
+	return b->by_lane[DNS_FIRST] >= b->first_max - b->first_max / 4;
 }
 
 enum dns_patience budget_patience(const struct dns_budget *b, const struct dns_query *q)
