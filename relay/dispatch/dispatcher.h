@@ -189,6 +189,7 @@ struct domain {
 	/* route */
 	bool asked, rejected; /* DNS runs; rejected: its answer was no route */
 	bool known;	      /* it had a route once */
+	bool renewing;	      /* asked, and it had a route before */
 	bool looked_up;	      /* an answer has come, whatever it was */
 	bool put_off;	      /* asked, and its mail is in the queue alone until the answer */
 	struct list in_asked;
@@ -357,7 +358,7 @@ struct dispatch {
 	struct gathering *gatherings; /* by message */
 	struct list gatherings_by_age;
 	uint32_t gathered;     /* recipients in them */
-	uint32_t routes_asked; /* look-ups under way */
+	uint32_t routes_asked; /* renewals under way */
 	uint32_t work, in_flight, jobs_out, stalled;
 	uint32_t work_peak; /* since memory was given back last */
 	bool started, draining, quiet, stopping,

@@ -252,7 +252,7 @@ void route_answer(void *dispatch, void *domain, struct dns_route *r)
 	unsigned provider;
 
 	m->asked = false;
-	d->routes_asked--;
+	d->routes_asked -= m->renewing;
 	unrouted_answered(d, m);
 	if (d->stopping) {
 		dns_route_unref(r);
@@ -308,7 +308,8 @@ bool route_ready(struct dispatch *d, struct domain *m)
 		return m->route != NULL;
 	}
 	m->asked = true;
-	d->routes_asked++;
+	m->renewing = m->known;
+	d->routes_asked += m->renewing;
 	unrouted_asked(d, m);
 	return m->route != NULL;
 }

@@ -8,10 +8,11 @@
  * answer comes. */
 #include "dispatcher.h"
 
-#define SHARE	    4u	 /* part of the recipients in memory */
-#define LONG	    250	 /* ms; a look-up that takes as long makes way */
-#define OUT_MAX	    64u	 /* put back in one go */
-#define PUT_OFF_MAX 128u /* look-ups under way for those: more would only stand in line */
+#define SHARE	4u  /* part of the recipients in memory */
+#define LONG	250 /* ms; a look-up that takes as long makes way */
+#define OUT_MAX 64u /* put back in one go */
+#define PUT_OFF_MAX                                                                                \
+	512u /* look-ups under way for those: more than the slow lane of the resolver holds */
 
 static uint32_t most(const struct dispatch *d)
 {

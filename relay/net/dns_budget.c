@@ -34,8 +34,8 @@
 #define SLOW_LINE	100u /* waiting for the slow lane, at least */
 #define ZONE_LINE_MAX	64u  /* waiting for a silent zone */
 #define ANSWERED_KEPT	3600000
-#define JUST_COME	200 /* ms */
-#define KEPT_BUSY	400 /* ms in which the places kept for those are given away once */
+#define JUST_COME	1000 /* ms */
+#define KEPT_BUSY	400  /* ms in which the places kept for those are given away once */
 #define SILENCES	65536u
 #define WAYS		4u
 #define SILENCE_MAX	300000	/* ms */
@@ -302,15 +302,28 @@ static bool pressed(const struct dns_budget *b)
 
 enum dns_patience budget_patience(const struct dns_budget *b, const struct dns_query *q)
 {
-	if (q->lane == DNS_SLOW)
-		return DNS_PATIENT;
+	if (q->lane == DNS_SLOW) /* a good name whose first answer was lost may be in that line */
+		return b->slow_waiting >= SLOW_LINE / 2 ? DNS_QUICK : DNS_PATIENT;
 	return pressed(b) || zone_silent(q->zone) ? DNS_BRISK : DNS_QUICK;
+}
+
+/* No answer: is it the name's own trouble? It is when others had one meanwhile, or when all that
+ * has been silent since the last answer is one zone. */
+static bool speaks_against(
+	struct dns_budget *b, const struct dns_zone *z, const struct dns_query *q)
+{
+	if (!b->answered_at)
+		return false;
+	if (b->silent_zone && b->silent_zone != z)
+		b->several = true;
+	b->silent_zone = z;
+	return b->answered_at >= q->began || !b->several;
 }
 
 bool budget_ended(struct dns_budget *b, struct dns_query *q, bool silent, ms_t now)
 {
 	struct dns_zone *z = q->zone;
-	bool own = silent && b->answered_at && b->answered_at >= q->began;
+	bool own = silent && speaks_against(b, z, q);
 
 	must(b->running && z->running);
 	b->running--;
@@ -318,6 +331,8 @@ bool budget_ended(struct dns_budget *b, struct dns_query *q, bool silent, ms_t n
 	z->running--;
 	if (!silent) {
 		b->answered_at = now;
+		b->silent_zone = NULL;
+		b->several = false;
 		z->answered_at = now ? now : 1;
 		z->silent = 0;
 	} else if (own) {

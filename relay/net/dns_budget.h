@@ -21,6 +21,8 @@ struct dns_budget {
 	bool newest;	      /* the next first-time name is the newest one's */
 	struct dns_zone *any; /* stands in where memory is out */
 	ms_t answered_at;     /* by anyone */
+	const struct dns_zone *silent_zone; /* without answer since then; only compared */
+	bool several;			    /* and others, too */
 	uint64_t seed;
 	struct dns_silence *silences;
 };

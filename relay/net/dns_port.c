@@ -60,7 +60,7 @@ struct dns_ports {
 	int timeout[DNS_PATIENCES], tries[DNS_PATIENCES], flags;
 	struct ares_addr_port_node *servers;
 	bool one_server;
-	dns_port_done *done;
+	struct dns_ports_ops ops;
 	char text[128];
 };
 
@@ -251,6 +251,7 @@ static void on_tick(uv_timer_t *t)
 			port_free(p);
 		}
 	}
+	s->ops.tick(s->ops.arg);
 	DL_FOREACH (s->all, p) {
 		if (p->running)
 			return;
@@ -265,7 +266,7 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *answer
 
 	q->port = NULL;
 	p->running--;
-	p->ports->done(q, status, answer, n);
+	p->ports->ops.done(q, status, answer, n);
 }
 
 void dns_port_ask(struct dns_ports *s, struct dns_query *q, enum dns_patience patience)
@@ -273,7 +274,7 @@ void dns_port_ask(struct dns_ports *s, struct dns_query *q, enum dns_patience pa
 	struct dns_port *p = port_for(s, patience);
 
 	if (!p) {
-		s->done(q, ARES_ENOMEM, NULL, 0);
+		s->ops.done(q, ARES_ENOMEM, NULL, 0);
 		return;
 	}
 	p->asked++;
@@ -379,7 +380,7 @@ static void set_times(struct dns_ports *s, const struct dns_params *p)
 }
 
 int dns_ports_new(struct dns_ports **ret, struct loop *l, const struct dns_params *p,
-	dns_port_done *done, char *error, size_t error_max)
+	const struct dns_ports_ops *ops, char *error, size_t error_max)
 {
 	struct dns_ports *s = calloc(1, sizeof(*s));
 	int r = ares_library_init(ARES_LIB_INIT_ALL);
@@ -391,7 +392,7 @@ int dns_ports_new(struct dns_ports **ret, struct loop *l, const struct dns_param
 		return s && r != ARES_ENOMEM ? -EINVAL : -ENOMEM;
 	}
 	s->loop = l;
-	s->done = done;
+	s->ops = *ops;
 	set_times(s, p);
 	r = find_servers(s, p, error, error_max);
 	if (r) {

@@ -9,9 +9,15 @@ struct dns_ports;
 typedef void dns_port_done(
 	struct dns_query *q, int ares_status, const unsigned char *answer, int n);
 
-/* done is called for each question that was asked, maybe inside dns_port_ask. */
+/* done is called for each question that was asked, maybe inside dns_port_ask; tick some times a
+ * second while any is under way. */
+struct dns_ports_ops {
+	dns_port_done *done;
+	void (*tick)(void *arg);
+	void *arg;
+};
 int dns_ports_new(struct dns_ports **ret, struct loop *l, const struct dns_params *p,
-	dns_port_done *done, char *error, size_t error_max);
+	const struct dns_ports_ops *ops, char *error, size_t error_max);
 /* Ends all questions inside the call; none may be asked any more. */
 void dns_ports_end(struct dns_ports *s);
 /* After that; the memory goes when the handles are closed. */

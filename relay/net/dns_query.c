@@ -177,10 +177,17 @@ void dns_query_start(struct dns_channel *c, struct dns_query *q, const char *nam
 	start_more(c);
 }
 
+/* Places that are given away by and by. */
+static void on_tick(void *arg)
+{
+	start_more(arg);
+}
+
 int dns_channel_new(struct dns_channel **ret, struct loop *l, const struct dns_params *p,
 	char *error, size_t error_max)
 {
 	struct dns_channel *c = calloc(1, sizeof(*c));
+	const struct dns_ports_ops ops = { .done = on_done, .tick = on_tick, .arg = c };
 	int r = -ENOMEM;
 
 	snprintf(error, error_max, "out of memory");
@@ -190,7 +197,7 @@ int dns_channel_new(struct dns_channel **ret, struct loop *l, const struct dns_p
 	r = budget_init(&c->budget, p->running_max ? p->running_max : RUNNING_MAX, rng_entropy());
 	if (r)
 		goto fail;
-	r = dns_ports_new(&c->ports, l, p, on_done, error, error_max);
+	r = dns_ports_new(&c->ports, l, p, &ops, error, error_max);
 	if (r) {
 		budget_deinit(&c->budget);
 		goto fail;
