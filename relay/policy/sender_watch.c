@@ -2,7 +2,9 @@
  * ours while other mail is taken there is the sender's trouble, whatever the words. Called by
  * cause.c for a refusal and by verdict.c for an acceptance, on the dispatcher's thread.
  *
- * A domain is watched from its first refusal on, and forgotten an hour after the last. The table is
+ * A domain is watched from its first refusal on, and forgotten an hour after the last. What was
+ * accepted before may have been its own, so it is nobody's: beside the domain stands only what
+ * others sent since, and where it alone sends, nothing. The table is
  * bounded: the one that was refused longest ago makes room, and would be found out again. */
 #include <stdlib.h>
 
@@ -13,6 +15,7 @@
 #define MESSAGES  4u
 #define RECEIVERS 2u  /* unrelated ones that refuse it */
 #define MOST	  0.6 /* of its mail */
+#define OTHERS	  1.0 /* messages of others that were taken meanwhile */
 
 struct watched {
 	UT_hash_handle hh;
@@ -21,7 +24,8 @@ struct watched {
 		uint64_t provider;
 	} key;
 	struct evidence evidence;
-	uint64_t message; /* that was refused last */
+	struct evidence own; /* all of its outcomes, and those of everybody before it was watched */
+	uint64_t message;    /* that was refused last */
 	uint32_t messages;
 	ms_t seen; /* mono */
 };
@@ -68,6 +72,7 @@ static struct watched *get(struct policy *p, unsigned provider, const char *send
 		return NULL;
 	w->key = key_of(p, provider, name);
 	w->seen = mono;
+	w->own = p->providers[provider].seen;
 	HASH_ADD(hh, p->watched, key, sizeof(w->key), w);
 	if (!w->hh.tbl) {
 		free(w);
@@ -81,8 +86,23 @@ void sender_good(struct policy *p, unsigned provider, const char *sender, ms_t m
 	struct watched *w = find(p, provider, sender);
 
 	evidence_note(&p->providers[provider].seen, mono, false);
-	if (w)
-		evidence_good(&w->evidence, mono);
+	if (!w)
+		return;
+	evidence_good(&w->evidence, mono);
+	evidence_note(&w->own, mono, false);
+}
+
+/* Its outcomes and the others'. */
+static struct tally all_beside(
+	const struct policy *p, unsigned provider, const struct watched *w, ms_t mono)
+{
+	struct tally all = tally_of(&p->providers[provider].seen, mono);
+	struct tally own = tally_of(&w->own, mono), its = tally_of(&w->evidence, mono);
+
+	return (struct tally){
+		.good = its.good + (all.good > own.good ? all.good - own.good : 0),
+		.bad = its.bad + (all.bad > own.bad ? all.bad - own.bad : 0),
+	};
 }
 
 bool sender_explains(struct policy *p, struct policy_now now, const struct slot *s,
@@ -94,6 +114,7 @@ bool sender_explains(struct policy *p, struct policy_now now, const struct slot 
 	evidence_note(&p->providers[s->provider].seen, now.mono, true);
 	if (!w)
 		return false;
+	evidence_note(&w->own, now.mono, true);
 	w->seen = now.mono;
 	HASH_TO_END(struct watched, p->watched, w);
 	if (w->evidence.score <= 0)
@@ -108,9 +129,10 @@ bool sender_explains(struct policy *p, struct policy_now now, const struct slot 
 	}
 	if (w->messages < MESSAGES || w->evidence.naccusers < RECEIVERS)
 		return false;
-	all = tally_of(&p->providers[s->provider].seen, now.mono);
+	all = all_beside(p, s->provider, w, now.mono);
 	its = tally_of(&w->evidence, now.mono);
-	return its.bad >= MOST * (its.bad + its.good) && contrast(&its, &all) > otherwise;
+	return all.good >= its.good + OTHERS && its.bad >= MOST * (its.bad + its.good) &&
+	       contrast(&its, &all) > otherwise;
 }
 
 void senders_sweep(struct policy *p, ms_t mono)

@@ -286,6 +286,42 @@ static void test_sender_at_provider(void **state)
 	rig_deinit(&r);
 }
 
+static const struct classification later = { .verdict = VERDICT_SOURCE_THROTTLE };
+
+/* Mail of shop.example is refused from now on. With others' mail beside it that is taken it is the
+ * sender's trouble; what it alone had accepted before says nothing about others. */
+static unsigned held_beside(bool others)
+{
+	struct policy_summary sum;
+	struct rig r;
+	char to[32];
+
+	rig_init(&r);
+	for (unsigned i = 0; i < 60; i++) {
+		snprintf(to, sizeof(to), "t%u.example", i);
+		once(&r, to, "shop.example", &good, i + 1);
+		rig_pass(&r, 100);
+	}
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(to, sizeof(to), "u%u.example", i);
+		if (asks(&r, to, "shop.example") == HOLD_NONE)
+			once(&r, to, "shop.example", &later, 1000 + i);
+		for (unsigned k = 0; others && k < 3; k++)
+			if (asks(&r, to, "other.example") == HOLD_NONE)
+				once(&r, to, "other.example", &good, 2000 + 3 * i + k);
+		rig_pass(&r, 200);
+	}
+	policy_summary(r.policy, r.now, &sum);
+	rig_deinit(&r);
+	return sum.senders_held;
+}
+
+static void test_sender_beside_others(void **state)
+{
+	assert_int_equal(held_beside(true), 1);
+	assert_int_equal(held_beside(false), 0);
+}
+
 /* Others' words hold it at that receiver, until several unrelated ones say so. */
 static void test_sender_at_receiver(void **state)
 {
@@ -414,6 +450,7 @@ int main(void)
 		cmocka_unit_test(test_cluster),
 		cmocka_unit_test(test_sender_at_provider),
 		cmocka_unit_test(test_sender_at_receiver),
+		cmocka_unit_test(test_sender_beside_others),
 		cmocka_unit_test(test_saved),
 		cmocka_unit_test(test_clock),
 		cmocka_unit_test(test_bounded),
