@@ -94,6 +94,10 @@ static enum hold_reason slot_rests(
 		r = health_gate(&s->lane->health, now.wall, s->lane->outstanding > 0, &wall);
 		*retire = r != HOLD_NONE && wall > now.wall;
 	}
+	if (r == HOLD_NONE && share_sick(p, s->lane)) {
+		r = health_gate(&s->lane->ramp.share, now.wall, s->lane->outstanding > 0, &wall);
+		*retire = r != HOLD_NONE && wall > now.wall;
+	}
 	if (r == HOLD_NONE && sick(&c->health))
 		r = health_gate(&c->health, now.wall, c->outstanding > 0, &wall);
 	*until = mono_or_soon(now, wall);
@@ -132,6 +136,8 @@ static void admitted(
 		health_probe(&s->path->health, now);
 	if (sick(&s->lane->health))
 		health_probe(&s->lane->health, now);
+	if (share_sick(p, s->lane))
+		health_probe(&s->lane->ramp.share, now);
 	if (t && sick(&t->health)) {
 		health_probe(&t->health, now);
 		t->probe_at = now.mono;

@@ -214,7 +214,8 @@ struct answer {
 	bool probe; /* it would be one */
 };
 
-static void rests(struct policy_now now, const struct lane *l, struct answer *a)
+static void rests(
+	const struct policy *p, struct policy_now now, const struct lane *l, struct answer *a)
 {
 	const struct path *h = l->path;
 	ms_t wall = 0;
@@ -224,6 +225,9 @@ static void rests(struct policy_now now, const struct lane *l, struct answer *a)
 	if (a->reason == HOLD_NONE)
 		a->reason = health_gate(
 			&l->health, now.wall, l->outstanding > 0 || l->in_use > l->up, &wall);
+	if (a->reason == HOLD_NONE && share_sick(p, l))
+		a->reason = health_gate(
+			&l->ramp.share, now.wall, l->outstanding > 0 || l->in_use > l->up, &wall);
 	a->until = mono_of(now, wall);
 	a->probe = true;
 }
@@ -257,9 +261,10 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 	}
 	if (a->reason == HOLD_NONE && h && sick(&h->health) && !l)
 		l = lane_get(p, c, source);
-	if (a->reason == HOLD_NONE && l && (sick(&l->path->health) || sick(&l->health)) &&
+	if (a->reason == HOLD_NONE && l &&
+		(sick(&l->path->health) || sick(&l->health) || share_sick(p, l)) &&
 		!pinned(p, c, source, now.wall))
-		rests(now, l, a);
+		rests(p, now, l, a);
 	if (a->reason != HOLD_NONE)
 		return;
 	if (l && !bucket_ready(&l->messages, &v->lane_message_rate, now.mono, &a->until)) {
@@ -349,6 +354,7 @@ static int take_slot(struct policy *p, struct policy_now now, const struct polic
 	health_probe(&k->cluster->health, now);
 	health_probe(&l->path->health, now);
 	health_probe(&l->health, now);
+	health_probe(&l->ramp.share, now);
 	bans_probe(p, now, ret->slot, s, w->domain, w->sender, false);
 	ret->go = true;
 	ret->source = source;
@@ -412,7 +418,7 @@ struct choosing {
 	struct candidate to;
 	int64_t total;
 	int best; /* member of the pool; -1: none */
-	bool probing;
+	bool probing, first;
 };
 
 /* In service by the operator's word, at all of the provider. */
@@ -527,9 +533,14 @@ static const struct candidate *ask_member(struct choosing *c, unsigned source, b
 	return h < 0 || r != HOLD_NONE ? NULL : &all->a[h];
 }
 
+static int rank_of(bool probe, bool first)
+{
+	return probe ? 2 : first;
+}
+
 /* Smooth weighted round robin over the members that may go now; one that is to be probed comes
- * first, else the probe would wait for its turn. only: this source, -1: all but those that are
- * another domain's to wait for. */
+ * first, else the probe would wait for its turn; and then a new one that has something due. only:
+ * this source, -1: all but those that are another domain's to wait for. */
 static void choose_round(struct choosing *c, unsigned pool, int only)
 {
 	const struct pool_params *v = &c->p->params->pools[pool];
@@ -538,7 +549,7 @@ static void choose_round(struct choosing *c, unsigned pool, int only)
 	for (unsigned i = 0; i < v->nmembers; i++) {
 		unsigned source = v->members[i].source;
 		const struct candidate *to;
-		bool probe = false;
+		bool probe = false, first;
 
 		if (only >= 0 ? source != (unsigned)only
 			      : c->owner >= 0 && warmup_waits(c->p, c->w->provider, source))
@@ -548,15 +559,23 @@ static void choose_round(struct choosing *c, unsigned pool, int only)
 			continue;
 		credit[i] += v->members[i].weight;
 		c->total += v->members[i].weight;
-		if (c->best < 0 || (probe && !c->probing) ||
-			(probe == c->probing && credit[i] > credit[c->best])) {
+		first = warmup_first(c->p, c->w->provider, source);
+		if (c->best < 0 || rank_of(probe, first) > rank_of(c->probing, c->first) ||
+			(probe == c->probing && first == c->first && credit[i] > credit[c->best])) {
 			c->best = (int)i;
 			c->to = *to;
 			c->probing = probe;
+			c->first = first;
 		}
 	}
-	if (c->best >= 0)
-		credit[c->best] -= c->total;
+	if (c->best < 0)
+		return;
+	credit[c->best] -= c->total;
+	/* who is chosen before its turn owes no more than one round */
+	for (unsigned i = 0; c->first && i < v->nmembers; i++)
+		credit[i] = credit[i] > c->total    ? c->total
+			    : credit[i] < -c->total ? -c->total
+						    : credit[i];
 }
 
 static void choose_in(struct choosing *c, unsigned pool, int only)

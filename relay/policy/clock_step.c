@@ -40,8 +40,10 @@ static void bound_cluster(struct policy *p, struct cluster *c, ms_t wall)
 		if (c->paths[i])
 			bound_health(&c->paths[i]->health, wall);
 	for (unsigned i = 0; i < p->params->nsources; i++)
-		if (c->lanes[i])
+		if (c->lanes[i]) {
 			bound_health(&c->lanes[i]->health, wall);
+			bound_health(&c->lanes[i]->ramp.share, wall);
+		}
 }
 
 void clock_bound(struct policy *p, ms_t wall)

@@ -14,6 +14,8 @@ const struct health_kind health_cluster = { CAUSE_CLUSTER, 5000, 300000, 0.05, 1
 const struct health_kind health_tenant = { CAUSE_DOMAIN, 30000, 1800000, 0.5, 1.5 };
 /* 4 to 12 hours are what senders found to work after a rate limit */
 const struct health_kind health_ramp = { CAUSE_SOURCE, 4 * 3600000, 12 * 3600000, 0, 1.5 };
+/* others carry the mail: few messages of a small allowance are worth a probe */
+const struct health_kind health_share = { CAUSE_SOURCE, 15 * 60000, 4 * 3600000, 0, 2 };
 
 const char *cause_name(enum cause c)
 {

@@ -90,6 +90,7 @@ static void lane_info(const struct policy *p, struct policy_now now, const struc
 	}
 	if (say_health(ret, &l->health, CAUSE_SOURCE, now.wall) ||
 		say_health(ret, &l->path->health, CAUSE_SUBNET, now.wall) ||
+		(share_sick(p, l) && say_health(ret, &l->ramp.share, CAUSE_SOURCE, now.wall)) ||
 		say_health(ret, &c->health, CAUSE_CLUSTER, now.wall))
 		return;
 	if (l->slow || (l->shrunk && now.mono - l->shrunk < 60000 && v->connections_per_lane &&

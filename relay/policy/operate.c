@@ -222,11 +222,17 @@ static bool end_rest(struct health *h, struct policy_now now)
 
 static unsigned end_lane_rest(struct policy *p, struct policy_now now, struct lane *l)
 {
-	bool r = end_rest(&l->health, now);
+	struct health *both[] = { &l->health, &l->ramp.share };
+	bool r = false;
 
-	if (r)
-		event_health(p, now, l->cluster, l->source, l->path->subnet, &l->health,
-			CAUSE_SOURCE, &l->evidence, NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		if (!end_rest(both[i], now))
+			continue;
+		r = true;
+		event_health(p, now, l->cluster, l->source, l->path->subnet, both[i], CAUSE_SOURCE,
+			&l->evidence, NULL);
+	}
+	l->ramp.score = 0;
 	evidence_clear(&l->evidence);
 	return r;
 }

@@ -1,5 +1,4 @@
-/* The arithmetic of a ramp: which day it is, what the last one earned, how today's amount is
- * spread. */
+/* The arithmetic of a ramp: which day it is, how today's amount is spread. */
 #include "ramp.h"
 
 #include "postern/must.h"
@@ -54,33 +53,6 @@ bool ramp_clock_stepped(struct ramp_clock *c, struct policy_now now)
 	return r;
 }
 
-double ramp_share(const struct ramp_day *d)
-{
-	uint64_t n = (uint64_t)d->good + d->bad + d->other;
-
-	return n ? (double)d->bad / (double)n : 0;
-}
-
-/* A day earns the next rung only by being used and by going well. */
-static enum ramp_change judge(const struct ramp *r)
-{
-	double share = ramp_share(&r->seen);
-
-	if (!r->used)
-		return RAMP_IDLE;
-	if (r->hold)
-		return RAMP_HELD_OPERATOR;
-	if (r->seen.bad >= RAMP_STEP_MIN && share >= r->plan->step_back_at)
-		return RAMP_STEPPED_BACK;
-	if (r->paused_today || r->pause.state != HEALTHY)
-		return RAMP_HELD_PAUSE;
-	if (r->seen.bad && share >= r->plan->hold_at)
-		return RAMP_HELD_DEFERRALS;
-	if (!ramp_warm(r) && r->used < r->plan->advance_at * r->allowance)
-		return RAMP_HELD_VOLUME;
-	return ramp_warm(r) ? RAMP_NEW : RAMP_ADVANCED;
-}
-
 static void apply(struct ramp *r, enum ramp_change c)
 {
 	r->change = (uint8_t)c;
@@ -88,6 +60,8 @@ static void apply(struct ramp *r, enum ramp_change c)
 	r->change_used = r->used;
 	r->change_allowance = r->allowance;
 	r->change_seen = r->seen;
+	r->change_clusters = r->clusters;
+	r->change_aside = r->aside;
 	if (c == RAMP_ADVANCED)
 		ramp_set_rung(r, r->rung + 1);
 	else if (c == RAMP_STEPPED_BACK && r->rung > 0)
@@ -144,6 +118,11 @@ static void enter(struct ramp *r, const struct zone *z, const struct zone_day *d
 	r->dirty = r->want = true;
 }
 
+static double at_first(const struct ramp *r)
+{
+	return r->allowance > RAMP_BEGIN ? (double)r->allowance / RAMP_BEGIN : 1;
+}
+
 static void begin_afresh(struct ramp *r, struct policy_now now)
 {
 	r->fresh = r->day.number;
@@ -152,7 +131,8 @@ static void begin_afresh(struct ramp *r, struct policy_now now)
 	r->used = r->granted = r->asked = 0;
 	r->seen = (struct ramp_day){ 0 };
 	r->paused_today = r->pause.state != HEALTHY;
-	r->tokens = 0;
+	r->tokens = at_first(r);
+	r->hour_used = 0;
 }
 
 bool ramp_roll(struct ramp *r, const struct zone *z, struct policy_now now, bool stepped)
@@ -166,7 +146,6 @@ bool ramp_roll(struct ramp *r, const struct zone *z, struct policy_now now, bool
 	if (first) {
 		enter(r, z, &today);
 		begin_afresh(r, now);
-		r->tokens = 1;
 		return false;
 	}
 	if (today.number == r->day.number) { /* the zone was changed */
@@ -183,11 +162,14 @@ bool ramp_roll(struct ramp *r, const struct zone *z, struct policy_now now, bool
 			r->fresh = today.number;
 		r->change = RAMP_CLOCK_SET;
 		enter(r, z, &today);
+		/* what was due by the other clock is not due by this one */
+		if (r->tokens > at_first(r))
+			r->tokens = at_first(r);
 		return false;
 	}
 	if (r->used)
 		r->last = r->day.number;
-	apply(r, judge(r));
+	apply(r, ramp_judge(r));
 	enter(r, z, &today);
 	apply_idle(r, today.number);
 	begin_afresh(r, now);
@@ -245,18 +227,68 @@ static double pace(const struct ramp *r, ms_t wall)
 	return wanted < even * RAMP_CATCH_UP ? wanted : even * RAMP_CATCH_UP;
 }
 
-static double burst(const struct ramp *r)
+/* An hour's part of the allowance. */
+static double hourly(const struct ramp *r)
 {
-	return r->allowance > RAMP_BURST ? (double)r->allowance / RAMP_BURST : 1;
+	return (double)r->allowance * 3600000 / (double)active_total(r);
+}
+
+/* The most in an hour: what earlier ones left is taken up, not all at once. */
+static double hour_most(const struct ramp *r)
+{
+	double most = hourly(r) * RAMP_CATCH_UP;
+
+	return most > RAMP_HOUR_MIN ? most : RAMP_HOUR_MIN;
+}
+
+/* What goes in one moment: few in any case, and of a large amount a part. */
+static double spout_most(const struct ramp *r)
+{
+	double part = hourly(r) / 4;
+
+	return part > RAMP_MOMENT ? part : RAMP_MOMENT;
+}
+
+static double spout_rate(const struct ramp *r)
+{
+	double rate = hourly(r) / RAMP_SPREAD;
+
+	return rate > 0.001 ? rate : 0.001;
 }
 
 static void refill(struct ramp *r, struct policy_now now)
 {
-	if (r->tokens_at && now.mono > r->tokens_at)
-		r->tokens += (double)(now.mono - r->tokens_at) * pace(r, now.wall);
-	if (r->tokens > burst(r))
-		r->tokens = burst(r);
+	ms_t hour = now.wall / 3600000;
+	double most = spout_most(r);
+
+	if (r->hour != hour)
+		r->hour_used = 0;
+	r->hour = hour;
+	if (r->tokens_at && now.mono > r->tokens_at) {
+		double ms = (double)(now.mono - r->tokens_at);
+
+		r->tokens += ms * pace(r, now.wall);
+		r->spout += ms * spout_rate(r);
+	} else if (!r->tokens_at) {
+		r->spout = most;
+	}
+	if (r->tokens > hour_most(r))
+		r->tokens = hour_most(r);
+	if (r->spout > most)
+		r->spout = most;
 	r->tokens_at = now.mono ? now.mono : 1;
+}
+
+/* Of the day's, what its hours and a receiver's patience let go now. */
+static uint32_t due(const struct ramp *r)
+{
+	double n = hour_most(r) - r->hour_used;
+
+	if (n > r->tokens)
+		n = r->tokens;
+	if (n > r->spout)
+		n = r->spout;
+	return n >= 1 ? (uint32_t)n : 0;
 }
 
 /* The next moment at which an hour of sending begins, tomorrow's first if there is none today. */
@@ -308,8 +340,12 @@ ms_t ramp_until(const struct ramp *r, const struct zone *z, struct policy_now no
 	active_left(r, now.wall, &in);
 	if (!in)
 		return next_active(r, z, now.wall);
-	if (r->tokens >= 1)
+	if (due(r))
 		return 0;
+	if (hour_most(r) - r->hour_used < 1)
+		return (r->hour + 1) * 3600000;
+	if (r->tokens >= 1)
+		return now.wall + (ms_t)((1 - r->spout) / spout_rate(r)) + 1;
 	rate = pace(r, now.wall);
 	return rate > 0 ? now.wall + (ms_t)((1 - r->tokens) / rate) + 1 : r->day.next;
 }
@@ -330,8 +366,8 @@ uint32_t ramp_ready(struct ramp *r, const struct zone *z, struct policy_now now,
 		active_left(r, now.wall, &in);
 		if (!in)
 			left = 0;
-		else if (r->tokens < left)
-			left = r->tokens > 0 ? (uint32_t)r->tokens : 0;
+		else if (due(r) < left)
+			left = due(r);
 	}
 	if (left <= expected) {
 		ms_t wall = ramp_until(r, z, now);
@@ -360,11 +396,39 @@ static uint32_t grant_step(const struct ramp *r)
 	return step < 1 ? 1 : step > RAMP_GRANT_MAX ? RAMP_GRANT_MAX : step;
 }
 
+/* Messages that are granted ahead. What is due may come all at once, and is lost at a kill: no more
+ * than an hour's part. */
+static uint32_t ahead(const struct ramp *r)
+{
+	uint32_t step = grant_step(r), n, hour;
+
+	if (ramp_warm(r) || r->plan->pace == PACE_NONE)
+		return step;
+	n = due(r);
+	hour = (uint32_t)hourly(r) + 1;
+	n = n < hour ? n : hour;
+	return n > step ? n : step;
+}
+
+static bool granted_within(const struct ramp *r, uint32_t n)
+{
+	return !ramp_warm(r) && r->granted < r->allowance &&
+	       r->granted <= (uint64_t)r->used + r->reserved + r->expected + n;
+}
+
 /* While there is some left: nothing is to wait for the disk. */
 static void ask_ahead(struct ramp *r)
 {
-	if (!ramp_warm(r) && r->granted < r->allowance &&
-		r->granted <= (uint64_t)r->used + r->reserved + r->expected + grant_step(r))
+	if (granted_within(r, grant_step(r)))
+		r->want = true;
+}
+
+void ramp_prepare(struct ramp *r, struct policy_now now)
+{
+	if (ramp_warm(r) || r->plan->pace == PACE_NONE || r->day.number < r->plan->start)
+		return;
+	refill(r, now);
+	if (granted_within(r, ahead(r) / 2))
 		r->want = true;
 }
 
@@ -379,8 +443,11 @@ void ramp_take(struct ramp *r, uint32_t n)
 	r->reserved += n;
 	if (ramp_warm(r))
 		return;
-	if (r->plan->pace != PACE_NONE)
+	if (r->plan->pace != PACE_NONE) {
 		r->tokens -= n;
+		r->spout -= n;
+		r->hour_used += n;
+	}
 	ask_ahead(r);
 }
 
@@ -399,6 +466,8 @@ void ramp_done(struct ramp *r, uint32_t n, bool seen)
 		r->dirty = true;
 	} else if (!ramp_warm(r) && r->plan->pace != PACE_NONE) {
 		r->tokens += n;
+		r->spout += n;
+		r->hour_used -= n < r->hour_used ? n : r->hour_used;
 	}
 }
 
@@ -407,7 +476,7 @@ void ramp_grant(struct ramp *r)
 	uint64_t next = (uint64_t)r->used + r->reserved;
 
 	if (!ramp_warm(r)) {
-		next += r->expected + 2 * grant_step(r);
+		next += r->expected + (ahead(r) > 2 * grant_step(r) ? ahead(r) : 2 * grant_step(r));
 		if (next > r->allowance)
 			next = r->allowance;
 	}

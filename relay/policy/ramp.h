@@ -1,7 +1,7 @@
 /* The ramp of one source at one provider. Room-internal.
  *
- * ramp.c is its arithmetic: days, rungs, pacing. warmup.c is its place in the policy: who asks it,
- * what is told to it, what is saved.
+ * ramp.c is its arithmetic: days, rungs, pacing; ramp_judge.c what a day earns. warmup.c is its
+ * place in the policy: who asks it, what is told to it; warmup_control.c with whom it is compared.
  *
  * An allowance is never passed: a transaction reserves its message before it goes (reserved), keeps
  * it when the receiver saw it (used), and nothing is reserved that the saved state does not already
@@ -12,9 +12,12 @@
 
 #define RAMP_EXCUSES	16u
 #define RAMP_UNLIMITED	UINT32_MAX
-#define RAMP_CATCH_UP	3.0  /* times the even pace, while less than it was used */
-#define RAMP_BURST	96u  /* of a day's allowance: what may go at once */
-#define RAMP_GRANTS	100u /* of a day's allowance: twice this part is reserved in one save */
+#define RAMP_CATCH_UP	3.0    /* times the even pace: what goes in an hour while less was used */
+#define RAMP_BEGIN	96u    /* of a day's allowance: what may go with its first moment */
+#define RAMP_HOUR_MIN	20.0   /* messages an hour that are no burst, however small the allowance */
+#define RAMP_MOMENT	50.0   /* messages that may go in one moment in any case */
+#define RAMP_SPREAD	120000 /* ms over which an hour's part is spread when it comes all at once */
+#define RAMP_GRANTS	100u   /* of a day's allowance: twice this part is reserved in one save */
 #define RAMP_GRANT_MAX	2500u
 #define RAMP_DAY_MIN	(20 * 3600000) /* ms between two allowances, whatever the clock says */
 #define RAMP_CLOCK_STEP 3600000 /* ms by which the clocks may differ before it counts as set */
@@ -22,6 +25,9 @@
 #define RAMP_STEP_MIN	3u
 #define RAMP_PATIENCE	1000 /* ms that mail waits for a save; then it goes elsewhere */
 #define RAMP_RECENT	400u /* outcomes that a pause looks at */
+#define RAMP_PEERS_MOST 50u  /* of them, that count beside one own outcome */
+#define RAMP_MATCHED                                                                               \
+	10.0 /* outcomes of warm peers from which on they are something to compare with */
 
 enum ramp_change {
 	RAMP_NEW,
@@ -36,6 +42,7 @@ enum ramp_change {
 	RAMP_CLOCK_SET,
 	RAMP_BY_OPERATOR,
 	RAMP_PLAN_CHANGED,
+	RAMP_HELD_CLUSTERS, /* the numbers are saved: new ones at the end */
 	RAMP_CHANGES
 };
 
@@ -49,6 +56,18 @@ struct ramp_excuse {
 
 struct ramp_day { /* what happened in it */
 	uint32_t good, bad, other;
+	/* Of them, those that warm sources had outcomes beside: at the same cluster, in the same
+	 * half hour; the outcomes of those; and what is expected of a source that is like them: the sum
+	 * of their shares. */
+	uint32_t matched, peers;
+	double expected;
+};
+
+/* How much more is deferred than of the warm ones, or at all where there are none. */
+struct ramp_excess {
+	double own, peers, excess;
+	double sure; /* the excess is at least this, nineteen times in twenty */
+	bool compared;
 };
 
 struct ramp {
@@ -64,8 +83,11 @@ struct ramp {
 	uint32_t allowance, used, reserved, granted;
 	struct ramp_day seen;
 	bool paused_today;
-	double tokens;
+	double tokens;	/* what is due by now and not used, at most that of some hours */
+	double spout;	/* of it, what may go at once */
 	ms_t tokens_at; /* mono; 0: not begun */
+	ms_t hour;	/* number of it, by the wall clock … */
+	uint32_t hour_used;
 	/* saving */
 	uint32_t asked; /* granted, when the save under way is done */
 	uint64_t ticket;
@@ -75,11 +97,18 @@ struct ramp {
 	int32_t first, last; /* day numbers of the first and the last with mail; 0: none */
 	uint32_t idle_steps; /* taken down since then */
 	uint32_t recent_seen, recent_bad;
+	double recent_expected;
+	ms_t looked; /* mono; when the clusters were looked over last for a pause */
+	/* clusters with outcomes today; of them, those that refuse it while others do not */
+	uint32_t clusters, aside;
+	uint32_t settled; /* the half hour in which the others were set beside it last */
+	bool most_refuse; /* of them, as was just found */
 	struct health pause;
 	bool hold;		     /* by the operator … */
 	ms_t hold_until;	     /* … until; 0: released by him */
 	uint8_t change, change_from; /* what the last day did; and the rung before */
 	uint32_t change_used, change_allowance;
+	uint32_t change_aside, change_clusters;
 	struct ramp_day change_seen;
 	uint32_t expected; /* connections that have not carried anything yet */
 	struct ramp_excuse excuses[RAMP_EXCUSES];
@@ -109,10 +138,30 @@ void ramp_done(struct ramp *r, uint32_t n, bool seen);
 void ramp_expect(struct ramp *r);
 /* What the day may use beyond what is granted is asked for in time. */
 void ramp_grant(struct ramp *r);
+/* What is due is asked for before it is wanted: the first of a burst need not wait for the disk. */
+void ramp_prepare(struct ramp *r, struct policy_now now);
 double ramp_share(const struct ramp_day *d);
+void ramp_compare(const struct ramp_day *d, struct ramp_excess *ret);
+/* What the day has earned. */
+enum ramp_change ramp_judge(const struct ramp *r);
 /* When more may go at the earliest, wall; 0: now. */
 ms_t ramp_until(const struct ramp *r, const struct zone *z, struct policy_now now);
 
 /* What the last day did, for people. */
+/* ---- warmup_control.c ---- */
+
+/* A message's outcome, in the terms of ramps; the source has one there. */
+void control_outcome(
+	struct policy *p, struct policy_now now, struct slot *s, struct ramp *r, bool bad);
+/* Refused while its lane rests, or the lane was put to rest for it. */
+void control_lane_failed(struct policy *p, struct policy_now now, struct slot *s, struct ramp *r);
+/* Do most clusters refuse it, that have answered it lately? */
+bool control_most_refuse(const struct policy *p, unsigned provider, unsigned source);
+/* Half hours that are over; all: the present one, too. */
+void control_settle(const struct policy *p, ms_t mono, unsigned provider, unsigned source,
+	struct ramp *r, bool all);
+/* For the day's end. */
+void control_count(const struct policy *p, unsigned provider, unsigned source, struct ramp *r);
+
 void ramp_why(const struct ramp *r, char *out, size_t max);
 const char *ramp_change_name(const struct ramp *r);

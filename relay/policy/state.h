@@ -137,7 +137,7 @@ struct health_kind {
 	double relapse; /* so many times the last one, as after a relapse */
 };
 extern const struct health_kind health_lane, health_path, health_cluster, health_tenant,
-	health_ramp;
+	health_ramp, health_share;
 
 /* ---- rate.c ---- */
 
@@ -174,6 +174,26 @@ unsigned witness_add(struct witnesses *w, uint32_t org, uint32_t net);
 
 /* ---- what there is ---- */
 
+/* Outcomes as ramps count them: taken, or refused for the source's sake; of this half hour and the
+ * one before. */
+struct lane_seen {
+	uint32_t span; /* number of the half hour, by mono time */
+	uint32_t good, bad, good_before, bad_before;
+};
+/* The part of a ramp that goes to one cluster. */
+struct lane_ramp {
+	struct health
+		share;	  /* while it is sick, that part is held and the ramp goes on elsewhere */
+	double score;	  /* as in evidence, but by outcomes alone: new sources have few */
+	uint32_t rise;	  /* refusals since the score was 0 … */
+	int32_t rise_day; /* … on that day */
+	int32_t day, aside_day; /* the last with an outcome, and with the share held */
+	uint32_t seen, bad;	/* lately */
+	double expected;	/* of bad, as the warm ones' shares were */
+	/* own outcomes of one half hour, that are to be set beside those of the pool's warm ones */
+	uint32_t pending, pending_span, pending_pool;
+};
+
 /* source × cluster */
 struct lane {
 	struct cluster *cluster;
@@ -192,6 +212,8 @@ struct lane {
 	struct witnesses said_by; /* receivers at the cluster that refuse the source */
 	struct pace pace;	  /* what the receiver takes of it */
 	uint64_t refused_last;	  /* the recipient, a hash; 0: not known */
+	struct lane_seen seen;
+	struct lane_ramp ramp;
 	uint64_t delivered, deferred, rejected;
 	bool window_dirty;
 };
@@ -766,6 +788,17 @@ void warmup_slot_gone(struct policy *p, struct slot *s);
 void warmup_excuse(
 	struct policy *p, struct policy_now now, const struct cluster *c, const char *domain);
 void warmup_tick(struct policy *p, struct policy_now now);
+/* A new source has the first pick of what comes, until what is due is used. */
+bool warmup_first(const struct policy *p, unsigned provider, unsigned source);
+
+/* warmup_control.c */
+/* The outcomes of all sources are counted, to compare with. */
+void control_note(struct lane *l, ms_t mono, uint32_t n, bool bad);
+/* Is the ramp's part at that cluster held? */
+bool share_sick(const struct policy *p, const struct lane *l);
+void share_good(struct policy *p, struct policy_now now, struct lane *l);
+/* Nothing is held any more: the source's, at all clusters of the provider. */
+void shares_release(struct policy *p, struct policy_now now, unsigned provider, unsigned source);
 
 /* warmup_save.c */
 void ramps_save(struct policy *p, const struct saver *s);

@@ -7,6 +7,7 @@
 #include "postern/must.h"
 #include "ramp.h"
 
+#define LOOK_EVERY  10000   /* ms between two looks at all clusters */
 #define EXCUSE_SPAN 1800000 /* ms for which a deferral may turn out to be another's fault */
 
 /* ---- one for each source × provider that a plan names ---- */
@@ -130,6 +131,11 @@ static void tell_day(struct policy *p, struct policy_now now, unsigned provider,
 	ramp_why(r, e->text, sizeof(e->text));
 }
 
+static bool in_day(const struct ramp *r, ms_t wall)
+{
+	return wall >= r->day.start && wall < r->day.next;
+}
+
 static void turn(struct policy *p, struct policy_now now, bool stepped)
 {
 	for (unsigned k = 0; k < p->params->nproviders; k++)
@@ -143,8 +149,12 @@ static void turn(struct policy *p, struct policy_now now, bool stepped)
 				r->hold_until = 0;
 				r->dirty = r->want = true;
 			}
+			control_settle(p, now.mono, k, i, r, !in_day(r, now.wall));
+			if (!in_day(r, now.wall))
+				control_count(p, k, i, r);
 			if (ramp_roll(r, p->params->zone, now, stepped))
 				tell_day(p, now, k, i, r);
+			ramp_prepare(r, now);
 		}
 }
 
@@ -153,11 +163,6 @@ void warmup_tick(struct policy *p, struct policy_now now)
 	p->ramps_wait = false;
 	if (p->nramps)
 		turn(p, now, ramp_clock_stepped(&p->ramp_clock, now));
-}
-
-static bool in_day(const struct ramp *r, ms_t wall)
-{
-	return wall >= r->day.start && wall < r->day.next;
 }
 
 /* ---- asking ---- */
@@ -198,6 +203,15 @@ bool warmup_may(const struct policy *p, struct policy_now now, unsigned provider
 
 	return !r || (in_day(r, now.wall) && !sick(&r->pause) &&
 			     ramp_ready(r, p->params->zone, now, 1, r->expected, &until) > 0);
+}
+
+bool warmup_first(const struct policy *p, unsigned provider, unsigned source)
+{
+	const struct ramp *r = ramp_of(p, provider, source);
+
+	/* a day's allowance that may go at once goes by weight: warm sources are to be compared
+	 * with */
+	return r && !ramp_warm(r) && !sick(&r->pause) && r->plan->pace != PACE_NONE;
 }
 
 bool warmup_waits(const struct policy *p, unsigned provider, unsigned source)
@@ -345,12 +359,13 @@ static void recent(struct ramp *r, uint32_t n, bool bad)
 		return;
 	r->recent_seen -= r->recent_seen / 2;
 	r->recent_bad -= r->recent_bad / 2;
+	r->recent_expected /= 2;
 }
 
 static bool too_bad(const struct ramp *r)
 {
 	return r->recent_bad >= RAMP_PAUSE_MIN &&
-	       r->recent_bad >= r->plan->pause_at * r->recent_seen;
+	       r->recent_bad - r->recent_expected >= r->plan->pause_at * r->recent_seen;
 }
 
 static void resume(
@@ -360,8 +375,26 @@ static void resume(
 
 	e->over = true;
 	r->recent_seen = r->recent_bad = 0;
+	r->recent_expected = 0;
 	r->dirty = r->want = true;
 	snprintf(e->text, sizeof(e->text), "the ramp goes on");
+}
+
+/* Only when most clusters refuse it: else the parts that go there are held, and no more. */
+static bool is_to_pause(
+	struct policy *p, struct policy_now now, unsigned provider, unsigned source, struct ramp *r)
+{
+	bool most = r->most_refuse;
+
+	r->most_refuse = false;
+	if (sick(&r->pause))
+		return false;
+	if (most)
+		return true;
+	if (!too_bad(r) || (r->looked && now.mono - r->looked < LOOK_EVERY))
+		return false;
+	r->looked = now.mono;
+	return control_most_refuse(p, provider, source);
 }
 
 static void watch_pause(
@@ -369,7 +402,7 @@ static void watch_pause(
 {
 	struct policy_event *e;
 
-	if (sick(&r->pause) || !too_bad(r))
+	if (!is_to_pause(p, now, provider, source, r))
 		return;
 	health_rest(p, &r->pause, &health_ramp, now, 0);
 	r->paused_today = true;
@@ -380,18 +413,22 @@ static void watch_pause(
 	e->bad = r->recent_bad;
 	e->until = r->pause.until;
 	snprintf(e->text, sizeof(e->text),
-		"%u of its last %u messages were deferred: the ramp pauses", r->recent_bad,
-		r->recent_seen);
+		"%u of its last %u messages were deferred, by most clusters: the ramp pauses",
+		r->recent_bad, r->recent_seen);
 }
 
 void warmup_accepted(struct policy *p, struct policy_now now, struct slot *s)
 {
 	struct ramp *r = ramp_of(p, s->provider, s->source);
 
-	if (!r || s->accepted)
+	if (!p->nramps || s->accepted)
 		return;
 	s->accepted = true;
-	r->seen.good += s->weight;
+	control_note(s->lane, now.mono, s->weight, false);
+	if (!r)
+		return;
+	share_good(p, now, s->lane);
+	control_outcome(p, now, s, r, false);
 	recent(r, s->weight, false);
 	if (health_probed(p, &r->pause, &health_ramp, true, now))
 		resume(p, now, s->provider, s->source, r);
@@ -437,15 +474,26 @@ void warmup_refused(struct policy *p, struct policy_now now, struct slot *s, con
 		warmup_excuse(p, now, s->cluster, NULL);
 	else if (guilty == CAUSE_DOMAIN)
 		warmup_excuse(p, now, NULL, domain);
-	if (!r || s->refused)
+	if (!p->nramps || s->refused)
 		return;
 	s->refused = true; /* seen, whoever is to blame */
+	if (own)
+		control_note(s->lane, now.mono, s->weight, true);
+	if (!r)
+		return;
 	if (!own) {
 		r->seen.other += s->weight;
 		return;
 	}
-	r->seen.bad += s->weight;
 	r->dirty = true;
+	/* what a lane that rests is refused is known: a probe says nothing of the ramp */
+	if (sick(&s->path->health) || sick(&s->lane->health) || sick(&s->lane->ramp.share)) {
+		r->seen.other += s->weight;
+		control_lane_failed(p, now, s, r);
+		watch_pause(p, now, s->provider, s->source, r);
+		return;
+	}
+	control_outcome(p, now, s, r, true);
 	note_excuse(r, now, s, tenant_key(domain));
 	if (sick(&r->pause))
 		health_probed(p, &r->pause, &health_ramp, false, now);

@@ -6,79 +6,6 @@
 
 #define DAY 86400000
 
-/* ---- words ---- */
-
-const char *ramp_change_name(const struct ramp *r)
-{
-	static const char *const names[RAMP_CHANGES] = {
-		[RAMP_NEW] = "",
-		[RAMP_ADVANCED] = "advanced",
-		[RAMP_HELD_VOLUME] = "held",
-		[RAMP_HELD_DEFERRALS] = "held",
-		[RAMP_HELD_PAUSE] = "held",
-		[RAMP_HELD_OPERATOR] = "held",
-		[RAMP_STEPPED_BACK] = "stepped back",
-		[RAMP_IDLE] = "idle",
-		[RAMP_IDLE_RESET] = "lowered",
-		[RAMP_CLOCK_SET] = "clock set",
-		[RAMP_BY_OPERATOR] = "set",
-		[RAMP_PLAN_CHANGED] = "plan changed",
-	};
-
-	return names[r->change < RAMP_CHANGES ? r->change : RAMP_NEW];
-}
-
-static const char *reason_of(const struct ramp *r)
-{
-	switch ((enum ramp_change)r->change) {
-	case RAMP_HELD_VOLUME:
-		return "too little of the allowance was used";
-	case RAMP_HELD_DEFERRALS:
-		return "too many deferrals";
-	case RAMP_HELD_PAUSE:
-		return "it was paused";
-	case RAMP_HELD_OPERATOR:
-		return "held by operator";
-	case RAMP_STEPPED_BACK:
-		return "deferrals";
-	case RAMP_IDLE:
-		return "no mail";
-	case RAMP_IDLE_RESET:
-		return "long without mail";
-	case RAMP_CLOCK_SET:
-		return "the day began anew by a clock that was set: what was used stays used";
-	case RAMP_BY_OPERATOR:
-		return "by operator";
-	case RAMP_PLAN_CHANGED:
-		return "the ladder was changed";
-	case RAMP_NEW:
-	case RAMP_ADVANCED:
-	case RAMP_CHANGES:
-		break;
-	}
-	return "";
-}
-
-void ramp_why(const struct ramp *r, char *out, size_t max)
-{
-	const char *why = reason_of(r);
-	char of[32] = "", to[48] = "";
-	double share = ramp_share(&r->change_seen);
-
-	if (r->change == RAMP_NEW || r->change >= RAMP_IDLE) {
-		snprintf(out, max, "%s", why);
-		return;
-	}
-	if (r->change_allowance != RAMP_UNLIMITED)
-		snprintf(of, sizeof(of), " of %u", r->change_allowance);
-	if (r->change == RAMP_ADVANCED && ramp_warm(r))
-		snprintf(to, sizeof(to), "; warm now");
-	else if (r->allowance != r->change_allowance)
-		snprintf(to, sizeof(to), "; %u a day now", r->allowance);
-	snprintf(out, max, "%s%s%s: %u%s used, %.2f %% deferred%s", ramp_change_name(r),
-		*why ? ": " : "", why, r->change_used, of, share * 100, to);
-}
-
 static const char *state_of(const struct ramp *r, ms_t wall)
 {
 	if (r->pause.state == RESTING && r->pause.until > wall)
@@ -187,6 +114,7 @@ static int operate(
 			health_well(&r->pause, now);
 			r->pause.length = 0;
 			r->recent_seen = r->recent_bad = 0;
+			r->recent_expected = 0;
 		}
 		r->dirty = r->want = true;
 		return 0;
@@ -218,6 +146,8 @@ int policy_warmup_operate(struct policy *p, struct policy_now now, enum policy_w
 
 		if (!r || (provider && strcmp(provider, p->params->providers[k].name)))
 			continue;
+		if (op == WARMUP_RELEASE)
+			shares_release(p, now, k, (unsigned)number);
 		done = operate(now, op, r, rung, until);
 		if (done)
 			return done;

@@ -7,12 +7,18 @@
 
 #include "ramp.h"
 
-#define NUMBERS 20
+#define NUMBERS 20u
+#define MORE	30u /* with what is told of warm peers; older versions wrote NUMBERS + 1 */
+
+static uint64_t millionths(double v)
+{
+	return v > 0 && v < 1e12 ? (uint64_t)(v * 1e6) : 0;
+}
 
 static void save(const struct policy *p, const struct saver *s, unsigned provider, unsigned source,
 	struct ramp *r)
 {
-	char key[480], value[320];
+	char key[480], value[480];
 	uint32_t granted = r->asked > r->granted ? r->asked : r->granted;
 	int n;
 
@@ -20,14 +26,18 @@ static void save(const struct policy *p, const struct saver *s, unsigned provide
 		granted = r->used + r->reserved;
 	n = snprintf(value, sizeof(value),
 		"2 %d %u %u %d %u %d %u %u %u %d %d %u %" PRId64 " %d %" PRId64 " %" PRId64
-		" %u %u %d %d %u %u %u %u %u",
+		" %u %u %d %d %u %u %u %u %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %u %" PRIu64
+		" %" PRIu64 " %u %u",
 		(int)r->day.number, r->rung, granted,
 		(r->hold ? 1 : 0) | (r->paused_today ? 2 : 0) | (ramp_warm(r) ? 4 : 0), r->volume,
 		(int)r->fresh, r->seen.good, r->seen.bad, r->seen.other, (int)r->first,
 		(int)r->last, r->idle_steps, r->hold_until, (int)r->pause.state, r->pause.until,
 		r->pause.length, r->recent_seen, r->recent_bad, (int)r->change, (int)r->change_from,
 		r->change_used, r->change_allowance, r->change_seen.good, r->change_seen.bad,
-		r->change_seen.other);
+		r->change_seen.other, r->seen.matched, millionths(r->seen.expected),
+		(uint64_t)r->seen.peers, millionths(r->recent_expected), r->change_seen.matched,
+		millionths(r->change_seen.expected), (uint64_t)r->change_seen.peers,
+		r->change_aside, r->change_clusters);
 	if (n < 0 || (size_t)n >= sizeof(value) ||
 		save_key(key, sizeof(key), "ramp", p->params->sources[source].name, "",
 			p->params->providers[provider].name))
@@ -111,11 +121,11 @@ void policy_warmup_saved(struct policy *p, struct policy_now now, uint64_t ticke
 
 /* ---- back ---- */
 
-static int numbers(const char *text, int64_t n[NUMBERS + 1])
+static unsigned numbers(const char *text, int64_t n[MORE])
 {
-	int k = 0;
+	unsigned k = 0;
 
-	while (k < NUMBERS + 1) {
+	while (k < MORE) {
 		char *end;
 
 		errno = 0;
@@ -133,13 +143,32 @@ static uint32_t count_of(int64_t v)
 	return v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
 }
 
+static double share_sum(int64_t v)
+{
+	return v > 0 ? (double)v / 1e6 : 0;
+}
+
+/* Of warm peers. */
+static void load_more(struct ramp *r, const int64_t v[MORE])
+{
+	r->seen.matched = count_of(v[21]);
+	r->seen.expected = share_sum(v[22]);
+	r->seen.peers = count_of(v[23]);
+	r->recent_expected = share_sum(v[24]);
+	r->change_seen.matched = count_of(v[25]);
+	r->change_seen.expected = share_sum(v[26]);
+	r->change_seen.peers = count_of(v[27]);
+	r->change_aside = count_of(v[28]);
+	r->change_clusters = count_of(v[29]);
+}
+
 int ramp_load(
 	struct policy *p, unsigned provider, unsigned source, const int64_t n[4], const char *rest)
 {
 	struct ramp *r = ramp_of(p, provider, source);
-	int64_t v[NUMBERS + 1];
+	int64_t v[MORE] = { 0 };
 
-	if (numbers(rest, v) != NUMBERS + 1 || n[0] < 1 || n[0] > INT32_MAX || n[1] < 0 ||
+	if (numbers(rest, v) < NUMBERS + 1 || n[0] < 1 || n[0] > INT32_MAX || n[1] < 0 ||
 		v[9] < HEALTHY || v[9] > PROBING || v[14] < 0 || v[14] >= RAMP_CHANGES)
 		return -EINVAL;
 	if (!r)
@@ -150,7 +179,9 @@ int ramp_load(
 	r->hold = n[3] & 1;
 	r->paused_today = n[3] & 2;
 	r->fresh = (int32_t)v[1];
-	r->seen = (struct ramp_day){ count_of(v[2]), count_of(v[3]), count_of(v[4]) };
+	r->seen = (struct ramp_day){
+		.good = count_of(v[2]), .bad = count_of(v[3]), .other = count_of(v[4])
+	};
 	r->first = (int32_t)v[5];
 	r->last = (int32_t)v[6];
 	r->idle_steps = count_of(v[7]);
@@ -165,7 +196,10 @@ int ramp_load(
 	r->change_from = (uint8_t)count_of(v[15]);
 	r->change_used = count_of(v[16]);
 	r->change_allowance = count_of(v[17]);
-	r->change_seen = (struct ramp_day){ count_of(v[18]), count_of(v[19]), count_of(v[20]) };
+	r->change_seen = (struct ramp_day){
+		.good = count_of(v[18]), .bad = count_of(v[19]), .other = count_of(v[20])
+	};
+	load_more(r, v);
 	r->dirty = r->want = false;
 	return 0;
 }

@@ -223,10 +223,12 @@ static void test_off_for_days(void **state)
 	world_deinit(&w);
 }
 
-/* A month in which the receiver defers at random: never more than allowed, never forward on a bad
- * day. */
+/* A month in which the receiver defers at random: never more than allowed, what hits all
+ * sources alike never holds it. */
 static void test_months(void **state)
 {
+	unsigned days = 0, held = 0;
+
 	for (unsigned seed = 0; seed < seeds(60); seed++) {
 		struct policy_warmup_info end, next;
 		struct world w;
@@ -254,17 +256,18 @@ static void test_months(void **state)
 			if (next.rung > end.rung + 1)
 				fail_msg("seed %u day %u: from rung %u to %u", seed, day, end.rung,
 					next.rung);
-			if (next.rung > end.rung &&
-				(end.share >= 0.005 || seen < 0.9 * end.allowance))
-				fail_msg("seed %u day %u: advanced with %u of %u used and %.4f "
-					 "deferred",
-					seed, day, seen, end.allowance, end.share);
-			if (next.rung == end.rung && end.rung <= 5 && !end.deferred &&
-				seen >= 0.9 * end.allowance && strcmp(end.state, "paused"))
-				fail_msg("seed %u day %u: held (%s)", seed, day, next.why);
+			if (next.rung > end.rung && seen < 0.9 * end.allowance)
+				fail_msg("seed %u day %u: advanced with %u of %u used", seed, day,
+					seen, end.allowance);
+			/* by chance, where it is hit and the others are not */
+			days += end.rung <= 5 && seen >= 0.9 * end.allowance;
+			held += end.rung <= 5 && seen >= 0.9 * end.allowance &&
+				next.rung <= end.rung;
 		}
 		world_deinit(&w);
 	}
+	if (held * 100 > days + 100)
+		fail_msg("held %u times in %u days", held, days);
 }
 
 int main(void)

@@ -28,7 +28,7 @@ struct world {
 	unsigned plan_sources[4];
 	uint32_t daily[8];
 	struct {
-		char key[96], value[320];
+		char key[96], value[512];
 	} store[STORE];
 	unsigned nstore;
 	bool disk_full;
