@@ -5,9 +5,10 @@
 #include "host_memory.h"
 #include "postern/must.h"
 
-#define ASK_AGAIN  1000
-#define DOUBT_WAIT 60000 /* ms at least before a recipient that may have it is tried again */
-#define DOUBT_MAX  3u	 /* times that a recipient may be in doubt, where nothing else is set */
+#define ASK_AGAIN    1000
+#define SESSION_SURE 5u	   /* messages */
+#define DOUBT_WAIT   60000 /* ms at least before a recipient that may have it is tried again */
+#define DOUBT_MAX    3u	   /* times that a recipient may be in doubt, where nothing else is set */
 
 /* One transaction while its recipients are sorted. */
 struct sorting {
@@ -283,12 +284,27 @@ static bool timed_out(const struct reply *r)
 	return r->has_enhanced && r->enhanced[1] == 4 && r->detail == 2;
 }
 
+/* "Too many messages" may be said of a session or of a source. After several were taken it is tried:
+ * a receiver that means the source says so again, to the next connection before it takes anything.
+ * Not where a mark or a code of Microsoft's says which. */
+static bool of_the_session(
+	const struct sorting *s, const struct reply *r, const struct classification *c)
+{
+	struct policy_slot_info info;
+
+	if (of_the_host(c))
+		return true;
+	policy_slot(s->d->policy, s->c->slot, &info);
+	return c->verdict == VERDICT_SOURCE_THROTTLE && !c->token[0] && r->detail < 500 &&
+	       info.messages > SESSION_SURE;
+}
+
 /* 421 after messages were taken in this session: it has had what one session may have. The next one
  * goes on, and neither the host nor a retry pays for it. */
 static bool another_session(
 	struct sorting *s, struct item *i, const struct reply *r, const struct classification *c)
 {
-	if (r->code != 421 || !of_the_host(c) || !may_be_at_once(i) ||
+	if (r->code != 421 || !of_the_session(s, r, c) || !may_be_at_once(i) ||
 		!policy_session_ended(s->d->policy, now_of(s->d), s->c->slot, !timed_out(r)))
 		return false;
 	at_once(s, i, r, verdict_name(c->verdict), NULL, "another connection next");

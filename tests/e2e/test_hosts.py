@@ -91,11 +91,11 @@ class SameSource(RelayCase):
         sim, relay = self.start("""
             cluster "A" { addresses = {"127.1.1.1"} }
             tenant "t{0..9}.example" { cluster = {"A"} }
-            rule "grey" { phase = "rcpt"  limit = 12  reply = "451 4.7.1 Greylisted, please try again in 60 seconds" }
+            rule "grey" { phase = "rcpt"  limit = 40  reply = "451 4.7.1 Greylisted, please try again in 60 seconds" }
             """, sources={f"s{i}": f"127.0.{10 + i}.1" for i in range(4)}, queue={"retry": ["1s"]})
-        relay.send_many((f"m{i}", f"u{i}@t{i % 10}.example") for i in range(12))
-        relay.wait_event("delivered", count=12)
-        for i in range(12):
+        relay.send_many((f"m{i}", f"u{i}@t{i % 10}.example") for i in range(40))
+        relay.wait_event("delivered", count=40)
+        for i in range(40):
             self.assertEqual(len({e["source"] for e in relay.find(("deferred", "delivered"), to=f"u{i}@t{i % 10}.example")}), 1)
 
 

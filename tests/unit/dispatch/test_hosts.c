@@ -289,6 +289,7 @@ static void test_session_limit(void **state)
 {
 	session_limit("421 4.7.0 too much for one");
 	session_limit("421 4.3.2 closing");
+	session_limit("421 throttled: too many messages"); /* a source's words, by the rules */
 	session_limit("");
 }
 

@@ -322,7 +322,7 @@ static void test_agent_numbers(void **state)
 			"452 4.3.1 Out of disk space (S98765)" },
 		{ VERDICT_TRANSIENT_OTHER, SCOPE_DEFAULT, VOICE_RECEIVER, "eod",
 			"451 4.6.0 Conversion failed for now (AS98765)" },
-		{ VERDICT_TRANSIENT_OTHER, SCOPE_DEFAULT, VOICE_RECEIVER, "rcpt",
+		{ VERDICT_TRANSIENT_OTHER, SCOPE_RECIPIENT, VOICE_RECEIVER, "rcpt",
 			"451 4.7.1 Greylisted, come back (AS98765)" },
 		{ VERDICT_MESSAGE_REJECTED, SCOPE_DEFAULT, VOICE_TENANT, "eod",
 			"550 5.7.1 Rejected by a DLP policy of contoso.com AS(98765)" },
