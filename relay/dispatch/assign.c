@@ -341,6 +341,7 @@ static void open_more(struct dispatch *d, struct flow *f)
 			if (connection_open(d, f, &choice))
 				flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + 1000);
 			else {
+				f->unserved = false;
 				f->domain->logged = HOLD_NONE;
 				f->domain->warmup_pool = NULL;
 			}
@@ -366,8 +367,9 @@ static void open_more(struct dispatch *d, struct flow *f)
 			result_local(d, w, "4.7.0", NULL, choice.reason);
 			continue;
 		}
-		if (choice.reason == HOLD_CAP || choice.reason == HOLD_WINDOW)
-			connection_give_up_idle(d, f, &choice);
+		if ((choice.reason == HOLD_CAP || choice.reason == HOLD_WINDOW) &&
+			!connection_give_up_idle(d, f, &choice))
+			connection_make_way(d, f, &choice);
 		flow_wait_at(d, f, &choice);
 	}
 }

@@ -12,6 +12,8 @@
 #define INDEX_MASK ((1u << INDEX_BITS) - 1)
 #define VICTIMS	   64u /* idle connections looked at for one to give up */
 #define AGAIN	   1000
+#define WAY_EVERY  2000 /* ms; one connection of a cluster makes way for a pool as often */
+#define WAY_AGAIN  200
 
 _Static_assert((int)POLICY_E_BIND == (int)STREAM_E_BIND, "one value on both sides");
 
@@ -493,4 +495,41 @@ bool connection_give_up_idle(
 	if (second) /* only its rate keeps it idle */
 		connection_quit(d, second);
 	return second != NULL;
+}
+
+/* Those that carry mail at the place would go on for as long as there is any, and what they cannot
+ * carry (it has other sources, or other hosts) would wait until one is worn out. The flow that gets
+ * nowhere is the next to be asked then. */
+void connection_make_way(struct dispatch *d, struct flow *f, const struct policy_choice *why)
+{
+	uint64_t place = why->cluster_id * 31 + (uint64_t)(unsigned)f->pool->index;
+	ms_t now = loop_mono(d->loop), *made = &d->way_made[place % WAYS];
+	struct connection *victim = NULL;
+
+	/* of unknown places the policy takes care itself */
+	if (why->limit == LIMIT_NONE || why->limit == LIMIT_UNKNOWN || f->opening || f->diverted ||
+		now - *made < WAY_EVERY)
+		return;
+	*made = now;
+	for (uint32_t i = 0; i < d->connections_cap; i++) {
+		struct connection *c = d->connections[i];
+
+		if (!c || c->down || c->provider != f->domain->provider)
+			continue;
+		if (serves(f, c) && !c->retire)
+			return;
+		if (c->state != CONNECTION_UP || !policy_frees(d->policy, c->slot, why))
+			continue;
+		if (c->retire)
+			return; /* a place is on its way */
+		if (!victim || c->number < victim->number)
+			victim = c;
+	}
+	f->unserved = true;
+	if (!victim) { /* all are being opened */
+		*made = now - WAY_EVERY + WAY_AGAIN;
+		return;
+	}
+	victim->retire = true;
+	connection_sort(d, victim);
 }

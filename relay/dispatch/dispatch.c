@@ -240,14 +240,18 @@ static void on_timer(uv_timer_t *t)
 static void arm(struct dispatch *d)
 {
 	struct wake *w = wake_first(&d->wakes);
-	ms_t now = loop_mono(d->loop), at;
+	ms_t now = loop_mono(d->loop), ahead = ahead_next(d), at;
 
 	if (d->more)
 		at = now;
 	else if (w)
 		at = w->at > now ? w->at : now + 1;
-	else
+	else if (!ahead)
 		return;
+	else
+		at = ahead;
+	if (ahead && ahead < at && !d->more)
+		at = ahead > now ? ahead : now + 1;
 	if (d->timer_at && d->timer_at <= at && d->timer_at > now)
 		return;
 	d->timer_at = at ? at : 1;
@@ -295,6 +299,7 @@ static void at_end(void *arg)
 		/* first: who is put back to wait is not read */
 		ask_flows(d);
 		intake_due(d);
+		ahead_turn(d);
 		if (operate_step(d))
 			d->more = true;
 		if (policy_warmup_wants(d->policy))
@@ -400,6 +405,7 @@ static void lists_init(struct dispatch *d)
 	list_init(&d->due_new);
 	list_init(&d->due_first);
 	list_init(&d->asked);
+	list_init(&d->ahead);
 	list_init(&d->gatherings_by_age);
 	log_line_init(&d->line);
 	pthread_mutex_init(&d->lock, NULL);

@@ -158,6 +158,7 @@ struct flow {
 	struct link *links; /* by candidate host; as many as the domain's hosts */
 	/* the wait: no new connection is asked for before */
 	bool waiting, on_slots;
+	bool unserved; /* no connection could take its work when it was held by a cap */
 	struct list on_slot_list;
 	enum hold_reason reason;
 	uint8_t limit;	  /* enum policy_limit */
@@ -186,6 +187,9 @@ struct domain {
 	ms_t next_due;	  /* wall; earliest in the index that may not be in memory; 0: none */
 	struct wake wake; /* for that */
 	struct list in_due;
+	struct list in_ahead;	  /* ahead.c */
+	struct queue_place ahead; /* looked ahead as far as there; id 0: not yet */
+	ms_t ahead_from;	  /* wall; what lies behind that is due from then on */
 	/* route */
 	bool asked, rejected; /* DNS runs; rejected: its answer was no route */
 	bool known;	      /* it had a route once */
@@ -292,13 +296,17 @@ struct reading {
 	uint32_t nknown;
 	const struct pool *without[WITHOUT_MAX]; /* pools whose mail is not wanted */
 	unsigned nwithout;
-	struct queue_place after; /* id 0: from the first */
-	bool far;		  /* what the domain's far begins with */
-	ms_t resume;		  /* then: the domain's next_due before it */
+	struct queue_place after;	 /* id 0: from the first */
+	bool far;			 /* what the domain's far begins with */
+	bool ahead;			 /* what few senders have in its queue: ahead.c */
+	struct party *many[WITHOUT_MAX]; /* then: not theirs; a reference each */
+	unsigned nmany;
+	ms_t resume; /* then: the domain's next_due before it */
 	int result;
 	struct queue_window window;
 };
 struct reader; /* reader.c */
+#define WAYS 64u
 
 struct dispatch {
 	struct dispatch_params p;
@@ -352,6 +360,10 @@ struct dispatch {
 	bool newest_first;
 	struct reader *reader;
 	uint32_t readings, reserved; /* under way; recipients that they may bring */
+	struct list ahead;	     /* domains that wait to be looked ahead in: ahead.c */
+	bool ahead_reading;
+	ms_t ahead_at;	     /* mono; the next not before */
+	ms_t way_made[WAYS]; /* connection.c: by cluster and pool */
 	struct operation *operations;
 	struct hold *holds; /* hold.c */
 
@@ -466,6 +478,8 @@ void party_discharge(struct dispatch *d, struct item *i);
 /* It has as much in memory as others have, or more: what is scarce goes to others first. */
 bool party_has_much(const struct dispatch *d, const struct party *p);
 bool fair_room(struct dispatch *d, struct domain *m, const struct party *p);
+uint32_t fair_window_end(const struct dispatch *d); /* what is kept of a window included */
+bool party_sent(const struct party *p, const struct message *m);	 /* any thread */
 uint64_t fair_body_max(const struct dispatch *d, const struct party *p); /* bytes */
 /* Recipients in memory up to which this domain is read. */
 uint32_t fair_due_max(const struct dispatch *d, const struct domain *m);
@@ -512,6 +526,12 @@ void work_add(struct work *w, struct item **last, struct item *i); /* last: the 
 void work_place(struct dispatch *d, struct work *w, struct domain *m); /* into its flow */
 void work_evict(struct dispatch *d, struct work *w); /* waiting work back to the queue alone */
 
+/* ---- ahead.c: see there ---- */
+void ahead_want(struct dispatch *d, struct domain *m); /* due mail of it has no room in memory */
+void ahead_turn(struct dispatch *d);
+ms_t ahead_next(const struct dispatch *d); /* mono; when to have a turn; 0: not needed */
+void ahead_taken(struct dispatch *d, const struct reading *r, bool used);
+
 /* ---- reader.c ---- */
 /* answers: the mailbox that readings come back to, by their node. 0, -ENOMEM … */
 int reader_new(struct reader **ret, struct queue *queue, struct mpsc *answers);
@@ -520,6 +540,9 @@ struct reader *reader_free(struct reader *r); /* when no reading is under way; N
 bool reader_room(const struct reader *r);
 /* At most limit of what is due; posted by reader_flush. False: no memory. */
 bool reader_ask(struct dispatch *d, struct domain *m, uint32_t limit);
+/* Mail due that is none of these parties'; takes the references, if it can. */
+bool reader_ask_ahead(
+	struct dispatch *d, struct domain *m, uint32_t limit, struct party **many, unsigned nmany);
 void reader_flush(struct reader *r);
 void reader_done(struct dispatch *d, struct reading *r); /* was taken; it is the reader's again */
 
@@ -580,6 +603,9 @@ void connection_opening_over(struct connection *c); /* nobody waits for it any m
 bool connection_room(struct dispatch *d);
 bool connection_give_up_idle(
 	struct dispatch *d, const struct flow *f, const struct policy_choice *why);
+/* Where no connection could ever take this flow's work: one of others ends after what it carries.
+ */
+void connection_make_way(struct dispatch *d, struct flow *f, const struct policy_choice *why);
 void order_post(struct dispatch *d, struct connection *c, struct outbound_order *o);
 
 /* ---- host.c ---- */

@@ -43,6 +43,7 @@ struct domain *domain_get(struct dispatch *d, const char *name)
 	m->idle_since = loop_mono(d->loop);
 	list_init(&m->in_due);
 	list_init(&m->in_asked);
+	list_init(&m->in_ahead);
 	list_init(&m->items);
 	list_init(&m->gone);
 	m->on_hold = hold_is_set(d, name);
@@ -75,8 +76,10 @@ void domain_look(struct dispatch *d, struct domain *m)
 		return;
 	}
 	wake_clear(&d->wakes, &m->wake);
-	if (!has_room(d, m))
-		return; /* domain_touch comes back */
+	if (!has_room(d, m)) { /* domain_touch comes back */
+		ahead_want(d, m);
+		return;
+	}
 	/* whose look-up has ended is no newcomer any more: before the oldest */
 	if (!m->known)
 		list_add(m->looked_up ? d->due_first.next : &d->due_first, &m->in_due);
@@ -89,6 +92,8 @@ void domain_due(struct dispatch *d, struct domain *m, ms_t due)
 {
 	if (m->looked.id && due <= m->looked.due)
 		m->looked = (struct queue_place){ 0 };
+	if (due >= m->ahead.due && due < m->ahead_from)
+		m->ahead_from = due;
 	if (m->next_due && m->next_due <= due) {
 		/* its wake may be of before the clock was set */
 		if (m->next_due <= loop_wall(d->loop))
@@ -174,6 +179,7 @@ static void domain_free(struct dispatch *d, struct domain *m)
 	wake_clear(&d->wakes, &m->route_wake);
 	list_del(&m->in_due);
 	list_del(&m->in_asked);
+	list_del(&m->in_ahead);
 	HASH_DEL(d->domains, m);
 	free(m->failure);
 	free(m);
@@ -186,6 +192,8 @@ void domain_sweep(struct dispatch *d)
 	struct domain *m, *next;
 
 	HASH_ITER (hh, d->domains, m, next) {
+		if (m->in_memory && m->next_due && !m->wake.pos)
+			domain_look(d, m); /* what has come due behind its window */
 		if (m->in_memory || m->reading || m->asked || m->idle_since > before ||
 			!flows_idle(m))
 			continue;
@@ -370,7 +378,8 @@ void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice
 		look = now + 1;
 	if ((!until || reason == HOLD_CAP) && !f->on_slots) {
 		f->on_slots = true;
-		list_add(party_has_much(d, f->party) ? &d->on_slots : &d->on_slots_few,
+		list_add(party_has_much(d, f->party) && !f->unserved ? &d->on_slots
+								     : &d->on_slots_few,
 			&f->on_slot_list);
 	}
 	wake_set(&d->wakes, &f->wake, look);
@@ -445,15 +454,18 @@ void flow_unlink(struct dispatch *d, struct flow *f)
 	f->linked = false;
 }
 
-/* Who is asked next of those that wait for a place: those of few mostly, longest waiting first. */
+/* Who is asked next of those that wait for a place: those of few mostly, longest waiting first; and
+ * always who was given way to. */
 static struct list *next_list(struct dispatch *d)
 {
 	struct list *few = &d->on_slots_few, *much = &d->on_slots;
-	bool other = ++d->slot_turn % MUCH_EVERY == 0;
 
-	if (list_empty(few) || (other && !list_empty(much)))
+	if (list_empty(few))
 		return much;
-	return few;
+	if (++d->slot_turn % MUCH_EVERY || list_empty(much) ||
+		container(few->next, struct flow, on_slot_list)->unserved)
+		return few;
+	return much;
 }
 
 static void wake_longest(struct dispatch *d, struct list *all, const char *where)

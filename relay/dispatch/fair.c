@@ -94,6 +94,14 @@ struct party *party_get(struct dispatch *d, const struct message *m)
 	return party_ref(p);
 }
 
+bool party_sent(const struct party *p, const struct message *m)
+{
+	char key[sizeof(p->pool) + SENDER_MAX];
+	size_t n = key_of(key, p->pool, m->sender);
+
+	return n == p->key_n && !memcmp(key, p->key, n) && !strcmp(p->pool->name, m->pool);
+}
+
 struct party *party_ref(struct party *p)
 {
 	if (p)
@@ -178,11 +186,16 @@ static uint32_t memory_for(const struct dispatch *d, const struct party *p)
 	return d->p.work_max;
 }
 
+uint32_t fair_window_end(const struct dispatch *d)
+{
+	return d->p.window + d->p.window / KEPT_WINDOW + 1;
+}
+
 /* What is kept of a domain's window is taken in ever smaller parts: there is always some left. */
 static bool window_room(struct dispatch *d, struct domain *m, const struct party *p)
 {
 	const struct flow_kind k = { .pool = p->pool, .party = (struct party *)(uintptr_t)p };
-	uint32_t n = m->in_memory - m->gathered, end = d->p.window + d->p.window / KEPT_WINDOW + 1;
+	uint32_t n = m->in_memory - m->gathered, end = fair_window_end(d);
 	const struct flow *f;
 
 	if (n < d->p.window || n >= end)

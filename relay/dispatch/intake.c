@@ -269,13 +269,15 @@ static void take_reading(struct dispatch *d, struct reading *r)
 		next = wall + READ_AGAIN;
 	} else if (used) {
 		/* first: what of it cannot be taken sets the place back */
-		if (r->nwithout && w->last.id && !r->far)
+		if (r->nwithout && w->last.id && !r->far && !r->ahead)
 			m->looked = w->last;
 		if (r->far)
 			m->far = w->more ? w->last : (struct queue_place){ 0 };
 		take_window(d, m, w);
-		next = r->far ? r->resume : w->more ? wall : w->next_due;
+		next = r->far || r->ahead ? r->resume : w->more ? wall : w->next_due;
 	}
+	if (r->ahead)
+		ahead_taken(d, r, used);
 	m->reading = false;
 	if (next)
 		domain_due(d, m, next);

@@ -53,6 +53,9 @@ static bool is_wanted(void *arg, const struct message *m)
 	for (unsigned i = 0; i < r->nwithout; i++)
 		if (!strcmp(r->without[i]->name, m->pool))
 			return false;
+	for (unsigned i = 0; i < r->nmany; i++)
+		if (party_sent(r->many[i], m))
+			return false;
 	return true;
 }
 
@@ -63,7 +66,7 @@ static void read_one(struct queue *q, struct reading *r)
 		.limit = r->limit,
 		.skipped_max = r->nknown + r->limit,
 		.skip = in_memory,
-		.wanted = r->nwithout ? is_wanted : NULL,
+		.wanted = r->nwithout || r->nmany ? is_wanted : NULL,
 		.arg = r,
 		.after = r->after.id ? &r->after : NULL,
 	};
@@ -172,32 +175,63 @@ bool reader_room(const struct reader *rd)
 	return rd->idle != NULL;
 }
 
-bool reader_ask(struct dispatch *d, struct domain *m, uint32_t limit)
+static struct reading *take_idle(struct dispatch *d, struct domain *m, uint32_t limit)
 {
 	struct reader *rd = d->reader;
 	struct reading *r = rd->idle;
 
 	must(r && !m->reading && list_empty(&m->gone));
 	if (!note_known(r, m))
-		return false;
+		return NULL;
 	rd->idle = r->next;
 	r->domain = m;
 	r->wall = loop_wall(d->loop);
-	r->far = m->far.id != 0;
 	r->resume = m->next_due;
 	r->limit = limit;
+	r->far = r->ahead = false;
+	r->nwithout = r->nmany = 0;
+	return r;
+}
+
+static void ask(struct dispatch *d, struct reading *r)
+{
+	r->domain->reading = true;
+	r->domain->read_void = false;
+	d->readings++;
+	d->reserved += r->limit;
+	r->first = !r->domain->known;
+	if (r->first)
+		d->reserved_first += r->limit;
+	mpsc_batch_add(&d->reader->batch, &r->node);
+}
+
+bool reader_ask(struct dispatch *d, struct domain *m, uint32_t limit)
+{
+	struct reading *r = take_idle(d, m, limit);
+
+	if (!r)
+		return false;
+	r->far = m->far.id != 0;
 	r->nwithout = rest_pools(m, r->without, WITHOUT_MAX);
 	r->after = r->far ? m->far : r->nwithout ? m->looked : (struct queue_place){ 0 };
 	if (r->far || due_by_other_clock(d, m->next_due, r->wall))
 		r->wall = INT64_MAX;
-	m->reading = true;
-	m->read_void = false;
-	d->readings++;
-	d->reserved += limit;
-	r->first = !m->known;
-	if (r->first)
-		d->reserved_first += limit;
-	mpsc_batch_add(&rd->batch, &r->node);
+	ask(d, r);
+	return true;
+}
+
+bool reader_ask_ahead(
+	struct dispatch *d, struct domain *m, uint32_t limit, struct party **many, unsigned nmany)
+{
+	struct reading *r = take_idle(d, m, limit);
+
+	if (!r)
+		return false;
+	r->ahead = true;
+	memcpy(r->many, many, nmany * sizeof(struct party *));
+	r->nmany = nmany;
+	r->after = m->ahead;
+	ask(d, r);
 	return true;
 }
 
@@ -213,6 +247,9 @@ void reader_done(struct dispatch *d, struct reading *r)
 	struct domain *m = r->domain;
 
 	queue_window_clear(&r->window);
+	for (unsigned i = 0; i < r->nmany; i++)
+		party_unref(d, r->many[i]);
+	r->nmany = 0;
 	d->readings--;
 	d->reserved -= r->limit;
 	if (r->first)

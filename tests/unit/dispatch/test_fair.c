@@ -167,6 +167,73 @@ static void test_domains_in_turn(void **state)
 	rig_stop(&r);
 }
 
+/* After a restart all is in the queue alone; the one mail lies behind the others there. */
+static void test_behind_many_in_the_queue(void **state)
+{
+	struct rig r;
+
+	begin(&r, 4000, 24);
+	rig_stop_dispatch(&r);
+	for (unsigned i = 0; i < 5; i++)
+		send_bulk(&r, BULK, 1);
+	send_from(&r, "me@quiet.test", "main", "code", 0);
+	send_bulk(&r, BULK, 1);
+	send_from(&r, "list2@news.test", "other", "code", 0);
+	r.mx.nmails = 0;
+	mx_stands(&r);
+	rig_start(&r);
+	WAIT_UNTIL(rig_stats(&r).work >= 26); /* the window, and both */
+	mx_goes(&r);
+	assert_int_equal(r.mx.nmails, 6 * BULK + 2);
+	assert_in_range(place_of(&r, "me@quiet.test", 0), 1, SOON);
+	assert_in_range(place_of(&r, "list2@news.test", 0), 1, SOON);
+	rig_stop(&r);
+}
+
+/* Nor when it comes due for a retry while the window is full. */
+static void test_retry_behind_many(void **state)
+{
+	const char *const to[] = { "code@d00.test", NULL };
+	struct rig r;
+
+	begin(&r, 4000, 24);
+	mx_stands(&r);
+	send_bulk(&r, 2 * BULK, 1);
+	WAIT_UNTIL(rig_stats(&r).work >= 24);
+	rig_commit(&r, rig_message(&r, "me@quiet.test", to, 100), clock_wall_ms() + 1200);
+	send_bulk(&r, BULK, 1);
+	WAIT_UNTIL(rig_stats(&r).work >= 25);
+	mx_goes(&r);
+	assert_in_range(place_of(&r, "me@quiet.test", 0), 1, SOON);
+	rig_stop(&r);
+}
+
+/* A place that mail of another pool holds, which has other sources, is passed on: not when its
+ * connection is worn out, but after what it carries. */
+static void test_sources_of_its_own(void **state)
+{
+	struct rig r;
+
+	begin(&r, 4000, 200);
+	rig_stop_dispatch(&r);
+	pools[0].members = (void *)&both[0];
+	pools[0].nmembers = 1;
+	pools[1].members = (void *)&both[1];
+	pools[1].nmembers = 1;
+	rig_start(&r);
+	rig_send_to(&r, "first@d00.test");
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	mx_stands(&r);
+	send_bulk(&r, BULK, DOMAINS);
+	WAIT_UNTIL(rig_stats(&r).work >= BULK);
+	send_from(&r, "list2@news.test", "other", "code", 5);
+	WAIT_UNTIL(rig_stats(&r).work > BULK);
+	mx_goes(&r);
+	assert_in_range(place_of(&r, "list2@news.test", 0), 1, SOON);
+	assert_int_equal(r.mx.peak, 1);
+	rig_stop(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -177,6 +244,9 @@ int main(void)
 		cmocka_unit_test(test_many_senders),
 		cmocka_unit_test(test_senders_in_turn),
 		cmocka_unit_test(test_domains_in_turn),
+		cmocka_unit_test(test_behind_many_in_the_queue),
+		cmocka_unit_test(test_retry_behind_many),
+		cmocka_unit_test(test_sources_of_its_own),
 	};
 
 	return cmocka_run_group_tests_name("dispatch fair", tests, NULL, NULL);
