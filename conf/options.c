@@ -377,13 +377,14 @@ static const struct option warmup_options[] = {
 		"Part of a day's amount that must have been used for the next day to be a step up. "
 		"Days without mail never are."),
 	PERCENT("hold_at", hold_at, "0.5%",
-		"Share of messages deferred for the source's sake from which on the next day is "
-		"no step up."),
+		"Share of messages deferred for the source's sake, beyond that of warm sources at "
+		"the same clusters and times and beyond chance, from which on the next day is no "
+		"step up."),
 	PERCENT("step_back_at", step_back_at, "5%",
-		"Share of deferrals from which on the next day is a step down."),
+		"The same share, from which on the next day is a step down."),
 	PERCENT("pause_at", pause_at, "20%",
-		"Share of deferrals from which on nothing goes for some hours, and then a little "
-		"to see."),
+		"The same share of the last messages, from which on, if most clusters refuse the "
+		"source, nothing goes for some hours, and then a little to see."),
 	DURATION("idle_reset", W, idle_reset, "30d", DAY, 365 * DAY, LIVE | ZERO,
 		"After so many days without mail a source starts lower again. 0: never."),
 	TEXT("overflow", W, overflow, STRING, "pool", LIVE,

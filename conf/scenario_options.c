@@ -16,7 +16,7 @@
 		name, OPTION_PERCENT, AT(s, m, double), 0, def, min, max, help, 0, NULL            \
 	}
 
-static const char *const shapes[] = { "even", "office", "evening", "night", NULL };
+static const char *const shapes[] = { "even", "office", "evening", "night", "hourly", NULL };
 static const char *const kinds[] = { "throttle", "busy", "ban", "tenant", "unreachable", NULL };
 
 static const struct option root_options[] = {
@@ -35,7 +35,9 @@ static const struct option traffic_options[] = {
 	TEXT("pool", T, pool, NAME, NULL, REQUIRED, "Pool of the configuration that it leaves by."),
 	NUMBER("daily", T, daily, NULL, 0, 1000000000, REQUIRED,
 		"Messages a day; with weekdays, in the mean of a week."),
-	CHOICE("shape", T, shape, unsigned, "even", shapes, 0, "Over the hours of a day."),
+	CHOICE("shape", T, shape, unsigned, "even", shapes, 0,
+		"Over the hours of a day; \"hourly\": the same in each, all of it in the first "
+		"minute, as batch jobs send."),
 	LIST("hours", T, hours, nhours, NUMBERS, uint32_t *, NULL, 24, 0,
 		"Instead of shape: 24 weights, from midnight on."),
 	LIST("weekdays", T, weekdays, nweekdays, NUMBERS, uint32_t *, NULL, 7, 0,

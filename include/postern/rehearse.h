@@ -44,7 +44,7 @@ struct scenario_traffic {
 	unsigned nsizes;
 	struct scenario_size *mix; /* of sizes */
 };
-enum scenario_shape { SHAPE_EVEN, SHAPE_OFFICE, SHAPE_EVENING, SHAPE_NIGHT };
+enum scenario_shape { SHAPE_EVEN, SHAPE_OFFICE, SHAPE_EVENING, SHAPE_NIGHT, SHAPE_HOURLY };
 struct scenario_cluster {
 	char *name, *provider;
 	unsigned provider_index;

@@ -3,11 +3,13 @@
 
 #include "state.h"
 
-#define HOUR 3600000
-#define IDLE (10 * 60 * 1000) /* ms; how soon an hour without mail is looked at again */
+#define HOUR  3600000
+#define BURST 60000	       /* ms at the full hour in which an hour's mail comes */
+#define IDLE  (10 * 60 * 1000) /* ms; how soon an hour without mail is looked at again */
 
 static const uint8_t shapes[][24] = {
 	[SHAPE_EVEN] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 },
+	[SHAPE_HOURLY] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 },
 	[SHAPE_OFFICE] = { 2, 2, 2, 2, 2, 3, 5, 9, 14, 16, 15, 13, 11, 13, 14, 13, 11, 9, 6, 5, 4,
 		4, 3, 2 },
 	[SHAPE_EVENING] = { 3, 2, 2, 2, 2, 2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 7, 9, 12, 15, 16, 15, 12,
@@ -68,17 +70,25 @@ static double share_of(const struct rehearsal *r, const struct feed *f)
 	return sum > 0 ? r->s->clusters[f->cluster].share / sum : 0;
 }
 
-/* Messages a millisecond at that moment, and when the hour ends. */
-static double rate_at(const struct rehearsal *r, const struct feed *f, ms_t wall, ms_t *hour_end)
+/* Messages a millisecond at that moment, and until when. */
+static double rate_at(const struct rehearsal *r, const struct feed *f, ms_t wall, ms_t *until)
 {
 	const struct scenario_traffic *t = &r->s->traffic[f->traffic];
 	ms_t local = wall + (ms_t)zone_offset(r->params->zone, wall) * 1000;
 	int32_t day = (int32_t)(local / (24 * (ms_t)HOUR));
 	unsigned hour = (unsigned)(local / HOUR % 24);
 
-	*hour_end = wall + HOUR - local % HOUR;
+	ms_t span = HOUR;
+
+	*until = wall + HOUR - local % HOUR;
+	if (t->shape == SHAPE_HOURLY && !t->nhours) {
+		if (local % HOUR >= BURST)
+			return 0;
+		*until = wall + BURST - local % HOUR;
+		span = BURST;
+	}
 	return daily_at(t, wall) * weekday_weight(t, day) * hour_weight(t, hour) * share_of(r, f) /
-	       HOUR;
+	       (double)span;
 }
 
 /* Which of its traffic's sizes a message has goes by its number: letters may be cut anywhere. */

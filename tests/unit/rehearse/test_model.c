@@ -350,12 +350,37 @@ static void expiry(void **state)
 	rig_free(&g);
 }
 
+/* Mail that comes at the full hour warms an address as any: each day has its allowance, as of the relay. */
+static void bursts_at_the_full_hour(void **state)
+{
+	struct rig g;
+
+	rig_texts(&g,
+		"timezone = \"UTC\" source \"a1\" { address = \"192.0.2.1\" }\n"
+		"source \"b1\" { address = \"198.51.100.1\" }\n"
+		"pool \"main\" { sources = {\"a1\",\"b1\"} }\n"
+		"warmup \"w\" { sources = {\"b1\"} start = \"2026-11-03\" daily = {40,80,160,320} }\n",
+		"start = \"2026-11-03\" duration = \"3d\"\n" EUR
+		"traffic \"t\" { pool = \"main\" daily = 1200 shape = \"hourly\" }\n");
+	rig_run(&g, 3);
+	assert_in_range(g.r.total.arrived, 3540, 3660);
+	for (unsigned day = 0; day < 3; day++) {
+		unsigned allowance = 40u << day;
+
+		assert_in_range(rig_source(&g, "b1", day * 24, day * 24 + 24).delivered,
+			allowance * 9 / 10, allowance);
+		assert_in_range(rig_source(&g, "b1", day * 24, day * 24 + 1).delivered, 0, 20);
+	}
+	rig_free(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_same_again),
 		cmocka_unit_test(steps_change_nothing),
 		cmocka_unit_test(volume_by_hours_and_days),
+		cmocka_unit_test(bursts_at_the_full_hour),
 		cmocka_unit_test(standing),
 		cmocka_unit_test(standing_by_the_hour),
 		cmocka_unit_test(standing_is_lost),
