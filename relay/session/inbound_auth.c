@@ -150,20 +150,45 @@ static void learn(struct auth_check *a)
 
 static void auth_try(struct session *s);
 
+/* An answer can be the session's last, and the end of it. */
+static bool stays_in_line(struct session *s)
+{
+	bool stays;
+
+	session_hold(s);
+	auth_try(s);
+	stays = s->auth_begun != 0;
+	session_release(s);
+	return stays;
+}
+
+/* Gives back the hold. */
+static bool held_in_line(struct session *s)
+{
+	bool in_line = s->auth_begun != 0;
+
+	session_release(s);
+	return in_line;
+}
+
 /* A place is free, perhaps: those in line look whether it is for them. A few that cannot have it do
  * not keep those behind them from it. */
 static void line_moves(struct worker *w)
 {
-	struct session *s, *next;
+	struct session *s = w->auth_waiting, *next;
 	unsigned failed = 0;
 
-	DL_FOREACH_SAFE2(w->auth_waiting, s, next, auth_next)
-	{
-		if (s->auth_from > loop_mono(w->loop))
-			continue;
-		auth_try(s);
-		if (s->auth_begun && ++failed == LINE_TRIES)
-			break;
+	while (s && failed < LINE_TRIES) {
+		next = s->auth_next;
+		if (s->auth_from <= loop_mono(w->loop)) {
+			if (next)
+				session_hold(next);
+			failed += stays_in_line(s);
+			/* who is behind one that left meanwhile looks by its own timer */
+			if (next && !held_in_line(next))
+				break;
+		}
+		s = next;
 	}
 }
 
