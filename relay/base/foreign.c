@@ -77,7 +77,8 @@ int foreign_utf8(struct buf *out, struct slice s)
 			r = buf_add(out, REPLACEMENT, 3);
 		from = ++at;
 	}
-	return r ? r : buf_add(out, s.p + from, at - from);
+	/* an empty text may be NULL */
+	return r || at == from ? r : buf_add(out, s.p + from, at - from);
 }
 
 /* Of a sequence that utf8_sequence found. */
@@ -128,5 +129,6 @@ int foreign_show(struct buf *out, struct slice s, enum foreign_form form)
 		at += n ? n : 1;
 		from = at;
 	}
-	return r ? r : buf_add(out, s.p + from, at - from);
+	/* an empty text may be NULL */
+	return r || at == from ? r : buf_add(out, s.p + from, at - from);
 }

@@ -94,7 +94,8 @@ class Extensions(LiarCase):
                 self.off(relay, MAIL_parameters=1)
 
     def test_memory_ends(self):
-        peer, relay = self.begin({"bdat-502"}, provider={"extension_memory": "1s", "connection_idle_max": "0"})
+        peer, relay = self.begin({"bdat-502"}, provider={"extension_memory": "1s", "connection_idle_max": "0", "lane_message_rate": "none",
+                                                      "lane_connect_rate": "none"})
         self.delivered(relay)
         peer.faults.clear()
         deadline, n = time.monotonic() + 20, 1

@@ -117,7 +117,8 @@ class Isolation(StrainCase):
         self.assertTrue(any(452 in c for c in codes), codes)
         self.assertTrue(all(set(c) <= {250, 452} for c in codes))
         self.assertTrue(all(c.count(250) >= 3 for c in codes), "each may name a few")
-        self.assertLess(relay.memory() - memory, 8 << 20)
+        if not os.environ.get("E2E_SANITIZED"):  # a sanitizer keeps what was freed
+            self.assertLess(relay.memory() - memory, 8 << 20)
         self.assertTrue(relay.find("rejected", reason="memory", client="127.0.5.1"))
 
     def test_idle_connections(self):

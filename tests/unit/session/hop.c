@@ -91,7 +91,7 @@ static void hop_data(struct hop *h)
 
 void hop_run(struct hop *h, const char *const *script)
 {
-	char line[4096], out[2048];
+	char line[4096], out[8192];
 
 	for (; *script; script++) {
 		const char *s = *script;
@@ -106,6 +106,7 @@ void hop_run(struct hop *h, const char *const *script)
 			break;
 		case '>':
 			for (s++; *s; s++) {
+				must(n + 4 < sizeof(out));
 				if (*s == '|')
 					out[n++] = '\r';
 				out[n++] = *s == '|' ? '\n' : *s;
