@@ -252,6 +252,21 @@ int envelope_brief(struct envelope_brief *ret, struct slice in)
 	return 0;
 }
 
+struct slice envelope_pool(const struct envelope_brief *e)
+{
+	struct reader rd = { .p = e->rest.p, .end = e->rest.p + e->rest.n };
+	struct slice pool;
+
+	get_signed(&rd); /* arrived, expires */
+	get_signed(&rd);
+	get_u8(&rd); /* body type, what a notification returns */
+	get_u8(&rd);
+	get_text(&rd); /* sender, envelope id */
+	get_text(&rd);
+	pool = get_text(&rd);
+	return rd.bad ? (struct slice){ NULL, 0 } : pool;
+}
+
 int envelope_decode(struct message *m, struct slice in, struct arena *a)
 {
 	struct slice sender, envid, pool, client, helo, user, listener, message_id;

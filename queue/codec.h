@@ -45,4 +45,6 @@ struct envelope_brief {
 	struct slice rest; /* what follows the flags, up to the CRC */
 };
 int envelope_brief(struct envelope_brief *ret, struct slice in);
+/* The pool in it; p NULL: damaged. */
+struct slice envelope_pool(const struct envelope_brief *e);
 int envelope_reflag(struct buf *b, const struct envelope_brief *old, uint32_t flags);

@@ -76,6 +76,7 @@ static int take(struct walk *w, void (*fn)(void *arg, const struct queue_brief *
 			.id = id,
 			.size = e.size,
 			.held = e.flags & MESSAGE_HELD,
+			.pool = envelope_pool(&e),
 			.n = w->n,
 			.rcpts = w->rcpts,
 		};

@@ -114,6 +114,19 @@ struct dispatch_domain_info {
 void dispatch_domains(
 	struct dispatch *d, void (*fn)(void *arg, const struct dispatch_domain_info *i), void *arg);
 
+/* What the mail of one pool for one domain waits for. */
+struct dispatch_wait {
+	const char *domain, *pool; /* asked */
+	enum hold_reason reason;   /* NONE: nothing, or for others of its domain */
+	enum policy_limit limit;
+	unsigned provider; /* index; ~0u: not known */
+	uint64_t cluster;  /* its id in the policy; 0: none */
+	char where[32];	   /* its name; "" not known */
+	ms_t until;	   /* wall; 0: until somebody acts, or not known */
+	uint32_t aside;	   /* recipients in memory that wait for their sender alone */
+};
+void dispatch_wait(struct dispatch *d, struct dispatch_wait *w);
+
 /* What this host is found to offer without doing it, "" when nothing: "CHUNKING, STARTTLS from a1".
  * On the dispatcher's thread. */
 void dispatch_host_without(struct dispatch *d, const struct addr *host, char *out, size_t max);

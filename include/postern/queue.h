@@ -206,6 +206,7 @@ int queue_count(struct queue *q, const char *domain, uint32_t max, uint32_t *ret
 struct queue_brief {
 	uint64_t id, size;
 	bool held;
+	struct slice pool; /* borrowed */
 	uint32_t n;
 	const struct queue_brief_rcpt {
 		struct slice domain; /* borrowed */

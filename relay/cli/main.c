@@ -16,6 +16,7 @@ static const struct cli_command *const commands[] = {
 	&command_release,
 	&command_remove,
 	&command_bounce,
+	&command_why,
 	&command_lanes,
 	&command_clusters,
 	&command_warmup,

@@ -505,6 +505,8 @@ unsigned rest_pools(const struct domain *m, const struct pool **ret, unsigned ma
 /* Why its mail (pool NULL: some of it) waits in the queue alone; HOLD_NONE: it does not. until:
  * mono */
 enum hold_reason rest_reason(const struct domain *m, const struct pool *pool, ms_t *until);
+/* The same with the limit and the place; until: mono. False: it does not. */
+bool rest_tell(const struct domain *m, const struct pool *pool, struct dispatch_wait *w);
 void rest_over(struct dispatch *d, struct wake *w);
 void rests_wake(struct dispatch *d); /* something that they may wait for has ended */
 

@@ -6,6 +6,7 @@
  * The due index knows no pools. When mail of some of a domain's pools waits, the rest of it is
  * looked for behind and among that: from the place that was reached, and each entry once. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "dispatcher.h"
 #include "postern/must.h"
@@ -25,6 +26,8 @@ struct rest {
 	struct list waiting; /* longest waiting first */
 	uint32_t refs;	     /* those, and the ones let in */
 	enum hold_reason reason;
+	uint8_t limit;	  /* enum policy_limit */
+	char where[32];	  /* cluster; "" unknown */
 	struct wake wake; /* the wait is over; or some more are let in */
 };
 
@@ -176,6 +179,8 @@ void rest_put_back(struct dispatch *d, struct flow *f)
 	 */
 	if (scout || list_empty(&b->rest->waiting) || until < b->rest->wake.at) {
 		b->rest->reason = f->reason;
+		b->rest->limit = f->limit;
+		memcpy(b->rest->where, f->where, sizeof(f->where));
 		wake_set(&d->wakes, &b->rest->wake, until);
 	}
 	if (!in_line(b)) {
@@ -284,4 +289,18 @@ enum hold_reason rest_reason(const struct domain *m, const struct pool *pool, ms
 		return HOLD_NONE;
 	*until = b->rest->wake.at;
 	return b->rest->reason;
+}
+
+bool rest_tell(const struct domain *m, const struct pool *pool, struct dispatch_wait *w)
+{
+	const struct back *b = back_of(m, pool);
+
+	if (!b || !in_line(b))
+		return false;
+	w->reason = b->rest->reason;
+	w->limit = (enum policy_limit)b->rest->limit;
+	w->cluster = b->rest->key.provider == UINT64_MAX ? 0 : b->rest->key.place;
+	memcpy(w->where, b->rest->where, sizeof(w->where));
+	w->until = b->rest->wake.at;
+	return true;
 }

@@ -314,6 +314,7 @@ static void note(struct slot *s, struct policy_now now, const struct refusal *f)
 {
 	if (f->kind == KIND_DOMAIN)
 		return;
+	host_noted(s->host, now.mono, true);
 	evidence_note(&s->cluster->evidence, now.mono, true);
 	evidence_note(&s->path->evidence, now.mono, true);
 	evidence_note(&s->lane->evidence, now.mono, true);
@@ -604,6 +605,7 @@ void acquit(struct policy *p, struct policy_now now, struct slot *s, const char 
 		return;
 	s->good_told = true;
 	host_slot_good(p, s);
+	host_noted(s->host, now.mono, false);
 	limits_taken(p, now, s);
 	if (sick(&s->cluster->health) || sick(&s->path->health) || sick(&s->lane->health))
 		well_again(p, now, s);

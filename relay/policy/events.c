@@ -86,6 +86,8 @@ void event_health(struct policy *p, struct policy_now now, const struct cluster 
 	snprintf(v->cause, sizeof(v->cause), "%s", ill ? cause_name(cause) : "");
 	v->until = ill ? h->until : 0;
 	evidence_decayed(e, now.mono, &v->good, &v->bad);
+	if (ill)
+		finding_note(p, now, c, source, subnet, cause, e, domain);
 	snprintf(v->text, sizeof(v->text), "%s %s", cause_name(cause),
 		ill ? "is put to rest" : "is back in service");
 }

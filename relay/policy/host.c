@@ -8,6 +8,7 @@
  *
  * A mark is never the last word: where a domain has nothing else, marked hosts are used. */
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "postern/must.h"
@@ -20,6 +21,7 @@
 #define FORGOTTEN 3600000  /* ms after which the next failure is a first one */
 #define LATE	  5000	   /* ms until a connection that is not up yet is late */
 #define ALL	  UINT_MAX /* subnets */
+#define HALVES	  600000.0 /* ms */
 
 struct host_mark {
 	unsigned subnet;
@@ -272,6 +274,28 @@ void host_slot_good(struct policy *p, struct slot *s)
 	if (s->host->trouble)
 		clear(p, s->host, ALL, true);
 	s->probes_host = false;
+}
+
+struct tally host_tally(const struct host *h, ms_t mono)
+{
+	double share = exp(-0.69 * (double)(mono - h->counted) / HALVES);
+
+	return (struct tally){ (double)h->good * share, (double)h->bad * share };
+}
+
+void host_noted(struct host *h, ms_t mono, bool bad)
+{
+	struct tally t;
+
+	if (!h)
+		return;
+	if (mono - h->counted >= 1000) {
+		t = host_tally(h, mono);
+		h->good = (float)t.good;
+		h->bad = (float)t.bad;
+		h->counted = mono;
+	}
+	*(bad ? &h->bad : &h->good) += 1;
 }
 
 /* A probe that found out nothing is made again. */

@@ -186,6 +186,7 @@ static void free_learned(struct policy *p)
 	}
 	bans_free(p);
 	senders_free(p);
+	findings_free(p);
 	HASH_ITER (hh, p->tenants, t, next_tenant) {
 		HASH_DEL(p->tenants, t);
 		free(t);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "state.h"
+#include "why.h"
 
 #define FORGET	  (3600 * 1000) /* ms */
 #define WATCHED	  4000u
@@ -133,6 +134,23 @@ bool sender_explains(struct policy *p, struct policy_now now, const struct slot 
 	its = tally_of(&w->evidence, now.mono);
 	return all.good >= its.good + OTHERS && its.bad >= MOST * (its.bad + its.good) &&
 	       contrast(&its, &all) > otherwise;
+}
+
+void why_of_sender(const struct policy *p, struct policy_now now, unsigned provider,
+	const char *sender, struct why_rows *r)
+{
+	const struct watched *w = find(p, provider, sender);
+	struct tally all, its;
+
+	if (!w)
+		return;
+	all = all_beside(p, provider, w, now.mono);
+	its = tally_of(&w->evidence, now.mono);
+	why_row(r, &its, &all, "mail sent by %.80s", sender);
+	all.good = all.good > its.good ? all.good - its.good : 0;
+	all.bad = all.bad > its.bad ? all.bad - its.bad : 0;
+	why_row(r, &all, NULL, "mail of other senders at %.31s",
+		p->params->providers[provider].name);
 }
 
 void senders_sweep(struct policy *p, ms_t mono)

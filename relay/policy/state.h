@@ -295,6 +295,8 @@ struct host {
 	uint32_t up;		      /* slots that are */
 	ms_t up_at;		      /* mono; a connection came up last; 0: never */
 	uint32_t opening_ms;	      /* that took so long */
+	float good, bad;	      /* host.c: outcomes, halved every ten minutes */
+	ms_t counted;		      /* mono; up to which they are halved */
 };
 struct network {
 	UT_hash_handle hh;
@@ -476,7 +478,8 @@ struct policy {
 	uint32_t nslots, free_slot; /* free list by index; ~0u: none */
 	struct suspension *suspensions;
 	size_t nsuspensions;
-	ms_t next_expiry; /* wall; of a suspension; 0: none */
+	ms_t next_expiry;	   /* wall; of a suspension; 0: none */
+	struct findings *findings; /* finding.c; NULL: none yet */
 	struct policy_event *events;
 	unsigned nevents;
 	uint64_t events_lost, health_changes;
@@ -827,6 +830,9 @@ bool host_alone_ill(const struct slot *s);
 bool host_may_admit(
 	struct policy *p, struct policy_now now, struct slot *s, const struct policy_want *w);
 void host_untroubled(struct policy *p, struct host *h); /* forgets all marks */
+/* What came of mail given to it; for people. */
+void host_noted(struct host *h, ms_t mono, bool bad);
+struct tally host_tally(const struct host *h, ms_t mono);
 
 /* family.c. True: it was for IPv6, and goes over IPv4 now. */
 bool family_refused(struct policy *p, struct policy_now now, const struct slot *s,
@@ -882,6 +888,12 @@ void event_operator(struct policy *p, struct policy_now now, enum policy_event_k
 void count_change(struct policy *p, unsigned provider, enum cause c, bool rests);
 void provider_outcome(struct policy *p, unsigned provider, bool deferred, uint32_t n, ms_t mono);
 void forget_key(struct policy *p, const char *key);
+
+/* finding.c */
+/* Something is found to blame: the figures are kept, before its evidence is cleared. */
+void finding_note(struct policy *p, struct policy_now now, const struct cluster *c, unsigned source,
+	unsigned subnet, enum cause cause, const struct evidence *e, const char *domain);
+void findings_free(struct policy *p);
 
 /* save.c */
 void save_mark(const struct saver *s);

@@ -12,7 +12,7 @@ ROOMS = {
     "relay/base": (["must", "buf", "arena", "clock", "rng", "addr", "mpsc", "log", "text", "foreign", "message", "zone"], []),
     "relay/smtp": (["smtp_command", "smtp_data", "smtp_proxy", "smtp_server", "smtp_reply", "smtp_client", "classify", "dsn"],
                    ["relay/base"]),
-    "relay/policy": (["policy"], ["relay/base", "relay/smtp"]),
+    "relay/policy": (["policy", "policy_why"], ["relay/base", "relay/smtp"]),
     "relay/rehearse": (["rehearse"], ["relay/base", "relay/smtp", "relay/policy"]),
     "queue": (["queue"], ["relay/base"]),
     "relay/net": (["loop", "stream", "dns", "resolver"], ["relay/base"]),
