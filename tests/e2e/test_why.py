@@ -140,6 +140,7 @@ class Why(RelayCase):
         sim, relay = self.world()
         relay.send_many(self.pairs(10))
         self.wait_settled(relay)
+        self.wait_queue(relay, messages=0)
         self.assertEqual(self.lines(relay, "why"), [])
         self.assertIn("nothing is held against anybody", relay.cli("why").stdout)
         for args, word in ((["--source", "zz"], "source"), (["--pool", "zz"], "pool")):
