@@ -112,7 +112,8 @@ class Why(RelayCase):
         self.assertGreater(seen["mail for others at EUR01"][0], 2)
         wait, rows = self.wait_why(relay, "--at", "t7.example", row="bottleneck")
         self.assertEqual(wait["domain"], "t7.example")
-        self.assertNotIn("subnet", {r.get("kind") for r in self.lines(relay, "why")})
+        # a subnet may be suspected meanwhile, and is not found guilty
+        self.assertNotIn(("subnet", "resting"), {(r.get("kind"), r.get("state")) for r in self.lines(relay, "why")})
 
     def test_a_sender(self):
         sim, relay = self.world(SENDER)
