@@ -332,7 +332,7 @@ static void open_failed(struct dispatch *d, struct connection *c, struct outboun
 		snprintf(text, sizeof(text), "%s", e->why[0] ? e->why : "connection failed");
 	if (e->error == STREAM_E_BIND) {
 		event_log(d, LOG_ERR, "source-unavailable", c, e->why);
-	} else if (k &&
+	} else if (k && !policy_no_room(d->policy, c->slot, k) &&
 		   (k->verdict == VERDICT_SOURCE_THROTTLE || k->verdict == VERDICT_SOURCE_BLOCK)) {
 		if (!host_refuses(d, c, f, k, text) && f && f->nready) {
 			struct work *w = container(f->ready.next, struct work, in_flow);

@@ -33,11 +33,14 @@ void host_not_reached(struct dispatch *d, struct connection *c, struct flow *f,
 {
 	struct domain *m = f ? f->domain : NULL;
 	/* others have it: the host is well, this attempt was one too many */
-	bool crowded = c->host->up || (k && policy_no_room(d->policy, c->slot, k));
+	bool no_room = k && policy_no_room(d->policy, c->slot, k);
+	bool crowded = c->host->up || no_room;
 	struct host_failure failure = { .why = text };
 
-	failure.from = policy_host_failed(
-		d->policy, now_of(d), c->slot, k ? HOST_SAYS_AT_DOOR : HOST_SILENT);
+	/* words about the source's or the subnet's connections say nothing of the host */
+	if (!no_room || k->verdict != VERDICT_SOURCE_THROTTLE)
+		failure.from = policy_host_failed(
+			d->policy, now_of(d), c->slot, k ? HOST_SAYS_AT_DOOR : HOST_SILENT);
 	if (!crowded)
 		route_host_failed(d, m, c->host, &failure);
 	else if (m && !others_left(m, c->host, preference_of(m, c->host)))

@@ -78,6 +78,7 @@ static enum hold_reason slot_rests(
 	struct policy *p, struct policy_now now, struct slot *s, ms_t *until, bool *retire)
 {
 	struct cluster *c = s->cluster;
+	bool guessed = host_guessed(s->host);
 	enum hold_reason r;
 	uint32_t ramp;
 	ms_t wall = 0;
@@ -86,23 +87,25 @@ static enum hold_reason slot_rests(
 		return HOLD_NONE;
 	r = block_gate(&p->providers[s->provider].blocks[s->source], now.wall,
 		p->providers[s->provider].blocks[s->source].outstanding > 0, &wall);
-	if (r == HOLD_NONE && sick(&s->path->health)) {
+	if (r == HOLD_NONE && !guessed && sick(&s->path->health)) {
 		r = health_gate(&s->path->health, now.wall, s->path->outstanding > 0, &wall);
 		*retire = r != HOLD_NONE && wall > now.wall;
 	}
-	if (r == HOLD_NONE && sick(&s->lane->health)) {
+	if (r == HOLD_NONE && !guessed && sick(&s->lane->health)) {
 		r = health_gate(&s->lane->health, now.wall, s->lane->outstanding > 0, &wall);
 		*retire = r != HOLD_NONE && wall > now.wall;
 	}
-	if (r == HOLD_NONE && share_sick(p, s->lane)) {
+	if (r == HOLD_NONE && !guessed && share_sick(p, s->lane)) {
 		r = health_gate(&s->lane->ramp.share, now.wall, s->lane->outstanding > 0, &wall);
 		*retire = r != HOLD_NONE && wall > now.wall;
 	}
-	if (r == HOLD_NONE && sick(&c->health))
+	if (r == HOLD_NONE && !guessed && sick(&c->health))
 		r = health_gate(&c->health, now.wall, c->outstanding > 0, &wall);
 	*until = mono_or_soon(now, wall);
 	if (r != HOLD_NONE)
 		return r;
+	if (guessed)
+		return HOLD_NONE;
 	ramp = cluster_ramp(p, c, now.mono);
 	*until = now.mono + SOON;
 	if (ramp && c->outstanding >= ramp)

@@ -274,11 +274,16 @@ enum policy_limit lane_room(
 	const struct policy *p, const struct cluster *c, unsigned source, ms_t mono)
 {
 	const struct lane *l = c->lanes[source];
+	const struct path *h = c->paths[p->sources[source].subnet];
 	enum policy_limit r =
 		lane_caps(p, c, source, kept_free(p, c, mono) && may_take(p, c, source));
 
+	if (r == LIMIT_NONE && h && full(h->in_use, door_limit(&h->door, mono)))
+		r = LIMIT_RECEIVER;
 	if (r != LIMIT_NONE || !l)
 		return r;
+	if (full(l->in_use, door_limit(&l->door, mono)))
+		return LIMIT_RECEIVER;
 	return full(l->in_use, l->window) ? LIMIT_WINDOW : LIMIT_NONE;
 }
 

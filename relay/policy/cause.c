@@ -22,6 +22,7 @@
 #define PAIR_REFUSED 4u
 #define PAIRS_MANY   3u
 #define PAIRS_KEPT   200u
+#define PAIRS_TWICE  6u
 #define PAIRS_NOISE  4u
 #define PAIRS_FRESH  3600000 /* ms */
 #define PAIR_OTHERS  3.0     /* accepted from the subnet by others */
@@ -346,7 +347,8 @@ static unsigned pairs_need(const struct path *h, ms_t mono)
 {
 	unsigned n = PAIR_REFUSED;
 
-	if (h->pairs >= PAIRS_MANY && mono - h->paired < PAIRS_FRESH)
+	if ((h->pairs >= PAIRS_MANY && mono - h->paired < PAIRS_FRESH) ||
+		(h->twice >= PAIRS_TWICE && h->twice > 2u * h->cleared))
 		n -= 2;
 	/* most take mail again at once: it is refused now and then, whoever it is for */
 	if (h->cleared > PAIRS_NOISE * (h->pairs + 1u))
@@ -365,6 +367,8 @@ static bool explain_pair(struct policy *p, struct policy_now now, struct slot *s
 	if (f->kind == KIND_DOMAIN || f->kind == KIND_DEAD)
 		return false;
 	k = pair_bad(t->pairs, s->path->subnet, f->recipient, now.mono);
+	if (k && k->bad == 2 && k->last == now.mono && s->path->twice < UINT8_MAX)
+		s->path->twice++;
 	if (!k || k->bad < pairs_need(s->path, now.mono) || t->good_at <= k->before ||
 		t->good_subnet == s->path->subnet || path.good < PAIR_OTHERS ||
 		s->path->good_at <= k->before)
@@ -521,8 +525,6 @@ enum cause blame(struct policy *p, struct policy_now now, struct slot *s, struct
 	bool first = !s->bad_told; /* of this transaction */
 	bool limited, told;
 
-	if (f->kind == KIND_THROTTLE && r == CAUSE_NONE)
-		window_throttled(s->lane, now.mono, !s->up);
 	if (r != CAUSE_NONE)
 		return r;
 	s->bad_told = true;
@@ -543,6 +545,8 @@ enum cause blame(struct policy *p, struct policy_now now, struct slot *s, struct
 	}
 	if (t && explain_tenant(now, s, t, f))
 		return tenants_own(p, now, s, t, f);
+	if (f->kind == KIND_THROTTLE)
+		window_throttled(s->lane, now.mono, !s->up);
 	limited = first && speaks_of_rates(p, s, f) && at_its_limit(s, now, f);
 	if (first)
 		accuse(p, s, now, f, t);
@@ -588,6 +592,7 @@ static void acquit_tenant(
 	pace_accepted(&t->pace, now.mono, 1);
 	if (pair_good(t->pairs, s->path->subnet) && ++s->path->cleared > PAIRS_KEPT) {
 		s->path->cleared /= 2;
+		s->path->twice /= 2;
 		s->path->pairs /= 2;
 	}
 	t->good_at = now.mono;
@@ -596,6 +601,19 @@ static void acquit_tenant(
 	if (health_probed(p, &t->health, &health_tenant, true, now))
 		event_health(p, now, s->cluster, ~0u, ~0u, &t->health, CAUSE_DOMAIN, &t->evidence,
 			t->name);
+}
+
+/* The lane, the path and the cluster took mail. */
+static void acquit_place(struct policy *p, struct policy_now now, struct slot *s)
+{
+	if (sick(&s->cluster->health) || sick(&s->path->health) || sick(&s->lane->health))
+		well_again(p, now, s);
+	evidence_good(&s->lane->evidence, now.mono);
+	evidence_good(&s->path->evidence, now.mono);
+	s->path->good_at = now.mono;
+	pace_accepted(&s->lane->pace, now.mono, s->weight ? s->weight : 1);
+	evidence_good(&s->cluster->evidence, now.mono);
+	s->cluster->ramp_fed = true;
 }
 
 void acquit(struct policy *p, struct policy_now now, struct slot *s, const char *domain)
@@ -607,14 +625,8 @@ void acquit(struct policy *p, struct policy_now now, struct slot *s, const char 
 	host_slot_good(p, s);
 	host_noted(s->host, now.mono, false);
 	limits_taken(p, now, s);
-	if (sick(&s->cluster->health) || sick(&s->path->health) || sick(&s->lane->health))
-		well_again(p, now, s);
-	evidence_good(&s->lane->evidence, now.mono);
-	evidence_good(&s->path->evidence, now.mono);
-	s->path->good_at = now.mono;
-	pace_accepted(&s->lane->pace, now.mono, s->weight ? s->weight : 1);
-	evidence_good(&s->cluster->evidence, now.mono);
-	s->cluster->ramp_fed = true;
+	if (!host_guessed(s->host))
+		acquit_place(p, now, s);
 	window_good(p, s->lane, s->weight ? s->weight : 1, now.mono);
 	block_good(p, now, s);
 }

@@ -118,6 +118,7 @@ static ms_t mono_of(struct policy_now now, ms_t wall)
 struct candidate {
 	uint8_t host;
 	bool known;
+	bool guessed; /* host_guessed */
 	struct cluster *cluster;
 	enum hold_reason gate;
 	enum policy_limit limit;
@@ -140,7 +141,7 @@ static void cluster_gate(struct policy *p, struct policy_now now, struct candida
 
 	k->gate = HOLD_NONE;
 	k->until = 0;
-	if (sick(&c->health)) {
+	if (sick(&c->health) && !k->guessed) {
 		k->gate = health_gate(
 			&c->health, now.wall, c->outstanding > 0 || c->in_use > c->up, &wall);
 		k->until = mono_of(now, wall);
@@ -169,6 +170,7 @@ static void add_candidate(struct policy *p, struct policy_now now, const struct 
 
 	k->host = (uint8_t)host;
 	k->cluster = host_cluster(p, w->provider, &w->hosts[host].addr, now.mono, &k->known);
+	k->guessed = address_guessed(p, w->provider, &w->hosts[host].addr);
 	all->n++;
 	if (!k->cluster) {
 		k->gate = HOLD_CAP;
@@ -177,7 +179,8 @@ static void add_candidate(struct policy *p, struct policy_now now, const struct 
 		return;
 	}
 	while (same < all->n - 1 &&
-		(all->a[same].cluster != k->cluster || all->a[same].known != k->known))
+		(all->a[same].cluster != k->cluster || all->a[same].known != k->known ||
+			all->a[same].guessed != k->guessed))
 		same++;
 	if (same < all->n - 1) {
 		k->gate = all->a[same].gate;
@@ -261,7 +264,7 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 	}
 	if (a->reason == HOLD_NONE && h && sick(&h->health) && !l)
 		l = lane_get(p, c, source);
-	if (a->reason == HOLD_NONE && l &&
+	if (a->reason == HOLD_NONE && l && !k->guessed &&
 		(sick(&l->path->health) || sick(&l->health) || share_sick(p, l)) &&
 		!pinned(p, c, source, now.wall))
 		rests(p, now, l, a);
@@ -312,7 +315,7 @@ static int pick_host(struct policy *p, struct policy_now now, const struct candi
 			refuse(f, k->gate, k->limit, source, k->cluster, k->until);
 			continue;
 		}
-		if (k->cluster == refused && k->known)
+		if (k->cluster == refused && k->known && !k->guessed)
 			continue; /* the same answer again */
 		ask_lane(p, now, k, source, &a);
 		if (a.reason == HOLD_NONE) {
@@ -320,7 +323,7 @@ static int pick_host(struct policy *p, struct policy_now now, const struct candi
 			return (int)((all->start + i) % all->n);
 		}
 		refuse(f, a.reason, a.limit, source, k->cluster, a.until);
-		refused = k->known ? k->cluster : NULL;
+		refused = k->known && !k->guessed ? k->cluster : NULL;
 	}
 	return -1;
 }

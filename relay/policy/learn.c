@@ -230,7 +230,7 @@ const char *how_name(const struct host *h)
 static void network_agree(struct policy *p, struct network *n)
 {
 	struct cluster *agreed = NULL;
-	bool mixed = false;
+	bool mixed = false, tails = false;
 
 	for (unsigned i = 0; i < 256 && n->key.addr.family == ADDR_V4; i++) {
 		struct addr a = n->key.addr;
@@ -240,6 +240,7 @@ static void network_agree(struct policy *p, struct network *n)
 		h = host_find(p, n->provider, &a);
 		if (!h || !h->cluster)
 			continue;
+		tails |= h->how == HOW_TAIL || h->how == HOW_NAME;
 		mixed |= agreed && agreed != h->cluster;
 		agreed = h->cluster;
 	}
@@ -251,6 +252,25 @@ static void network_agree(struct policy *p, struct network *n)
 		n->agreed->refs--;
 	n->agreed = agreed;
 	n->mixed = mixed;
+	n->tails = tails;
+}
+
+bool host_guessed(const struct host *h)
+{
+	return h && !h->cluster && h->network->agreed && h->network->tails;
+}
+
+bool address_guessed(const struct policy *p, unsigned provider, const struct addr *a)
+{
+	struct net net = net_of(a, 24, 48);
+	struct host_key key = key_of(p, provider, &net.addr);
+	const struct host *h = host_find(p, provider, a);
+	struct network *n;
+
+	if (h)
+		return host_guessed(h);
+	HASH_FIND(hh, p->networks, &key, sizeof(key), n);
+	return n && n->agreed && n->tails;
 }
 
 /* Open connections to what was just learned about count where they belong from now on. heirs_of:

@@ -194,6 +194,13 @@ struct lane_ramp {
 	uint32_t pending, pending_span, pending_pool;
 };
 
+/* Connections that the receiver takes, as it showed. door.c */
+struct door {
+	uint32_t limit; /* 0: none known */
+	uint8_t confirmed;
+	ms_t at; /* mono; it was met last */
+};
+
 /* source × cluster */
 struct lane {
 	struct cluster *cluster;
@@ -210,8 +217,9 @@ struct lane {
 	struct health health;
 	struct bucket messages, connects;
 	struct witnesses said_by; /* receivers at the cluster that refuse the source */
-	struct pace pace;	  /* what the receiver takes of it */
-	uint64_t refused_last;	  /* the recipient, a hash; 0: not known */
+	struct door door;
+	struct pace pace;      /* what the receiver takes of it */
+	uint64_t refused_last; /* the recipient, a hash; 0: not known */
 	struct lane_seen seen;
 	struct lane_ramp ramp;
 	uint64_t delivered, deferred, rejected;
@@ -225,9 +233,11 @@ struct path {
 	uint32_t in_use, up, unknown, outstanding;
 	struct evidence evidence;
 	struct health health;
+	struct door door;
 	ms_t good_at;	 /* mono; mail was accepted last */
 	ms_t paired;	 /* mono; a tenant that does not want it was found last */
 	uint8_t pairs;	 /* found */
+	uint8_t twice;	 /* tenants that refused it twice in a row */
 	uint8_t cleared; /* tenants that took mail from it again: what they refused was noise */
 };
 
@@ -305,6 +315,7 @@ struct network {
 	struct cluster *own;	/* of its own name: counts while nothing better is known */
 	struct cluster *agreed; /* of all its hosts that are known; NULL: none, or several */
 	bool mixed;
+	bool tails;   /* some are known by the tails of their errors alone */
 	bool settled; /* a banner was seen that names no cluster: its own it is */
 	uint32_t hosts;
 	ms_t used; /* mono */
@@ -583,6 +594,12 @@ struct name *name_get(
 	struct policy *p, const char *host, const char *cluster, struct policy_now now);
 void learned_sweep(struct policy *p, struct policy_now now);
 const char *how_name(const struct host *h);
+/* Does it count at a cluster only because a neighbour's error named that one? Forests lie side by
+ * side in one network, and one that never errs never says its name: such a host is counted there
+ * for the sake of caps, and is otherwise neither sick with the others nor a witness that they are
+ * well. */
+bool host_guessed(const struct host *h);
+bool address_guessed(const struct policy *p, unsigned provider, const struct addr *a);
 
 /* caps.c */
 struct slot *slot_get(struct policy *p, uint32_t number);
@@ -607,6 +624,15 @@ bool cluster_over(const struct policy *p, const struct slot *s);
 bool in_the_way(const struct policy *p, const struct slot *s, ms_t mono);
 uint32_t cluster_limit(const struct cluster *c, ms_t mono);
 uint32_t cluster_ramp(struct policy *p, struct cluster *c, ms_t mono);
+
+/* door.c */
+/* Connections allowed now; 0: no limit known. */
+uint32_t door_limit(const struct door *d, ms_t mono);
+/* This connection, which is not up, was refused: is it because so many of its source or subnet are
+ * inside? */
+bool door_counts(const struct policy *p, const struct slot *s);
+/* The same, and remembers it. */
+bool door_refused(struct policy *p, struct policy_now now, struct slot *s);
 
 /* window.c */
 uint32_t window_start(uint32_t cap);

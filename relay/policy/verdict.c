@@ -427,8 +427,11 @@ static bool no_room(const struct slot *s)
 bool policy_no_room(const struct policy *p, uint32_t slot, const struct classification *c)
 {
 	must(slot < p->nslots && p->slots[slot].used);
-	return c->verdict == VERDICT_DESTINATION_BUSY && p->slots[slot].lane &&
-	       no_room(&p->slots[slot]);
+	if (!p->slots[slot].lane)
+		return false;
+	if (c->verdict == VERDICT_SOURCE_THROTTLE)
+		return door_counts(p, &p->slots[slot]);
+	return c->verdict == VERDICT_DESTINATION_BUSY && no_room(&p->slots[slot]);
 }
 
 /* The receiver ended the session, or never began it, and no transaction has told of it. */
@@ -439,7 +442,7 @@ static void session_refused(
 
 	switch (k->verdict) {
 	case VERDICT_SOURCE_THROTTLE:
-		if (!s->blamed)
+		if (!s->blamed && !door_refused(p, now, s))
 			blame(p, now, s, &f);
 		break;
 	case VERDICT_SOURCE_BLOCK:
