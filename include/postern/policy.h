@@ -265,6 +265,8 @@ void policy_unadmit(struct policy *p, struct policy_now now, uint32_t slot);
 void policy_connected(struct policy *p, struct policy_now now, uint32_t slot,
 	const struct smtp_client_info *info);
 /* What reverse DNS says about a host's address; helps while nothing better is known. */
+/* Would the PTR name of the slot's host help to know its cluster? True seldom for one host. */
+bool policy_wants_ptr(struct policy *p, struct policy_now now, uint32_t slot);
 void policy_ptr(struct policy *p, struct policy_now now, unsigned provider, const struct addr *host,
 	struct slice name);
 /* Was this connection refused because the receiver has as many as it takes? Then its host is well,

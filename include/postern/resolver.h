@@ -24,6 +24,11 @@ struct resolver *resolver_free(struct resolver *r);
 /* Asks for a mail domain, as dns_resolve; `of` is handed to answered. Nothing was taken with
  * -ENOBUFS (waiting_max of the parameters are not answered yet) and -ENOMEM. */
 int resolver_resolve(struct resolver *r, const char *domain, void *of);
+/* Asks for the PTR name of an address; as resolver_resolve, but named(arg, of, name) is called: name
+ * NULL when there is none, and only valid in the call. What was not answered at the end is freed. */
+void resolver_on_name(struct resolver *r,
+	void (*named)(void *arg, void *of, const char *name));	       /* before start */
+int resolver_name(struct resolver *r, const struct addr *a, void *of); /* of: heap memory */
 /* As dns_forget, before the questions that are asked later. Lost for want of memory or room: then
  * the old answer lives out its time. */
 void resolver_forget(struct resolver *r, const char *domain);

@@ -318,6 +318,7 @@ static void waits_for_block(struct dispatch *d, struct flow *f, struct work *w)
 
 static void open_more(struct dispatch *d, struct flow *f)
 {
+	const struct domain *m = f->domain;
 	unsigned opened = 0;
 
 	while (f->nready > f->opening && !f->waiting) {
@@ -329,7 +330,7 @@ static void open_more(struct dispatch *d, struct flow *f)
 			flow_ask(d, f);
 			return;
 		}
-		if (!connection_room(d)) {
+		if (!connection_room(d) || !opening_room(d, m)) {
 			flow_wait(d, f, HOLD_CAP, 0);
 			return;
 		}

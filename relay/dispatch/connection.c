@@ -167,6 +167,7 @@ int connection_open(struct dispatch *d, struct flow *f, const struct policy_choi
 	r = enter(d, c);
 	if (r)
 		goto fail;
+	opening_begin(d, c, &o->timeouts);
 	snprintf(c->session, sizeof(c->session), "%" PRIx64, c->number);
 	c->worker = least_loaded(d);
 	d->load[c->worker]++;
@@ -251,6 +252,8 @@ void connection_up(struct dispatch *d, struct outbound_event *e)
 	f = c->asked_by;
 	m = f ? f->domain : NULL;
 	connection_opening_over(c);
+	opening_end(d, c, true);
+	opening_prove(d, c->host);
 	c->state = CONNECTION_UP;
 	wake_clear(&d->wakes, &c->wake);
 	c->host->up++;
@@ -260,6 +263,7 @@ void connection_up(struct dispatch *d, struct outbound_event *e)
 		if (e->info->tls)
 			snprintf(c->tls, sizeof(c->tls), "%s", e->info->tls);
 		policy_connected(d->policy, now_of(d), c->slot, e->info);
+		hostname_want(d, c);
 	}
 	host_memory_up(d, c);
 	if (m)
@@ -384,6 +388,7 @@ void connection_down(struct dispatch *d, struct outbound_event *e)
 	was_up = c->state != CONNECTION_OPENING;
 	f = c->asked_by;
 	connection_opening_over(c);
+	opening_end(d, c, false);
 	leave_lists(c);
 	if (was_up)
 		c->host->up--;

@@ -427,6 +427,8 @@ static int make_parts(
 		r = resolver_new(
 			&d->resolver, &d->p.dns, d->loop, route_answer, d, error, error_max);
 	if (!r)
+		resolver_on_name(d->resolver, hostname_answer);
+	if (!r)
 		r = reader_new(&d->reader, d->queue, &d->readings_in.mpsc);
 	return r;
 }

@@ -241,6 +241,8 @@ struct connection {
 	uint64_t broke_from;
 	ms_t connect_ms, tls_ms; /* told by the first transaction's log line */
 	bool told;
+	bool unproven; /* opening, and counted as such */
+	bool kept;     /* in one of the last places for those */
 	char session[20], host_name[256], source_name[64], tls[64];
 };
 
@@ -260,6 +262,7 @@ struct host {
 	uint8_t worked;
 	uint32_t tls_works;
 	bool doubted;
+	bool proven;  /* opening.c: was seen well once */
 	bool retired; /* not in the table any more */
 	char text[ADDR_TEXT_MAX];
 	size_t key_n;
@@ -358,6 +361,12 @@ struct dispatch {
 	uint32_t unrouted, reserved_first; /* recipients in memory of such domains; in readings */
 	uint32_t nput_off;
 	bool newest_first;
+	/* opening.c */
+	uint32_t unproven;  /* connections opening to hosts that were never seen well */
+	uint32_t kept_used; /* of the last places for those */
+	ms_t kept_at;	    /* mono; one of them was free again */
+	struct addr *proven;
+	uint32_t names_asked; /* PTR look-ups under way */
 	struct reader *reader;
 	uint32_t readings, reserved; /* under way; recipients that they may bring */
 	struct list ahead;	     /* domains that wait to be looked ahead in: ahead.c */
@@ -556,6 +565,14 @@ int intake_start(struct dispatch *d);
 /* Expires and notifies what waits in a flow for long. */
 void flow_age(struct dispatch *d, struct flow *f);
 
+/* ---- opening.c ---- */
+bool opening_proven(const struct dispatch *d, const struct addr *a);
+void opening_prove(struct dispatch *d, struct host *h);
+/* May a connection be opened for the domain, as far as the share of unproven hosts goes? */
+bool opening_room(struct dispatch *d, const struct domain *m);
+void opening_begin(struct dispatch *d, struct connection *c, struct client_timeouts *t);
+void opening_end(struct dispatch *d, struct connection *c, bool well); /* up or down */
+
 /* ---- unrouted.c ---- */
 bool unrouted_room(const struct dispatch *d, const struct domain *m);
 void unrouted_count(struct dispatch *d, const struct domain *m, int items); /* came; left: < 0 */
@@ -677,6 +694,10 @@ bool due_by_other_clock(const struct dispatch *d, ms_t due, ms_t wall);
 struct queue_place far_begin(const struct dispatch *d);
 void clock_begin(struct dispatch *d);
 void clock_tick(struct dispatch *d); /* once a second */
+
+/* ---- hostname.c ---- */
+void hostname_want(struct dispatch *d, const struct connection *c); /* is up */
+void hostname_answer(void *dispatch, void *of, const char *name);
 
 /* ---- setup.c ---- */
 int setup_tls(

@@ -34,6 +34,7 @@ static struct host *host_get(
 	memcpy(h->key, key, n);
 	h->key_n = n;
 	h->addr = *a;
+	h->proven = opening_proven(d, a);
 	h->provider = provider;
 	list_init(&h->turns);
 	list_init(&h->idle);

@@ -225,6 +225,7 @@ static void free_connections(struct dispatch *d)
 		free(c);
 	}
 	free(d->connections);
+	free(d->proven);
 	free(d->free_connections);
 }
 

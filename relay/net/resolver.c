@@ -19,6 +19,9 @@ struct question {
 	void *of;
 	struct dns_route *route; /* the answer */
 	bool forget;		 /* no question: comes back without an answer */
+	bool name;		 /* of an address is asked for */
+	struct addr addr;
+	char *answer; /* NULL: none */
 	char domain[];
 };
 
@@ -28,6 +31,7 @@ struct resolver {
 	struct mpsc_batch asked;
 	unsigned out, out_max; /* questions that have not come back */
 	void (*answered)(void *arg, void *of, struct dns_route *route);
+	void (*named)(void *arg, void *of, const char *name);
 	void *arg;
 	/* the thread's own */
 	struct loop *loop;
@@ -50,6 +54,14 @@ static void on_route(void *arg, struct dns_route *route)
 	mpsc_batch_add(&q->resolver->done, &q->node);
 }
 
+static void on_name(void *arg, const char *name)
+{
+	struct question *q = arg;
+
+	q->answer = name ? strdup(name) : NULL;
+	mpsc_batch_add(&q->resolver->done, &q->node);
+}
+
 static void on_questions(void *arg, struct mpsc_node *first)
 {
 	struct resolver *r = arg;
@@ -58,11 +70,15 @@ static void on_questions(void *arg, struct mpsc_node *first)
 		struct question *q = (struct question *)first;
 
 		first = first->next;
+		if (r->dns && q->name) {
+			dns_ptr(r->dns, &q->addr, on_name, q);
+			continue;
+		}
 		if (r->dns && !q->forget) {
 			dns_resolve(r->dns, q->domain, on_route, q);
 			continue;
 		}
-		if (r->dns)
+		if (r->dns && !q->name)
 			dns_forget(r->dns, q->domain);
 		mpsc_batch_add(&r->done, &q->node);
 	}
@@ -99,14 +115,18 @@ static void on_answers(void *arg, struct mpsc_node *first)
 	while (first) {
 		struct question *q = (struct question *)first;
 		struct dns_route *route = q->route;
-		bool forget = q->forget;
+		bool forget = q->forget, name = q->name;
+		char *answer = q->answer;
 		void *of = q->of;
 
 		first = first->next;
 		free(q);
 		r->out--;
-		if (!forget)
+		if (name)
+			r->named(r->arg, of, answer);
+		else if (!forget)
 			r->answered(r->arg, of, route);
+		free(answer);
 	}
 }
 
@@ -135,6 +155,29 @@ int resolver_resolve(struct resolver *r, const char *domain, void *of)
 void resolver_forget(struct resolver *r, const char *domain)
 {
 	ask(r, domain, NULL, true);
+}
+
+void resolver_on_name(struct resolver *r, void (*named)(void *arg, void *of, const char *name))
+{
+	r->named = named;
+}
+
+int resolver_name(struct resolver *r, const struct addr *a, void *of)
+{
+	struct question *q;
+
+	if (r->out >= r->out_max)
+		return -ENOBUFS;
+	q = calloc(1, sizeof(*q) + 1);
+	if (!q)
+		return -ENOMEM;
+	q->resolver = r;
+	q->of = of;
+	q->name = true;
+	q->addr = *a;
+	r->out++;
+	mpsc_batch_add(&r->asked, &q->node);
+	return 0;
 }
 
 void resolver_flush(struct resolver *r)
@@ -199,6 +242,9 @@ static unsigned drop(struct mpsc_node *first)
 
 		first = first->next;
 		dns_route_unref(q->route);
+		if (q->name)
+			free(q->of);
+		free(q->answer);
 		free(q);
 	}
 	return n;

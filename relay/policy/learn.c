@@ -9,6 +9,7 @@
 #define CONSUMER_SIZE 49283072u	      /* what consumer mail offers; tenants have 157286400 */
 #define REFRESH	      (6 * 3600000ll) /* ms between notes that a host is still in use */
 #define FORGET	      (30 * 86400000ll)
+#define PTR_AGAIN     3600000	    /* ms */
 #define QUIET	      (3600 * 1000) /* mono; a network without hosts */
 
 /* ---- tables ---- */
@@ -429,6 +430,18 @@ void learn_tail(struct policy *p, struct slot *s, const struct reply *r, struct 
 		return;
 	full_name(cluster, t.cluster, consumer(s));
 	host_learn(p, s->host, cluster, HOW_TAIL, now);
+}
+
+bool policy_wants_ptr(struct policy *p, struct policy_now now, uint32_t slot)
+{
+	struct slot *s = slot_get(p, slot);
+	struct host *h = s->host;
+
+	if (!h || h->cluster || s->provider == ~0u || !microsoft(p, s->provider) ||
+		(h->ptr_at && now.mono - h->ptr_at < PTR_AGAIN))
+		return false;
+	h->ptr_at = now.mono ? now.mono : 1;
+	return true;
 }
 
 void policy_ptr(struct policy *p, struct policy_now now, unsigned provider, const struct addr *host,

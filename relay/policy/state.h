@@ -299,6 +299,7 @@ struct host {
 	uint8_t how;
 	bool dirty;
 	uint32_t slots;
+	ms_t ptr_at;		      /* mono; its PTR name was asked for last; 0: never */
 	ms_t learned, seen;	      /* wall */
 	struct limits *limits;	      /* limits.c; NULL: none */
 	struct host_trouble *trouble; /* host.c; NULL: none */

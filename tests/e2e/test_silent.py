@@ -105,6 +105,18 @@ class Silent(RelayCase):
         late = sorted(delays2[True])[-1 - len(delays2[True]) // 10]
         self.assertLessEqual(late, max(2 * max(delays[True]), 3))
 
+    def test_hosts_that_accept_and_never_greet(self):
+        """Enough of them to take every place for two minutes. New mail is for hosts that nobody has seen before."""
+        tar = """
+            cluster "TAR{1..60}" { addresses = {"127.2.{n}.1-2"}  form = "plain" }
+            cluster "N{1..60}" { addresses = {"127.3.{n}.1"} }
+            tenant "tar{0..239}.example" { cluster = {"TAR*"} }
+            rule "silent" { phase = "connect"  cluster = {"TAR*"}  action = "stall" }
+            """
+        sim, relay = self.start(BASE.replace('"new{0..999}.example" { cluster = {"A"} }', '"new{0..999}.example" { cluster = {"N*"} }') + tar,
+                                root={"outbound_max": 100}, queue={"retry": ["5m"]}, providers=WIDE, sim_options={"detail": False})
+        self.compare(relay, [f"u@tar{i}.example" for i in range(240)])
+
     def test_more_of_them_than_memory_holds(self):
         sim, relay = self.start(BASE, dns={"ttl_min": "1s"}, queue={"retry": ["5m"]}, providers=WIDE, sim_options={"detail": False},
                                 extra="dispatch { work_max = 400 }\n")
