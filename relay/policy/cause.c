@@ -403,7 +403,7 @@ static bool explain_tenant(struct policy_now now, const struct slot *s, const st
 		return false;
 	if (t->pace.rate > 0)
 		return true;
-	if (f->recipient && t->evidence.naccusers < RECIPIENTS)
+	if (whose(t, now, f) && t->evidence.naccusers < RECIPIENTS)
 		return false; /* a mailbox's own trouble */
 	path = tally_of(&s->path->evidence, now.mono);
 	tenant = tally_of(&t->evidence, now.mono);

@@ -235,6 +235,27 @@ static void test_tenants_limit(void **state)
 	rig_deinit(&w.r);
 }
 
+/* A tenant that takes nothing from the start, after everybody else's mail has gone: it waits, and no rate of the lane's is
+ * believed for it. */
+static void test_tenant_alone_refuses(void **state)
+{
+	struct policy_choice why = { 0 };
+	struct ways w;
+	bool retire;
+
+	ways_open(&w);
+	for (unsigned i = 0; i < 22; i++)
+		say(&w, i % 3, tenant(i), "app.example", VERDICT_DELIVERED);
+	for (unsigned i = 0; i < 12; i++)
+		say(&w, i % 3, "busy.example", "app.example", VERDICT_SOURCE_THROTTLE);
+	w.r.want.domain = "busy.example";
+	assert_false(rig_admit(&w.r, w.slot[0], &why, &retire));
+	assert_int_equal(why.reason, HOLD_BACKOFF);
+	w.r.want.domain = tenant(1);
+	assert_true(rig_admit(&w.r, w.slot[0], &why, &retire));
+	rig_deinit(&w.r);
+}
+
 /* Connections that die, of one subnet alone, are as good evidence as words. */
 static void test_dead_connections(void **state)
 {
@@ -296,6 +317,7 @@ int main(void)
 		cmocka_unit_test(test_sender),
 		cmocka_unit_test(test_pair),
 		cmocka_unit_test(test_tenants_limit),
+		cmocka_unit_test(test_tenant_alone_refuses),
 		cmocka_unit_test(test_dead_connections),
 		cmocka_unit_test(test_door),
 	};
