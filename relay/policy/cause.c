@@ -205,8 +205,8 @@ static bool judge_path(
 	if (evidence_last(&h->evidence, LAST) < MOST_OF_LAST)
 		return false;
 	look_at_others(p, now, s, h->evidence.onset, wilson_low(bad, good + bad), &o);
-	if (!o.well && (f->kind == KIND_UNKNOWN || f->kind == KIND_BUSY))
-		return false; /* words that do not speak of us need the contrast */
+	if (!o.well && f->kind != KIND_THROTTLE)
+		return false; /* what does not speak of us needs the contrast */
 	if (!o.well && o.count) {
 		/* refused as well: it is the cluster, once all are heard. Not heard yet: they are
 		 * waited for */
