@@ -61,11 +61,12 @@ static bool once(struct rig *r, unsigned not_from, const char *domain, const cha
 	struct policy_tried elsewhere = { .n = 1, .source = { (uint16_t)not_from } };
 	static uint64_t message;
 	struct policy_tried tried = {
-		.message = ++message, .recipient = message, .sender = sender
+		.message = message + 1, .recipient = message + 1, .sender = sender
 	};
 	struct policy_choice ch, why;
 	bool retire, admitted;
 
+	message++;
 	r->want.tried = &elsewhere;
 	r->want.domain = domain;
 	r->want.sender = sender;
