@@ -92,16 +92,17 @@ static void put_connection(struct dispatch *d, const struct connection *c, const
 {
 	struct policy_slot_info info;
 	char host[320];
-	size_t n = strlen(mx), k = strlen(c->host->text);
+	struct slice name = slice_of(mx), address = slice_of(c->host->text);
+	size_t n = name.n < 256 ? name.n : 255; /* no name of DNS is longer */
 
 	policy_slot(d->policy, c->slot, &info);
 	if (info.cluster && info.cluster[0])
 		log_line_cstr(&d->line, "cluster", info.cluster);
 	log_line_cstr(&d->line, "source", c->source_name);
-	memcpy(host, mx, n);
+	memcpy(host, name.p, n);
 	host[n++] = '[';
-	memcpy(host + n, c->host->text, k);
-	n += k;
+	memcpy(host + n, address.p, address.n);
+	n += address.n;
 	host[n++] = ']';
 	log_line_str(&d->line, "host", (struct slice){ host, n });
 	if (c->tls[0])

@@ -43,15 +43,16 @@ bool logins_key(const struct logins *l, struct login_key *ret, const struct user
 {
 	unsigned char text[8 + 1024];
 	uint64_t generation = users_generation(users);
-	size_t nu = strlen(user) + 1, np = strlen(password);
+	size_t nu = strlen(user) + 1;
+	struct slice pass = slice_of(password);
 	bool ok;
 
-	if (8 + nu + np > sizeof(text))
+	if (8 + nu + pass.n > sizeof(text))
 		return false;
 	memcpy(text, &generation, 8);
 	memcpy(text + 8, user, nu); /* with its NUL, which no user name has inside */
-	memcpy(text + 8 + nu, password, np);
-	ok = tls_keyed_hash(ret->hash, l->secret, (struct slice){ (char *)text, 8 + nu + np });
+	memcpy(text + 8 + nu, pass.p, pass.n);
+	ok = tls_keyed_hash(ret->hash, l->secret, (struct slice){ (char *)text, 8 + nu + pass.n });
 	explicit_bzero(text, sizeof(text));
 	return ok;
 }
