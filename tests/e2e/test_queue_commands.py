@@ -11,7 +11,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib.case import RelayCase  # noqa: E402
 from lib.process import find_program  # noqa: E402
 
+# without names for addresses the hosts stay in the clusters of their networks
 BASE = """
+dns "ptr" { type = {"PTR"}  action = "nxdomain" }
 cluster "A" { addresses = {"127.1.1.1-4"} }
 cluster "B" { addresses = {"127.1.2.1-4"} }
 tenant "t{0..99}.example" { cluster = {"A"} }
