@@ -111,6 +111,10 @@ static void answer(struct queue *q, struct answers *out, struct queue_job *job, 
 	}
 	job->result = result;
 	atomic_fetch_sub_explicit(&q->waiting, 1, memory_order_relaxed);
+	/* Who has its fence may free its mailboxes: what else is for it must be there by then, also
+	 * the mail of a notification that was stored with the fence. */
+	if (job->kind == QUEUE_FENCE)
+		answers_flush(out);
 	if (job->reply_to)
 		answers_add(out, job->reply_to, &job->node);
 	else
