@@ -45,8 +45,8 @@ static void say(struct mx_conn *c, const char *reply)
 		c->dead = true;
 }
 
-/* The rule's answer, or the good one. True: it was the good one. */
-static bool answer(
+/* The rule's answer, or the good one. */
+static const char *reply_for(
 	struct mx *m, struct mx_conn *c, enum mx_when when, const char *line, const char *good)
 {
 	const char *reply = good;
@@ -67,6 +67,15 @@ static bool answer(
 		break;
 	}
 	pthread_mutex_unlock(&m->lock);
+	return reply;
+}
+
+/* True: it was the good one. */
+static bool answer(
+	struct mx *m, struct mx_conn *c, enum mx_when when, const char *line, const char *good)
+{
+	const char *reply = reply_for(m, c, when, line, good);
+
 	say(c, reply);
 	return reply == good;
 }
@@ -105,6 +114,17 @@ static void note(struct mx *m, struct mx_conn *c, const char *content, size_t n)
 		m->last_content = strndup(content, n);
 	}
 	pthread_mutex_unlock(&m->lock);
+}
+
+/* What is taken is noted before it is answered: who has seen the relay settle a message finds it. */
+static void on_content(struct mx *m, struct mx_conn *c, size_t n)
+{
+	static const char good[] = "250 2.6.0 queued";
+	const char *reply = reply_for(m, c, MX_EOD, c->sender, good);
+
+	if (reply == good)
+		note(m, c, c->in, n);
+	say(c, reply);
 }
 
 static void on_rcpt(struct mx *m, struct mx_conn *c, const char *line)
@@ -160,8 +180,7 @@ static void on_bytes(struct mx *m, struct mx_conn *c)
 		*end = '\0';
 		if (c->content) {
 			c->content = false;
-			if (answer(m, c, MX_EOD, c->sender, "250 2.6.0 queued"))
-				note(m, c, c->in, used - 3);
+			on_content(m, c, used - 3);
 		} else {
 			on_line(m, c, c->in);
 		}
@@ -322,6 +341,18 @@ unsigned mx_count(struct mx *m, const char *recipient, const char *source)
 		     (!source || !strcmp(m->mails[i].source, source));
 	pthread_mutex_unlock(&m->lock);
 	return n;
+}
+
+unsigned mx_mails(struct mx *m)
+{
+	return mx_count(m, NULL, NULL);
+}
+
+void mx_forget(struct mx *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->nmails = 0;
+	pthread_mutex_unlock(&m->lock);
 }
 
 unsigned mx_dsns(struct mx *m)

@@ -47,6 +47,8 @@ struct mx {
 void mx_start(struct mx *m, struct mx_rule *rules, unsigned nrules);
 void mx_stop(struct mx *m);
 unsigned mx_count(struct mx *m, const char *recipient, const char *source); /* NULL: any */
+unsigned mx_mails(struct mx *m); /* a mail for each recipient taken */
+void mx_forget(struct mx *m);	 /* the mails */
 unsigned mx_dsns(struct mx *m);
 struct mx_mail mx_first(struct mx *m);
 unsigned mx_rule_used(struct mx *m, unsigned rule);

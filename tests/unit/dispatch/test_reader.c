@@ -235,7 +235,7 @@ static void test_each_once(void **state)
 	WAIT_UNTIL(rig_waiting(&r) == 0);
 	assert_in_range(atomic_load(&gate.calls) - calls, 1, OLD);
 	rig_stop_dispatch(&r);
-	assert_int_equal(r.mx.nmails, OLD + NEW);
+	assert_int_equal(mx_mails(&r.mx), OLD + NEW);
 	for (unsigned i = 0; i < OLD + NEW; i++) {
 		snprintf(
 			to, sizeof(to), "%s%u@a.test", i < OLD ? "" : "new", i < OLD ? i : i - OLD);

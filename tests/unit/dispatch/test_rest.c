@@ -52,7 +52,7 @@ static void each_once(struct rig *r)
 {
 	char to[32];
 
-	assert_int_equal(r->mx.nmails, DOMAINS * EACH);
+	assert_int_equal(mx_mails(&r->mx), DOMAINS * EACH);
 	for (unsigned i = 0; i < DOMAINS * EACH; i++) {
 		snprintf(to, sizeof(to), "%u@%s", i, names[i % DOMAINS]);
 		assert_int_equal(mx_count(&r->mx, to, NULL), 1);
@@ -239,7 +239,7 @@ static void test_slow_receiver(void **state)
 	pthread_mutex_unlock(&r.mx.lock);
 	rig_start(&r);
 	WAIT_UNTIL(rig_waiting(&r) == 0);
-	assert_int_equal(r.mx.nmails, DOMAINS * EACH + 8);
+	assert_int_equal(mx_mails(&r.mx), DOMAINS * EACH + 8);
 	rig_stop(&r);
 }
 
@@ -326,7 +326,7 @@ static void test_queued_for_other_pool(void **state)
 	rig_call(&r, resume, NULL);
 	WAIT_UNTIL(rig_waiting(&r) == 0);
 	assert_int_equal(mx_count(&r.mx, "bulk@d00.test", "127.0.1.1"), 2 * BULK);
-	assert_int_equal(r.mx.nmails, 2 * BULK + 4);
+	assert_int_equal(mx_mails(&r.mx), 2 * BULK + 4);
 	rig_stop(&r);
 }
 
@@ -348,7 +348,7 @@ static void test_two_waits(void **state)
 	assert_int_equal(waiting(&r, HOUR / 2), 1);
 	rig_call(&r, resume, NULL);
 	WAIT_UNTIL(rig_waiting(&r) == 0);
-	assert_int_equal(r.mx.nmails, BULK + 20);
+	assert_int_equal(mx_mails(&r.mx), BULK + 20);
 	rig_stop(&r);
 }
 
