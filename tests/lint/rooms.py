@@ -15,25 +15,26 @@ ROOMS = {
     "relay/policy": (["policy", "policy_why"], ["relay/base", "relay/smtp"]),
     "relay/rehearse": (["rehearse"], ["relay/base", "relay/smtp", "relay/policy"]),
     "queue": (["queue"], ["relay/base"]),
-    "relay/net": (["loop", "stream", "dns", "resolver"], ["relay/base"]),
+    "relay/net": (["loop", "stream"], ["relay/base"]),
+    "relay/dns": (["dns", "resolver"], ["relay/base", "relay/net"]),
     "relay/session": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
-    "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session"]),
-    "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/session",
+    "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/session"]),
+    "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/dns", "relay/session",
                           "relay/dispatch"]),
-    "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/session", "relay/dispatch", "conf"]),
-    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/session", "relay/dispatch", "conf",
+    "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/session", "relay/dispatch", "conf"]),
+    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/dns", "relay/session", "relay/dispatch", "conf",
                        "relay/ops"]),
 }
 # System headers that only some rooms may touch.
 LIBRARIES = {
-    "uv.h": ["relay/net", "relay/session", "relay/dispatch", "relay/ops", "relay/cli"],
-    "ares.h": ["relay/net", "relay/cli"],
+    "uv.h": ["relay/net", "relay/dns", "relay/session", "relay/dispatch", "relay/ops", "relay/cli"],
+    "ares.h": ["relay/dns", "relay/cli"],
     "openssl/": ["relay/net", "relay/cli"],
     "lmdb.h": ["queue", "relay/cli"],
     "confuse.h": ["conf"],
     "jansson.h": ["relay/ops", "relay/cli"],
     "microhttpd.h": ["relay/ops"],
-    "idn2.h": ["relay/net"],
+    "idn2.h": ["relay/dns"],
 }
 # Pure rooms: no socket, clock, thread or file.
 PURE = ["relay/smtp", "relay/policy", "relay/rehearse"]

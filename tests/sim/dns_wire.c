@@ -1,5 +1,5 @@
 /* The simulator's DNS messages: questions read, answers written. Its own code, so that a fault in
- * relay/net/dns_wire.c is not in both. */
+ * relay/dns/dns_wire.c is not in both. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>

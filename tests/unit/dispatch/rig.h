@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../net/dns_server.h"
+#include "../dns/dns_server.h"
 #include "mx.h"
 #include "postern/dispatch.h"
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../../relay/net/dns_budget.h"
+#include "../../../relay/dns/dns_budget.h"
 
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 #define RUNNING	    500u

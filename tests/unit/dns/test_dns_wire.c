@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../../relay/net/dns_wire.h"
+#include "../../../relay/dns/dns_wire.h"
 
 #define HEAD(count)    "\x12\x34\x81\x80\0\1\0" count "\0\0\0\0"
 #define QUESTION(type) "\1a\4test\0\0" type "\0\1"

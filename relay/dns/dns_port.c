@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loop_private.h"
+#include "postern/loop.h"
 #include "postern/must.h"
 
 #include <utlist.h>
@@ -101,7 +101,7 @@ static struct dns_socket *socket_new(struct dns_port *p, int fd)
 
 	if (!k)
 		return NULL;
-	if (uv_poll_init(&p->ports->loop->uv, &k->poll, fd)) {
+	if (uv_poll_init(loop_uv(p->ports->loop), &k->poll, fd)) {
 		free(k);
 		return NULL;
 	}
@@ -407,7 +407,7 @@ int dns_ports_new(struct dns_ports **ret, struct loop *l, const struct dns_param
 	s->one_server = s->servers && !s->servers->next;
 	s->flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS |
 		   (s->one_server ? ARES_FLAG_NOCHECKRESP : 0);
-	must(uv_timer_init(&l->uv, &s->timer) == 0);
+	must(uv_timer_init(loop_uv(l), &s->timer) == 0);
 	s->timer.data = s;
 	s->open_handles = 1;
 	*ret = s;

@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../relay/net/dns_wire.h"
+#include "../../relay/dns/dns_wire.h"
 #include "postern/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
