@@ -189,7 +189,7 @@ struct queue *queue_close(struct queue *q)
 
 void queue_set_fresh(struct queue *q, struct mpsc *fresh)
 {
-	q->fresh = fresh;
+	atomic_store(&q->fresh, fresh);
 }
 
 /* ---- posting ---- */

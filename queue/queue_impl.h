@@ -28,7 +28,7 @@ struct queue {
 	atomic_bool ids_short; /* the writer shall extend id_limit */
 
 	struct mpsc inbox;
-	struct mpsc *fresh;
+	_Atomic(struct mpsc *) fresh;  /* where new messages are told; NULL: nowhere */
 	atomic_uint_least64_t waiting; /* jobs posted and not answered */
 
 	bool started;

@@ -67,13 +67,14 @@ static void answers_add(struct answers *a, struct mpsc *box, struct mpsc_node *n
 
 static void announce(struct queue *q, struct answers *out, const struct queue_accept *a)
 {
+	struct mpsc *fresh = atomic_load_explicit(&q->fresh, memory_order_acquire);
 	struct message *m = a->message;
 
-	if (!q->fresh)
+	if (!fresh)
 		return;
 	m->first_due = a->due;
 	message_ref(m);
-	answers_add(out, q->fresh, &m->fresh_node);
+	answers_add(out, fresh, &m->fresh_node);
 }
 
 static bool is_new_mail(const struct queue_job *job)

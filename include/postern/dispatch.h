@@ -38,12 +38,13 @@ int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworker
 /* Starts no more transactions; done (on the dispatcher's thread) when none runs and all is settled,
  * or at the deadline. */
 void dispatch_drain(struct dispatch *d, void (*done)(void *arg), void *arg);
-/* Stops its thread. Before it: inbound sessions have ended (nothing comes by the fresh mailbox any
- * more), and the workers are freed; after drain's done no orders are posted to them. The queue must
- * still be open. */
 /* When this returns the workers have its last orders: they may be freed, and before it they must
  * not. NULL-safe; any thread but its own. */
 void dispatch_quiet(struct dispatch *d);
+
+/* Stops its thread. Before it: the workers are freed; after drain's done no orders are posted to
+ * them. The queue must still be open; mail that is committed from now on waits in it. Returns NULL.
+ * NULL-safe; any thread but its own. */
 struct dispatch *dispatch_free(struct dispatch *d);
 
 /* Runs fn on the dispatcher's thread. Any thread; the call struct is the caller's until fn ran. */

@@ -142,8 +142,9 @@ void queue_post_batch(struct queue *q, struct mpsc_batch *b); /* queue_job.node'
 
 /* Every message that a commit made durable (accepted ones and DSNs) is posted here by its
  * fresh_node, with a reference of its own and first_due set: so a fresh message is delivered
- * without being read back. Posted in the same batch as the answers. Set once, before the first job.
- */
+ * without being read back. Posted in the same batch as the answers. Set before the first job. Set to
+ * NULL before a fence: after the fence's answer nothing comes to the mailbox any more, and it may be
+ * freed; mail that is committed later waits in the queue. Any thread. */
 void queue_set_fresh(struct queue *q, struct mpsc *fresh);
 
 /* ---- reading ---- */

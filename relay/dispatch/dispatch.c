@@ -560,13 +560,15 @@ void dispatch_quiet(struct dispatch *d)
 	uv_sem_destroy(&done);
 }
 
-/* All jobs posted before the fence are answered before it, and nothing is posted after it. */
+/* All jobs posted before the fence are answered before it, and nothing is posted after it; nor is
+ * mail announced after it. */
 static void stop(struct dispatch *d, void *arg)
 {
 	if (!d->draining)
 		state_save(d);
 	d->draining = d->quiet = d->stopping = true;
 	d->drained = NULL;
+	queue_set_fresh(d->queue, NULL);
 	d->fence = (struct queue_job){ .kind = QUEUE_FENCE };
 	job_post(d, &d->fence, JOB_FENCE);
 }
