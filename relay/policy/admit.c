@@ -1,8 +1,26 @@
 /* On an open connection: may it carry one more transaction? And what ends. */
 #include <stdio.h>
 
+#include "ban.h"
+#include "block.h"
+#include "caps.h"
+#include "cause.h"
+#include "choose.h"
+#include "evidence.h"
+#include "health.h"
+#include "host.h"
+#include "learn.h"
+#include "limit.h"
+#include "pace.h"
+#include "policy_impl.h"
 #include "postern/must.h"
-#include "state.h"
+#include "rate.h"
+#include "sender.h"
+#include "slot.h"
+#include "tenant.h"
+#include "times.h"
+#include "warmup.h"
+#include "warmup_control.h"
 
 #define SHED_EVERY 2000
 #define SOON	   200

@@ -1,5 +1,5 @@
 /* When a deferred message is tried again. */
-#include "state.h"
+#include "policy_impl.h"
 
 ms_t policy_backoff(struct policy *p, unsigned attempts)
 {

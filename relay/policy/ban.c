@@ -11,7 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "state.h"
+#include "ban.h"
+#include "clock_step.h"
+#include "events.h"
+#include "policy_impl.h"
+#include "save.h"
+#include "sender.h"
+#include "table.h"
+#include "tenant.h"
 
 #define FIRST	   (5 * 60 * 1000)
 #define LONGEST	   (4 * 3600 * 1000)

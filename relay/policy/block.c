@@ -10,7 +10,14 @@
  * and cause.c. */
 #include <stdio.h>
 
-#include "state.h"
+#include "ban.h"
+#include "block.h"
+#include "events.h"
+#include "health.h"
+#include "names.h"
+#include "policy_impl.h"
+#include "save.h"
+#include "witness.h"
 
 #define BLOCK_FIRST   (5 * 60 * 1000)
 #define BLOCK_LONGEST (4 * 3600 * 1000)

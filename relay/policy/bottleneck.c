@@ -6,9 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ban.h"
+#include "caps.h"
+#include "choose.h"
+#include "health.h"
+#include "pace.h"
+#include "policy_impl.h"
+#include "postern/policy_why.h"
 #include "postern/text.h"
-#include "state.h"
-#include "why.h"
+#include "tenant.h"
 
 #define MINUTE	     60000
 #define SOURCES_TOLD 4u

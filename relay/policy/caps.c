@@ -6,8 +6,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "caps.h"
+#include "cluster.h"
+#include "door.h"
+#include "host.h"
+#include "policy_impl.h"
 #include "postern/must.h"
-#include "state.h"
+#include "rate.h"
+#include "slot.h"
 
 #define LIMIT_GROWS  30000 /* ms until one more connection than the receiver refused is tried */
 #define RAMP_STEP    2000

@@ -5,7 +5,23 @@
  * with, if there can be. */
 #include <stdio.h>
 
-#include "state.h"
+#include "ban.h"
+#include "block.h"
+#include "cause.h"
+#include "contrast.h"
+#include "events.h"
+#include "evidence.h"
+#include "health.h"
+#include "host.h"
+#include "learn.h"
+#include "limit.h"
+#include "pace.h"
+#include "policy_impl.h"
+#include "sender.h"
+#include "sender_watch.h"
+#include "table.h"
+#include "tenant.h"
+#include "window.h"
 
 #define TENANT_BLAME 12.0 /* five messages refused */
 #define TENANT_MOST  0.4

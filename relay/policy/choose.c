@@ -1,8 +1,25 @@
 /* Before a connection: may it be, and from where to where? */
 #include <stdio.h>
 
+#include "ban.h"
+#include "block.h"
+#include "caps.h"
+#include "cause.h"
+#include "choose.h"
+#include "cluster.h"
+#include "health.h"
+#include "host.h"
+#include "learn.h"
+#include "limit.h"
+#include "pace.h"
+#include "policy_impl.h"
 #include "postern/must.h"
-#include "state.h"
+#include "rate.h"
+#include "slot.h"
+#include "tenant.h"
+#include "times.h"
+#include "warmup.h"
+#include "warmup_control.h"
 
 #define HOSTS_SEEN 32u /* candidates looked at */
 #define UNMARKED   5   /* ms; a commit takes as long */

@@ -1,7 +1,12 @@
 /* The wall clock was set back, here or before a restart: what rests until a time of the old clock
  * rests for no longer than such a rest lasts. Called when the state is loaded and at each tick;
  * pure. */
-#include "state.h"
+#include "clock_step.h"
+#include "ban.h"
+#include "health.h"
+#include "policy_impl.h"
+#include "table.h"
+#include "tenant.h"
 
 #define STEP_BACK 60000 /* ms */
 

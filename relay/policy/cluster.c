@@ -2,8 +2,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cause.h"
+#include "cluster.h"
+#include "events.h"
+#include "evidence.h"
+#include "health.h"
+#include "limit.h"
+#include "names.h"
+#include "operate.h"
+#include "policy_impl.h"
 #include "postern/must.h"
-#include "state.h"
+#include "provider.h"
+#include "rate.h"
+#include "save.h"
+#include "table.h"
+#include "window.h"
 
 void cluster_free(struct policy *p, struct cluster *c)
 {

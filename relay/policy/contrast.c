@@ -6,9 +6,14 @@
  * value differs most from all else at the cluster explains the refusal best: a log likelihood ratio
  * of "this value is refused at its own share" against "it is refused like the rest". Words say only
  * what is asked first. */
-#include "state.h"
 
 #include <math.h>
+
+#include "choose.h"
+#include "contrast.h"
+#include "evidence.h"
+#include "health.h"
+#include "policy_impl.h"
 
 #define OTHERS_TESTED 2u
 #define OTHERS_ILL    0.3

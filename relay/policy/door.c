@@ -6,7 +6,8 @@
  * Which of the two it counts is told by the neighbours: a source that is refused although a sibling
  * holds more than it does is not counted by itself, so it is the subnet; and a subnet that is
  * refused although another holds more is not counted either. */
-#include "state.h"
+#include "door.h"
+#include "policy_impl.h"
 
 #define GROWS	   30000 /* ms until one more is tried, the first time */
 #define GROWS_STEP 6u	 /* times that it doubles while the limit is confirmed */

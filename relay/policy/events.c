@@ -2,7 +2,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "state.h"
+#include "ban.h"
+#include "clock_step.h"
+#include "events.h"
+#include "evidence.h"
+#include "finding.h"
+#include "health.h"
+#include "learn.h"
+#include "operate.h"
+#include "policy_impl.h"
+#include "provider.h"
+#include "save.h"
+#include "sender_watch.h"
+#include "tenant.h"
+#include "warmup.h"
 
 #define SWEEP_EVERY  60000
 #define HIGH_SHARE   0.10

@@ -4,7 +4,7 @@
  * outcomes with their times are kept to compare units in the same window of time. */
 #include <math.h>
 
-#include "state.h"
+#include "evidence.h"
 
 #define HALVES 600000.0 /* ms, at the least: */
 #define HALVES_GAPS                                                                                \

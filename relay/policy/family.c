@@ -2,7 +2,12 @@
  * DKIM) or take nothing over it, whatever the message. Called by verdict.c with such a refusal; the
  * bans that it sets keep the domain's mail off our addresses of IPv6 for hours, are probed, and are
  * kept over restarts. */
-#include "state.h"
+#include "family.h"
+#include "ban.h"
+#include "choose.h"
+#include "policy_impl.h"
+#include "tenant.h"
+#include "warmup.h"
 
 #define REST (2 * 3600 * 1000) /* ms; ban.c makes it longer when the probe is refused */
 

@@ -9,7 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "state.h"
+#include "contrast.h"
+#include "evidence.h"
+#include "finding.h"
+#include "health.h"
+#include "host.h"
+#include "learn.h"
+#include "policy_impl.h"
+#include "save.h"
+#include "table.h"
 #include "why.h"
 
 #define FINDINGS      256u

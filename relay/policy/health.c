@@ -1,6 +1,7 @@
 /* The health of a lane, a path, a cluster or a tenant: healthy → resting (no traffic) → probing
  * (one transaction at a time) → healthy, with a slow start. */
-#include "state.h"
+#include "health.h"
+#include "policy_impl.h"
 
 #define RELAPSE 600000 /* ms after coming back in which the next rest is longer than the last */
 #define PROBES	2u     /* that must succeed */

@@ -11,8 +11,13 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "choose.h"
+#include "contrast.h"
+#include "host.h"
+#include "learn.h"
+#include "policy_impl.h"
 #include "postern/must.h"
-#include "state.h"
+#include "slot.h"
 
 #define MARKS	  5u	   /* of all our subnets together; and of four of them */
 #define FIRST	  5000	   /* ms */

@@ -3,8 +3,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cluster.h"
+#include "events.h"
+#include "host.h"
+#include "learn.h"
+#include "limit.h"
+#include "names.h"
+#include "policy_impl.h"
 #include "postern/must.h"
-#include "state.h"
+#include "save.h"
+#include "slot.h"
+#include "table.h"
 
 #define CONSUMER_SIZE 49283072u	      /* what consumer mail offers; tenants have 157286400 */
 #define REFRESH	      (6 * 3600000ll) /* ms between notes that a host is still in use */

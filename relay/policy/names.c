@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
-#include "state.h"
+#include "names.h"
 
 struct word {
 	const char *p;

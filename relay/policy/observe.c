@@ -1,7 +1,19 @@
 /* What operators see. */
 #include <stdio.h>
 
-#include "state.h"
+#include "ban.h"
+#include "cause.h"
+#include "choose.h"
+#include "cluster.h"
+#include "evidence.h"
+#include "health.h"
+#include "learn.h"
+#include "limit.h"
+#include "policy_impl.h"
+#include "save.h"
+#include "table.h"
+#include "tenant.h"
+#include "warmup_control.h"
 
 void path_subnet_text(const struct policy *p, unsigned subnet, char out[ADDR_TEXT_MAX + 4])
 {

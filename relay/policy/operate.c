@@ -4,7 +4,18 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "state.h"
+#include "ban.h"
+#include "block.h"
+#include "cause.h"
+#include "cluster.h"
+#include "events.h"
+#include "evidence.h"
+#include "health.h"
+#include "operate.h"
+#include "policy_impl.h"
+#include "table.h"
+#include "tenant.h"
+#include "times.h"
 
 static bool in_force(const struct suspension *s, ms_t wall)
 {

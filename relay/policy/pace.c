@@ -6,10 +6,11 @@
  * a minute, for two when the next test ends at the same ceiling, then four, and so on: a limit that
  * is well known is met seldom. Growth is slow up to the ceiling and grows itself beyond it, because
  * a limit that no longer holds should be left soon. */
-#include "pace.h"
 
 #include <math.h>
 
+#include "pace.h"
+#include "policy_impl.h"
 #include "postern/policy.h"
 
 #define SLOT	    2500

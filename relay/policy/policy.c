@@ -2,8 +2,19 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "ban.h"
+#include "cause.h"
+#include "cluster.h"
+#include "events.h"
+#include "finding.h"
+#include "learn.h"
+#include "operate.h"
+#include "policy_impl.h"
 #include "postern/must.h"
-#include "state.h"
+#include "sender_watch.h"
+#include "table.h"
+#include "tenant.h"
+#include "warmup.h"
 
 const char *hold_reason_text(enum hold_reason r)
 {

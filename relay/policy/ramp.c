@@ -1,6 +1,6 @@
 /* The arithmetic of a ramp: which day it is, how today's amount is spread. */
 #include "ramp.h"
-
+#include "health.h"
 #include "postern/must.h"
 
 /* ---- rungs ---- */

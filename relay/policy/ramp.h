@@ -8,7 +8,9 @@
  * hold as used (granted). After a restart all that was granted counts as used. */
 #pragma once
 
-#include "state.h"
+#include "health.h"
+#include "postern/policy.h"
+#include "postern/zone.h"
 
 #define RAMP_EXCUSES	16u
 #define RAMP_UNLIMITED	UINT32_MAX
@@ -114,6 +116,10 @@ struct ramp {
 	struct ramp_excuse excuses[RAMP_EXCUSES];
 };
 
+/* When the clocks were looked at last; mono 0: never. One that is set is noticed. */
+struct ramp_clock {
+	ms_t mono, wall;
+};
 /* A clock that is set is noticed: nothing is granted for the hours that did not pass. Was the wall
  * clock put forward by more than an hour since the last look? */
 bool ramp_clock_stepped(struct ramp_clock *c, struct policy_now now);
@@ -148,20 +154,5 @@ enum ramp_change ramp_judge(const struct ramp *r);
 ms_t ramp_until(const struct ramp *r, const struct zone *z, struct policy_now now);
 
 /* What the last day did, for people. */
-/* ---- warmup_control.c ---- */
-
-/* A message's outcome, in the terms of ramps; the source has one there. */
-void control_outcome(
-	struct policy *p, struct policy_now now, struct slot *s, struct ramp *r, bool bad);
-/* Refused while its lane rests, or the lane was put to rest for it. */
-void control_lane_failed(struct policy *p, struct policy_now now, struct slot *s, struct ramp *r);
-/* Do most clusters refuse it, that have answered it lately? */
-bool control_most_refuse(const struct policy *p, unsigned provider, unsigned source);
-/* Half hours that are over; all: the present one, too. */
-void control_settle(const struct policy *p, ms_t mono, unsigned provider, unsigned source,
-	struct ramp *r, bool all);
-/* For the day's end. */
-void control_count(const struct policy *p, unsigned provider, unsigned source, struct ramp *r);
-
 void ramp_why(const struct ramp *r, char *out, size_t max);
 const char *ramp_change_name(const struct ramp *r);

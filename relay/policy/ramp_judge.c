@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "health.h"
 #include "ramp.h"
 
 #define Z 1.645 /* nineteen in twenty, to one side */

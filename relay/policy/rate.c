@@ -1,5 +1,5 @@
 /* Rates as token buckets. */
-#include "state.h"
+#include "rate.h"
 
 #define KEPT 250 /* ms until what is kept may be free again */
 

@@ -3,8 +3,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "cause.h"
+#include "host.h"
+#include "learn.h"
+#include "operate.h"
+#include "policy_impl.h"
 #include "postern/must.h"
-#include "state.h"
+#include "slot.h"
+#include "table.h"
+#include "tenant.h"
+#include "warmup.h"
 
 static void *array(size_t n, size_t size)
 {

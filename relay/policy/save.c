@@ -5,7 +5,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "state.h"
+#include "ban.h"
+#include "clock_step.h"
+#include "cluster.h"
+#include "events.h"
+#include "health.h"
+#include "learn.h"
+#include "limit.h"
+#include "names.h"
+#include "operate.h"
+#include "pace.h"
+#include "policy_impl.h"
+#include "save.h"
+#include "table.h"
+#include "tenant.h"
+#include "warmup_save.h"
 
 #define KEY_MAX	   480
 #define NUMBER_MAX ((int64_t)1 << 53)

@@ -8,7 +8,11 @@
  */
 #include <ctype.h>
 
-#include "state.h"
+#include "ban.h"
+#include "policy_impl.h"
+#include "sender.h"
+#include "times.h"
+#include "witness.h"
 
 #define SENDER_WITNESSES 4u
 

@@ -8,8 +8,14 @@
  * bounded: the one that was refused longest ago makes room, and would be found out again. */
 #include <stdlib.h>
 
-#include "state.h"
+#include "contrast.h"
+#include "evidence.h"
+#include "policy_impl.h"
+#include "sender.h"
+#include "sender_watch.h"
+#include "table.h"
 #include "why.h"
+#include "witness.h"
 
 #define FORGET	  (3600 * 1000) /* ms */
 #define WATCHED	  4000u

@@ -3,7 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "state.h"
+#include "events.h"
+#include "evidence.h"
+#include "health.h"
+#include "policy_impl.h"
+#include "save.h"
+#include "table.h"
+#include "tenant.h"
 
 #define FORGET	   (3600 * 1000) /* ms */
 #define PROBE_LOST (60 * 1000)	 /* the answer to a probe never came */

@@ -2,8 +2,23 @@
  */
 #include <stdio.h>
 
+#include "ban.h"
+#include "block.h"
+#include "cause.h"
+#include "choose.h"
+#include "door.h"
+#include "events.h"
+#include "family.h"
+#include "health.h"
+#include "host.h"
+#include "learn.h"
+#include "policy_impl.h"
 #include "postern/must.h"
-#include "state.h"
+#include "sender.h"
+#include "sender_watch.h"
+#include "slot.h"
+#include "tenant.h"
+#include "warmup.h"
 
 #define BLOCK_HOLD	 (5 * 60 * 1000)
 #define DOUBTED		 (60 * 1000)

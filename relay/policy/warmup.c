@@ -4,8 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "events.h"
+#include "health.h"
+#include "policy_impl.h"
 #include "postern/must.h"
 #include "ramp.h"
+#include "slot.h"
+#include "times.h"
+#include "warmup.h"
+#include "warmup_control.h"
 
 #define LOOK_EVERY  10000   /* ms between two looks at all clusters */
 #define EXCUSE_SPAN 1800000 /* ms for which a deferral may turn out to be another's fault */

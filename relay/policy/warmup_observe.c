@@ -2,7 +2,12 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "events.h"
+#include "health.h"
+#include "policy_impl.h"
 #include "ramp.h"
+#include "warmup.h"
+#include "warmup_control.h"
 
 #define DAY 86400000
 

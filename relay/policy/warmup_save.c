@@ -5,7 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "health.h"
+#include "policy_impl.h"
 #include "ramp.h"
+#include "save.h"
+#include "warmup.h"
+#include "warmup_save.h"
 
 #define NUMBERS 20u
 #define MORE	30u /* with what is told of warm peers; older versions wrote NUMBERS + 1 */

@@ -6,7 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "state.h"
+#include "caps.h"
+#include "evidence.h"
+#include "finding.h"
+#include "health.h"
+#include "limit.h"
+#include "pace.h"
+#include "policy_impl.h"
+#include "save.h"
+#include "table.h"
+#include "tenant.h"
+#include "times.h"
 #include "why.h"
 
 #define LIMIT_TESTED 30000 /* ms; as LIMIT_GROWS of caps.c */

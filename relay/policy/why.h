@@ -24,6 +24,3 @@ void why_of_tenant(const struct policy *p, struct policy_now now, const struct c
 /* What a domain that sends gets through at the provider, beside all else. (sender_watch.c) */
 void why_of_sender(const struct policy *p, struct policy_now now, unsigned provider,
 	const char *sender, struct why_rows *r);
-/* The figures that were noted when it was found, into w. False: none are kept. */
-bool finding_tell(const struct policy *p, const struct cluster *c, unsigned source, unsigned subnet,
-	enum cause cause, const char *domain, struct policy_why *w);

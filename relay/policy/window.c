@@ -1,6 +1,7 @@
 /* How many connections a lane may have at present: it starts small, grows by one after some
  * deliveries, and is halved by a throttle. */
-#include "state.h"
+#include "window.h"
+#include "policy_impl.h"
 
 #define START	     2u
 #define GROW_AFTER   6u	  /* deliveries */

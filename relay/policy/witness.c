@@ -1,6 +1,9 @@
 /* Receivers that say the same of one of ours. One may lie, or speak of itself alone; what several
  * say that have nothing in common is believed. Called by block.c, ban.c and sender.c. */
-#include "state.h"
+#include <stddef.h>
+
+#include "postern/text.h"
+#include "witness.h"
 
 static uint32_t hash_of(const char *p, size_t n)
 {

@@ -1,6 +1,6 @@
 /* Banners, the tails of replies and reverse names, of any bytes: what they say of clusters fits its
  * room, is printable, and is no more than what was there. */
-#include "state.h"
+#include "names.h"
 
 #include <ctype.h>
 

@@ -8,7 +8,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "state.h"
+#include "cluster.h"
+#include "events.h"
+#include "learn.h"
+#include "limit.h"
+#include "names.h"
+#include "policy_impl.h"
+#include "save.h"
+#include "slot.h"
 
 #define PROBE_EVERY  1800000  /* ms */
 #define PROBE_SELDOM 86400000 /* ms */

@@ -1,0 +1,19 @@
+/* What banners, tails of replies and reverse names say of a host: its cluster and geography. Texts of
+ * others: what comes out is printable and fits. Pure functions. */
+#pragma once
+
+#include "postern/policy.h"
+
+#define CLUSTER_NAME 40u
+#define BANNER_NAME  32u
+
+struct host_name {
+	char host[BANNER_NAME];	    /* upper case, without its domain */
+	char cluster[CLUSTER_NAME]; /* "" when it does not say */
+	char geography[8];	    /* "" when it does not say */
+};
+void name_of_banner(struct host_name *ret, const char *banner);
+bool name_of_tail(struct host_name *ret, struct slice reply);
+bool name_of_ptr(struct host_name *ret, struct slice ptr);
+void geography_of_cluster(char out[8], const char *cluster);
+void geography_of_addr(char out[8], const struct addr *a);

@@ -1,0 +1,76 @@
+/* struct policy: what all the policy's state hangs on. Owned by the dispatcher's thread alone.
+ *
+ * host → cluster → lane (× source) and path (× subnet of sources). Names of sources, pools and
+ * providers are looked up in the parameters; their state is an array beside them (provider.h). */
+#pragma once
+
+#include "ban.h"
+#include "postern/policy.h"
+#include "provider.h"
+#include "ramp.h"
+#include "slot.h"
+
+struct watched;
+struct findings;
+struct suspension;
+
+struct policy {
+	const struct policy_params *params;
+	struct source_state *sources;
+	struct pool_state *pools;
+	struct provider_state *providers;
+	unsigned nsubnets;
+	struct cluster *clusters; /* hash */
+	struct host *hosts;
+	uint32_t ntroubled; /* hosts with marks */
+	struct network *networks;
+	struct name *names;
+	struct tenant *tenants;
+	struct watched *watched; /* domains that send; longest quiet first */
+	struct ban *bans;	 /* those said longest ago come first */
+	uint32_t nbans[BAN_KINDS];
+	uint64_t cluster_seq;
+	uint32_t provider_seq;
+	struct slot *slots;
+	uint32_t nslots, free_slot; /* free list by index; ~0u: none */
+	struct suspension *suspensions;
+	size_t nsuspensions;
+	ms_t next_expiry;	   /* wall; of a suspension; 0: none */
+	struct findings *findings; /* finding.c; NULL: none yet */
+	struct policy_event *events;
+	unsigned nevents;
+	uint64_t events_lost, health_changes;
+	char **gone; /* keys of saved entries that are no more */
+	size_t ngone, gone_cap;
+	bool urgent; /* something is worth saving now */
+	unsigned nramps;
+	struct ramp_clock ramp_clock;
+	struct policy_now clock;       /* at the last tick */
+	uint64_t ramp_ticket;	       /* of the save under way or the last one */
+	bool ramps_saving, ramps_wait; /* wait: the last save failed; again after a tick */
+	ms_t began;		       /* mono; rates of lanes are empty then; 0: full at first */
+	bool begun;		       /* policy_begin was called */
+	bool loaded;		       /* an earlier process has left something */
+	bool unmarked;		       /* this one has not yet */
+	bool begins_again; /* lanes may have been forgotten: as if the process began now */
+	uint64_t mark_ticket;
+	ms_t swept; /* mono */
+	struct rng rng;
+};
+
+int source_by_name(const struct policy_params *params, const char *name);
+int provider_by_name(const struct policy_params *params, const char *name);
+struct tables {
+	struct source_state *sources;
+	struct pool_state *pools;
+	struct provider_state *providers;
+	unsigned nsubnets;
+};
+int tables_new(struct tables *t, const struct policy_params *p);
+void tables_free(struct tables *t, const struct policy_params *p);
+
+/* The provider is one that was named: its hosts have something in common. */
+static inline bool named(const struct policy *p, unsigned provider)
+{
+	return provider + 1 < p->params->nproviders;
+}
