@@ -64,7 +64,7 @@ static void release(void *arg)
 static int prepare_worker(struct service *s, struct reload *x, unsigned w)
 {
 	const struct listening *l = &x->listening, *before = &s->listening;
-	struct worker_socket *all = calloc(l->n + before->n + 1, sizeof(*all));
+	struct inbound_socket *all = calloc(l->n + before->n + 1, sizeof(*all));
 	unsigned n = 0;
 	int r;
 
@@ -75,7 +75,7 @@ static int prepare_worker(struct service *s, struct reload *x, unsigned w)
 
 		if (b->worker != w)
 			continue;
-		all[n++] = (struct worker_socket){ .fd = b->fd,
+		all[n++] = (struct inbound_socket){ .fd = b->fd,
 			.added = b->ours,
 			.p = &x->next->config->listeners[b->listener],
 			.tls = x->next->credentials[b->listener].tls,
@@ -86,7 +86,7 @@ static int prepare_worker(struct service *s, struct reload *x, unsigned w)
 	}
 	for (unsigned i = 0; i < before->n; i++)
 		if (before->bound[i].worker == w && !listening_has(l, before->bound[i].fd))
-			all[n++] = (struct worker_socket){ .fd = before->bound[i].fd };
+			all[n++] = (struct inbound_socket){ .fd = before->bound[i].fd };
 	r = worker_change_new(&x->changes[w], s->workers[w], all, n);
 	free(all);
 	return r;

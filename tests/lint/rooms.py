@@ -9,7 +9,7 @@ import sys
 
 # A room's own public headers in include/postern/, and the rooms below that it may include.
 ROOMS = {
-    "relay/base": (["must", "buf", "arena", "clock", "rng", "addr", "mpsc", "log", "text", "foreign", "message", "zone"], []),
+    "relay/base": (["must", "buf", "arena", "clock", "rng", "addr", "mpsc", "log", "text", "foreign", "message", "zone", "counter"], []),
     "relay/smtp": (["smtp_command", "smtp_data", "smtp_proxy", "smtp_server", "smtp_reply", "smtp_client", "classify", "dsn"],
                    ["relay/base"]),
     "relay/policy": (["policy", "policy_why"], ["relay/base", "relay/smtp"]),
@@ -17,17 +17,19 @@ ROOMS = {
     "queue": (["queue"], ["relay/base"]),
     "relay/net": (["loop", "stream"], ["relay/base"]),
     "relay/dns": (["dns", "resolver"], ["relay/base", "relay/net"]),
-    "relay/session": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
-    "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/session"]),
-    "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/dns", "relay/session",
+    "relay/inbound": (["inbound"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
+    "relay/outbound": (["outbound"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
+    "relay/worker": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue", "relay/inbound", "relay/outbound"]),
+    "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker"]),
+    "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker",
                           "relay/dispatch"]),
-    "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/session", "relay/dispatch", "conf"]),
-    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/dns", "relay/session", "relay/dispatch", "conf",
+    "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "conf"]),
+    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "conf",
                        "relay/ops"]),
 }
 # System headers that only some rooms may touch.
 LIBRARIES = {
-    "uv.h": ["relay/net", "relay/dns", "relay/session", "relay/dispatch", "relay/ops", "relay/cli"],
+    "uv.h": ["relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "relay/ops", "relay/cli"],
     "ares.h": ["relay/dns", "relay/cli"],
     "openssl/": ["relay/net", "relay/cli"],
     "lmdb.h": ["queue", "relay/cli"],

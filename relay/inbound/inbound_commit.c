@@ -1,0 +1,330 @@
+/* A message's way from the session to the queue: its id, parts of large content ahead of it, the
+ * commit, and back-pressure while the process holds too much content. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <utlist.h>
+
+#include "inbound.h"
+#include "postern/must.h"
+#include "postern/text.h"
+
+/* What a job is when it comes back; its owner is the session. */
+enum answer_tag { ANSWER_ACCEPT, ANSWER_SLOT };
+
+#define STARVED_LOOK_MS	 5
+#define STARVED_LET_GO	 50 /* looks after which some may go on though memory is still short … */
+#define STARVED_LET_GO_N 4  /* … so that it cannot be held for ever by those that wait for it */
+
+void inbound_begin(struct session *s)
+{
+	struct inbound *ib = s->ib;
+	uint64_t id = queue_new_id(ib->p.queue);
+
+	s->id = id;
+	s->begun = true;
+	s->append_error = 0;
+	s->since = s->window_start = loop_mono(ib->loop);
+	s->window_bytes = 0;
+	if (smtp_server_begun(s->server, id, COMMIT_OK, &ib->out, loop_wall(ib->loop)))
+		session_close(s, 0, "out of memory");
+}
+
+/* ---- parts ahead of the message ---- */
+
+static struct queue_append *slot_take(struct session *s, enum queue_job_kind kind)
+{
+	for (unsigned i = 0; i < APPENDS_MAX; i++) {
+		struct queue_append *a = &s->slots[i];
+
+		if (s->slots_busy & (1u << i))
+			continue;
+		s->slots_busy |= 1u << i;
+		*a = (struct queue_append){
+			.job = { .kind = kind,
+				.reply_to = &s->ib->answers.mpsc,
+				.owner = s,
+				.tag = ANSWER_SLOT },
+			.id = s->id,
+		};
+		session_hold(s);
+		return a;
+	}
+	return NULL;
+}
+
+static bool slots_full(const struct session *s)
+{
+	return s->slots_busy == (1u << APPENDS_MAX) - 1;
+}
+
+static void move_blocks(struct session *s, struct body_block *(*take)(struct body *b))
+{
+	struct message *m = smtp_server_message(s->server);
+	struct body_block *blocks;
+	struct queue_append *a;
+	uint64_t offset;
+
+	if (!m || !m->body)
+		return;
+	offset = m->body->taken;
+	blocks = take(m->body);
+	if (!blocks)
+		return;
+	if (s->append_error) {
+		/* lost already: the client is told at the end of its content */
+		body_blocks_free(blocks);
+		return;
+	}
+	a = slot_take(s, QUEUE_APPEND);
+	a->offset = offset;
+	a->blocks = blocks;
+	s->appended = true;
+	inbound_post_job(s->ib, &a->job);
+	if (slots_full(s))
+		s->waits |= WAIT_APPEND;
+}
+
+void inbound_flush(struct session *s)
+{
+	if (!slots_full(s)) {
+		move_blocks(s, body_take_full);
+		return;
+	}
+	s->flush_due = true;
+	s->waits |= WAIT_APPEND;
+}
+
+uint64_t inbound_evict(struct session *s)
+{
+	struct message *m = smtp_server_message(s->server);
+	uint64_t before = m && m->body ? m->body->taken : 0;
+
+	if (slots_full(s) || !m || !m->body)
+		return 0;
+	move_blocks(s, body_take_chunks);
+	budget_charge(s);
+	return m->body->taken - before;
+}
+
+void inbound_discard(struct session *s)
+{
+	struct queue_append *a;
+
+	s->flush_due = false;
+	/* behind the parts that are on their way: jobs keep their order */
+	a = slot_take(s, QUEUE_DISCARD);
+	if (!a) {
+		s->discard_due = true;
+		s->waits |= WAIT_APPEND;
+		return;
+	}
+	s->appended = s->discard_due = false;
+	inbound_post_job(s->ib, &a->job);
+}
+
+static void on_slot(struct session *s, struct queue_append *a)
+{
+	s->slots_busy &= ~(1u << (a - s->slots));
+	if (a->job.kind == QUEUE_APPEND && a->job.result && !s->append_error)
+		s->append_error = a->job.result;
+	if (s->discard_due)
+		inbound_discard(s);
+	else if (s->flush_due && !s->closed) {
+		s->flush_due = false;
+		inbound_flush(s);
+	}
+	if (!s->closed && (s->waits & WAIT_APPEND) && !slots_full(s))
+		session_ready(s, WAIT_APPEND);
+}
+
+/* ---- the commit ---- */
+
+static enum smtp_commit_result commit_result(int r)
+{
+	switch (r) {
+	case 0:
+		return COMMIT_OK;
+	case -ENOSPC:
+		return COMMIT_FULL;
+	case -ESHUTDOWN:
+	case -ECANCELED:
+		return COMMIT_SHUTDOWN;
+	default:
+		return COMMIT_ERROR;
+	}
+}
+
+static void log_accepted(struct session *s, const struct message *m)
+{
+	struct log_line *ln = &s->ib->line;
+	char id[QUEUE_ID_TEXT + 1], number[20];
+
+	if (!s->ib->p.log)
+		return;
+	queue_id_format(id, m->id);
+	snprintf(number, sizeof(number), "%" PRIx64, s->number);
+	log_line_begin(ln, loop_wall(s->ib->loop), "accepted");
+	log_line_cstr(ln, "id", id);
+	log_line_cstr(ln, "from", m->sender);
+	if (m->nrecipients > 0)
+		log_line_cstr(ln, "to", m->recipients[0].address);
+	log_line_int(ln, "recipients", m->nrecipients);
+	log_line_cstr(ln, "client", m->client);
+	log_line_cstr(ln, "helo", m->helo);
+	log_line_cstr(ln, "user", m->user);
+	log_line_cstr(ln, "listener", m->listener);
+	log_line_int(ln, "size", (int64_t)m->size);
+	log_line_cstr(ln, "message_id", m->message_id);
+	if (m->flags & (MESSAGE_HEADER_MENDED | MESSAGE_HEADER_CUT))
+		log_line_cstr(ln, "header", m->flags & MESSAGE_HEADER_CUT ? "cut" : "mended");
+	log_line_cstr(ln, "tls", s->tls[0] ? s->tls : NULL);
+	log_line_cstr(ln, "session", number);
+	log_emit(s->ib->p.log, ln);
+}
+
+/* The session's answer to its client; nobody may be there to hear it. */
+static void answer_commit(struct session *s, int result)
+{
+	struct inbound *ib = s->ib;
+
+	if (result) {
+		count_add(&ib->count.rejected_messages, 1);
+		log_event(ib->p.log, LOG_ERR, "not-accepted",
+			"session %" PRIx64 ": the queue says: %s", s->number, strerror(-result));
+		if (s->appended)
+			inbound_discard(s);
+	}
+	if (s->closed)
+		return;
+	if (smtp_server_committed(s->server, commit_result(result), &ib->out))
+		session_close(s, 0, "out of memory");
+	else
+		session_send(s);
+}
+
+void inbound_commit(struct session *s)
+{
+	struct inbound *ib = s->ib;
+	struct message *m;
+
+	/* each part must be known to be there; the state machine then asks again */
+	if (s->slots_busy) {
+		s->waits |= WAIT_APPEND;
+		return;
+	}
+	m = smtp_server_take_message(s->server);
+	s->begun = false;
+	if (s->append_error) {
+		message_unref(m);
+		answer_commit(s, s->append_error);
+		return;
+	}
+	must(!s->accepting);
+	s->accepting = true;
+	s->accept = (struct queue_accept){
+		.job = { .kind = QUEUE_ACCEPT,
+			.reply_to = &ib->answers.mpsc,
+			.owner = s,
+			.tag = ANSWER_ACCEPT },
+		.message = m,
+		.due = loop_wall(ib->loop),
+		.appended = s->appended,
+	};
+	session_hold(s);
+	s->waits |= WAIT_COMMIT;
+	inbound_post_job(ib, &s->accept.job);
+}
+
+static void on_accepted(struct session *s)
+{
+	struct message *m = s->accept.message;
+	struct inbound_counters *c = &s->ib->count;
+	int result = s->accept.job.result;
+
+	s->accepting = false;
+	s->accept.message = NULL;
+	if (result == 0) {
+		s->appended = false;
+		count_add(&c->messages, 1);
+		count_add(&c->recipients, m->nrecipients);
+		count_add(&c->bytes, m->size);
+		client_prove(s->known, loop_mono(s->ib->loop));
+		stress_leave(s);
+		log_accepted(s, m);
+	}
+	message_unref(m);
+	answer_commit(s, result);
+	session_ready(s, WAIT_COMMIT);
+}
+
+static struct session *owner_of(struct queue_job *job)
+{
+	return job->owner;
+}
+
+void inbound_answers(void *arg, struct mpsc_node *first)
+{
+	while (first) {
+		struct queue_job *job =
+			(struct queue_job *)(void *)((char *)first -
+						     offsetof(struct queue_job, node));
+		struct session *s = owner_of(job);
+
+		first = first->next;
+		if (job->tag == ANSWER_ACCEPT)
+			on_accepted(s);
+		else
+			on_slot(s, (struct queue_append *)(void *)job);
+		session_release(s); /* the job's */
+	}
+}
+
+/* ---- memory ---- */
+
+bool inbound_over_budget(const struct session *s)
+{
+	return s->ib->p.body_memory_max > 0 && body_memory() > s->ib->p.body_memory_max;
+}
+
+static void let_go(struct inbound *ib)
+{
+	struct session *s = ib->starved;
+
+	inbound_unstarve(s);
+	session_hold(s);
+	session_ready(s, WAIT_MEMORY);
+	session_release(s);
+}
+
+static void on_starved_timer(uv_timer_t *t)
+{
+	struct inbound *ib = t->data;
+	unsigned forced = ++ib->starved_ticks % STARVED_LET_GO == 0 ? STARVED_LET_GO_N : 0;
+
+	budget_relieve(ib);
+	while (ib->starved && (forced > 0 || body_memory() <= ib->p.body_memory_max)) {
+		let_go(ib);
+		forced -= forced > 0;
+	}
+	if (!ib->starved)
+		uv_timer_stop(t);
+}
+
+void inbound_starve(struct session *s)
+{
+	struct inbound *ib = s->ib;
+
+	/* what the queue can take need not be held here */
+	inbound_evict(s);
+	s->waits |= WAIT_MEMORY;
+	DL_APPEND2(ib->starved, s, hungry_prev, hungry_next);
+	if (!uv_is_active((uv_handle_t *)&ib->starved_timer))
+		uv_timer_start(
+			&ib->starved_timer, on_starved_timer, STARVED_LOOK_MS, STARVED_LOOK_MS);
+}
+
+void inbound_unstarve(struct session *s)
+{
+	DL_DELETE2(s->ib->starved, s, hungry_prev, hungry_next);
+}

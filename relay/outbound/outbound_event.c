@@ -1,0 +1,27 @@
+/* What goes back to the dispatcher, and its end. */
+#include <stdlib.h>
+
+#include "postern/outbound.h"
+
+void outbound_transact_free(struct outbound_transact *t)
+{
+	if (!t)
+		return;
+	message_unref(t->message);
+	free(t->recipients);
+	free(t->results);
+	free(t->replies);
+	free(t);
+}
+
+void outbound_event_free(struct outbound_event *e)
+{
+	if (!e)
+		return;
+	free(e->info);
+	e->info = NULL;
+	if (e->kind == OUTBOUND_RESULT)
+		outbound_transact_free(e->transact);
+	else
+		free(e);
+}
