@@ -356,13 +356,16 @@ void policy_slot(const struct policy *p, uint32_t slot, struct policy_slot_info 
 
 /* ---- operator and observation ---- */
 
-/* Suspends source (name; NULL: all) at cluster/provider (name; NULL: all) until wall time (0: for
- * ever). -ENOENT. */
+/* Suspends source (name; NULL: all) at a place (cluster, geography, network, provider; NULL: all)
+ * until wall time (0: for ever). 0; POLICY_NOT_MET: done, for what has the form of a place and no
+ * mail has come to it yet; -ENOENT: no such source; -ENXIO: no place could have that name; -ENOSPC,
+ * -ENOMEM. */
+#define POLICY_NOT_MET 1
 int policy_suspend(
 	struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until);
 int policy_resume(struct policy *p, struct policy_now now, const char *source, const char *where);
 /* Resumes, and until that wall time (0: for ever) the relay does not rest them by itself either.
- * Ended by policy_suspend of the same. where may be a recipient domain, too, in policy_resume: its
+ * Ended by policy_suspend of the same, and with its results. where may be a recipient domain, too, in policy_resume: its
  * back-off ends. */
 int policy_keep(
 	struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until);

@@ -113,7 +113,8 @@ static int run_suspension(const struct cli_command *self, int argc, char **argv)
 
 static const struct cli_option suspend_options[] = {
 	{ "source", 's', "NAME", "this source (default: all)" },
-	{ "at", 'a', "NAME", "at this cluster or provider (default: everywhere)" },
+	{ "at", 'a', "NAME",
+		"at this cluster, network, geography or provider (default: everywhere)" },
 	{ "for", 'f', "DURATION",
 		"ends by itself after this time, as \"4h\" (default: stays until resume)" },
 	{ 0 },

@@ -145,6 +145,8 @@ static void run_suspension(struct dispatch *d, void *arg)
 	else
 		s->result = policy_suspend(dispatch_policy(d), now, s->source, s->where,
 			s->expires_in ? now.wall + s->expires_in : 0);
+	if (s->result >= 0)
+		dispatch_relieved(d); /* what waits for something else waits for this now */
 }
 
 void control_record(struct control_client *c, const char *what)
@@ -177,11 +179,20 @@ static void suspend_or_resume(struct control_client *c, const json_t *request, b
 		return;
 	}
 	ask(c->ctx->dispatch, run_suspension, &s);
-	if (s.result == -ENOENT)
+	if (s.result == -ENXIO)
 		control_fail(c, EX_DATAERR,
-			resume ? "nothing like that is suspended" : "no such source");
-	else if (s.result)
+			"no such place: --at names a provider, a geography (EUR), a cluster (EUR01, "
+			"eurprd05) or a network of at most /24 (IPv6: /48); mail for a domain is "
+			"held by: postern hold --domain NAME");
+	else if (s.result == -ENOENT)
+		control_fail(c, EX_DATAERR,
+			resume && !expires ? "nothing like that is suspended" : "no such source");
+	else if (s.result < 0)
 		control_fail(c, EX_SOFTWARE, "not done: %s", strerror(-s.result));
+	else if (s.result == POLICY_NOT_MET)
+		control_record(c, resume ? "resumed; no mail has come to a place of that name yet"
+					 : "suspended; no mail has come to a place of that name "
+					   "yet");
 	else
 		control_record(c, resume ? "resumed" : "suspended");
 }

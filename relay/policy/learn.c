@@ -68,7 +68,7 @@ static void networks_sweep(struct policy *p, ms_t before)
 static struct network *network_get(
 	struct policy *p, unsigned provider, const struct addr *a, ms_t mono)
 {
-	struct net net = net_of(a, 24, 48);
+	struct net net = net_of(a, CLUSTER_NET_V4, CLUSTER_NET_V6);
 	struct host_key key = key_of(p, provider, &net.addr);
 	char text[ADDR_TEXT_MAX + 4], geography[8];
 	struct network *n;
@@ -272,7 +272,7 @@ bool host_guessed(const struct host *h)
 
 bool address_guessed(const struct policy *p, unsigned provider, const struct addr *a)
 {
-	struct net net = net_of(a, 24, 48);
+	struct net net = net_of(a, CLUSTER_NET_V4, CLUSTER_NET_V6);
 	struct host_key key = key_of(p, provider, &net.addr);
 	const struct host *h = host_find(p, provider, a);
 	struct network *n;

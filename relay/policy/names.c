@@ -2,6 +2,7 @@
  * DNS. */
 #include <ctype.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "names.h"
 
@@ -93,6 +94,25 @@ void geography_of_cluster(char out[8], const char *cluster)
 		copy_case(out, 4, cluster, 3, true);
 	else
 		out[0] = '\0';
+}
+
+bool name_is_geography(const char *name)
+{
+	for (size_t i = 0; i < sizeof(by_site) / sizeof(*by_site); i++)
+		if (!strcasecmp(name, by_site[i].geography))
+			return true;
+	return false;
+}
+
+/* EUR01, eurprd05, JPNP286: three letters of where, up to three of what, and a number. */
+bool name_is_cluster(const char *name)
+{
+	const char *p = name + (strncmp(name, "ptr-", 4) ? 0 : 4);
+	size_t n = strlen(p), last = n;
+
+	while (last && isdigit((unsigned char)p[last - 1]))
+		last--;
+	return last >= 3 && last <= 6 && letters(p, last) && n - last >= 2 && n - last <= 4;
 }
 
 /* MX addresses as they are used now: 52.101.0.0/16, by site. */

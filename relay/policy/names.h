@@ -16,4 +16,9 @@ void name_of_banner(struct host_name *ret, const char *banner);
 bool name_of_tail(struct host_name *ret, struct slice reply);
 bool name_of_ptr(struct host_name *ret, struct slice ptr);
 void geography_of_cluster(char out[8], const char *cluster);
+bool name_is_cluster(const char *name); /* has the form of one */
+bool name_is_geography(const char *name);
+/* Clusters without a name are networks of so many bits. */
+#define CLUSTER_NET_V4 24
+#define CLUSTER_NET_V6 48
 void geography_of_addr(char out[8], const struct addr *a);

@@ -3,6 +3,7 @@
  * made from. */
 #include <errno.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "ban.h"
 #include "block.h"
@@ -27,6 +28,12 @@ static bool same(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
+/* Names of places are told in the case that mail at them has. */
+static bool same_place(const char *a, const char *b)
+{
+	return a && b ? !strcasecmp(a, b) : a == b;
+}
+
 /* ---- into the tables ---- */
 
 static void mark(ms_t *table, const struct policy *p, const char *source, ms_t until)
@@ -48,9 +55,21 @@ static ms_t *table_of(struct policy *p, ms_t **where)
 	return *where;
 }
 
-static bool at_cluster(const struct policy *p, const struct suspension *s, const struct cluster *c)
+/* Clusters without a name are called by their network: a wider one stands for all in it. */
+static bool in_net(const char *where, const char *cluster)
 {
-	return !strcmp(s->where, c->key.name) || !strcmp(s->where, geography_name(p, c));
+	struct net n, c;
+
+	return !net_parse(&n, slice_of(where)) && !net_parse(&c, slice_of(cluster)) &&
+	       n.bits <= c.bits && net_contains(&n, &c.addr);
+}
+
+static bool at_cluster(const struct policy *p, const char *where, const struct cluster *c)
+{
+	const char *geography = geography_name(p, c); /* "": not known */
+
+	return !strcasecmp(where, c->key.name) || in_net(where, c->key.name) ||
+	       (geography[0] && !strcasecmp(where, geography));
 }
 
 void suspensions_apply_cluster(struct policy *p, struct cluster *c, ms_t wall)
@@ -62,7 +81,7 @@ void suspensions_apply_cluster(struct policy *p, struct cluster *c, ms_t wall)
 		const struct suspension *s = &p->suspensions[i];
 		ms_t *table;
 
-		if (!s->where || !in_force(s, wall) || !at_cluster(p, s, c))
+		if (!s->where || !in_force(s, wall) || !at_cluster(p, s->where, c))
 			continue;
 		table = table_of(p, s->pin ? &c->pinned : &c->suspended);
 		if (table)
@@ -128,7 +147,7 @@ static struct suspension *suspension_find(
 {
 	for (size_t i = 0; i < p->nsuspensions; i++)
 		if (same(p->suspensions[i].source, source) &&
-			same(p->suspensions[i].where, where) && p->suspensions[i].pin == pin)
+			same_place(p->suspensions[i].where, where) && p->suspensions[i].pin == pin)
 			return &p->suspensions[i];
 	return NULL;
 }
@@ -174,7 +193,7 @@ static unsigned suspension_end(
 		struct suspension *s = &p->suspensions[i];
 
 		if (s->pin != pin || !in_force(s, wall) || (source && !same(s->source, source)) ||
-			(where && !same(s->where, where)))
+			(where && !same_place(s->where, where)))
 			continue;
 		s->gone = s->dirty = true;
 		n++;
@@ -184,41 +203,58 @@ static unsigned suspension_end(
 
 /* ---- commands ---- */
 
-/* A network that no host has been seen in yet may be named as well. */
-static bool known_place(const struct policy *p, const char *where)
+static bool place_is_met(const struct policy *p, const char *where)
 {
-	const struct cluster *c;
-	struct net n;
-
-	if (!where || provider_by_name(p->params, where) >= 0 || !net_parse(&n, slice_of(where)))
+	if (!where || provider_by_name(p->params, where) >= 0)
 		return true;
 	for (unsigned k = 0; k < p->params->nproviders; k++)
-		for (c = p->providers[k].clusters; c; c = c->next)
-			if (!strcmp(c->key.name, where) || !strcmp(geography_name(p, c), where))
+		for (const struct cluster *c = p->providers[k].clusters; c; c = c->next)
+			if (at_cluster(p, where, c))
 				return true;
 	return false;
+}
+
+/* What mail has not come to yet may be named ahead of it. A network that is smaller than clusters
+ * are would hold nothing. */
+static bool may_be_place(const char *where)
+{
+	struct net n;
+
+	if (!net_parse(&n, slice_of(where)))
+		return n.bits <= (n.addr.family == ADDR_V4 ? CLUSTER_NET_V4 : CLUSTER_NET_V6);
+	return name_is_cluster(where) || name_is_geography(where);
+}
+
+/* 0, POLICY_NOT_MET, -ENOENT, -ENXIO */
+static int look_up(const struct policy *p, const char *source, const char *where)
+{
+	if (source && source_by_name(p->params, source) < 0)
+		return -ENOENT;
+	if (place_is_met(p, where))
+		return 0;
+	return may_be_place(where) ? POLICY_NOT_MET : -ENXIO;
 }
 
 int policy_suspend(
 	struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until)
 {
-	int r;
+	int r, known = look_up(p, source, where);
 
-	if ((source && source_by_name(p->params, source) < 0) || !known_place(p, where))
-		return -ENOENT;
+	if (known < 0)
+		return known;
 	r = suspension_add(p, source, where, until, false, true);
-	if (!r) {
-		suspension_end(p, now.wall, source, where, true);
-		suspensions_apply(p, now.wall);
-		event_operator(p, now, POLICY_EVENT_SUSPENDED, source, where, until,
-			"suspended by the operator");
-	}
-	return r;
+	if (r)
+		return r;
+	suspension_end(p, now.wall, source, where, true);
+	suspensions_apply(p, now.wall);
+	event_operator(
+		p, now, POLICY_EVENT_SUSPENDED, source, where, until, "suspended by the operator");
+	return known;
 }
 
 static bool concerns(const struct policy *p, const struct cluster *c, const char *where)
 {
-	return !where || !strcmp(where, c->key.name) || !strcmp(where, geography_name(p, c)) ||
+	return !where || at_cluster(p, where, c) ||
 	       !strcmp(where, p->params->providers[c->provider].name);
 }
 
@@ -351,10 +387,10 @@ int policy_resume(struct policy *p, struct policy_now now, const char *source, c
 int policy_keep(
 	struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until)
 {
-	int r;
+	int r, known = look_up(p, source, where);
 
-	if ((source && source_by_name(p->params, source) < 0) || !known_place(p, where))
-		return -ENOENT;
+	if (known < 0)
+		return known;
 	r = suspension_add(p, source, where, until, true, true);
 	if (r)
 		return r;
@@ -363,5 +399,5 @@ int policy_keep(
 	end_rests(p, now, source ? source_by_name(p->params, source) : -1, where);
 	event_operator(p, now, POLICY_EVENT_RESUMED, source, where, until,
 		"kept in service by the operator");
-	return 0;
+	return known;
 }

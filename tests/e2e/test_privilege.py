@@ -168,6 +168,31 @@ class Files(RelayCase):
         self.assertIn("chmod 0700", done.stderr)
 
 
+    def test_control_socket_in_a_directory_of_others(self):
+        """Who may write there can answer in the relay's place."""
+        relay = self.relay(start=False)
+        place = relay.dir / "place"
+        place.mkdir()
+        relay.socket_path = place / "control.sock"
+        relay.write_config()
+        place.chmod(0o750)
+        self.assertEqual(relay.cli("check").stderr, "")
+        place.chmod(0o1777)
+        self.assertRegex(relay.cli("check").stderr, r"postern.conf:\d+: warning: control: socket: everybody may be in \S+/place before")
+        place.chmod(0o777)
+        for command in ("check", "run"):
+            done = relay.cli(command, check=False)
+            self.assertEqual(done.returncode, 78, done.stderr)
+            self.assertRegex(done.stderr, r"postern.conf:\d+: control: socket: everybody may put a socket of his own into \S+/place \(mode 0777\)")
+        if os.getuid() == 0:
+            place.chmod(0o750)
+            os.chown(place, pwd.getpwnam("nobody").pw_uid, -1)
+            self.assertRegex(relay.cli("check").stderr, r"warning: control: socket: \S+/place belongs to another user")
+            relay.root["user"] = "nobody"
+            relay.write_config()
+            self.assertNotIn("another user", relay.cli("check").stderr)
+
+
 class Secrets(RelayCase):
     def world(self):
         relay = self.relay(start=False)
@@ -196,7 +221,7 @@ class Secrets(RelayCase):
     @unittest.skipUnless(os.getuid() == 0, "needs root")
     def test_what_a_reload_could_not_read(self):
         relay, key, users = self.world()
-        relay.dir.chmod(0o777)
+        relay.dir.chmod(0o1777)
         relay.root["user"] = "nobody"
         relay.write_config()
         relay.start()
@@ -214,7 +239,7 @@ class Rights(RelayCase):
 
     def test_with_a_user(self):
         relay = self.relay(start=False, root={"user": "nobody"})
-        relay.dir.chmod(0o777)
+        relay.dir.chmod(0o1777)
         relay.start()
         nobody = pwd.getpwnam("nobody")
         status = self.status(relay)

@@ -117,6 +117,40 @@ class Reasons(RelayCase):
             with self.subTest(reason=r["reason"], options=r["options"], before=r["before"]):
                 self.check(r)
 
+    def test_suspended_while_it_waits_for_something_else(self):
+        """The reason that is told is the one that holds: what rested when the operator came is suspended now, and when he goes it is not."""
+        resting = row("lane resting at EUR01", 30, 70, rules=THROTTLE)
+        for at in ("EUR01", "EUR", "microsoft365"):
+            with self.subTest(at=at):
+                _, relay = self.begin(resting)
+                relay.send_many((f"m{i}", to) for i, to in enumerate(MANY))
+                self.wait_reason(relay, resting)
+                relay.cli("suspend", "--at", at, "--for", "1h")
+                self.wait_none(relay, resting["reason"])
+                self.wait_reason(relay, row("suspended by operator*", 3400, 3601))
+                relay.cli("resume", "--at", at)
+                self.wait_none(relay, "suspended by operator*")
+                self.assertTrue(self.doCleanups())
+
+    def test_a_place_that_was_not_met_yet(self):
+        sim, relay = self.start(WORLD, providers={"microsoft365": FREE})
+        self.assertIn("no mail has come to a place of that name yet", relay.cli("suspend", "--at", "eur01").stdout)
+        relay.send("m", "u@t1.example")
+        self.wait_reason(relay, row("suspended by operator*", None, None))
+        self.assertEqual(sim.summary()["messages"], 0)
+        relay.cli("resume", "--at", "EUR01")
+        relay.wait_event("delivered")
+        for wrong in ("nowhere", "127.1.1.1", "t1.example", ""):
+            done = relay.cli("suspend", "--at", wrong, check=False)
+            self.assertEqual(done.returncode, 65, done.stderr)
+            self.assertIn("no such place", done.stderr)
+
+    def wait_none(self, relay, pattern):
+        deadline = Deadline()
+        while any(fnmatch(x["reason"], pattern) for x in self.waiting(relay)):
+            self.assertFalse(deadline.passed)
+            time.sleep(0.05)
+
     def test_what_is_not_in_memory(self):
         for r in BOUNDED_WORK:
             for restart in (False, True):

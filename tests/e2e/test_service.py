@@ -534,7 +534,7 @@ class Starts(RelayCase):
 
     def place(self, relay):
         """The relay's directory, open to others; a copy of the program where they can reach it."""
-        relay.dir.chmod(0o777)
+        relay.dir.chmod(0o1777)
         copy = relay.dir / "postern"
         shutil.copy(find_program("POSTERN", "postern"), copy)
         copy.chmod(0o755)

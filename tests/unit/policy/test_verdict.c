@@ -329,9 +329,8 @@ static void test_suspend(void **state)
 		struct rig r;
 
 		only_source(&r);
-		assert_int_equal(
-			policy_suspend(r.policy, r.now, rows[i].source, rows[i].where, WALL + 5000),
-			0);
+		assert_true(policy_suspend(r.policy, r.now, rows[i].source, rows[i].where,
+				    WALL + 5000) >= 0);
 		c = rig_choose(&r);
 		assert_int_equal(c.go, rows[i].a1_here);
 		if (!c.go) {
@@ -347,13 +346,56 @@ static void test_suspend(void **state)
 	}
 }
 
+/* What mail has not come to yet may be named; and what cannot be a place may not. */
+static void test_places(void **state)
+{
+	static const struct {
+		const char *where;
+		int result;
+		bool here; /* holds what goes to 203.0.113.0/24 */
+	} rows[] = {
+		{ "203.0.113.0/24", POLICY_NOT_MET, true },
+		{ "203.0.112.0/23", POLICY_NOT_MET, true },
+		{ "microsoft365", 0, true },
+		{ "203.0.112.0/24", POLICY_NOT_MET, false },
+		{ "2001:db8::/32", POLICY_NOT_MET, false },
+		{ "2001:db8::/64", -ENXIO, false },
+		{ "203.0.113.7", -ENXIO, false },
+		{ "EUR01", POLICY_NOT_MET, false },
+		{ "eurprd05", POLICY_NOT_MET, false },
+		{ "JPNP286", POLICY_NOT_MET, false },
+		{ "ptr-NAMpr12", POLICY_NOT_MET, false },
+		{ "EUR", POLICY_NOT_MET, false },
+		{ "eur", POLICY_NOT_MET, false },
+		{ "XYZ", -ENXIO, false },
+		{ "", -ENXIO, false },
+		{ "EUR0l", -ENXIO, false },
+		{ "EUR 01", -ENXIO, false },
+		{ "t1.example", -ENXIO, false },
+		{ "Microsoft365", -ENXIO, false },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct rig r;
+
+		only_source(&r);
+		assert_int_equal(
+			policy_suspend(r.policy, r.now, "a1", rows[i].where, 0), rows[i].result);
+		assert_int_equal(rig_choose(&r).go, !rows[i].here);
+		assert_int_equal(policy_keep(r.policy, r.now, "a1", rows[i].where, 0) < 0,
+			rows[i].result < 0);
+		assert_true(rig_choose(&r).go);
+		rig_deinit(&r);
+	}
+}
+
 static void test_resume(void **state)
 {
 	struct rig r;
 
 	only_source(&r);
 	assert_int_equal(policy_suspend(r.policy, r.now, "nobody", NULL, 0), -ENOENT);
-	assert_int_equal(policy_suspend(r.policy, r.now, "a1", "nowhere", 0), -ENOENT);
+	assert_int_equal(policy_suspend(r.policy, r.now, "a1", "nowhere", 0), -ENXIO);
 	assert_int_equal(policy_resume(r.policy, r.now, "a1", NULL), -ENOENT);
 	assert_int_equal(policy_suspend(r.policy, r.now, "a1", NULL, 0), 0);
 	assert_false(rig_choose(&r).go);
@@ -689,6 +731,7 @@ int main(void)
 		cmocka_unit_test(test_refused_session),
 		cmocka_unit_test(test_backoff),
 		cmocka_unit_test(test_suspend),
+		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_resume),
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_save),
