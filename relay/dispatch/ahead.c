@@ -20,7 +20,8 @@
 
 void ahead_want(struct dispatch *d, struct domain *m)
 {
-	if (m->ahead_from <= loop_wall(d->loop) && list_empty(&m->in_ahead) && !domain_probing(m))
+	if (m->feed.ahead_from <= loop_wall(d->loop) && list_empty(&m->in_ahead) &&
+		!domain_probing(m))
 		list_add(&d->ahead, &m->in_ahead);
 }
 
@@ -46,8 +47,8 @@ static bool look(struct dispatch *d, struct domain *m)
 	uint32_t limit = AHEAD_READ, room;
 	unsigned n;
 
-	if (m->reading || m->on_hold || !m->next_due || m->next_due > loop_wall(d->loop) ||
-		domain_probing(m) || m->in_memory - m->gathered >= fair_window_end(d))
+	if (m->feed.state != FEED_FULL || m->feed.next > loop_wall(d->loop) || domain_probing(m) ||
+		m->in_memory - m->gathered >= fair_window_end(d))
 		return false;
 	room = d->p.work_max - d->p.work_max / 16;
 	if (d->work + d->reserved >= room)
@@ -82,15 +83,7 @@ void ahead_turn(struct dispatch *d)
 	d->ahead_at = now + AHEAD_PAUSE;
 }
 
-void ahead_taken(struct dispatch *d, const struct reading *r, bool used)
+void ahead_taken(struct dispatch *d)
 {
-	struct domain *m = r->domain;
-
 	d->ahead_reading = false;
-	if (!used)
-		return;
-	if (r->window.last.id)
-		m->ahead = r->window.last;
-	if (!r->window.more)
-		m->ahead_from = r->window.next_due ? r->window.next_due : INT64_MAX;
 }

@@ -5,7 +5,7 @@
  * Set back, mail would wait for the old time. What is due later than any retry could be
  * (due_longest) was recorded by another clock and is due now. A domain's entries are sorted by
  * time, so that this shows as soon as nothing else of it waits, also after a start; after a step
- * that was seen the entries behind are read once (domain->far), so that those before do not hide
+ * that was seen the entries behind are read once (feed.far), so that those before do not hide
  * them. */
 #include <inttypes.h>
 
@@ -27,15 +27,10 @@ void due_longest_set(struct dispatch *d)
 	d->due_longest = longest > LONGEST_MIN ? (ms_t)longest : LONGEST_MIN;
 }
 
-bool due_by_other_clock(const struct dispatch *d, ms_t due, ms_t wall)
-{
-	return due > wall && due - wall > d->due_longest;
-}
-
-struct queue_place far_begin(const struct dispatch *d)
+struct feed_place far_begin(const struct dispatch *d)
 {
 	/* behind all that is due at that time */
-	return (struct queue_place){
+	return (struct feed_place){
 		.due = loop_wall(d->loop) + d->due_longest, .id = UINT64_MAX, .index = 0
 	};
 }
@@ -60,8 +55,8 @@ void clock_tick(struct dispatch *d)
 		step < 0 ? "back" : "forward", (step < 0 ? -step : step) / 1000);
 	HASH_ITER (hh, d->domains, m, next) {
 		if (step < -STEP_BACK)
-			m->far = far_begin(d);
-		domain_look(d, m);
+			m->feed.far = far_begin(d);
+		domain_feed(d, m, FEED_ON_LOOK, NULL);
 	}
 	d->relieved = true; /* rests end by the wall clock */
 }

@@ -165,10 +165,9 @@ void dispatch_stats(struct dispatch *d, struct dispatch_stats *ret)
 static void wake_up(struct dispatch *d, struct wake *w)
 {
 	switch ((enum wake_kind)w->kind) {
-	case WAKE_DOMAIN: {
-		domain_look(d, container(w, struct domain, wake));
+	case WAKE_DOMAIN:
+		domain_feed(d, container(w, struct domain, wake), FEED_ON_LOOK, NULL);
 		break;
-	}
 	case WAKE_ROUTE: {
 		struct domain *m = container(w, struct domain, route_wake);
 

@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "postern/dispatch.h"
+#include "postern/feed.h"
 #include "postern/loop.h"
 #include "postern/resolver.h"
 #include "postern/rng.h"
@@ -182,14 +183,11 @@ struct domain {
 	uint32_t in_memory;	 /* items */
 	uint32_t gathered;	 /* of them: only their notification is waited for */
 	uint32_t in_flight;
-	bool on_hold;		 /* the operator holds it: hold.c */
-	bool reading, read_void; /* void: what is being read is not to be used */
-	ms_t next_due;	  /* wall; earliest in the index that may not be in memory; 0: none */
-	struct wake wake; /* for that */
-	struct list in_due;
-	struct list in_ahead;	  /* ahead.c */
-	struct queue_place ahead; /* looked ahead as far as there; id 0: not yet */
-	ms_t ahead_from;	  /* wall; what lies behind that is due from then on */
+	bool on_hold;	      /* the operator holds it: hold.c */
+	struct feed feed;     /* when it is read; domain_feed changes it */
+	struct wake wake;     /* LATER: to feed.at */
+	struct list in_due;   /* DUE: in one of the lists of those to be read */
+	struct list in_ahead; /* ahead.c */
 	/* route */
 	bool asked, rejected; /* DNS runs; rejected: its answer was no route */
 	bool known;	      /* it had a route once */
@@ -209,11 +207,8 @@ struct domain {
 	uint32_t counted;	  /* backlog round in which it was counted last */
 	struct back *backs;	  /* pools whose mail was put back into the queue: rest.c */
 	unsigned nwaiting;	  /* of them; the others were let in */
-	struct queue_place
-		looked;		/* what else is due was looked for as far as there; id 0: not yet */
-	struct queue_place far; /* read from there what another clock recorded; id 0: no */
-	uint8_t logged;		/* hold reason logged last */
-	ms_t idle_since;	/* mono; when it became empty */
+	uint8_t logged;		  /* hold reason logged last */
+	ms_t idle_since;	  /* mono; when it became empty */
 	char name[];
 };
 
@@ -300,11 +295,8 @@ struct reading {
 	const struct pool *without[WITHOUT_MAX]; /* pools whose mail is not wanted */
 	unsigned nwithout;
 	struct queue_place after;	 /* id 0: from the first */
-	bool far;			 /* what the domain's far begins with */
-	bool ahead;			 /* what few senders have in its queue: ahead.c */
-	struct party *many[WITHOUT_MAX]; /* then: not theirs; a reference each */
+	struct party *many[WITHOUT_MAX]; /* ahead.c: not theirs; a reference each */
 	unsigned nmany;
-	ms_t resume; /* then: the domain's next_due before it */
 	int result;
 	struct queue_window window;
 };
@@ -445,10 +437,13 @@ struct pool *pool_get(struct dispatch *d, const char *name);
 /* ---- domain.c ---- */
 struct domain *domain_get(struct dispatch *d, const char *name); /* NULL: no memory */
 struct domain *domain_find(struct dispatch *d, const char *name);
-void domain_due(struct dispatch *d, struct domain *m, ms_t due);
-void domain_look(struct dispatch *d,
-	struct domain *m); /* reads soon, if something is due and there is room */
-void domain_touch(struct dispatch *d, struct domain *m); /* after something left memory */
+/* What decides when the domain is read; in NULL: the event has no more to tell. The one way to
+ * change its feed: keeps the lists and the timer of its state. */
+void domain_feed(struct dispatch *d, struct domain *m, enum feed_event e, struct feed_in *in);
+void domain_due(struct dispatch *d, struct domain *m, ms_t due); /* FEED_ON_MAIL */
+void domain_touch(struct dispatch *d, struct domain *m);	 /* after something left memory */
+/* Nothing of it is in memory, in the queue, or parked. */
+bool domain_empty(const struct domain *m);
 void domain_sweep(struct dispatch *d);
 void domains_free(struct dispatch *d);
 void flow_ask(struct dispatch *d, struct flow *f); /* looked at in this iteration */
@@ -541,7 +536,7 @@ void work_evict(struct dispatch *d, struct work *w); /* waiting work back to the
 void ahead_want(struct dispatch *d, struct domain *m); /* due mail of it has no room in memory */
 void ahead_turn(struct dispatch *d);
 ms_t ahead_next(const struct dispatch *d); /* mono; when to have a turn; 0: not needed */
-void ahead_taken(struct dispatch *d, const struct reading *r, bool used);
+void ahead_taken(struct dispatch *d);
 
 /* ---- reader.c ---- */
 /* answers: the mailbox that readings come back to, by their node. 0, -ENOMEM … */
@@ -689,9 +684,7 @@ void notify_free(struct dispatch *d);
 
 /* ---- clock_step.c ---- */
 void due_longest_set(struct dispatch *d); /* of the parameters */
-/* No retry is that far off: it was recorded when the clock was ahead. */
-bool due_by_other_clock(const struct dispatch *d, ms_t due, ms_t wall);
-struct queue_place far_begin(const struct dispatch *d);
+struct feed_place far_begin(const struct dispatch *d);
 void clock_begin(struct dispatch *d);
 void clock_tick(struct dispatch *d); /* once a second */
 

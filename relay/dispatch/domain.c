@@ -61,55 +61,64 @@ static bool has_room(const struct dispatch *d, const struct domain *m)
 	return m->in_memory - m->gathered <= (domain_probing(m) ? 0 : d->p.window / 2);
 }
 
-void domain_look(struct dispatch *d, struct domain *m)
+static struct list *due_list(struct dispatch *d, const struct domain *m)
 {
-	struct policy_now now = now_of(d);
-
-	if (!m->next_due || !list_empty(&m->in_due) || m->reading || m->on_hold || m->put_off ||
-		rest_waits(d, m))
-		return;
-	if (m->next_due > now.wall && !m->far.id && !due_by_other_clock(d, m->next_due, now.wall)) {
-		/* the wall clock may be set: look again within the hour */
-		ms_t delay = m->next_due - now.wall;
-
-		wake_set(&d->wakes, &m->wake, now.mono + (delay < 3600000 ? delay : 3600000));
-		return;
-	}
-	wake_clear(&d->wakes, &m->wake);
-	if (!has_room(d, m)) { /* domain_touch comes back */
-		ahead_want(d, m);
-		return;
-	}
 	/* whose look-up has ended is no newcomer any more: before the oldest */
 	if (!m->known)
-		list_add(m->looked_up ? d->due_first.next : &d->due_first, &m->in_due);
-	else
-		list_add(m->in_memory ? &d->due : &d->due_new, &m->in_due);
-	d->more = true;
+		return m->looked_up ? d->due_first.next : &d->due_first;
+	return m->in_memory ? &d->due : &d->due_new;
+}
+
+/* What a state of the feed means here. */
+static void keep_state(struct dispatch *d, struct domain *m, enum feed_state before)
+{
+	enum feed_state now = m->feed.state;
+
+	if (before == FEED_DUE && now != before)
+		list_del(&m->in_due);
+	if (now == FEED_DUE && now != before) {
+		list_add(due_list(d, m), &m->in_due);
+		d->more = true;
+	}
+	if (now != FEED_LATER)
+		wake_clear(&d->wakes, &m->wake);
+	else if (!m->wake.pos || m->wake.at != m->feed.at)
+		wake_set(&d->wakes, &m->wake, m->feed.at);
+	if (now == FEED_FULL)
+		ahead_want(d, m);
+}
+
+void domain_feed(struct dispatch *d, struct domain *m, enum feed_event e, struct feed_in *in)
+{
+	enum feed_state before = m->feed.state;
+	struct feed_in none = { 0 };
+
+	in = in ? in : &none;
+	in->mono = loop_mono(d->loop);
+	in->wall = loop_wall(d->loop);
+	in->longest = d->due_longest;
+	in->stopped = m->on_hold || m->put_off || rest_waits(d, m);
+	in->room = has_room(d, m);
+	feed_step(&m->feed, e, in);
+	keep_state(d, m, before);
 }
 
 void domain_due(struct dispatch *d, struct domain *m, ms_t due)
 {
-	if (m->looked.id && due <= m->looked.due)
-		m->looked = (struct queue_place){ 0 };
-	if (due >= m->ahead.due && due < m->ahead_from)
-		m->ahead_from = due;
-	if (m->next_due && m->next_due <= due) {
-		/* its wake may be of before the clock was set */
-		if (m->next_due <= loop_wall(d->loop))
-			domain_look(d, m);
-		return;
-	}
-	m->next_due = due;
-	domain_look(d, m);
+	domain_feed(d, m, FEED_ON_MAIL, &(struct feed_in){ .due = due });
 }
 
 void domain_touch(struct dispatch *d, struct domain *m)
 {
 	if (!m->in_memory)
 		m->idle_since = loop_mono(d->loop);
-	if (m->next_due && !m->wake.pos)
-		domain_look(d, m);
+	if (feed_waits_for_room(&m->feed))
+		domain_feed(d, m, FEED_ON_LEFT, NULL);
+}
+
+bool domain_empty(const struct domain *m)
+{
+	return !m->in_memory && !m->feed.next && !m->nwaiting;
 }
 
 static bool flow_idle(const struct flow *f)
@@ -192,12 +201,12 @@ void domain_sweep(struct dispatch *d)
 	struct domain *m, *next;
 
 	HASH_ITER (hh, d->domains, m, next) {
-		if (m->in_memory && m->next_due && !m->wake.pos)
-			domain_look(d, m); /* what has come due behind its window */
-		if (m->in_memory || m->reading || m->asked || m->idle_since > before ||
+		if (feed_waits_for_room(&m->feed)) /* as when it was left to that; ahead.c, too */
+			domain_feed(d, m, FEED_ON_LEFT, NULL);
+		if (m->in_memory || feed_reading(&m->feed) || m->asked || m->idle_since > before ||
 			!flows_idle(m))
 			continue;
-		if (!m->next_due && !m->nwaiting) {
+		if (domain_empty(m)) {
 			domain_free(d, m);
 			continue;
 		}
@@ -208,8 +217,6 @@ void domain_sweep(struct dispatch *d)
 			flow_free(d, f);
 		}
 		route_drop(d, m);
-		if (!m->wake.pos && list_empty(&m->in_due))
-			domain_look(d, m);
 	}
 }
 

@@ -60,13 +60,12 @@ static int record(struct dispatch *d, const char *name, bool held)
 static void put_back(struct dispatch *d, struct domain *m)
 {
 	m->on_hold = true;
-	m->read_void = m->reading;
+	domain_feed(d, m, FEED_ON_STALE, NULL);
 	rest_forget(d, m);
 	for (struct flow *f = m->flows; f; f = f->next)
 		while (!list_empty(&f->ready))
 			work_evict(d, container(f->ready.next, struct work, in_flow));
-	list_del(&m->in_due);
-	wake_clear(&d->wakes, &m->wake);
+	domain_feed(d, m, FEED_ON_STOP, NULL);
 }
 
 int hold_set(struct dispatch *d, const char *domain)

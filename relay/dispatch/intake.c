@@ -5,12 +5,10 @@
 #include "dispatcher.h"
 #include "postern/must.h"
 
-#define WINDOW_READ    100u  /* entries in one reading */
-#define PROBE_READ     4u    /* the same, of a domain whose mail may not get anywhere */
-#define LOOK_READ      50u   /* the same, of one that has mail for pools that wait, too */
-#define LOOK_PAUSE     20    /* ms; after a reading of such that brought nothing */
-#define READ_AGAIN     10000 /* ms */
-#define NO_MEMORY_WAIT 1000
+#define WINDOW_READ 100u /* entries in one reading */
+#define PROBE_READ  4u	 /* the same, of a domain whose mail may not get anywhere */
+#define LOOK_READ   50u	 /* the same, of one that has mail for pools that wait, too */
+#define LOOK_PAUSE  20	 /* ms; after a reading of such that brought nothing */
 
 /* The attempt at the end: who was not tried since it was due, for a stop or a hold of ours, is
  * tried once more before it is given up. It may have to wait for its turn, but not for ever. */
@@ -213,8 +211,7 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 	work_add(g->work, &g->last, i);
 }
 
-/* More entries of the domain may be in the index than memory has room for: next_due says when to
- * come back. False: nothing can be asked now. */
+/* False: nothing can be asked now. */
 static bool ask_window(struct dispatch *d, struct domain *m)
 {
 	const uint32_t most = m->nwaiting	  ? LOOK_READ
@@ -222,18 +219,19 @@ static bool ask_window(struct dispatch *d, struct domain *m)
 						  : WINDOW_READ;
 	uint32_t limit, room = fair_due_max(d, m) - d->work - d->reserved;
 
-	if (m->in_memory - m->gathered >= d->p.window)
-		return true; /* fresh mail was faster; domain_touch comes back */
+	if (m->in_memory - m->gathered >= d->p.window) { /* fresh mail was faster */
+		domain_feed(d, m, FEED_ON_NO_ROOM, NULL);
+		return true;
+	}
 	limit = d->p.window - (m->in_memory - m->gathered);
 	if (limit > room)
 		limit = room;
 	if (limit > most)
 		limit = most;
 	if (!reader_ask(d, m, limit)) {
-		wake_set(&d->wakes, &m->wake, loop_mono(d->loop) + NO_MEMORY_WAIT);
+		domain_feed(d, m, FEED_ON_NO_MEMORY, NULL);
 		return false;
 	}
-	m->next_due = 0;
 	return true;
 }
 
@@ -248,42 +246,39 @@ static void take_window(struct dispatch *d, struct domain *m, struct queue_windo
 	group_end(d, &g);
 }
 
-/* Much may have to be gone through to find what may go: not in one go. */
-static void look_later(struct dispatch *d, struct domain *m, ms_t wall)
+static struct feed_place place_of(struct queue_place p)
 {
-	list_del(&m->in_due);
-	m->next_due = wall;
-	wake_set(&d->wakes, &m->wake, loop_mono(d->loop) + LOOK_PAUSE);
+	return (struct feed_place){ .due = p.due, .id = p.id, .index = p.index };
 }
 
 static void take_reading(struct dispatch *d, struct reading *r)
 {
 	struct queue_window *w = &r->window;
 	struct domain *m = r->domain;
-	ms_t wall = loop_wall(d->loop), next = wall;
-	bool used = !r->result && !m->read_void && !d->draining;
+	bool used = !r->result && m->feed.state == FEED_READING && !d->draining;
+	struct feed_in in = {
+		.last = place_of(w->last),
+		.some_parked = r->nwithout > 0,
+		.more = w->more,
+		.next_due = w->next_due,
+		.use = r->result ? FEED_FAILED
+		       : used	 ? FEED_USED
+				 : FEED_UNUSED,
+		/* much may have to be gone through to find what may go: not in one go */
+		.pause = used && r->nwithout && w->more && !w->n ? LOOK_PAUSE : 0,
+	};
 
-	if (r->result) {
+	if (r->result)
 		log_event(d->log, LOG_ERR, "queue-read-failed",
 			"due messages of %s cannot be read: %s", m->name, strerror(-r->result));
-		next = wall + READ_AGAIN;
-	} else if (used) {
-		/* first: what of it cannot be taken sets the place back */
-		if (r->nwithout && w->last.id && !r->far && !r->ahead)
-			m->looked = w->last;
-		if (r->far)
-			m->far = w->more ? w->last : (struct queue_place){ 0 };
+	if (used) {
+		domain_feed(d, m, FEED_ON_FOUND, &in);
 		take_window(d, m, w);
-		next = r->far || r->ahead ? r->resume : w->more ? wall : w->next_due;
 	}
-	if (r->ahead)
-		ahead_taken(d, r, used);
-	m->reading = false;
-	if (next)
-		domain_due(d, m, next);
+	if (m->feed.kind == FEED_BEHIND)
+		ahead_taken(d);
 	domain_touch(d, m);
-	if (used && r->nwithout && w->more && !w->n)
-		look_later(d, m, wall);
+	domain_feed(d, m, FEED_ON_DONE, &in);
 	reader_done(d, r);
 }
 
@@ -318,7 +313,6 @@ void intake_due(struct dispatch *d)
 		if (d->draining || d->stalled >= STALLED_MAX)
 			return;
 		d->due_turn++;
-		list_del(&m->in_due);
 		if (!ask_window(d, m))
 			return;
 	}

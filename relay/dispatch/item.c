@@ -131,7 +131,7 @@ void item_drop(struct dispatch *d, struct item *i)
 	free(i->host);
 	free(i->source);
 	free(i->report);
-	if (m->reading) { /* what is being read may have it still */
+	if (feed_reading(&m->feed)) { /* what is being read may have it still */
 		i->gone = true;
 		list_del(&i->in_domain);
 		list_add(&m->gone, &i->in_domain);
@@ -186,14 +186,16 @@ void work_add(struct work *w, struct item **last, struct item *i)
 
 static void drop_items(struct dispatch *d, struct work *w)
 {
+	bool parked = w->flow && rest_is_for(w->flow->domain, w->flow->pool);
+
 	while (w->items) {
 		struct item *i = w->items;
-		ms_t due = i->old_due;
+		struct feed_in in = { .due = i->old_due, .parked = parked };
 		struct domain *m = i->domain;
 
 		w->items = i->next;
 		item_drop(d, i);
-		domain_due(d, m, due);
+		domain_feed(d, m, FEED_ON_MAIL, &in);
 	}
 	work_free(w);
 }

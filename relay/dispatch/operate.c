@@ -139,7 +139,7 @@ static void flag_done(struct dispatch *d, const struct operation *o, const struc
 		dom = o->op == DISPATCH_HOLD ? domain_find(d, r->domain) : domain_get(d, r->domain);
 		if (!dom)
 			continue;
-		dom->read_void = dom->reading;
+		domain_feed(d, dom, FEED_ON_STALE, NULL);
 		if (o->op == DISPATCH_HOLD)
 			continue;
 		rest_ask(d, dom);
@@ -440,7 +440,7 @@ static void domain_info(
 		.domain = m->name,
 		.provider = m->nhosts ? provider_of(d, m->provider)->name : "",
 		.in_flight = m->in_flight,
-		.next_due = m->next_due,
+		.next_due = m->feed.next,
 		.reason = "",
 	};
 	for (const struct flow *f = m->flows; f; f = f->next) {
@@ -476,7 +476,7 @@ static void tell_hold(void *arg, const char *domain)
 		.domain = domain, .provider = "", .reason = HELD_DOMAIN, .held = true
 	};
 
-	if (!m || (!m->in_memory && !m->next_due && !m->nwaiting))
+	if (!m || domain_empty(m))
 		t->fn(t->arg, &info);
 }
 
@@ -489,7 +489,7 @@ void dispatch_domains(
 	HASH_ITER (hh, d->domains, m, next) {
 		struct dispatch_domain_info info;
 
-		if (!m->in_memory && !m->next_due && !m->nwaiting)
+		if (domain_empty(m))
 			continue;
 		domain_info(d, m, &info);
 		info.held = m->on_hold;

@@ -180,23 +180,19 @@ static struct reading *take_idle(struct dispatch *d, struct domain *m, uint32_t 
 	struct reader *rd = d->reader;
 	struct reading *r = rd->idle;
 
-	must(r && !m->reading && list_empty(&m->gone));
+	must(r && !feed_reading(&m->feed) && list_empty(&m->gone));
 	if (!note_known(r, m))
 		return NULL;
 	rd->idle = r->next;
 	r->domain = m;
 	r->wall = loop_wall(d->loop);
-	r->resume = m->next_due;
 	r->limit = limit;
-	r->far = r->ahead = false;
 	r->nwithout = r->nmany = 0;
 	return r;
 }
 
 static void ask(struct dispatch *d, struct reading *r)
 {
-	r->domain->reading = true;
-	r->domain->read_void = false;
 	d->readings++;
 	d->reserved += r->limit;
 	r->first = !r->domain->known;
@@ -205,16 +201,25 @@ static void ask(struct dispatch *d, struct reading *r)
 	mpsc_batch_add(&d->reader->batch, &r->node);
 }
 
+static struct queue_place place_of(struct feed_place p)
+{
+	return (struct queue_place){ .due = p.due, .id = p.id, .index = p.index };
+}
+
 bool reader_ask(struct dispatch *d, struct domain *m, uint32_t limit)
 {
 	struct reading *r = take_idle(d, m, limit);
 
 	if (!r)
 		return false;
-	r->far = m->far.id != 0;
+	domain_feed(d, m, FEED_ON_ASK, NULL);
 	r->nwithout = rest_pools(m, r->without, WITHOUT_MAX);
-	r->after = r->far ? m->far : r->nwithout ? m->looked : (struct queue_place){ 0 };
-	if (r->far || due_by_other_clock(d, m->next_due, r->wall))
+	r->after = (struct queue_place){ 0 };
+	if (m->feed.kind == FEED_FAR)
+		r->after = place_of(m->feed.far);
+	else if (r->nwithout)
+		r->after = place_of(m->feed.cursor);
+	if (m->feed.whatever_time)
 		r->wall = INT64_MAX;
 	ask(d, r);
 	return true;
@@ -227,10 +232,10 @@ bool reader_ask_ahead(
 
 	if (!r)
 		return false;
-	r->ahead = true;
+	domain_feed(d, m, FEED_ON_ASK_AHEAD, NULL);
 	memcpy(r->many, many, nmany * sizeof(struct party *));
 	r->nmany = nmany;
-	r->after = m->ahead;
+	r->after = place_of(m->feed.ahead);
 	ask(d, r);
 	return true;
 }
@@ -254,7 +259,6 @@ void reader_done(struct dispatch *d, struct reading *r)
 	d->reserved -= r->limit;
 	if (r->first)
 		d->reserved_first -= r->limit;
-	m->reading = m->read_void = false;
 	items_forget_gone(d, m);
 	r->next = rd->idle;
 	rd->idle = r;

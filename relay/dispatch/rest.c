@@ -121,10 +121,9 @@ static void leave_line(struct dispatch *d, struct back *b)
 		return;
 	list_del(&b->in_rest);
 	m->nwaiting--;
-	m->read_void |= m->reading;
+	domain_feed(d, m, FEED_ON_STALE, NULL);
+	m->feed.cursor = (struct feed_place){ 0 };
 	domain_due(d, m, loop_wall(d->loop));
-	m->looked = (struct queue_place){ 0 };
-	domain_look(d, m);
 }
 
 static void forget(struct dispatch *d, struct back *b)
@@ -169,7 +168,6 @@ void rest_put_back(struct dispatch *d, struct flow *f)
 	struct domain *m = f->domain;
 	ms_t until =
 		f->until ? f->until : loop_mono(d->loop) + AGAIN; /* for a place: at any time */
-	struct queue_place looked;
 	bool scout = back_of(m, f->pool) && !rest_is_for(m, f->pool);
 	struct back *b = back_new(d, f);
 
@@ -187,13 +185,10 @@ void rest_put_back(struct dispatch *d, struct flow *f)
 		list_add(&b->rest->waiting, &b->in_rest);
 		m->nwaiting++;
 	}
-	list_del(&m->in_due);
-	looked = m->looked; /* what is put back now need not be found again */
 	while (!list_empty(&f->ready))
 		work_evict(d, container(f->ready.next, struct work, in_flow));
-	m->looked = looked;
 	m->idle_since = 0; /* its route goes with the next sweep */
-	domain_look(d, m);
+	domain_feed(d, m, FEED_ON_STOP, NULL);
 }
 
 static void let_in(struct dispatch *d, struct rest *r, unsigned n)
@@ -220,7 +215,7 @@ void rest_gone(struct dispatch *d, const struct flow *f)
 	/* before it may go with its last domain */
 	let_in(d, b->rest, PER_GONE);
 	forget(d, b);
-	domain_look(d, f->domain);
+	domain_feed(d, f->domain, FEED_ON_LOOK, NULL);
 }
 
 void rest_forget(struct dispatch *d, struct domain *m)

@@ -272,7 +272,7 @@ void route_answer(void *dispatch, void *domain, struct dns_route *r)
 		if (set_route(d, m, r, provider, v.cut)) {
 			wake_set(&d->wakes, &m->route_wake, expires > now ? expires : now + 1000);
 			ask_all(d, m);
-			domain_look(d, m);
+			domain_feed(d, m, FEED_ON_LOOK, NULL);
 			return;
 		}
 		fail_domain(d, m, "4.3.0", "Out of memory", HOLD_DNS);

@@ -36,7 +36,7 @@ void unrouted_known(struct dispatch *d, struct domain *m)
 		return;
 	m->known = true;
 	d->unrouted -= m->in_memory;
-	if (list_empty(&m->in_due))
+	if (m->feed.state != FEED_DUE)
 		return;
 	list_del(&m->in_due);
 	list_add(m->in_memory ? &d->due : &d->due_new, &m->in_due);
@@ -56,7 +56,7 @@ void unrouted_answered(struct dispatch *d, struct domain *m)
 		return;
 	m->put_off = false;
 	d->nput_off--;
-	domain_look(d, m);
+	domain_feed(d, m, FEED_ON_LOOK, NULL);
 }
 
 static void put_back(struct dispatch *d, struct domain *m)
@@ -66,6 +66,7 @@ static void put_back(struct dispatch *d, struct domain *m)
 	for (struct flow *f = m->flows; f; f = f->next)
 		while (!list_empty(&f->ready))
 			work_evict(d, container(f->ready.next, struct work, in_flow));
+	domain_feed(d, m, FEED_ON_STOP, NULL);
 }
 
 static void make_room(struct dispatch *d)

@@ -13,14 +13,15 @@ ROOMS = {
     "relay/smtp": (["smtp_command", "smtp_data", "smtp_proxy", "smtp_server", "smtp_reply", "smtp_client", "classify", "dsn"],
                    ["relay/base"]),
     "relay/policy": (["policy", "policy_why"], ["relay/base", "relay/smtp"]),
-    "relay/rehearse": (["rehearse"], ["relay/base", "relay/smtp", "relay/policy"]),
+    "relay/sched": (["feed"], ["relay/base", "relay/smtp", "relay/policy"]),
+    "relay/rehearse": (["rehearse"], ["relay/base", "relay/smtp", "relay/policy", "relay/sched"]),
     "queue": (["queue"], ["relay/base"]),
     "relay/net": (["loop", "stream"], ["relay/base"]),
     "relay/dns": (["dns", "resolver"], ["relay/base", "relay/net"]),
     "relay/inbound": (["inbound"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
     "relay/outbound": (["outbound"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
     "relay/worker": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue", "relay/inbound", "relay/outbound"]),
-    "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker"]),
+    "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "relay/sched", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker"]),
     "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker",
                           "relay/dispatch"]),
     "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "conf"]),
@@ -39,7 +40,7 @@ LIBRARIES = {
     "idn2.h": ["relay/dns"],
 }
 # Pure rooms: no socket, clock, thread or file.
-PURE = ["relay/smtp", "relay/policy", "relay/rehearse"]
+PURE = ["relay/smtp", "relay/policy", "relay/sched", "relay/rehearse"]
 IMPURE = re.compile(r"<(sys/(socket|epoll|stat|time|mman|file|uio)\.h|pthread\.h|time\.h|unistd\.h|fcntl\.h|poll\.h|threads\.h|signal\.h|stdio\.h)>")
 PURE_STDIO_OK = True  # snprintf into memory is pure; the pure-symbols test watches fopen and its kin
 
