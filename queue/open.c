@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "rawfile.h"
+#include "postern/rawfile.h"
 #include "schema.h"
 
 #define DATA_FILE "data.mdb"

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "postern/must.h"
-#include "rawfile.h"
+#include "postern/rawfile.h"
 
 #define READERS_MAX 512u
 /* What the map may hold resident, about. One page read brings up to sixteen into the map, so it is

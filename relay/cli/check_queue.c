@@ -1,9 +1,10 @@
 /* postern check-queue: opens the queue's file beside the relay, or alone for --repair, and prints
- * what queue/check.c finds. Main thread of a tool. */
+ * what queue/repair/check.c finds. Main thread of a tool. */
 #include <signal.h>
 #include <string.h>
 
 #include "cli.h"
+#include "postern/queue_check.h"
 
 static void say(void *arg, const char *line)
 {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "postern/must.h"
+#include "postern/queue_check.h"
 #include "powercut.h"
 
 uint32_t returned;

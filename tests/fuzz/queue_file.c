@@ -2,8 +2,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../../queue/rawfile.h"
 #include "postern/must.h"
+#include "postern/rawfile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
 """Checks that text of others reaches a terminal, or JSON, only by the functions that make it fit for that.
 
-Usage: answers.py SOURCE-ROOT. In relay/cli nothing but print.c writes to standard output and error; in relay/ops and relay/cli
+Usage: answers.py SOURCE-ROOT. In relay/cli and relay/daemon nothing but print.c writes to standard output and error; in relay/ops and relay/cli
 strings go into JSON by json_text, entries into lists by answers_add. Prints each breach as file:line and ends with 1 if there was one.
 """
 import pathlib
 import re
 import sys
 
-# What writes: the relay itself before its log is open, plots into a file, and the one place.
-WRITERS = {"relay/cli/print.c", "relay/cli/rehearse_svg.c", "relay/cli/run.c", "relay/cli/service.c",
-           "relay/cli/service_reload.c", "relay/cli/process.c"}
+# What writes: plots into a file, wake-ups of a thread by its descriptor, and the one place.
+WRITERS = {"relay/cli/print.c", "relay/cli/rehearse_svg.c", "relay/daemon/service.c", "relay/daemon/service_reload.c"}
 PRINTS = re.compile(r"(?<![\w.>])(printf|puts|putchar|putc|fputs|fputc|fwrite|json_dumpf|perror|vprintf|write|dprintf)\s*\(|"
                     r"(?<!\w)v?fprintf\s*\(\s*(stderr|stdout)")
 LISTS = re.compile(r"(?<!\w)(json_array_append_new|json_array_append|json_string|json_stringn|json_string_nocheck)\s*\(")
@@ -46,7 +45,7 @@ def values_of(form):
 def check(path, name):
     text = path.read_text()
     found = []
-    if name.startswith("relay/cli/") and name not in WRITERS:
+    if name.startswith(("relay/cli/", "relay/daemon/")) and name not in WRITERS:
         found += [(m.start(), f"{m.group(0)} goes past print.c") for m in PRINTS.finditer(text)]
     if name != "relay/ops/answer.c":
         found += [(m.start(), f"{m.group(1)} goes past answer.c") for m in LISTS.finditer(text)]
@@ -58,7 +57,7 @@ def check(path, name):
 
 def main():
     root = pathlib.Path(sys.argv[1])
-    files = sorted((root / "relay/cli").glob("*.c")) + sorted((root / "relay/ops").glob("*.c"))
+    files = [f for room in ("cli", "daemon", "ops") for f in sorted((root / "relay" / room).glob("*.c"))]
     breaches = [b for path in files for b in check(path, str(path.relative_to(root)))]
     print("\n".join(breaches + [f"{len(files)} files, {len(breaches)} breaches"]))
     return 1 if breaches or len(files) < 20 else 0

@@ -10,7 +10,7 @@
 
 #include <pthread.h>
 
-#include "postern/queue.h"
+#include "postern/queue_check.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define MIB	 (1024ull * 1024)

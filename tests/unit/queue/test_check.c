@@ -12,7 +12,7 @@
 #include <lmdb.h>
 
 #include "../../../queue/keys.h"
-#include "../../../queue/rawfile.h"
+#include "postern/rawfile.h"
 
 #define NOW 1700000000000
 

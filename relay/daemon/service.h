@@ -1,4 +1,4 @@
-/* Inside relay/cli: the running relay: everything that `postern run` starts, in the order in which
+/* Inside relay/daemon: the running relay: everything that `postern run` starts, in the order in which
  * it must start and stop. */
 #pragma once
 

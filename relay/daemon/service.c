@@ -10,7 +10,6 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "cli.h"
 #include "descriptors.h"
 #include "postern/must.h"
 #include "process.h"

@@ -3,7 +3,7 @@
  *
  * The layout is that of LMDB 0.9, data version 1, with 64-bit numbers; any other is told apart and
  * left alone. */
-#include "rawfile.h"
+#include "postern/rawfile.h"
 
 #include <errno.h>
 #include <fcntl.h>

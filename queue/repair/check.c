@@ -12,10 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../queue_impl.h"
 #include "postern/must.h"
+#include "postern/queue_check.h"
+#include "postern/rawfile.h"
 #include "postern/text.h"
-#include "queue_impl.h"
-#include "rawfile.h"
 
 /* Lines said at most: a queue that is damaged all over needs no more. */
 #define LINES_MAX   1000u

@@ -1,4 +1,4 @@
-/* Inside relay/cli: what the process is to its system. */
+/* Inside relay/daemon: what the process is to its system. */
 #pragma once
 
 #include <stdbool.h>

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "postern/clock.h"
-#include "rawfile.h"
+#include "postern/rawfile.h"
 
 #define HEADER	      16u
 #define NODE_HEADER   8u
