@@ -15,6 +15,7 @@ ROOMS = {
                    ["relay/base"]),
     "relay/policy": (["policy", "policy_why"], ["relay/base", "relay/smtp"]),
     "relay/sched": (["feed"], ["relay/base", "relay/smtp", "relay/policy"]),
+    "relay/history": (["history"], ["relay/base"]),
     "relay/rehearse": (["rehearse"], ["relay/base", "relay/smtp", "relay/policy", "relay/sched"]),
     "queue/raw": (["rawfile"], ["relay/base"]),
     "queue": (["queue"], ["relay/base", "queue/raw"]),
@@ -24,10 +25,10 @@ ROOMS = {
     "relay/inbound": (["inbound"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
     "relay/outbound": (["outbound"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
     "relay/worker": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue", "relay/inbound", "relay/outbound"]),
-    "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "relay/sched", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker"]),
+    "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "relay/sched", "relay/history", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker"]),
     "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker",
                           "relay/dispatch"]),
-    "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "conf"]),
+    "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "relay/history", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "conf"]),
     "relay/daemon": (["daemon"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound",
                                   "relay/worker", "relay/dispatch", "conf", "relay/ops"]),
     "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "queue/repair", "conf", "relay/ops",
@@ -47,7 +48,7 @@ LIBRARIES = {
     "idn2.h": ["relay/dns"],
 }
 # Pure rooms: no socket, clock, thread or file.
-PURE = ["relay/smtp", "relay/policy", "relay/sched", "relay/rehearse"]
+PURE = ["relay/smtp", "relay/policy", "relay/sched", "relay/history", "relay/rehearse"]
 IMPURE = re.compile(r"<(sys/(socket|epoll|stat|time|mman|file|uio)\.h|pthread\.h|time\.h|unistd\.h|fcntl\.h|poll\.h|threads\.h|signal\.h|stdio\.h)>")
 PURE_STDIO_OK = True  # snprintf into memory is pure; the pure-symbols test watches fopen and its kin
 
