@@ -1,9 +1,10 @@
 /* Channels of c-ares. A channel sends all its questions from one UDP port as long as any of them is
  * under way, and a relay under load always has some: who wants to slip false answers in would have
  * to guess the query's number only. So each channel serves a few questions, and then another one
- * with another port (the kernel's random choice) does. A channel that is used up is destroyed when
- * its last answer has come; not inside c-ares, but in the tick, which also lets c-ares look for
- * time-outs and runs while there is any channel. One set of channels for each patience, as c-ares
+ * with another port (the kernel's random choice) does. A channel that is used up and has its last
+ * answer closes its socket; then it serves again, with another port, or is destroyed. Neither inside
+ * c-ares, where the socket is still open: the first by the next question, the second in the tick,
+ * which also lets c-ares look for time-outs and runs while there is any channel. One set of channels for each patience, as c-ares
  * knows time-outs by channel only.
  *
  * Called by dns_query.c, on the resolver's loop. */
@@ -25,7 +26,7 @@
 #define QUICK_MS    2000
 #define BRISK_MS    400
 #define PER_PORT    16u /* questions */
-#define PORTS_MAX   256u
+#define PORTS_MAX   64u /* a channel is 74 KiB of memory; when all are in use they serve more */
 #define CLASS_IN    1
 #define EDNS_SIZE   1232 /* fits where fragments do not (DNS flag day 2020) */
 #define TICK_MIN_MS 10
@@ -218,13 +219,29 @@ static bool used_up(const struct dns_port *p)
 	return p->asked >= PER_PORT;
 }
 
+/* One without a socket gets another port with the next question. */
+static struct dns_port *port_again(struct dns_ports *s, enum dns_patience patience)
+{
+	struct dns_port *p;
+
+	DL_FOREACH (s->all, p) {
+		if (p->patience == patience && !p->running && !p->sockets && !p->unwatched)
+			return p;
+	}
+	return NULL;
+}
+
 static struct dns_port *port_for(struct dns_ports *s, enum dns_patience patience)
 {
 	struct dns_port *p = s->current[patience];
 
-	if (p && (!used_up(p) || s->n >= PORTS_MAX))
+	if (p && !used_up(p))
 		return p;
-	p = port_new(s, patience);
+	p = port_again(s, patience);
+	if (p)
+		p->asked = 0;
+	else if (s->n < PORTS_MAX || !s->current[patience])
+		p = port_new(s, patience);
 	if (p)
 		s->current[patience] = p;
 	return s->current[patience];

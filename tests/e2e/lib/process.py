@@ -101,6 +101,12 @@ class Program:
         with open(f"/proc/{self.pid}/statm") as f:
             return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def memory_parts(self):
+        """Resident bytes: of its own (heap, stacks), and of files that it maps (programs, and what was lately read of the queue)."""
+        with open(f"/proc/{self.pid}/status") as f:
+            kib = {line.split(":")[0]: int(line.split()[1]) for line in f if line.startswith("Rss")}
+        return kib["RssAnon"] * 1024, kib["RssFile"] * 1024
+
     def remove_dir(self):
         if not os.environ.get("E2E_KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
