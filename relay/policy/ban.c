@@ -12,13 +12,13 @@
 #include <stdlib.h>
 
 #include "ban.h"
-#include "clock_step.h"
 #include "events.h"
+#include "names.h"
+#include "persist.h"
 #include "policy_impl.h"
-#include "save.h"
-#include "sender.h"
 #include "table.h"
 #include "tenant.h"
+#include "times.h"
 
 #define FIRST	   (5 * 60 * 1000)
 #define LONGEST	   (4 * 3600 * 1000)

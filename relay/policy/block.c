@@ -15,8 +15,8 @@
 #include "events.h"
 #include "health.h"
 #include "names.h"
+#include "params.h"
 #include "policy_impl.h"
-#include "save.h"
 #include "witness.h"
 
 #define BLOCK_FIRST   (5 * 60 * 1000)

@@ -8,12 +8,12 @@
 
 #include "ban.h"
 #include "caps.h"
-#include "choose.h"
 #include "health.h"
 #include "pace.h"
 #include "policy_impl.h"
 #include "postern/policy_why.h"
 #include "postern/text.h"
+#include "source.h"
 #include "tenant.h"
 
 #define MINUTE	     60000

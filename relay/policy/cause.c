@@ -8,8 +8,8 @@
 #include "ban.h"
 #include "block.h"
 #include "cause.h"
+#include "change.h"
 #include "contrast.h"
-#include "events.h"
 #include "evidence.h"
 #include "health.h"
 #include "host.h"
@@ -43,13 +43,6 @@
 #define PAIRS_FRESH  3600000 /* ms */
 #define PAIR_OTHERS  3.0     /* accepted from the subnet by others */
 #define JUST_GOOD    60000
-
-bool pinned(const struct policy *p, const struct cluster *c, unsigned source, ms_t wall)
-{
-	const ms_t *here = c->pinned, *all = p->providers[c->provider].pinned;
-
-	return (here && here[source] > wall) || (all && all[source] > wall);
-}
 
 /* ---- telling ---- */
 

@@ -28,4 +28,3 @@ struct refusal {
 };
 enum cause blame(struct policy *p, struct policy_now now, struct slot *s, struct refusal *f);
 void acquit(struct policy *p, struct policy_now now, struct slot *s, const char *domain);
-bool pinned(const struct policy *p, const struct cluster *c, unsigned source, ms_t wall);

@@ -4,8 +4,6 @@
 #include "ban.h"
 #include "block.h"
 #include "caps.h"
-#include "cause.h"
-#include "choose.h"
 #include "cluster.h"
 #include "health.h"
 #include "host.h"
@@ -16,6 +14,7 @@
 #include "postern/must.h"
 #include "rate.h"
 #include "slot.h"
+#include "source.h"
 #include "tenant.h"
 #include "times.h"
 #include "warmup.h"
@@ -24,50 +23,6 @@
 #define HOSTS_SEEN 32u /* candidates looked at */
 #define UNMARKED   5   /* ms; a commit takes as long */
 #define SOON	   10000
-
-bool source_tried(const struct policy *p, const struct policy_tried *tried, unsigned source)
-{
-	if (!tried)
-		return false;
-	for (unsigned i = 0; i < tried->n; i++) {
-		unsigned t = tried->source[i];
-
-		if (t == source || (t < p->params->nsources &&
-					   p->sources[t].subnet == p->sources[source].subnet))
-			return true;
-	}
-	return false;
-}
-
-static bool in_force(const ms_t *until, unsigned source, ms_t wall, ms_t *ret)
-{
-	if (!until || until[source] <= wall)
-		return false;
-	*ret = until[source] == FOR_EVER ? 0 : until[source];
-	return true;
-}
-
-/* What keeps a source from being used at a provider or cluster, whatever its health and the caps.
- */
-enum hold_reason source_obstacle(const struct policy *p, struct policy_now now, unsigned source,
-	const struct cluster *c, unsigned provider, ms_t *until_wall)
-{
-	const struct provider_state *v = &p->providers[provider];
-
-	*until_wall = 0;
-	if (p->sources[source].unavailable_until > now.wall) {
-		*until_wall = p->sources[source].unavailable_until;
-		return HOLD_NO_SOURCE;
-	}
-	if (in_force(v->suspended, source, now.wall, until_wall) ||
-		(c && in_force(c->suspended, source, now.wall, until_wall)))
-		return HOLD_SUSPENDED;
-	if (v->blocks[source].until > now.wall && !(c && pinned(p, c, source, now.wall))) {
-		*until_wall = v->blocks[source].until;
-		return HOLD_BLOCKED;
-	}
-	return HOLD_NONE;
-}
 
 /* ---- why nothing could be chosen ---- */
 

@@ -7,14 +7,9 @@
 #include "policy_impl.h"
 #include "table.h"
 #include "tenant.h"
+#include "times.h"
 
 #define STEP_BACK 60000 /* ms */
-
-ms_t clock_bounded(ms_t until, ms_t length, ms_t wall)
-{
-	/* a rest is drawn up to a tenth longer than its length */
-	return until - wall > length + length / 10 ? wall + length : until;
-}
 
 static void bound_health(struct health *h, ms_t wall)
 {

@@ -2,19 +2,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cause.h"
 #include "cluster.h"
-#include "events.h"
 #include "evidence.h"
 #include "health.h"
 #include "limit.h"
 #include "names.h"
-#include "operate.h"
+#include "params.h"
+#include "persist.h"
 #include "policy_impl.h"
 #include "postern/must.h"
 #include "provider.h"
 #include "rate.h"
-#include "save.h"
+#include "source.h"
+#include "suspend.h"
 #include "table.h"
 #include "window.h"
 
@@ -142,11 +142,6 @@ void cluster_set_geography(struct policy *p, struct cluster *c, const char *name
 	v->geographies[to].in_use += c->in_use;
 	v->geographies[to].unknown += c->unknown;
 	c->geography = to;
-}
-
-const char *geography_name(const struct policy *p, const struct cluster *c)
-{
-	return p->providers[c->provider].geographies[c->geography].name;
 }
 
 struct cluster *cluster_get(struct policy *p, unsigned provider, const char *name)

@@ -50,7 +50,6 @@ struct cluster *cluster_get(struct policy *p, unsigned provider, const char *nam
 struct cluster *cluster_named(const struct policy *p, unsigned provider, const char *name);
 void cluster_free(struct policy *p, struct cluster *c);
 void cluster_set_geography(struct policy *p, struct cluster *c, const char *name);
-const char *geography_name(const struct policy *p, const struct cluster *c);
 struct lane *lane_get(struct policy *p, struct cluster *c, unsigned source);
 struct path *path_get(struct policy *p, struct cluster *c, unsigned subnet);
 /* As they are when the process begins. */

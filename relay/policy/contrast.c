@@ -9,11 +9,11 @@
 
 #include <math.h>
 
-#include "choose.h"
 #include "contrast.h"
 #include "evidence.h"
 #include "health.h"
 #include "policy_impl.h"
+#include "source.h"
 
 #define OTHERS_TESTED 2u
 #define OTHERS_ILL    0.3

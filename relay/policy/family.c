@@ -4,8 +4,8 @@
  * kept over restarts. */
 #include "family.h"
 #include "ban.h"
-#include "choose.h"
 #include "policy_impl.h"
+#include "source.h"
 #include "tenant.h"
 #include "warmup.h"
 

@@ -15,8 +15,8 @@
 #include "health.h"
 #include "host.h"
 #include "learn.h"
+#include "params.h"
 #include "policy_impl.h"
-#include "save.h"
 #include "table.h"
 #include "why.h"
 

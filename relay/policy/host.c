@@ -11,13 +11,13 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "choose.h"
 #include "contrast.h"
 #include "host.h"
 #include "learn.h"
 #include "policy_impl.h"
 #include "postern/must.h"
 #include "slot.h"
+#include "source.h"
 
 #define MARKS	  5u	   /* of all our subnets together; and of four of them */
 #define FIRST	  5000	   /* ms */
@@ -63,16 +63,6 @@ static void clear(struct policy *p, struct host *h, unsigned subnet, bool in_ses
 		if (h->trouble->marks[i].fails)
 			return;
 	host_untroubled(p, h);
-}
-
-void host_untroubled(struct policy *p, struct host *h)
-{
-	if (!h->trouble)
-		return;
-	free(h->trouble);
-	h->trouble = NULL;
-	must(p->ntroubled > 0);
-	p->ntroubled--;
 }
 
 /* The subnet's mark, or one that is made for it: unused, or the one that is over soonest. */

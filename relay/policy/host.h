@@ -25,7 +25,6 @@ bool host_caps_cluster(struct slot *s, ms_t mono); /* refused at the door */
 bool host_alone_ill(const struct slot *s);
 bool host_may_admit(
 	struct policy *p, struct policy_now now, struct slot *s, const struct policy_want *w);
-void host_untroubled(struct policy *p, struct host *h); /* forgets all marks */
 /* What came of mail given to it; for people. */
 void host_noted(struct host *h, ms_t mono, bool bad);
 struct tally host_tally(const struct host *h, ms_t mono);

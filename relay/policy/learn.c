@@ -5,13 +5,12 @@
 
 #include "cluster.h"
 #include "events.h"
-#include "host.h"
 #include "learn.h"
 #include "limit.h"
 #include "names.h"
+#include "persist.h"
 #include "policy_impl.h"
 #include "postern/must.h"
-#include "save.h"
 #include "slot.h"
 #include "table.h"
 
@@ -113,6 +112,16 @@ static void host_key_text(const struct policy *p, const struct host *h, char *ou
 
 	addr_format(addr, &h->key.addr);
 	save_key(out, max, "host", addr, "", p->params->providers[h->provider].name);
+}
+
+void host_untroubled(struct policy *p, struct host *h)
+{
+	if (!h->trouble)
+		return;
+	free(h->trouble);
+	h->trouble = NULL;
+	must(p->ntroubled > 0);
+	p->ntroubled--;
 }
 
 void host_free(struct policy *p, struct host *h)

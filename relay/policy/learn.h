@@ -85,3 +85,6 @@ const char *how_name(const struct host *h);
  * well. */
 bool host_guessed(const struct host *h);
 bool address_guessed(const struct policy *p, unsigned provider, const struct addr *a);
+
+/* Forgets all marks of its failures (host.c). */
+void host_untroubled(struct policy *p, struct host *h);

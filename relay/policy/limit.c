@@ -8,13 +8,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "cluster.h"
-#include "events.h"
-#include "learn.h"
 #include "limit.h"
-#include "names.h"
+#include "persist.h"
 #include "policy_impl.h"
-#include "save.h"
 #include "slot.h"
 
 #define PROBE_EVERY  1800000  /* ms */
@@ -24,7 +20,7 @@
 
 static const char *const names[] = { "messages", "recipients" };
 
-static bool by_cluster(const struct policy *p, unsigned provider)
+bool limits_by_cluster(const struct policy *p, unsigned provider)
 {
 	return p->params->providers[provider].clusters == CLUSTERS_MICROSOFT;
 }
@@ -33,7 +29,7 @@ static struct limits **place_of(const struct policy *p, const struct slot *s)
 {
 	if (!s->lane || s->provider == ~0u || !s->host)
 		return NULL;
-	return by_cluster(p, s->provider) ? &s->cluster->limits : &s->host->limits;
+	return limits_by_cluster(p, s->provider) ? &s->cluster->limits : &s->host->limits;
 }
 
 static struct learned *find(const struct policy *p, const struct slot *s, enum learned_kind k)
@@ -55,14 +51,6 @@ static struct learned *get(const struct policy *p, const struct slot *s, enum le
 uint32_t limits_of(const struct limits *l, enum learned_kind k)
 {
 	return l ? l->of[k].n : 0;
-}
-
-bool limits_kept(const struct limits *l)
-{
-	for (unsigned i = 0; l && i < LEARNED_COUNT; i++)
-		if (l->of[i].n || l->of[i].dirty)
-			return true;
-	return false;
 }
 
 static void probe_later(struct learned *l, ms_t wall)
@@ -219,33 +207,19 @@ void limits_forget(struct policy *p, struct limits *l, const char *where, unsign
 			forget_key(p, key);
 }
 
-int limits_load(struct policy *p, const char *where, const char *kind, unsigned provider,
-	const int64_t n[4])
+int limits_load(struct limits **at, const char *kind, const int64_t n[4])
 {
-	struct limits **l = NULL;
-	struct addr a;
 	unsigned i = 0;
 
 	while (i < LEARNED_COUNT && strcmp(names[i], kind))
 		i++;
 	if (i == LEARNED_COUNT || n[0] < 1 || n[0] > MOST || n[2] < 0 || n[2] > 16)
 		return -EINVAL;
-	if (by_cluster(p, provider)) {
-		struct cluster *c = where[0] && strlen(where) < CLUSTER_NAME
-					    ? cluster_get(p, provider, where)
-					    : NULL;
-
-		l = c ? &c->limits : NULL;
-	} else if (!addr_parse(&a, slice_of(where))) {
-		struct host *h = host_get(p, provider, &a, (struct policy_now){ 0, 0 });
-
-		l = h ? &h->limits : NULL;
-	}
-	if (l && !*l)
-		*l = calloc(1, sizeof(**l));
-	if (!l || !*l)
+	if (!*at)
+		*at = calloc(1, sizeof(**at));
+	if (!*at)
 		return -EINVAL;
-	(*l)->of[i] = (struct learned){
+	(*at)->of[i] = (struct learned){
 		.n = (uint32_t)n[0], .probe_at = n[1], .held = (uint32_t)n[2], .saved = true
 	};
 	return 0;

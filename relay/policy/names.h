@@ -22,3 +22,7 @@ bool name_is_geography(const char *name);
 #define CLUSTER_NET_V4 24
 #define CLUSTER_NET_V6 48
 void geography_of_addr(char out[8], const struct addr *a);
+
+#define SENDER_NAME 254u
+/* The domain that sends, in lower case. False: none, or none that can be told and saved. */
+bool sender_name(char out[SENDER_NAME], const char *domain);

@@ -2,28 +2,16 @@
 #include <stdio.h>
 
 #include "ban.h"
-#include "cause.h"
-#include "choose.h"
-#include "cluster.h"
 #include "evidence.h"
 #include "health.h"
 #include "learn.h"
 #include "limit.h"
+#include "params.h"
 #include "policy_impl.h"
-#include "save.h"
+#include "source.h"
 #include "table.h"
 #include "tenant.h"
 #include "warmup_control.h"
-
-void path_subnet_text(const struct policy *p, unsigned subnet, char out[ADDR_TEXT_MAX + 4])
-{
-	out[0] = '\0';
-	for (unsigned i = 0; i < p->params->nsources; i++)
-		if (p->sources[i].subnet == subnet) {
-			net_format(out, &p->params->sources[i].subnet);
-			return;
-		}
-}
 
 static const char *state_name(const struct health *h, ms_t wall)
 {

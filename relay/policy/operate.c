@@ -1,131 +1,38 @@
-/* What operators say: suspensions, and the contrary, sources that are kept in service whatever the
- * relay finds. They are written into tables that a decision looks into; the list is what they are
- * made from. */
+/* What operators order: suspended, resumed, kept in service. The list is suspend.c's; a resume ends the
+ * relay's own rests of what it names, too. */
 #include <errno.h>
-#include <stdlib.h>
-#include <strings.h>
+#include <stdio.h>
 
 #include "ban.h"
 #include "block.h"
-#include "cause.h"
-#include "cluster.h"
+#include "change.h"
 #include "events.h"
 #include "evidence.h"
 #include "health.h"
+#include "names.h"
 #include "operate.h"
+#include "params.h"
 #include "policy_impl.h"
+#include "suspend.h"
 #include "table.h"
 #include "tenant.h"
-#include "times.h"
 
-static bool in_force(const struct suspension *s, ms_t wall)
+static void event_operator(struct policy *p, struct policy_now now, enum policy_event_kind kind,
+	const char *source, const char *where, ms_t until, const char *text)
 {
-	return !s->gone && (!s->until || s->until > wall);
-}
+	struct policy_event *e = event_add(p, kind, now);
 
-static bool same(const char *a, const char *b)
-{
-	return a && b ? !strcmp(a, b) : a == b;
-}
-
-/* Names of places are told in the case that mail at them has. */
-static bool same_place(const char *a, const char *b)
-{
-	return a && b ? !strcasecmp(a, b) : a == b;
-}
-
-/* ---- into the tables ---- */
-
-static void mark(ms_t *table, const struct policy *p, const char *source, ms_t until)
-{
-	for (unsigned i = 0; i < p->params->nsources; i++) {
-		if (source && strcmp(source, p->params->sources[i].name))
-			continue;
-		if (!until)
-			table[i] = FOR_EVER;
-		else if (table[i] < until)
-			table[i] = until;
-	}
-}
-
-static ms_t *table_of(struct policy *p, ms_t **where)
-{
-	if (!*where)
-		*where = calloc(p->params->nsources ? p->params->nsources : 1, sizeof(ms_t));
-	return *where;
-}
-
-/* Clusters without a name are called by their network: a wider one stands for all in it. */
-static bool in_net(const char *where, const char *cluster)
-{
-	struct net n, c;
-
-	return !net_parse(&n, slice_of(where)) && !net_parse(&c, slice_of(cluster)) &&
-	       n.bits <= c.bits && net_contains(&n, &c.addr);
-}
-
-static bool at_cluster(const struct policy *p, const char *where, const struct cluster *c)
-{
-	const char *geography = geography_name(p, c); /* "": not known */
-
-	return !strcasecmp(where, c->key.name) || in_net(where, c->key.name) ||
-	       (geography[0] && !strcasecmp(where, geography));
-}
-
-void suspensions_apply_cluster(struct policy *p, struct cluster *c, ms_t wall)
-{
-	free(c->suspended);
-	free(c->pinned);
-	c->suspended = c->pinned = NULL;
-	for (size_t i = 0; i < p->nsuspensions; i++) {
-		const struct suspension *s = &p->suspensions[i];
-		ms_t *table;
-
-		if (!s->where || !in_force(s, wall) || !at_cluster(p, s->where, c))
-			continue;
-		table = table_of(p, s->pin ? &c->pinned : &c->suspended);
-		if (table)
-			mark(table, p, s->source, s->until);
-	}
-}
-
-void suspensions_apply(struct policy *p, ms_t wall)
-{
-	struct cluster *c, *next;
-
-	p->next_expiry = 0;
-	for (unsigned k = 0; k < p->params->nproviders; k++) {
-		struct provider_state *v = &p->providers[k];
-
-		free(v->suspended);
-		free(v->pinned);
-		v->suspended = v->pinned = NULL;
-		for (size_t i = 0; i < p->nsuspensions; i++) {
-			const struct suspension *s = &p->suspensions[i];
-			ms_t *table;
-
-			if (!in_force(s, wall) ||
-				(s->where && strcmp(s->where, p->params->providers[k].name)))
-				continue;
-			table = table_of(p, s->pin ? &v->pinned : &v->suspended);
-			if (table)
-				mark(table, p, s->source, s->until);
-		}
-	}
-	HASH_ITER (hh, p->clusters, c, next)
-		suspensions_apply_cluster(p, c, wall);
-	for (size_t i = 0; i < p->nsuspensions; i++) {
-		struct suspension *s = &p->suspensions[i];
-
-		if (s->gone || !s->until)
-			continue;
-		if (s->until <= wall && wall) {
-			s->gone = s->dirty = true;
-			continue;
-		}
-		if (!p->next_expiry || s->until < p->next_expiry)
-			p->next_expiry = s->until;
-	}
+	e->over = kind == POLICY_EVENT_RESUMED;
+	snprintf(e->source, sizeof(e->source), "%.63s", source ? source : "");
+	if (where && provider_by_name(p->params, where) >= 0)
+		snprintf(e->provider, sizeof(e->provider), "%.31s", where);
+	else if (where && tenant_find(p, where))
+		snprintf(e->domain, sizeof(e->domain), "%.255s", where);
+	else
+		snprintf(e->cluster, sizeof(e->cluster), "%.39s", where ? where : "");
+	snprintf(e->cause, sizeof(e->cause), "%s", cause_name(CAUSE_OPERATOR));
+	e->until = until;
+	snprintf(e->text, sizeof(e->text), "%s", text);
 }
 
 void suspensions_expire(struct policy *p, struct policy_now now)
@@ -133,75 +40,12 @@ void suspensions_expire(struct policy *p, struct policy_now now)
 	for (size_t i = 0; i < p->nsuspensions; i++) {
 		const struct suspension *s = &p->suspensions[i];
 
-		if (!s->gone && !s->pin && !in_force(s, now.wall))
+		if (!s->gone && !s->pin && !suspension_in_force(s, now.wall))
 			event_operator(p, now, POLICY_EVENT_RESUMED, s->source, s->where, 0,
 				"the suspension is over");
 	}
 	suspensions_apply(p, now.wall);
 }
-
-/* ---- the list ---- */
-
-static struct suspension *suspension_find(
-	struct policy *p, const char *source, const char *where, bool pin)
-{
-	for (size_t i = 0; i < p->nsuspensions; i++)
-		if (same(p->suspensions[i].source, source) &&
-			same_place(p->suspensions[i].where, where) && p->suspensions[i].pin == pin)
-			return &p->suspensions[i];
-	return NULL;
-}
-
-int suspension_add(
-	struct policy *p, const char *source, const char *where, ms_t until, bool pin, bool dirty)
-{
-	struct suspension *s = suspension_find(p, source, where, pin), *all;
-	char *a = NULL, *b = NULL;
-
-	p->urgent |= dirty;
-	if (s) {
-		s->until = until;
-		s->gone = false;
-		s->dirty = dirty;
-		return 0;
-	}
-	if (p->nsuspensions >= SUSPENSIONS_MAX)
-		return -ENOSPC;
-	all = realloc(p->suspensions, (p->nsuspensions + 1) * sizeof(*all));
-	if (!all)
-		return -ENOMEM;
-	p->suspensions = all;
-	a = source ? slice_dup(slice_of(source)) : NULL;
-	b = where ? slice_dup(slice_of(where)) : NULL;
-	if ((source && !a) || (where && !b)) {
-		free(a);
-		free(b);
-		return -ENOMEM;
-	}
-	all[p->nsuspensions++] = (struct suspension){
-		.source = a, .where = b, .until = until, .pin = pin, .dirty = dirty
-	};
-	return 0;
-}
-
-static unsigned suspension_end(
-	struct policy *p, ms_t wall, const char *source, const char *where, bool pin)
-{
-	unsigned n = 0;
-
-	for (size_t i = 0; i < p->nsuspensions; i++) {
-		struct suspension *s = &p->suspensions[i];
-
-		if (s->pin != pin || !in_force(s, wall) || (source && !same(s->source, source)) ||
-			(where && !same_place(s->where, where)))
-			continue;
-		s->gone = s->dirty = true;
-		n++;
-	}
-	return n;
-}
-
-/* ---- commands ---- */
 
 static bool place_is_met(const struct policy *p, const char *where)
 {
@@ -209,7 +53,7 @@ static bool place_is_met(const struct policy *p, const char *where)
 		return true;
 	for (unsigned k = 0; k < p->params->nproviders; k++)
 		for (const struct cluster *c = p->providers[k].clusters; c; c = c->next)
-			if (at_cluster(p, where, c))
+			if (place_at_cluster(p, where, c))
 				return true;
 	return false;
 }
@@ -254,7 +98,7 @@ int policy_suspend(
 
 static bool concerns(const struct policy *p, const struct cluster *c, const char *where)
 {
-	return !where || at_cluster(p, where, c) ||
+	return !where || place_at_cluster(p, where, c) ||
 	       !strcmp(where, p->params->providers[c->provider].name);
 }
 

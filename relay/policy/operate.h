@@ -1,22 +1,6 @@
-/* What the operator suspends, and the contrary. until: wall; 0: for ever. suspension_add: -ENOMEM, or
- * -ENOSPC when there are too many. */
+/* The operator's suspensions, as time passes. */
 #pragma once
 
 #include "postern/policy.h"
 
-struct cluster;
-
-#define SUSPENSIONS_MAX 1000u
-
-struct suspension {
-	char *source, *where; /* NULL: all */
-	ms_t until;	      /* wall; 0: for ever */
-	bool pin;	      /* the contrary: no rests of our own */
-	bool dirty, gone;     /* gone: resumed or over, kept until the deletion is saved */
-};
-
-int suspension_add(
-	struct policy *p, const char *source, const char *where, ms_t until, bool pin, bool dirty);
-void suspensions_apply(struct policy *p, ms_t wall); /* into the tables that are asked */
 void suspensions_expire(struct policy *p, struct policy_now now);
-void suspensions_apply_cluster(struct policy *p, struct cluster *c, ms_t wall);

@@ -1,17 +1,17 @@
-/* The policy's life, and look-ups by name. */
+/* The policy's life: what is made with it, and what ends with it. */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "ban.h"
-#include "cause.h"
 #include "cluster.h"
 #include "events.h"
 #include "finding.h"
 #include "learn.h"
-#include "operate.h"
 #include "policy_impl.h"
 #include "postern/must.h"
 #include "sender_watch.h"
+#include "source.h"
+#include "suspend.h"
 #include "table.h"
 #include "tenant.h"
 #include "warmup.h"
@@ -230,46 +230,4 @@ struct policy *policy_free(struct policy *p)
 	tables_free(&t, p->params);
 	free(p);
 	return NULL;
-}
-
-/* ---- look-ups ---- */
-
-int source_by_name(const struct policy_params *params, const char *name)
-{
-	for (unsigned i = 0; i < params->nsources; i++)
-		if (!strcmp(params->sources[i].name, name))
-			return (int)i;
-	return -ENOENT;
-}
-
-int provider_by_name(const struct policy_params *params, const char *name)
-{
-	for (unsigned i = 0; i < params->nproviders; i++)
-		if (!strcmp(params->providers[i].name, name))
-			return (int)i;
-	return -ENOENT;
-}
-
-unsigned policy_provider(const struct policy *p, struct slice mx_host)
-{
-	unsigned last = p->params->nproviders - 1;
-
-	if (mx_host.n && mx_host.p[mx_host.n - 1] == '.')
-		mx_host.n--;
-	for (unsigned i = 0; i < last; i++) {
-		const struct provider_params *v = &p->params->providers[i];
-
-		for (unsigned k = 0; k < v->nmx; k++)
-			if (glob_match(slice_of(v->mx[k]), mx_host))
-				return i;
-	}
-	return last;
-}
-
-int policy_pool(const struct policy *p, const char *name)
-{
-	for (unsigned i = 0; i < p->params->npools; i++)
-		if (!strcmp(p->params->pools[i].name, name))
-			return (int)i;
-	return -ENOENT;
 }

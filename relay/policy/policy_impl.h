@@ -58,8 +58,6 @@ struct policy {
 	struct rng rng;
 };
 
-int source_by_name(const struct policy_params *params, const char *name);
-int provider_by_name(const struct policy_params *params, const char *name);
 struct tables {
 	struct source_state *sources;
 	struct pool_state *pools;
@@ -69,6 +67,12 @@ struct tables {
 int tables_new(struct tables *t, const struct policy_params *p);
 void tables_free(struct tables *t, const struct policy_params *p);
 
+/* NULL: no plan names it. */
+static inline struct ramp *ramp_of(const struct policy *p, unsigned provider, unsigned source)
+{
+	return p->nramps && provider != ~0u && source != ~0u ? p->providers[provider].ramps[source]
+							     : NULL;
+}
 /* The provider is one that was named: its hosts have something in common. */
 static inline bool named(const struct policy *p, unsigned provider)
 {

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "cause.h"
-#include "host.h"
 #include "learn.h"
-#include "operate.h"
+#include "params.h"
 #include "policy_impl.h"
 #include "postern/must.h"
 #include "slot.h"
+#include "source.h"
+#include "suspend.h"
 #include "table.h"
 #include "tenant.h"
 #include "warmup.h"

@@ -8,63 +8,20 @@
 #include "ban.h"
 #include "clock_step.h"
 #include "cluster.h"
-#include "events.h"
 #include "health.h"
 #include "learn.h"
 #include "limit.h"
 #include "names.h"
-#include "operate.h"
 #include "pace.h"
+#include "params.h"
+#include "persist.h"
 #include "policy_impl.h"
-#include "save.h"
+#include "suspend.h"
 #include "table.h"
 #include "tenant.h"
 #include "warmup_save.h"
 
-#define KEY_MAX	   480
 #define NUMBER_MAX ((int64_t)1 << 53)
-
-int save_key(char *out, size_t max, const char *kind, const char *a, const char *b, const char *c)
-{
-	int n = snprintf(out, max, "policy/%s/%s|%s|%s", kind, a, b, c);
-
-	return n > 0 && (size_t)n < max ? 0 : -ENAMETOOLONG;
-}
-
-/* n0..n3 and a name; gone: the entry is deleted. */
-struct entry {
-	const char *kind, *a, *b, *c;
-	bool gone;
-	int64_t n[4];
-	const char *name;
-};
-
-static void save(const struct saver *s, const struct entry *e)
-{
-	char key[KEY_MAX], value[200];
-	int v = snprintf(value, sizeof(value),
-		"2 %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %.60s", e->n[0], e->n[1],
-		e->n[2], e->n[3], e->name ? e->name : "");
-
-	if (save_key(key, sizeof(key), e->kind, e->a, e->b, e->c))
-		return;
-	s->put(s->arg, slice_of(key),
-		(struct slice){ e->gone ? NULL : value, e->gone ? 0 : (size_t)v });
-}
-
-void save_numbers(const struct saver *s, const char *kind, const char *a, const char *b,
-	const char *c, const int64_t n[4])
-{
-	save(s, &(struct entry){ kind, a, b, c, .n = { n[0], n[1], n[2], n[3] } });
-}
-
-void save_entry(const struct saver *s, const char *kind, const char *a, const char *b,
-	const char *c, bool gone, const int64_t n[4])
-{
-	struct entry e = { kind, a, b, c, .gone = gone, .n = { n[0], n[1], n[2], n[3] } };
-
-	save(s, &e);
-}
 
 /* ---- health ---- */
 
@@ -82,7 +39,7 @@ static bool health_changed(struct health *h, bool *gone)
 static void save_health(const struct saver *s, const char *kind, const char *a, const char *b,
 	const char *c, struct health *h, int64_t extra)
 {
-	struct entry e = { kind, a, b, c, .n = { h->state, h->until, h->length, extra } };
+	struct save_record e = { kind, a, b, c, .n = { h->state, h->until, h->length, extra } };
 
 	if (!health_changed(h, &e.gone))
 		return;
@@ -90,21 +47,21 @@ static void save_health(const struct saver *s, const char *kind, const char *a, 
 		e.gone = true;
 		h->saved = false;
 	}
-	save(s, &e);
+	save_put(s, &e);
 }
 
 /* Rates in hundredths of a message a minute. */
 static void save_pace(const struct saver *s, const char *source, const char *cluster,
 	const char *provider, struct pace *pace)
 {
-	struct entry e = { "pace", source, cluster, provider, .gone = pace->rate <= 0,
+	struct save_record e = { "pace", source, cluster, provider, .gone = pace->rate <= 0,
 		.n = { (int64_t)((double)pace->rate * 100), (int64_t)((double)pace->ceiling * 100),
 			pace->found, pace->tested } };
 
 	if (!pace->dirty)
 		return;
 	pace->dirty = false;
-	save(s, &e);
+	save_put(s, &e);
 }
 
 static void save_cluster(struct policy *p, const struct saver *s, struct cluster *c)
@@ -138,13 +95,13 @@ static void save_blocks(struct policy *p, const struct saver *s)
 	for (unsigned k = 0; k < p->params->nproviders; k++)
 		for (unsigned i = 0; i < p->params->nsources; i++) {
 			struct block *b = &p->providers[k].blocks[i];
-			struct entry e = { "block", p->params->sources[i].name, "",
+			struct save_record e = { "block", p->params->sources[i].name, "",
 				p->params->providers[k].name, .gone = !b->until,
 				.n = { b->until, b->since, b->length, 0 } };
 
 			/* a suspicion is not kept */
 			if (b->dirty && (b->told || !b->until))
-				save(s, &e);
+				save_put(s, &e);
 			b->dirty = false;
 		}
 }
@@ -164,7 +121,7 @@ static void save_learned(struct policy *p, const struct saver *s)
 
 	HASH_ITER (hh, p->hosts, h, next) {
 		char addr[ADDR_TEXT_MAX];
-		struct entry e = { "host", addr, "", p->params->providers[h->provider].name,
+		struct save_record e = { "host", addr, "", p->params->providers[h->provider].name,
 			.n = { h->how, h->learned, h->seen } };
 
 		if (!h->limits && !h->dirty)
@@ -175,14 +132,14 @@ static void save_learned(struct policy *p, const struct saver *s)
 			continue;
 		h->dirty = false;
 		e.name = h->cluster->key.name;
-		save(s, &e);
+		save_put(s, &e);
 	}
 	HASH_ITER (hh, p->names, n, next_name) {
-		struct entry e = { "name", n->host, "", "", .n = { 0, n->learned, n->seen },
+		struct save_record e = { "name", n->host, "", "", .n = { 0, n->learned, n->seen },
 			.name = n->cluster };
 
 		if (n->dirty)
-			save(s, &e);
+			save_put(s, &e);
 		n->dirty = false;
 	}
 }
@@ -193,11 +150,11 @@ static void save_suspensions(struct policy *p, const struct saver *s)
 
 	for (size_t i = 0; i < p->nsuspensions; i++) {
 		struct suspension *x = &p->suspensions[i];
-		struct entry e = { x->pin ? "keep" : "suspend", x->source ? x->source : "",
+		struct save_record e = { x->pin ? "keep" : "suspend", x->source ? x->source : "",
 			x->where ? x->where : "", "", .gone = x->gone, .n = { x->until } };
 
 		if (x->dirty)
-			save(s, &e);
+			save_put(s, &e);
 		x->dirty = false;
 		if (x->gone) {
 			free(x->source);
@@ -229,12 +186,6 @@ void policy_save(
 	save_suspensions(p, &s);
 	ramps_save(p, &s);
 	p->urgent = false;
-}
-
-/* That there was a process: lanes may have been used that are not saved yet. */
-void save_mark(const struct saver *s)
-{
-	save(s, &(struct entry){ "began", "", "", "" });
 }
 
 /* ---- back ---- */
@@ -448,9 +399,32 @@ static int load_ramp(struct policy *p, const struct loaded *l)
 		       : ramp_load(p, (unsigned)l->provider, (unsigned)l->source, l->n, l->name);
 }
 
+/* NULL: no such place, or no memory for it. */
+static struct limits **limits_at(struct policy *p, const char *where, unsigned provider)
+{
+	struct cluster *c;
+	struct addr a;
+	struct host *h;
+
+	if (limits_by_cluster(p, provider)) {
+		c = where[0] && strlen(where) < CLUSTER_NAME ? cluster_get(p, provider, where)
+							     : NULL;
+		return c ? &c->limits : NULL;
+	}
+	if (addr_parse(&a, slice_of(where)))
+		return NULL;
+	h = host_get(p, provider, &a, (struct policy_now){ 0, 0 });
+	return h ? &h->limits : NULL;
+}
+
 static int load_limit(struct policy *p, const struct loaded *l)
 {
-	return l->provider < 0 ? 0 : limits_load(p, l->a, l->b, (unsigned)l->provider, l->n);
+	struct limits **at;
+
+	if (l->provider < 0)
+		return 0;
+	at = limits_at(p, l->a, (unsigned)l->provider);
+	return at ? limits_load(at, l->b, l->n) : -EINVAL;
 }
 
 static int load_suspend(struct policy *p, const struct loaded *l)

@@ -9,31 +9,13 @@
 #include <ctype.h>
 
 #include "ban.h"
+#include "names.h"
 #include "policy_impl.h"
 #include "sender.h"
 #include "times.h"
 #include "witness.h"
 
 #define SENDER_WITNESSES 4u
-
-/* The domain in lower case; false: none, or no name that could be told and saved (one that is not
- * in ASCII: its refusals back off one by one). */
-bool sender_name(char out[SENDER_NAME], const char *domain)
-{
-	size_t n = 0;
-
-	if (!domain)
-		return false;
-	for (; domain[n]; n++) {
-		unsigned char c = (unsigned char)domain[n];
-
-		if (n + 1 >= SENDER_NAME || !(isalnum(c) || c == '.' || c == '-' || c == '_'))
-			return false;
-		out[n] = (char)tolower(c);
-	}
-	out[n] = '\0';
-	return n > 0;
-}
 
 /* Does everybody at the provider say it? */
 static bool of_provider(struct policy *p, struct policy_now now, const struct slot *s,

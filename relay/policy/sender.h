@@ -5,14 +5,11 @@
 
 struct slot;
 
-#define SENDER_NAME 254u
-
 /* What it sends is refused everywhere at the provider, by what was seen: it is held. How long, ms.
  */
 ms_t sender_found(struct policy *p, struct policy_now now, const struct slot *s,
 	const struct policy_tried *tried);
 bool sender_held(const struct policy *p, unsigned provider, const char *domain);
-bool sender_name(char out[SENDER_NAME], const char *domain);
 /* It is held: *until wall. false: nothing can hold it. */
 bool sender_refused(struct policy *p, struct policy_now now, const struct slot *s,
 	const char *domain, const struct classification *c, const struct policy_tried *tried,

@@ -10,8 +10,8 @@
 
 #include "contrast.h"
 #include "evidence.h"
+#include "names.h"
 #include "policy_impl.h"
-#include "sender.h"
 #include "sender_watch.h"
 #include "table.h"
 #include "why.h"

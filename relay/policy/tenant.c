@@ -3,11 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "change.h"
 #include "events.h"
 #include "evidence.h"
 #include "health.h"
+#include "persist.h"
 #include "policy_impl.h"
-#include "save.h"
 #include "table.h"
 #include "tenant.h"
 
@@ -124,6 +125,15 @@ enum hold_reason tenant_gate(
 	if (!*until)
 		*until = now.wall + 1000;
 	return HOLD_BACKOFF;
+}
+
+/* It came back for another reason than an answer of its own: where it is, is not looked up. */
+static void event_tenant(struct policy *p, struct policy_now now, const struct tenant *t)
+{
+	event_health(p, now, NULL, ~0u, ~0u, &t->health, CAUSE_DOMAIN, &t->evidence, t->name);
+	for (unsigned i = 0; i < p->params->nproviders; i++)
+		if (p->providers[i].uid == t->provider)
+			count_change(p, i, CAUSE_DOMAIN, false);
 }
 
 void tenant_unblame(struct policy *p, struct tenant *t, struct policy_now now)

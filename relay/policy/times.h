@@ -6,6 +6,12 @@
 
 #define FOR_EVER INT64_MAX
 
+/* The end of a rest of that length, no later than one that begins now: one may be drawn up to a tenth
+ * longer than its length. */
+static inline ms_t clock_bounded(ms_t until, ms_t length, ms_t wall)
+{
+	return until - wall > length + length / 10 ? wall + length : until;
+}
 /* The monotonic time of a wall time that is to come; now, when it has come. */
 static inline ms_t mono_at(struct policy_now now, ms_t wall)
 {

@@ -2,12 +2,11 @@
  */
 #include <stdio.h>
 
+#include "alarm.h"
 #include "ban.h"
 #include "block.h"
 #include "cause.h"
-#include "choose.h"
 #include "door.h"
-#include "events.h"
 #include "family.h"
 #include "health.h"
 #include "host.h"
@@ -17,6 +16,7 @@
 #include "sender.h"
 #include "sender_watch.h"
 #include "slot.h"
+#include "source.h"
 #include "tenant.h"
 #include "warmup.h"
 
@@ -513,6 +513,8 @@ void policy_disconnected(struct policy *p, struct policy_now now, uint32_t slot,
 			p->sources[s->source].unavailable_until = now.wall + UNAVAILABLE_REST;
 	}
 	warmup_slot_gone(p, s);
+	if (s->host)
+		host_slot_gone(p, s);
 	slot_detach(p, s);
 	slot_release(p, slot);
 }

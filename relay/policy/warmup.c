@@ -81,12 +81,6 @@ void ramps_move(struct provider_state *to, struct provider_state *from, const in
 			ramp_move(to->ramps[source[i]], from->ramps[i]);
 }
 
-struct ramp *ramp_of(const struct policy *p, unsigned provider, unsigned source)
-{
-	return p->nramps && provider != ~0u && source != ~0u ? p->providers[provider].ramps[source]
-							     : NULL;
-}
-
 void ramps_recount(struct policy *p)
 {
 	p->nramps = 0;

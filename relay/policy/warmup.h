@@ -15,7 +15,6 @@ void ramps_free(struct provider_state *v, unsigned nsources);
 void ramps_move(struct provider_state *to, struct provider_state *from, const int *source,
 	unsigned nsources);
 void ramps_recount(struct policy *p); /* after slots were moved */
-struct ramp *ramp_of(const struct policy *p, unsigned provider, unsigned source);
 /* May messages go from this source at this provider today, and how many of n? *count 0 with
  * HOLD_WARMUP; *until mono, 0: when what is under way has ended. opening: for a connection that
  * others may be opened beside. */

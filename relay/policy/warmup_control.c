@@ -8,12 +8,11 @@
  * are left out of the day, as long as no more than half of the clusters refuse. */
 #include <math.h>
 
-#include "events.h"
+#include "change.h"
 #include "evidence.h"
 #include "health.h"
 #include "policy_impl.h"
 #include "ramp.h"
-#include "warmup.h"
 #include "warmup_control.h"
 
 #define SPAN	    1800000 /* ms */

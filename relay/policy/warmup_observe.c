@@ -4,6 +4,7 @@
 
 #include "events.h"
 #include "health.h"
+#include "params.h"
 #include "policy_impl.h"
 #include "ramp.h"
 #include "warmup.h"

@@ -6,10 +6,9 @@
 #include <stdlib.h>
 
 #include "health.h"
+#include "persist.h"
 #include "policy_impl.h"
 #include "ramp.h"
-#include "save.h"
-#include "warmup.h"
 #include "warmup_save.h"
 
 #define NUMBERS 20u

@@ -1,0 +1,28 @@
+/* What time alone changes: once a second, on the dispatcher's thread. */
+#include "alarm.h"
+#include "ban.h"
+#include "clock_step.h"
+#include "learn.h"
+#include "operate.h"
+#include "policy_impl.h"
+#include "sender_watch.h"
+#include "tenant.h"
+#include "warmup.h"
+
+#define SWEEP_EVERY 60000 /* ms */
+
+void policy_tick(struct policy *p, struct policy_now now)
+{
+	policy_clock_tick(p, now);
+	alarms_watch(p, now);
+	warmup_tick(p, now);
+	if (p->next_expiry && p->next_expiry <= now.wall)
+		suspensions_expire(p, now);
+	if (now.mono - p->swept < SWEEP_EVERY)
+		return;
+	p->swept = now.mono;
+	tenants_sweep(p, now);
+	bans_sweep(p, now);
+	senders_sweep(p, now.mono);
+	learned_sweep(p, now);
+}
