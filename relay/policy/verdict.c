@@ -371,10 +371,14 @@ static void refused(struct policy *p, struct policy_now now, struct slot *s, con
 	}
 }
 
-static bool environment(enum verdict v)
+/* Does it speak of our sources, or of the receiver's machines? A full mailbox, a message that was
+ * put off and a domain that sends are nobody's of those, however many. */
+static bool environment(const struct classification *c)
 {
-	return v == VERDICT_SOURCE_THROTTLE || v == VERDICT_SOURCE_BLOCK ||
-	       v == VERDICT_DESTINATION_BUSY;
+	if (c->scope == SCOPE_RECIPIENT || c->scope == SCOPE_MESSAGE || c->scope == SCOPE_SENDER)
+		return false;
+	return c->verdict == VERDICT_SOURCE_THROTTLE || c->verdict == VERDICT_SOURCE_BLOCK ||
+	       c->verdict == VERDICT_DESTINATION_BUSY;
 }
 
 /* One message; many only in a rehearsal. */
@@ -394,9 +398,7 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 	if (s->lane)
 		s->cluster->heard = now.mono;
 	if (s->provider != ~0u)
-		provider_outcome(p, s->provider,
-			environment(c->verdict) && c->scope != SCOPE_SENDER, stands_for(s),
-			now.mono);
+		provider_outcome(p, s->provider, environment(c), stands_for(s), now.mono);
 	if (s->lane)
 		bans_answered(p, now, s, domain, tried ? tried->sender : NULL,
 			c->verdict == VERDICT_DELIVERED);
