@@ -6,7 +6,7 @@
  * window, leaving out the parties that have much in it. Each entry is looked at once: the place
  * that was reached is remembered, and what comes due later lies behind it. Bounds: one reading at a
  * time of all domains, AHEAD_READ entries every AHEAD_PAUSE; in memory, what the domain keeps of
- * its window for others and one reading more. A domain's mail that waits in line (rest.c), or has
+ * its window for others and one reading more. A domain's mail that is parked (park.c), or has
  * no route, is not looked for: it could not go.
  *
  * Called by domain.c (wanted), intake.c (taken) and at the end of a turn, on the dispatcher's

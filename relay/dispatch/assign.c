@@ -121,8 +121,8 @@ static bool give(struct dispatch *d, struct connection *c, struct flow *f, struc
 	}
 	t->at.queued = loop_mono(d->loop);
 	flow_remove(d, w);
-	if (f->domain->backs)
-		rest_gone(d, f);
+	if (f->domain->parking.all)
+		park_gone(d, f);
 	note_taker(d, c->host, f->domain);
 	w->connection = c;
 	dns_route_unref(w->route);

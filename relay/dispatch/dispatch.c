@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "dispatcher.h"
 #include "host_memory.h"
@@ -187,13 +188,20 @@ static void wake_up(struct dispatch *d, struct wake *w)
 	case WAKE_CONNECTION:
 		connection_woken(d, container(w, struct connection, wake));
 		break;
-	case WAKE_REST:
-		rest_over(d, w);
+	case WAKE_PARKED:
+		park_over(d);
 		break;
 	case WAKE_SETTLE:
 		settle_again(d, container(w, struct settle, wake));
 		break;
 	}
+}
+
+void wake_set(struct wake_heap *h, struct wake *w, ms_t at)
+{
+	while (!w->pos && !wake_reserve(h, h->n + 1))
+		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
+	wake_put(h, w, at);
 }
 
 static void wakes_run(struct dispatch *d)
@@ -405,6 +413,8 @@ static void lists_init(struct dispatch *d)
 	list_init(&d->due_first);
 	list_init(&d->asked);
 	list_init(&d->ahead);
+	waits_init(&d->waits);
+	d->waits_wake.kind = WAKE_PARKED;
 	list_init(&d->gatherings_by_age);
 	log_line_init(&d->line);
 	pthread_mutex_init(&d->lock, NULL);

@@ -13,10 +13,13 @@
 
 #include "postern/dispatch.h"
 #include "postern/feed.h"
+#include "postern/list.h"
 #include "postern/loop.h"
 #include "postern/resolver.h"
 #include "postern/rng.h"
 #include "postern/stream.h"
+#include "postern/wait_class.h"
+#include "postern/wake.h"
 
 #define HOSTS_MAX 16u /* candidate addresses of one domain */
 #define PIPELINE  2u  /* transactions given to one connection: one runs, one waits at the worker */
@@ -38,48 +41,11 @@ struct seat;  /* fair.c */
 
 /* ---- wakes: one heap of points in time ---- */
 
-enum wake_kind { WAKE_DOMAIN, WAKE_ROUTE, WAKE_FLOW, WAKE_CONNECTION, WAKE_REST, WAKE_SETTLE };
-struct wake {
-	ms_t at;      /* mono */
-	uint32_t pos; /* in the heap, from 1; 0: not set */
-	uint8_t kind;
-};
-struct wake_heap {
-	struct wake **a;
-	uint32_t n, cap;
-};
-int wake_set(struct wake_heap *h, struct wake *w, ms_t at);
-void wake_clear(struct wake_heap *h, struct wake *w);
-struct wake *wake_first(const struct wake_heap *h); /* NULL when empty */
+enum wake_kind { WAKE_DOMAIN, WAKE_ROUTE, WAKE_FLOW, WAKE_CONNECTION, WAKE_PARKED, WAKE_SETTLE };
+/* As wake_put, and waits for memory if there is none: who is not woken would wait for ever. */
+void wake_set(struct wake_heap *h, struct wake *w, ms_t at);
 
 /* ---- what is in memory ---- */
-
-/* Doubly linked list with a head that is no element. */
-struct list {
-	struct list *prev, *next;
-};
-static inline void list_init(struct list *l)
-{
-	l->prev = l->next = l;
-}
-static inline bool list_empty(const struct list *l)
-{
-	return l->next == l;
-}
-static inline void list_add(struct list *head, struct list *l) /* at the end */
-{
-	l->prev = head->prev;
-	l->next = head;
-	head->prev->next = l;
-	head->prev = l;
-}
-static inline void list_del(struct list *l)
-{
-	l->prev->next = l->next;
-	l->next->prev = l->prev;
-	list_init(l);
-}
-#define container(p, type, member) ((type *)((uintptr_t)(p)-offsetof(type, member)))
 
 struct pool {
 	char *name;
@@ -205,8 +171,7 @@ struct domain {
 	ms_t failed_at;		  /* mono; when the first of them failed; 0: none */
 	struct pool *warmup_pool; /* its mail waits for the allowance of that pool's sources */
 	uint32_t counted;	  /* backlog round in which it was counted last */
-	struct back *backs;	  /* pools whose mail was put back into the queue: rest.c */
-	unsigned nwaiting;	  /* of them; the others were let in */
+	struct parking parking;	  /* pools whose mail was put back into the queue: park.c */
 	uint8_t logged;		  /* hold reason logged last */
 	ms_t idle_since;	  /* mono; when it became empty */
 	char name[];
@@ -292,7 +257,7 @@ struct reading {
 	struct item_key *known; /* what was in memory when it was asked for: a table with places */
 	size_t size, mask;
 	uint32_t nknown;
-	const struct pool *without[WITHOUT_MAX]; /* pools whose mail is not wanted */
+	const void *without[WITHOUT_MAX]; /* struct pool: whose mail is not wanted */
 	unsigned nwithout;
 	struct queue_place after;	 /* id 0: from the first */
 	struct party *many[WITHOUT_MAX]; /* ahead.c: not theirs; a reference each */
@@ -327,7 +292,8 @@ struct dispatch {
 	struct tls_context **tls; /* by provider */
 
 	struct domain *domains;
-	struct rest *rests;
+	struct waits waits; /* park.c */
+	struct wake waits_wake;
 	struct item *items;
 	struct host *hosts;
 	struct memory *memories; /* host_memory.c */
@@ -414,7 +380,7 @@ static inline const struct provider_params *provider_of(const struct dispatch *d
  * million messages for a receiver that is down are not to be read again and again. */
 static inline bool domain_probing(const struct domain *m)
 {
-	return !m->route || m->backs;
+	return !m->route || m->parking.all;
 }
 /* Recipients in memory from which on no more are read: the rest is for mail that comes in. */
 static inline uint32_t due_max(const struct dispatch *d)
@@ -496,23 +462,15 @@ struct link *fair_first(const struct host *h); /* all links there, in no order t
 struct link *fair_after(const struct host *h, const struct link *l);
 void fair_free(struct dispatch *d);
 
-/* ---- rest.c ---- */
-void rest_put_back(struct dispatch *d, struct flow *f);	  /* all that is ready in it */
-void rest_gone(struct dispatch *d, const struct flow *f); /* something of it goes */
-void rest_ask(struct dispatch *d, struct domain *m); /* the operator wants its mail to be tried */
-void rest_forget(struct dispatch *d, struct domain *m);
-/* All its mail waits in line: nothing of it is to be read. */
-bool rest_waits(const struct dispatch *d, const struct domain *m);
-bool rest_is_for(const struct domain *m, const struct pool *pool); /* mail of that pool waits */
-/* The pools whose mail waits; how many, at most max. */
-unsigned rest_pools(const struct domain *m, const struct pool **ret, unsigned max);
-/* Why its mail (pool NULL: some of it) waits in the queue alone; HOLD_NONE: it does not. until:
- * mono */
-enum hold_reason rest_reason(const struct domain *m, const struct pool *pool, ms_t *until);
-/* The same with the limit and the place; until: mono. False: it does not. */
-bool rest_tell(const struct domain *m, const struct pool *pool, struct dispatch_wait *w);
-void rest_over(struct dispatch *d, struct wake *w);
-void rests_wake(struct dispatch *d); /* something that they may wait for has ended */
+/* ---- park.c ---- */
+void park_flow(struct dispatch *d, struct flow *f);	  /* all that is ready in it */
+void park_gone(struct dispatch *d, const struct flow *f); /* something of it goes */
+void park_ask(struct dispatch *d, struct domain *m); /* the operator wants its mail to be tried */
+void park_forget(struct dispatch *d, struct domain *m);
+void park_over(struct dispatch *d); /* the time of some has come */
+void park_wake(struct dispatch *d); /* something that they may wait for has ended */
+/* All its pools' mail is parked: nothing of it is to be read. */
+bool park_has_all(const struct dispatch *d, const struct domain *m);
 
 /* ---- item.c ---- */
 struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const struct recipient *r,

@@ -44,6 +44,7 @@ struct domain *domain_get(struct dispatch *d, const char *name)
 	list_init(&m->in_due);
 	list_init(&m->in_asked);
 	list_init(&m->in_ahead);
+	parking_init(&m->parking);
 	list_init(&m->items);
 	list_init(&m->gone);
 	m->on_hold = hold_is_set(d, name);
@@ -97,7 +98,7 @@ void domain_feed(struct dispatch *d, struct domain *m, enum feed_event e, struct
 	in->mono = loop_mono(d->loop);
 	in->wall = loop_wall(d->loop);
 	in->longest = d->due_longest;
-	in->stopped = m->on_hold || m->put_off || rest_waits(d, m);
+	in->stopped = m->on_hold || m->put_off || park_has_all(d, m);
 	in->room = has_room(d, m);
 	feed_step(&m->feed, e, in);
 	keep_state(d, m, before);
@@ -118,7 +119,7 @@ void domain_touch(struct dispatch *d, struct domain *m)
 
 bool domain_empty(const struct domain *m)
 {
-	return !m->in_memory && !m->feed.next && !m->nwaiting;
+	return !m->in_memory && !m->feed.next && !m->parking.nparked;
 }
 
 static bool flow_idle(const struct flow *f)
@@ -183,7 +184,7 @@ static void domain_free(struct dispatch *d, struct domain *m)
 		flow_free(d, f);
 	}
 	route_drop(d, m);
-	rest_forget(d, m);
+	parking_deinit(&d->waits, &m->parking);
 	wake_clear(&d->wakes, &m->wake);
 	wake_clear(&d->wakes, &m->route_wake);
 	list_del(&m->in_due);
@@ -364,7 +365,7 @@ static bool makes_way(const struct dispatch *d, const struct flow *f)
 void flow_crowded(struct dispatch *d, struct flow *f)
 {
 	if (f->waiting && makes_way(d, f))
-		rest_put_back(d, f);
+		park_flow(d, f);
 }
 
 void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice *why)
@@ -393,7 +394,7 @@ void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice
 	if (f->nready && worth_an_event(reason) && f->domain->logged != reason)
 		log_hold(d, f);
 	if (f->nready && makes_way(d, f))
-		rest_put_back(d, f);
+		park_flow(d, f);
 }
 
 void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t until)
@@ -531,7 +532,7 @@ void flows_make_room(struct dispatch *d)
 
 		next = l->prev;
 		if (!f->diverted && f->nready && party_has_much(d, f->party))
-			rest_put_back(d, f);
+			park_flow(d, f);
 	}
 }
 
@@ -545,7 +546,7 @@ void flows_wake(struct dispatch *d)
 				f->reason != HOLD_DNS)
 				flow_wait_over(d, f);
 	}
-	rests_wake(d);
+	park_wake(d);
 }
 
 void flow_ask(struct dispatch *d, struct flow *f)

@@ -61,7 +61,7 @@ static void put_back(struct dispatch *d, struct domain *m)
 {
 	m->on_hold = true;
 	domain_feed(d, m, FEED_ON_STALE, NULL);
-	rest_forget(d, m);
+	park_forget(d, m);
 	for (struct flow *f = m->flows; f; f = f->next)
 		while (!list_empty(&f->ready))
 			work_evict(d, container(f->ready.next, struct work, in_flow));

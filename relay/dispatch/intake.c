@@ -64,17 +64,16 @@ static bool seen_before(const struct message *msg, uint32_t k)
 	return false;
 }
 
-/* Mail of its pool for the domain waits in line, and it is read together with that; but for a place
+/* Mail of its pool for the domain is parked, and it is read together with that; but for a place
  * those wait apart that have little. */
-static bool joins_line(struct dispatch *d, const struct domain *m, const struct party *p)
+static bool joins_parked(struct dispatch *d, const struct domain *m, const struct party *p)
 {
-	enum hold_reason why;
-	ms_t until;
+	struct wait_for f;
 
-	if (!m->backs || !rest_is_for(m, party_pool(p)))
+	if (!m->parking.nparked || !wait_tell(&m->parking, party_pool(p), &f))
 		return false;
-	why = rest_reason(m, party_pool(p), &until);
-	return party_has_much(d, p) || (why != HOLD_CAP && why != HOLD_WINDOW && why != HOLD_RATE);
+	return party_has_much(d, p) ||
+	       (f.reason != HOLD_CAP && f.reason != HOLD_WINDOW && f.reason != HOLD_RATE);
 }
 
 static void fresh(struct dispatch *d, struct message *msg)
@@ -95,7 +94,7 @@ static void fresh(struct dispatch *d, struct message *msg)
 			d->missed = true; /* the index is gone through again */
 			continue;
 		}
-		if (p && joins_line(d, m, p))
+		if (p && joins_parked(d, m, p))
 			continue;
 		if (later || m->on_hold || msg->first_due > loop_wall(d->loop) + 1000)
 			domain_due(d, m, msg->first_due);
@@ -214,7 +213,7 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 /* False: nothing can be asked now. */
 static bool ask_window(struct dispatch *d, struct domain *m)
 {
-	const uint32_t most = m->nwaiting	  ? LOOK_READ
+	const uint32_t most = m->parking.nparked  ? LOOK_READ
 			      : domain_probing(m) ? PROBE_READ
 						  : WINDOW_READ;
 	uint32_t limit, room = fair_due_max(d, m) - d->work - d->reserved;

@@ -186,7 +186,7 @@ void work_add(struct work *w, struct item **last, struct item *i)
 
 static void drop_items(struct dispatch *d, struct work *w)
 {
-	bool parked = w->flow && rest_is_for(w->flow->domain, w->flow->pool);
+	bool parked = w->flow && wait_is_parked(&w->flow->domain->parking, w->flow->pool);
 
 	while (w->items) {
 		struct item *i = w->items;

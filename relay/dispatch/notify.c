@@ -100,8 +100,7 @@ static void schedule(struct dispatch *d, struct gathering *g)
 	ms_t now = loop_mono(d->loop), at = now + (QUIET << g->level);
 	ms_t last = g->began + (LONGEST << g->level);
 
-	if (wake_set(&d->wakes, &g->s->wake, at < last ? at : last))
-		tell(d, g); /* no memory to wait with */
+	wake_set(&d->wakes, &g->s->wake, at < last ? at : last);
 }
 
 static bool complete(const struct dispatch *d, const struct gathering *g, const struct message *m)

@@ -142,7 +142,7 @@ static void flag_done(struct dispatch *d, const struct operation *o, const struc
 		domain_feed(d, dom, FEED_ON_STALE, NULL);
 		if (o->op == DISPATCH_HOLD)
 			continue;
-		rest_ask(d, dom);
+		park_ask(d, dom);
 		if (!i)
 			domain_due(d, dom, loop_wall(d->loop));
 	}
@@ -388,10 +388,9 @@ void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 {
 	struct item *i = item_find(d, id, r->index);
 	ms_t wall = loop_wall(d->loop);
-	enum hold_reason hold;
+	struct wait_for parked;
 	const struct flow *f;
 	struct domain *m;
-	ms_t mono;
 
 	*until = 0;
 	if (i && i->settle) {
@@ -420,9 +419,9 @@ void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 		snprintf(reason, reason_max, "held: %s", s->reply ? s->reply : "not due yet");
 		foreign_end(reason);
 		*until = s->due;
-	} else if (m && (hold = rest_reason(m, pool_get(d, pool), &mono))) {
-		snprintf(reason, reason_max, "%s", hold_reason_text(hold));
-		*until = wall_of(d, mono);
+	} else if (m && wait_tell(&m->parking, pool_get(d, pool), &parked)) {
+		snprintf(reason, reason_max, "%s", hold_reason_text(parked.reason));
+		*until = wall_of(d, parked.until);
 	} else if (m && (f = waiting_flow(m, pool))) {
 		flow_reason(d, f, reason, reason_max, until);
 	} else {
@@ -433,8 +432,7 @@ void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r,
 static void domain_info(
 	const struct dispatch *d, const struct domain *m, struct dispatch_domain_info *ret)
 {
-	enum hold_reason hold;
-	ms_t mono;
+	struct wait_for parked;
 
 	*ret = (struct dispatch_domain_info){
 		.domain = m->name,
@@ -453,9 +451,9 @@ static void domain_info(
 	}
 	if (m->on_hold)
 		ret->reason = HELD_DOMAIN;
-	if (!ret->reason[0] && (hold = rest_reason(m, NULL, &mono))) {
-		ret->reason = hold_reason_text(hold);
-		ret->until = wall_of(d, mono);
+	if (!ret->reason[0] && wait_tell(&m->parking, NULL, &parked)) {
+		ret->reason = hold_reason_text(parked.reason);
+		ret->until = wall_of(d, parked.until);
 	}
 	if (!ret->reason[0] && m->asked && !m->route && m->in_memory)
 		ret->reason = hold_reason_text(HOLD_DNS);

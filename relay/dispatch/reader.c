@@ -51,7 +51,7 @@ static bool is_wanted(void *arg, const struct message *m)
 	const struct reading *r = arg;
 
 	for (unsigned i = 0; i < r->nwithout; i++)
-		if (!strcmp(r->without[i]->name, m->pool))
+		if (!strcmp(((const struct pool *)r->without[i])->name, m->pool))
 			return false;
 	for (unsigned i = 0; i < r->nmany; i++)
 		if (party_sent(r->many[i], m))
@@ -213,7 +213,7 @@ bool reader_ask(struct dispatch *d, struct domain *m, uint32_t limit)
 	if (!r)
 		return false;
 	domain_feed(d, m, FEED_ON_ASK, NULL);
-	r->nwithout = rest_pools(m, r->without, WITHOUT_MAX);
+	r->nwithout = wait_pools(&m->parking, r->without, WITHOUT_MAX);
 	r->after = (struct queue_place){ 0 };
 	if (m->feed.kind == FEED_FAR)
 		r->after = place_of(m->feed.far);

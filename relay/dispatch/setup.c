@@ -275,7 +275,8 @@ void dispatch_free_memory(struct dispatch *d)
 	fair_free(d);
 	hosts_retire(d);
 	host_memory_free(d);
-	free(d->wakes.a);
+	waits_deinit(&d->waits);
+	wake_heap_deinit(&d->wakes);
 	for (unsigned i = 0; i < d->npools; i++) {
 		free(d->pools[i]->name);
 		free(d->pools[i]->has);

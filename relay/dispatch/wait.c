@@ -18,6 +18,20 @@ static void tell_flow(const struct flow *f, struct dispatch_wait *w)
 	w->until = f->until ? f->until : f->wake.pos ? f->wake.at : 0;
 }
 
+static bool tell_parked(const struct domain *m, const struct pool *pool, struct dispatch_wait *w)
+{
+	struct wait_for f;
+
+	if (!wait_tell(&m->parking, pool, &f))
+		return false;
+	w->reason = f.reason;
+	w->limit = f.limit;
+	w->cluster = f.cluster;
+	memcpy(w->where, f.where, sizeof(w->where));
+	w->until = f.until;
+	return true;
+}
+
 static uint32_t recipients(const struct flow *f)
 {
 	uint32_t n = 0;
@@ -45,7 +59,7 @@ void dispatch_wait(struct dispatch *d, struct dispatch_wait *w)
 	}
 	if (!m || !pool)
 		return;
-	found = rest_tell(m, pool, w);
+	found = tell_parked(m, pool, w);
 	for (const struct flow *f = m->flows; f; f = f->next) {
 		if (f->aside && f->pool == pool)
 			w->aside += recipients(f);

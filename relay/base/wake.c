@@ -1,8 +1,10 @@
-/* Points in time at which something is looked at again: a binary heap of embedded nodes. */
-#include <stdlib.h>
-#include <time.h>
+/* Points in time: see the header. The dispatcher has a heap of all that it waits for, the scheduler
+ * (relay/sched) one of its wait classes. */
+#include "postern/wake.h"
 
-#include "dispatcher.h"
+#include <stdlib.h>
+
+#include "postern/must.h"
 
 static void put(struct wake_heap *h, uint32_t pos, struct wake *w)
 {
@@ -34,31 +36,36 @@ static void down(struct wake_heap *h, uint32_t pos, struct wake *w)
 	put(h, pos, w);
 }
 
-int wake_set(struct wake_heap *h, struct wake *w, ms_t at)
+bool wake_reserve(struct wake_heap *h, uint32_t n)
+{
+	uint32_t cap = h->cap ? h->cap : 16;
+	struct wake **a;
+
+	while (cap <= n) /* places are counted from 1 */
+		cap *= 2;
+	if (cap == h->cap)
+		return true;
+	a = realloc(h->a, cap * sizeof(struct wake *));
+	if (!a)
+		return false;
+	h->a = a;
+	h->cap = cap;
+	return true;
+}
+
+void wake_put(struct wake_heap *h, struct wake *w, ms_t at)
 {
 	ms_t before = w->at;
 
-	if (w->pos) {
-		w->at = at;
-		if (at < before)
-			up(h, w->pos, w);
-		else
-			down(h, w->pos, w);
-		return 0;
-	}
-	if (h->n + 1 >= h->cap) {
-		uint32_t cap = h->cap ? h->cap * 2 : 256;
-		struct wake **a;
-
-		/* who is not woken would wait for ever: rather wait for memory */
-		while (!(a = realloc(h->a, cap * sizeof(struct wake *))))
-			nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
-		h->a = a;
-		h->cap = cap;
-	}
 	w->at = at;
-	up(h, ++h->n, w);
-	return 0;
+	if (!w->pos) {
+		must(h->n + 1 < h->cap);
+		up(h, ++h->n, w);
+	} else if (at < before) {
+		up(h, w->pos, w);
+	} else {
+		down(h, w->pos, w);
+	}
 }
 
 void wake_clear(struct wake_heap *h, struct wake *w)
@@ -81,4 +88,10 @@ void wake_clear(struct wake_heap *h, struct wake *w)
 struct wake *wake_first(const struct wake_heap *h)
 {
 	return h->n ? h->a[1] : NULL;
+}
+
+void wake_heap_deinit(struct wake_heap *h)
+{
+	free(h->a);
+	*h = (struct wake_heap){ 0 };
 }

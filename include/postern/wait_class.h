@@ -1,0 +1,74 @@
+/* Mail that waits long is parked: put back, so that it waits in the queue alone and memory is for
+ * what can go. It is parked by domain and pool. Mostly many domains wait for the same, a resting
+ * cluster or an allowance that is used up: they are of one wait class, and one of them learns for
+ * all how long it goes on. When the wait is over a few of them are let go as probes, to find out;
+ * each that gets something away lets more go, and some more go as long as nothing is heard.
+ *
+ *   (nothing) ──wait_park──► parked ──time, a mail that went, an operator──► probe ──wait_gone──►
+ *                              ▲                                                │      (nothing)
+ *                              └────────────wait_park (it waits still)──────────┘
+ *
+ * Pure: time is an argument, mono. One thread. Effects come out in order: domains that may be read
+ * again (waits_unparked), to be taken after each call that may let some go; and the time at which
+ * waits_run wants to be called (waits_at). Bounded by the domains that are parked: some 100 bytes
+ * each. */
+#pragma once
+
+#include "postern/list.h"
+#include "postern/policy.h"
+#include "postern/wake.h"
+
+struct wait_class;
+struct parked;
+
+struct waits {
+	struct wait_class *classes;
+	struct wake_heap wakes;
+	struct list unparked;
+};
+/* In a domain: what of it is parked, or was let go and not heard of since. */
+struct parking {
+	struct parked *all;
+	unsigned nparked; /* pools whose mail is parked */
+	struct list in_unparked;
+};
+
+void waits_init(struct waits *ws);
+void waits_deinit(struct waits *ws); /* when nothing is parked any more */
+void parking_init(struct parking *pk);
+void parking_deinit(struct waits *ws, struct parking *pk);
+
+/* What mail waits for. */
+struct wait_for {
+	const void *pool;
+	bool alone; /* the domain's own: no other waits for it */
+	uint64_t cluster;
+	unsigned provider;
+	enum hold_reason reason;
+	enum policy_limit limit;
+	char where[32]; /* cluster; "" unknown */
+	ms_t until;	/* mono; 0: for a place, at any time */
+};
+/* Parks the domain's mail of that pool, with all that waits for the same. False: no memory. */
+bool wait_park(struct waits *ws, struct parking *pk, const struct wait_for *f, ms_t now);
+/* Something of a probe's went: it is none any more, and more of its class are let go. */
+void wait_gone(struct waits *ws, struct parking *pk, const void *pool);
+/* An operator wants the domain's mail to be tried: first, and soon. */
+void wait_ask(struct waits *ws, struct parking *pk, ms_t now);
+void wait_forget(struct waits *ws, struct parking *pk); /* nothing of it is parked */
+/* Something that they may wait for has ended: some of each class are let go with waits_run. */
+void waits_wake(struct waits *ws, ms_t now);
+
+ms_t waits_at(const struct waits *ws); /* when waits_run is to be called next; 0: nothing waits */
+/* Lets probes go in classes whose time has come, at most max classes. */
+void waits_run(struct waits *ws, ms_t now, unsigned max);
+/* The next domain of which something may be read again, each once; NULL: no more. */
+struct parking *waits_unparked(struct waits *ws);
+
+/* ---- who asks ---- */
+
+bool wait_is_parked(const struct parking *pk, const void *pool);
+/* The pools whose mail is parked; how many, at most max. */
+unsigned wait_pools(const struct parking *pk, const void **ret, unsigned max);
+/* What its mail of that pool (NULL: of any) waits for; until: mono. False: it is not parked. */
+bool wait_tell(const struct parking *pk, const void *pool, struct wait_for *ret);

@@ -1,0 +1,105 @@
+/* Memory is for what can go: mail that waits long is put back into the queue, and its domain is
+ * parked with all that wait for the same (relay/sched/wait_class.c, which says when some may be
+ * tried again). Called by flows that wait, by transactions that begin, by operators and by the
+ * turn, on the dispatcher's thread.
+ *
+ * The due index knows no pools. When mail of some of a domain's pools is parked, the rest of it is
+ * looked for behind and among that: from the place that was reached (feed.cursor), and each entry
+ * once. */
+#include "dispatcher.h"
+
+#define CLASSES_A_TURN 64u
+
+/* What lies before the place that was reached may go now. */
+static void may_go(struct dispatch *d, struct domain *m)
+{
+	domain_feed(d, m, FEED_ON_STALE, NULL);
+	m->feed.cursor = (struct feed_place){ 0 };
+	domain_due(d, m, loop_wall(d->loop));
+}
+
+/* After each call that may have let some go, or changed when. */
+static void take_effects(struct dispatch *d)
+{
+	struct parking *pk;
+	ms_t at;
+
+	while ((pk = waits_unparked(&d->waits)))
+		may_go(d, container(pk, struct domain, parking));
+	at = waits_at(&d->waits);
+	if (!at)
+		wake_clear(&d->wakes, &d->waits_wake);
+	else if (!d->waits_wake.pos || d->waits_wake.at != at)
+		wake_set(&d->wakes, &d->waits_wake, at);
+}
+
+/* One domain's own wait, or one of which nothing is known that others share. */
+static bool is_alone(const struct flow *f)
+{
+	return f->diverted || hold_is_domains(f->reason) || f->reason == HOLD_NO_HOST ||
+	       f->limit == LIMIT_REFUSED;
+}
+
+/* Not without memory for it: then it stays in memory. */
+void park_flow(struct dispatch *d, struct flow *f)
+{
+	struct domain *m = f->domain;
+	struct wait_for why = {
+		.pool = f->pool,
+		.alone = is_alone(f),
+		.cluster = f->cluster,
+		.provider = m->provider,
+		.reason = f->reason,
+		.limit = (enum policy_limit)f->limit,
+		.until = f->until,
+	};
+	bool parked;
+
+	memcpy(why.where, f->where, sizeof(why.where));
+	parked = wait_park(&d->waits, &m->parking, &why, loop_mono(d->loop));
+	take_effects(d);
+	if (!parked)
+		return;
+	while (!list_empty(&f->ready))
+		work_evict(d, container(f->ready.next, struct work, in_flow));
+	m->idle_since = 0; /* its route goes with the next sweep */
+	domain_feed(d, m, FEED_ON_STOP, NULL);
+}
+
+void park_gone(struct dispatch *d, const struct flow *f)
+{
+	wait_gone(&d->waits, &f->domain->parking, f->pool);
+	take_effects(d);
+	domain_feed(d, f->domain, FEED_ON_LOOK, NULL); /* it has its whole window again */
+}
+
+void park_forget(struct dispatch *d, struct domain *m)
+{
+	wait_forget(&d->waits, &m->parking);
+	take_effects(d);
+}
+
+void park_ask(struct dispatch *d, struct domain *m)
+{
+	wait_ask(&d->waits, &m->parking, loop_mono(d->loop));
+	take_effects(d);
+}
+
+void park_over(struct dispatch *d)
+{
+	waits_run(&d->waits, loop_mono(d->loop), CLASSES_A_TURN);
+	take_effects(d);
+}
+
+void park_wake(struct dispatch *d)
+{
+	waits_wake(&d->waits, loop_mono(d->loop));
+	take_effects(d);
+}
+
+bool park_has_all(const struct dispatch *d, const struct domain *m)
+{
+	unsigned pools = d->npools > d->params->npools ? d->npools : d->params->npools;
+
+	return m->parking.nparked >= pools;
+}
