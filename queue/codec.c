@@ -223,6 +223,23 @@ int envelope_reflag(struct buf *b, const struct envelope_brief *old, uint32_t fl
 	return put_crc(&w);
 }
 
+int envelope_restamp(struct buf *b, const struct envelope_brief *old, ms_t now)
+{
+	struct reader rd = { .p = old->rest.p, .end = old->rest.p + old->rest.n };
+	ms_t arrived = get_signed(&rd), expires = get_signed(&rd);
+	struct writer w = writer_at(b);
+
+	if (rd.bad)
+		return -EBADMSG;
+	if (arrived <= now)
+		return 1;
+	put_envelope_head(&w, old->flags, old->size);
+	put_signed(&w, now);
+	put_signed(&w, expires > arrived ? now + (expires - arrived) : now);
+	put(&w, rd.p, (size_t)(rd.end - rd.p));
+	return put_crc(&w);
+}
+
 static const char *keep(struct arena *a, struct slice s, int *r)
 {
 	const char *copy;

@@ -232,6 +232,20 @@ static int flag_envelope(struct work *w, const struct queue_flag *j, const struc
 		w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(w->record.p, w->record.len), 0);
 }
 
+static int restamp(struct work *w, const struct queue_flag *j, const struct envelope_brief *e)
+{
+	struct mail_key k = mail_key(j->id, 0);
+	int r;
+
+	buf_reset(&w->record);
+	r = envelope_restamp(&w->record, e, j->now);
+	if (r)
+		return r < 0 ? r : 0;
+	w->pages++;
+	return work_put(
+		w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(w->record.p, w->record.len), 0);
+}
+
 int work_flag(struct work *w, const struct queue_flag *j, uint32_t *changed)
 {
 	struct envelope_brief e;
@@ -241,6 +255,8 @@ int work_flag(struct work *w, const struct queue_flag *j, uint32_t *changed)
 	*changed = 0;
 	if (r)
 		return r;
+	if (j->op == FLAG_RESTAMP)
+		return restamp(w, j, &e);
 	/* due now is for what waits for its time; what is held waits for its release */
 	if (j->op == FLAG_DUE_NOW && (e.flags & MESSAGE_HELD))
 		return 0;

@@ -128,12 +128,14 @@ struct queue_state_put {
 	} * entries;
 };
 
-enum queue_flag_op { FLAG_HOLD, FLAG_RELEASE, FLAG_DUE_NOW };
+/* FLAG_RESTAMP: it came at a time that is still to come, by a clock that was set back since: it has
+ * come now, and has its whole life before it. Changes no recipient. */
+enum queue_flag_op { FLAG_HOLD, FLAG_RELEASE, FLAG_DUE_NOW, FLAG_RESTAMP };
 struct queue_flag {
 	struct queue_job job;
 	enum queue_flag_op op;
 	uint64_t id;	  /* one message */
-	ms_t now;	  /* wall: new due time for FLAG_RELEASE and FLAG_DUE_NOW */
+	ms_t now;	  /* wall: new due time for FLAG_RELEASE and FLAG_DUE_NOW, new arrival */
 	uint32_t changed; /* out: recipients concerned */
 };
 

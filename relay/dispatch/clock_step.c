@@ -8,6 +8,7 @@
  * that was seen the entries behind are read once (feed.far), so that those before do not hide
  * them. */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "dispatcher.h"
 
@@ -35,6 +36,38 @@ struct feed_place far_begin(const struct dispatch *d)
 	};
 }
 
+/* Mail that was accepted while the clock was ahead would live until that time, and for its own life
+ * from then. Its life begins when that is seen, once: the queue records it, for the next reading
+ * and the next process. Nobody but this thread looks at the two times once a message is queued. */
+void clock_restamp(struct dispatch *d, struct message *m)
+{
+	ms_t wall = loop_wall(d->loop);
+	struct queue_flag *j;
+
+	if (m->arrived <= wall + STEP_BACK)
+		return;
+	m->expires = m->expires > m->arrived ? wall + (m->expires - m->arrived) : wall;
+	m->arrived = wall;
+	j = calloc(1, sizeof(*j));
+	if (!j)
+		return; /* the next reading does it */
+	j->job.kind = QUEUE_FLAG;
+	j->op = FLAG_RESTAMP;
+	j->id = m->id;
+	j->now = wall;
+	job_post(d, &j->job, JOB_ASIDE);
+}
+
+static void restamp_domain(struct dispatch *d, const struct domain *m)
+{
+	for (const struct list *l = m->items.next; l != &m->items; l = l->next) {
+		const struct item *i = container(l, struct item, in_domain);
+
+		if (i->work)
+			clock_restamp(d, i->work->message);
+	}
+}
+
 void clock_begin(struct dispatch *d)
 {
 	d->clock_mono = loop_mono(d->loop);
@@ -54,8 +87,10 @@ void clock_tick(struct dispatch *d)
 		"the clock was set %s by %" PRId64 " s: what waits is looked at again",
 		step < 0 ? "back" : "forward", (step < 0 ? -step : step) / 1000);
 	HASH_ITER (hh, d->domains, m, next) {
-		if (step < -STEP_BACK)
+		if (step < -STEP_BACK) {
 			m->feed.far = far_begin(d);
+			restamp_domain(d, m);
+		}
 		domain_feed(d, m, FEED_ON_LOOK, NULL);
 	}
 	d->relieved = true; /* rests end by the wall clock */

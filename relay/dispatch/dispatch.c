@@ -53,6 +53,9 @@ static void on_answers(void *arg, struct mpsc_node *first)
 			break;
 		case JOB_FENCE:
 			break;
+		case JOB_ASIDE:
+			free(container(j, struct queue_flag, job));
+			break;
 		}
 	}
 	if (reader_room(d->reader) && (fair_due(d) || !list_empty(&d->due_first)))

@@ -389,7 +389,8 @@ static inline uint32_t due_max(const struct dispatch *d)
 }
 
 /* ---- dispatch.c ---- */
-enum job_tag { JOB_SETTLE = 1, JOB_OPERATION, JOB_STATE, JOB_FENCE }; /* queue_job.tag */
+/* queue_job.tag. JOB_ASIDE: nobody waits for its answer */
+enum job_tag { JOB_SETTLE = 1, JOB_OPERATION, JOB_STATE, JOB_FENCE, JOB_ASIDE };
 void job_post(struct dispatch *d, struct queue_job *j,
 	enum job_tag tag); /* posted at the end of the iteration */
 
@@ -645,6 +646,8 @@ void due_longest_set(struct dispatch *d); /* of the parameters */
 struct feed_place far_begin(const struct dispatch *d);
 void clock_begin(struct dispatch *d);
 void clock_tick(struct dispatch *d); /* once a second */
+/* Of a message that comes into memory: it came at a time that is, by this clock. */
+void clock_restamp(struct dispatch *d, struct message *m);
 
 /* ---- hostname.c ---- */
 void hostname_want(struct dispatch *d, const struct connection *c); /* is up */

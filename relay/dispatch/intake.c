@@ -191,6 +191,7 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 		return;
 	}
 	item_state(i, &q->state);
+	clock_restamp(d, q->message);
 	if (given_up(d, q->message, i)) {
 		settle_expire(d, q->message, i);
 		settle_items(d, q->message, i);

@@ -5,6 +5,7 @@
 #include "ban.h"
 #include "health.h"
 #include "policy_impl.h"
+#include "suspend.h"
 #include "table.h"
 #include "tenant.h"
 #include "times.h"
@@ -33,6 +34,20 @@ static void bound_block(struct block *b, ms_t wall)
 	b->dirty = true;
 }
 
+static void bound_suspensions(struct policy *p, ms_t wall)
+{
+	for (size_t i = 0; i < p->nsuspensions; i++) {
+		struct suspension *s = &p->suspensions[i];
+		ms_t until = clock_bounded(s->t.until, s->t.length, wall);
+
+		if (s->gone || !s->t.until || !s->t.length || until == s->t.until)
+			continue;
+		s->t.until = until;
+		s->dirty = true;
+	}
+	suspensions_apply(p, wall);
+}
+
 static void bound_cluster(struct policy *p, struct cluster *c, ms_t wall)
 {
 	bound_health(&c->health, wall);
@@ -59,6 +74,7 @@ void clock_bound(struct policy *p, ms_t wall)
 		for (unsigned i = 0; i < p->params->nsources; i++)
 			bound_block(&p->providers[k].blocks[i], wall);
 	bans_bound(p, wall);
+	bound_suspensions(p, wall);
 }
 
 void policy_clock_tick(struct policy *p, struct policy_now now)

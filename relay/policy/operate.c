@@ -79,6 +79,11 @@ static int look_up(const struct policy *p, const char *source, const char *where
 	return may_be_place(where) ? POLICY_NOT_MET : -ENXIO;
 }
 
+static struct order_time from_now(struct policy_now now, ms_t until)
+{
+	return (struct order_time){ until, until > now.wall ? until - now.wall : 0 };
+}
+
 int policy_suspend(
 	struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until)
 {
@@ -86,7 +91,7 @@ int policy_suspend(
 
 	if (known < 0)
 		return known;
-	r = suspension_add(p, source, where, until, false, true);
+	r = suspension_add(p, source, where, from_now(now, until), false, true);
 	if (r)
 		return r;
 	suspension_end(p, now.wall, source, where, true);
@@ -235,7 +240,7 @@ int policy_keep(
 
 	if (known < 0)
 		return known;
-	r = suspension_add(p, source, where, until, true, true);
+	r = suspension_add(p, source, where, from_now(now, until), true, true);
 	if (r)
 		return r;
 	suspension_end(p, now.wall, source, where, false);

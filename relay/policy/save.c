@@ -151,7 +151,8 @@ static void save_suspensions(struct policy *p, const struct saver *s)
 	for (size_t i = 0; i < p->nsuspensions; i++) {
 		struct suspension *x = &p->suspensions[i];
 		struct save_record e = { x->pin ? "keep" : "suspend", x->source ? x->source : "",
-			x->where ? x->where : "", "", .gone = x->gone, .n = { x->until } };
+			x->where ? x->where : "", "", .gone = x->gone,
+			.n = { x->t.until, x->t.length } };
 
 		if (x->dirty)
 			save_put(s, &e);
@@ -385,7 +386,9 @@ static int load_name(struct policy *p, const struct loaded *l)
 
 static int load_suspension(struct policy *p, const struct loaded *l, bool pin)
 {
-	int r = suspension_add(p, *l->a ? l->a : NULL, *l->b ? l->b : NULL, l->n[0], pin, false);
+	/* of earlier versions: without a length */
+	const struct order_time t = { l->n[0], l->n[1] > 0 ? l->n[1] : 0 };
+	int r = suspension_add(p, *l->a ? l->a : NULL, *l->b ? l->b : NULL, t, pin, false);
 
 	if (!r)
 		suspensions_apply(p, 0);

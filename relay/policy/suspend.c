@@ -14,7 +14,7 @@
 
 bool suspension_in_force(const struct suspension *s, ms_t wall)
 {
-	return !s->gone && (!s->until || s->until > wall);
+	return !s->gone && (!s->t.until || s->t.until > wall);
 }
 
 static bool same(const char *a, const char *b)
@@ -79,7 +79,7 @@ void suspensions_apply_cluster(struct policy *p, struct cluster *c, ms_t wall)
 			continue;
 		table = table_of(p, s->pin ? &c->pinned : &c->suspended);
 		if (table)
-			mark(table, p, s->source, s->until);
+			mark(table, p, s->source, s->t.until);
 	}
 }
 
@@ -103,7 +103,7 @@ void suspensions_apply(struct policy *p, ms_t wall)
 				continue;
 			table = table_of(p, s->pin ? &v->pinned : &v->suspended);
 			if (table)
-				mark(table, p, s->source, s->until);
+				mark(table, p, s->source, s->t.until);
 		}
 	}
 	HASH_ITER (hh, p->clusters, c, next)
@@ -111,14 +111,14 @@ void suspensions_apply(struct policy *p, ms_t wall)
 	for (size_t i = 0; i < p->nsuspensions; i++) {
 		struct suspension *s = &p->suspensions[i];
 
-		if (s->gone || !s->until)
+		if (s->gone || !s->t.until)
 			continue;
-		if (s->until <= wall && wall) {
+		if (s->t.until <= wall && wall) {
 			s->gone = s->dirty = true;
 			continue;
 		}
-		if (!p->next_expiry || s->until < p->next_expiry)
-			p->next_expiry = s->until;
+		if (!p->next_expiry || s->t.until < p->next_expiry)
+			p->next_expiry = s->t.until;
 	}
 }
 
@@ -134,15 +134,15 @@ static struct suspension *suspension_find(
 	return NULL;
 }
 
-int suspension_add(
-	struct policy *p, const char *source, const char *where, ms_t until, bool pin, bool dirty)
+int suspension_add(struct policy *p, const char *source, const char *where, struct order_time t,
+	bool pin, bool dirty)
 {
 	struct suspension *s = suspension_find(p, source, where, pin), *all;
 	char *a = NULL, *b = NULL;
 
 	p->urgent |= dirty;
 	if (s) {
-		s->until = until;
+		s->t = t;
 		s->gone = false;
 		s->dirty = dirty;
 		return 0;
@@ -160,9 +160,8 @@ int suspension_add(
 		free(b);
 		return -ENOMEM;
 	}
-	all[p->nsuspensions++] = (struct suspension){
-		.source = a, .where = b, .until = until, .pin = pin, .dirty = dirty
-	};
+	all[p->nsuspensions++] =
+		(struct suspension){ .source = a, .where = b, .t = t, .pin = pin, .dirty = dirty };
 	return 0;
 }
 

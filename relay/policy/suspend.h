@@ -8,15 +8,20 @@ struct cluster;
 
 #define SUSPENSIONS_MAX 1000u
 
-struct suspension {
-	char *source, *where; /* NULL: all */
-	ms_t until;	      /* wall; 0: for ever */
-	bool pin;	      /* the contrary: no rests of our own */
-	bool dirty, gone;     /* gone: resumed or over, kept until the deletion is saved */
+struct order_time {
+	ms_t until;  /* wall; 0: for ever */
+	ms_t length; /* as it was ordered; 0: not known */
 };
 
-int suspension_add(
-	struct policy *p, const char *source, const char *where, ms_t until, bool pin, bool dirty);
+struct suspension {
+	char *source, *where; /* NULL: all */
+	struct order_time t;
+	bool pin;	  /* the contrary: no rests of our own */
+	bool dirty, gone; /* gone: resumed or over, kept until the deletion is saved */
+};
+
+int suspension_add(struct policy *p, const char *source, const char *where, struct order_time t,
+	bool pin, bool dirty);
 void suspensions_apply(struct policy *p, ms_t wall); /* into the tables that are asked */
 void suspensions_apply_cluster(struct policy *p, struct cluster *c, ms_t wall);
 

@@ -68,6 +68,28 @@ class Steps(RelayCase):
         relay.wait_event("delivered", to="u@t1.example")
         self.assertEqual(len(relay.find("deferred")), 1)
 
+    def test_mail_that_came_while_the_clock_was_ahead_ends_in_its_time(self):
+        """Its life begins when that is seen, once, whatever is restarted meanwhile."""
+        for running in (True, False):
+            with self.subTest(running=running):
+                sim, relay, clock = self.world(retry=["20m"], expire="1h", delay_notice="0")
+                since = relay.mark()
+                if not running:
+                    relay.stop()
+                clock.step(days=-3650)
+                if not running:
+                    relay.start()
+                relay.wait_event("deferred", since=since)
+                for rounds in range(6):
+                    if relay.find("expired"):
+                        break
+                    since = relay.mark()
+                    clock.elapse(minutes=21)
+                    relay.restart()
+                    relay.wait_event(("deferred", "expired"), since=since)
+                relay.wait_event("expired", to="late@t1.example", timeout=5)
+                self.assertGreater(rounds, 1)
+
     def test_set_forward(self):
         sim, relay, clock = self.world()
         self.goes(sim, relay)

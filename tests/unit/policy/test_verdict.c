@@ -560,6 +560,42 @@ static void count_cluster(void *arg, const struct policy_cluster_info *i)
 	assert_string_equal(i->how, "network");
 }
 
+/* What an operator ordered for an hour lasts an hour, by whatever clock. */
+static void test_orders_after_a_step(void **state)
+{
+	const ms_t days = 3 * 86400000, hour = 3600000;
+
+	for (int running = 0; running < 2; running++) {
+		struct kept *k = calloc(1, sizeof(*k));
+		struct policy_choice c;
+		struct rig r;
+
+		only_source(&r);
+		policy_tick(r.policy, r.now);
+		assert_true(policy_suspend(r.policy, r.now, "a1", NULL, r.now.wall + hour) >= 0);
+		rig_pass(&r, 1000);
+		r.now.wall -= days;
+		if (running) {
+			policy_tick(r.policy, r.now);
+		} else {
+			policy_save(r.policy, keep, k);
+			rig_deinit(&r);
+			only_source(&r);
+			r.now.wall -= days;
+			load(&r, k);
+			policy_begin(r.policy, r.now);
+		}
+		c = rig_choose(&r);
+		assert_int_equal(c.reason, HOLD_SUSPENDED);
+		assert_in_range(c.until - r.now.mono, hour / 2, hour);
+		rig_pass(&r, hour);
+		policy_tick(r.policy, r.now);
+		assert_true(rig_choose(&r).go);
+		rig_deinit(&r);
+		free(k);
+	}
+}
+
 static void test_listing(void **state)
 {
 	unsigned lanes = 0, clusters = 0;
@@ -764,6 +800,7 @@ int main(void)
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_save),
 		cmocka_unit_test(test_clock_set_back),
+		cmocka_unit_test(test_orders_after_a_step),
 		cmocka_unit_test(test_listing),
 		cmocka_unit_test(test_causes),
 		cmocka_unit_test(test_alarm),

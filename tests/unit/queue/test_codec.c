@@ -74,6 +74,51 @@ static void test_envelope(void **state)
 	}
 }
 
+static void test_restamp(void **state)
+{
+	static const struct {
+		ms_t arrived, expires, now, want_arrived, want_expires;
+	} rows[] = {
+		{ 1000, 5000, 1000, 1000, 5000 },
+		{ 1000, 5000, 9000, 1000, 5000 },
+		{ 1000, 5000, 400, 400, 4400 },
+		{ INT64_MAX - 7, INT64_MAX, 400, 400, 407 },
+		{ 1000, 500, 400, 400, 400 },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const struct message m = { .sender = "a@b.example",
+			.pool = "main",
+			.client = "192.0.2.1",
+			.user = "app",
+			.flags = MESSAGE_8BIT_CONTENT,
+			.size = 77,
+			.arrived = rows[i].arrived,
+			.expires = rows[i].expires };
+		bool later = rows[i].arrived > rows[i].now;
+		struct envelope_brief old;
+		struct message got = { 0 };
+		struct buf b, again;
+		struct arena a;
+
+		arena_init(&a, 0);
+		buf_init(&b, 0);
+		buf_init(&again, 0);
+		assert_int_equal(envelope_encode(&b, &m), 0);
+		assert_int_equal(envelope_brief(&old, buf_slice(&b)), 0);
+		assert_int_equal(envelope_restamp(&again, &old, rows[i].now), !later);
+		assert_int_equal(buf_size(&again) > 0, later);
+		assert_int_equal(envelope_decode(&got, buf_slice(later ? &again : &b), &a), 0);
+		assert_true(
+			got.arrived == rows[i].want_arrived && got.expires == rows[i].want_expires);
+		assert_true(got.size == 77 && got.flags == MESSAGE_8BIT_CONTENT &&
+			    same(got.user, "app") && same(got.pool, "main"));
+		arena_deinit(&a);
+		buf_deinit(&b);
+		buf_deinit(&again);
+	}
+}
+
 static void encode_recipient(
 	struct buf *b, const struct recipient *r, const struct queue_rcpt_state *s)
 {
@@ -245,6 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crc),
 		cmocka_unit_test(test_envelope),
+		cmocka_unit_test(test_restamp),
 		cmocka_unit_test(test_recipient),
 		cmocka_unit_test(test_restate),
 		cmocka_unit_test(test_damage),
