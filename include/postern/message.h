@@ -47,6 +47,8 @@ struct body_block *body_take_full(struct body *b);
 struct body_block *body_take_chunks(struct body *b);
 void body_blocks_free(struct body_block *first);
 uint64_t body_memory(void); /* bytes held by all bodies of the process; any thread */
+/* Counts there what else is kept of content on its way in; negative: no more. Any thread. */
+void body_memory_add(int64_t bytes);
 
 /* DSN parameters, RFC 3461 */
 enum {

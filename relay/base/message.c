@@ -25,6 +25,11 @@ uint64_t body_memory(void)
 	return atomic_load_explicit(&memory_held, memory_order_relaxed);
 }
 
+void body_memory_add(int64_t bytes)
+{
+	atomic_fetch_add_explicit(&memory_held, (uint64_t)bytes, memory_order_relaxed);
+}
+
 /* A block that has memory for its first `room` bytes only. */
 static struct body_block *block_with(uint32_t cap, uint32_t room)
 {

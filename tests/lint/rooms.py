@@ -22,25 +22,26 @@ ROOMS = {
     "queue/repair": (["queue_check"], ["relay/base", "queue/raw", "queue"]),
     "relay/net": (["loop", "stream"], ["relay/base"]),
     "relay/dns": (["dns", "resolver"], ["relay/base", "relay/net"]),
-    "relay/inbound": (["inbound"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
+    "relay/trust": (["dkim"], ["relay/base"]),
+    "relay/inbound": (["inbound"], ["relay/base", "relay/smtp", "relay/net", "queue", "relay/trust"]),
     "relay/outbound": (["outbound"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
-    "relay/worker": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue", "relay/inbound", "relay/outbound"]),
-    "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "relay/sched", "relay/history", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker"]),
-    "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker",
+    "relay/worker": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue", "relay/trust", "relay/inbound", "relay/outbound"]),
+    "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "relay/sched", "relay/history", "queue", "relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound", "relay/worker"]),
+    "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound", "relay/worker",
                           "relay/dispatch"]),
-    "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "relay/history", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "conf"]),
-    "relay/daemon": (["daemon"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/inbound", "relay/outbound",
+    "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "relay/history", "queue", "relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "conf"]),
+    "relay/daemon": (["daemon"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound",
                                   "relay/worker", "relay/dispatch", "conf", "relay/ops"]),
-    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "queue/repair", "conf", "relay/ops",
+    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "queue/repair", "relay/trust", "conf", "relay/ops",
                        "relay/daemon"]),
 }
 # A room that works on another's inside: it may include its inner headers, never the other way round.
 INSIDE = {"queue/repair": "queue"}
 # System headers that only some rooms may touch.
 LIBRARIES = {
-    "uv.h": ["relay/net", "relay/dns", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "relay/ops", "relay/cli"],
+    "uv.h": ["relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "relay/ops", "relay/cli"],
     "ares.h": ["relay/dns", "relay/cli"],
-    "openssl/": ["relay/net", "relay/cli"],
+    "openssl/": ["relay/net", "relay/trust", "relay/cli"],
     "lmdb.h": ["queue", "queue/repair", "relay/cli"],
     "confuse.h": ["conf"],
     "jansson.h": ["relay/ops", "relay/cli"],
@@ -48,7 +49,7 @@ LIBRARIES = {
     "idn2.h": ["relay/dns"],
 }
 # Pure rooms: no socket, clock, thread or file.
-PURE = ["relay/smtp", "relay/policy", "relay/sched", "relay/history", "relay/rehearse"]
+PURE = ["relay/smtp", "relay/policy", "relay/sched", "relay/history", "relay/rehearse", "relay/trust"]
 IMPURE = re.compile(r"<(sys/(socket|epoll|stat|time|mman|file|uio)\.h|pthread\.h|time\.h|unistd\.h|fcntl\.h|poll\.h|threads\.h|signal\.h|stdio\.h)>")
 PURE_STDIO_OK = True  # snprintf into memory is pure; the pure-symbols test watches fopen and its kin
 
