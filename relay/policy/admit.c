@@ -103,21 +103,22 @@ static enum hold_reason slot_rests(
 	if (pinned(p, c, s->source, now.wall))
 		return HOLD_NONE;
 	r = block_gate(&p->providers[s->provider].blocks[s->source], now.wall,
-		p->providers[s->provider].blocks[s->source].outstanding > 0, &wall);
+		p->providers[s->provider].blocks[s->source].uses.outstanding > 0, &wall);
 	if (r == HOLD_NONE && !guessed && sick(&s->path->health)) {
-		r = health_gate(&s->path->health, now.wall, s->path->outstanding > 0, &wall);
+		r = health_gate(&s->path->health, now.wall, s->path->uses.outstanding > 0, &wall);
 		*retire = r != HOLD_NONE && wall > now.wall;
 	}
 	if (r == HOLD_NONE && !guessed && sick(&s->lane->health)) {
-		r = health_gate(&s->lane->health, now.wall, s->lane->outstanding > 0, &wall);
+		r = health_gate(&s->lane->health, now.wall, s->lane->uses.outstanding > 0, &wall);
 		*retire = r != HOLD_NONE && wall > now.wall;
 	}
 	if (r == HOLD_NONE && !guessed && share_sick(p, s->lane)) {
-		r = health_gate(&s->lane->ramp.share, now.wall, s->lane->outstanding > 0, &wall);
+		r = health_gate(
+			&s->lane->ramp.share, now.wall, s->lane->uses.outstanding > 0, &wall);
 		*retire = r != HOLD_NONE && wall > now.wall;
 	}
 	if (r == HOLD_NONE && !guessed && sick(&c->health))
-		r = health_gate(&c->health, now.wall, c->outstanding > 0, &wall);
+		r = health_gate(&c->health, now.wall, c->uses.outstanding > 0, &wall);
 	*until = mono_or_soon(now, wall);
 	if (r != HOLD_NONE)
 		return r;
@@ -125,10 +126,10 @@ static enum hold_reason slot_rests(
 		return HOLD_NONE;
 	ramp = cluster_ramp(p, c, now.mono);
 	*until = now.mono + SOON;
-	if (ramp && c->outstanding >= ramp)
+	if (ramp && c->uses.outstanding >= ramp)
 		return HOLD_WINDOW;
 	/* several refusals in a row: one thing at a time until it is clear */
-	if (s->path->evidence.score >= SCORE_SUSPECT && s->path->outstanding > 0)
+	if (s->path->evidence.score >= SCORE_SUSPECT && s->path->uses.outstanding > 0)
 		return HOLD_WINDOW;
 	return HOLD_NONE;
 }
@@ -143,13 +144,7 @@ static void admitted(
 	s->began[1] = s->began[0];
 	s->began[0] = now.mono;
 	s->messages += n;
-	s->outstanding++;
-	s->lane->outstanding++;
-	s->path->outstanding++;
-	s->cluster->outstanding++;
-	p->providers[s->provider].blocks[s->source].outstanding++;
-	if (s->outstanding == 1)
-		s->lane->busy++;
+	slot_transaction(p, s, true);
 	if (sick(&s->cluster->health))
 		health_probe(&s->cluster->health, now);
 	if (sick(&s->path->health))
@@ -166,21 +161,8 @@ static void admitted(
 
 static void ended(struct policy *p, struct slot *s)
 {
-	if (!s->outstanding)
-		return;
-	s->outstanding--;
-	if (s->provider == ~0u)
-		return;
-	s->cluster->outstanding--;
-	if (s->path)
-		s->path->outstanding--;
-	if (s->source != ~0u)
-		p->providers[s->provider].blocks[s->source].outstanding--;
-	if (!s->lane)
-		return;
-	s->lane->outstanding--;
-	if (!s->outstanding)
-		s->lane->busy--;
+	if (s->outstanding)
+		slot_transaction(p, s, false);
 }
 
 static uint32_t wanted(const struct policy *p, const struct slot *s, const struct policy_want *w)
@@ -256,7 +238,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 		why->limit = LIMIT_MESSAGES;
 		return no(why, HOLD_RATE, until);
 	}
-	if (!pace_ready(&s->lane->pace, now.mono, s->lane->outstanding, &until)) {
+	if (!pace_ready(&s->lane->pace, now.mono, s->lane->uses.outstanding, &until)) {
 		why->limit = LIMIT_PACE;
 		return no(why, HOLD_RATE, until);
 	}
@@ -304,14 +286,7 @@ void policy_connected(
 	struct cluster *to;
 
 	if (!s->up) {
-		s->up = true;
-		if (s->provider != ~0u) {
-			s->cluster->up++;
-			if (s->lane)
-				s->lane->up++;
-			if (s->path)
-				s->path->up++;
-		}
+		slot_up(p, s);
 		if (s->host)
 			host_slot_up(p, s, now.mono);
 	}

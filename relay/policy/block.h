@@ -2,6 +2,7 @@
 #pragma once
 
 #include "postern/policy.h"
+#include "uses.h"
 #include "witness.h"
 
 struct slot;
@@ -12,7 +13,8 @@ struct block {			   /* source × provider */
 	struct witnesses said_by;
 	uint8_t probes_good;
 	ms_t good_at; /* mono; last delivery from there */
-	uint32_t good_lately, in_use, outstanding;
+	uint32_t good_lately;
+	struct uses uses; /* of the source at the provider, blocked or not */
 	bool dirty, saved;
 };
 

@@ -207,10 +207,10 @@ static struct cap cap_of(const struct about *a)
 	const struct provider_state *s = &a->p->providers[a->w->provider];
 	const struct cluster *c = a->cluster;
 	const struct cap caps[] = {
-		[LIMIT_PROVIDER] = { s->in_use, v->connections, "connections" },
-		[LIMIT_GEOGRAPHY] = { c ? s->geographies[c->geography].in_use : 0,
+		[LIMIT_PROVIDER] = { s->uses.in_use, v->connections, "connections" },
+		[LIMIT_GEOGRAPHY] = { c ? s->geographies[c->geography].uses.in_use : 0,
 			v->connections_per_geography, "connections_per_geography" },
-		[LIMIT_CLUSTER] = { c ? c->in_use : 0, v->connections_per_cluster,
+		[LIMIT_CLUSTER] = { c ? c->uses.in_use : 0, v->connections_per_cluster,
 			"connections_per_cluster" },
 		[LIMIT_SUBNET] = { 0, v->connections_per_cluster_subnet,
 			"connections_per_cluster_subnet" },

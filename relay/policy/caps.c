@@ -41,7 +41,7 @@ uint32_t cluster_ramp(struct policy *p, struct cluster *c, ms_t mono)
 /* Connections that are, or may be, at this cluster. */
 static uint32_t may_be_at(const struct provider_state *v, uint32_t in_use, uint32_t unknown)
 {
-	return in_use + (v->unknown - unknown);
+	return in_use + (v->uses.unknown - unknown);
 }
 
 static enum policy_limit cluster_caps(
@@ -51,11 +51,12 @@ static enum policy_limit cluster_caps(
 	const struct provider_state *s = &p->providers[c->provider];
 	const struct geography *g = &s->geographies[c->geography];
 
-	if (full(may_be_at(s, g->in_use, g->unknown) + more, v->connections_per_geography))
+	if (full(may_be_at(s, g->uses.in_use, g->uses.unknown) + more,
+		    v->connections_per_geography))
 		return LIMIT_GEOGRAPHY;
-	if (full(may_be_at(s, c->in_use, c->unknown) + more, v->connections_per_cluster))
+	if (full(may_be_at(s, c->uses.in_use, c->uses.unknown) + more, v->connections_per_cluster))
 		return LIMIT_CLUSTER;
-	if (full(c->in_use, cluster_limit(c, mono)))
+	if (full(c->uses.in_use, cluster_limit(c, mono)))
 		return LIMIT_RECEIVER;
 	return LIMIT_NONE;
 }
@@ -69,10 +70,10 @@ static enum policy_limit lane_caps(
 	const struct lane *l = c->lanes[source];
 	const struct path *h = c->paths[subnet];
 
-	if (full((l ? l->in_use - l->unknown : 0) + s->unknown_source[source] + more,
+	if (full((l ? l->uses.in_use - l->uses.unknown : 0) + s->unknown_source[source] + more,
 		    v->connections_per_lane))
 		return LIMIT_LANE;
-	if (full((h ? h->in_use - h->unknown : 0) + s->unknown_subnet[subnet] + more,
+	if (full((h ? h->uses.in_use - h->uses.unknown : 0) + s->unknown_subnet[subnet] + more,
 		    v->connections_per_cluster_subnet))
 		return LIMIT_SUBNET;
 	return LIMIT_NONE;
@@ -112,7 +113,7 @@ enum policy_limit cluster_room(const struct policy *p, const struct cluster *c, 
 {
 	const struct provider_params *v = &p->params->providers[c->provider];
 
-	if (full(p->providers[c->provider].in_use, v->connections))
+	if (full(p->providers[c->provider].uses.in_use, v->connections))
 		return LIMIT_PROVIDER;
 	return cluster_caps(p, c, kept_free(p, c, mono), mono);
 }
@@ -125,13 +126,13 @@ enum policy_limit lane_room(
 	enum policy_limit r =
 		lane_caps(p, c, source, kept_free(p, c, mono) && may_take(p, c, source));
 
-	if (r == LIMIT_NONE && h && full(h->in_use, door_limit(&h->door, mono)))
+	if (r == LIMIT_NONE && h && full(h->uses.in_use, door_limit(&h->door, mono)))
 		r = LIMIT_RECEIVER;
 	if (r != LIMIT_NONE || !l)
 		return r;
-	if (full(l->in_use, door_limit(&l->door, mono)))
+	if (full(l->uses.in_use, door_limit(&l->door, mono)))
 		return LIMIT_RECEIVER;
-	return full(l->in_use, l->window) ? LIMIT_WINDOW : LIMIT_NONE;
+	return full(l->uses.in_use, l->window) ? LIMIT_WINDOW : LIMIT_NONE;
 }
 
 uint32_t connects_kept(const struct policy *p, unsigned provider, unsigned source, ms_t mono)
@@ -161,9 +162,9 @@ enum policy_limit unknown_room(
 	uint32_t most = v->connections_per_cluster ? (v->connections_per_cluster + 3) / 4 : 8;
 	enum policy_limit r = LIMIT_NONE;
 
-	if (full(s->in_use, v->connections))
+	if (full(s->uses.in_use, v->connections))
 		return LIMIT_PROVIDER;
-	if (full(s->unknown, most))
+	if (full(s->uses.unknown, most))
 		return LIMIT_UNKNOWN;
 	for (struct cluster *c = s->clusters; c && r == LIMIT_NONE; c = c->next) {
 		r = cluster_caps(p, c, 0, mono);
@@ -193,13 +194,14 @@ bool cluster_over(const struct policy *p, const struct slot *s)
 {
 	const struct provider_params *v = &p->params->providers[s->provider];
 	const struct cluster *c = s->cluster;
-	uint32_t geography = p->providers[s->provider].geographies[c->geography].in_use;
+	uint32_t geography = p->providers[s->provider].geographies[c->geography].uses.in_use;
 
-	return (v->connections_per_cluster && c->in_use > v->connections_per_cluster) ||
+	return (v->connections_per_cluster && c->uses.in_use > v->connections_per_cluster) ||
 	       (v->connections_per_geography && geography > v->connections_per_geography) ||
 	       (s->path && v->connections_per_cluster_subnet &&
-		       s->path->in_use > v->connections_per_cluster_subnet) ||
-	       (s->lane && v->connections_per_lane && s->lane->in_use > v->connections_per_lane);
+		       s->path->uses.in_use > v->connections_per_cluster_subnet) ||
+	       (s->lane && v->connections_per_lane &&
+		       s->lane->uses.in_use > v->connections_per_lane);
 }
 
 static bool same_place(const struct slot *s, const struct policy_choice *why)

@@ -114,8 +114,8 @@ static void cluster_gate(struct policy *p, struct policy_now now, struct candida
 	k->gate = HOLD_NONE;
 	k->until = 0;
 	if (sick(&c->health) && !k->guessed) {
-		k->gate = health_gate(
-			&c->health, now.wall, c->outstanding > 0 || c->in_use > c->up, &wall);
+		k->gate = health_gate(&c->health, now.wall,
+			c->uses.outstanding > 0 || c->uses.in_use > c->uses.up, &wall);
 		k->until = mono_of(now, wall);
 		k->limit = LIMIT_NONE;
 		if (k->gate != HOLD_NONE)
@@ -127,7 +127,7 @@ static void cluster_gate(struct policy *p, struct policy_now now, struct candida
 		return;
 	}
 	ramp = cluster_ramp(p, c, now.mono);
-	if (ramp && c->in_use >= ramp) {
+	if (ramp && c->uses.in_use >= ramp) {
 		k->gate = HOLD_WINDOW;
 		k->limit = LIMIT_RAMP;
 		k->until = now.mono + 1000;
@@ -195,14 +195,14 @@ static void rests(
 	const struct path *h = l->path;
 	ms_t wall = 0;
 
-	a->reason =
-		health_gate(&h->health, now.wall, h->outstanding > 0 || h->in_use > h->up, &wall);
+	a->reason = health_gate(&h->health, now.wall,
+		h->uses.outstanding > 0 || h->uses.in_use > h->uses.up, &wall);
 	if (a->reason == HOLD_NONE)
-		a->reason = health_gate(
-			&l->health, now.wall, l->outstanding > 0 || l->in_use > l->up, &wall);
+		a->reason = health_gate(&l->health, now.wall,
+			l->uses.outstanding > 0 || l->uses.in_use > l->uses.up, &wall);
 	if (a->reason == HOLD_NONE && share_sick(p, l))
-		a->reason = health_gate(
-			&l->ramp.share, now.wall, l->outstanding > 0 || l->in_use > l->up, &wall);
+		a->reason = health_gate(&l->ramp.share, now.wall,
+			l->uses.outstanding > 0 || l->uses.in_use > l->uses.up, &wall);
 	a->until = mono_of(now, wall);
 	a->probe = true;
 }
@@ -225,7 +225,7 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 	}
 	if (b->until && !pinned(p, c, source, now.wall)) {
 		a->probe = true;
-		a->reason = block_gate(b, now.wall, b->in_use > 0, &wall);
+		a->reason = block_gate(b, now.wall, b->uses.in_use > 0, &wall);
 		a->until = mono_of(now, wall);
 	}
 	if (a->reason == HOLD_NONE && source_banned_at(p, now, ~0u, source, c, &wall) &&
@@ -247,7 +247,7 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 		a->reason = HOLD_RATE;
 		return;
 	}
-	if (l && !pace_ready(&l->pace, now.mono, l->outstanding, &a->until)) {
+	if (l && !pace_ready(&l->pace, now.mono, l->uses.outstanding, &a->until)) {
 		a->limit = LIMIT_PACE;
 		a->reason = HOLD_RATE;
 		return;

@@ -50,7 +50,7 @@ static bool worth_keeping(const struct health *h)
 /* Holds nothing that a new one would not have. */
 static bool forgettable(const struct policy *p, const struct cluster *c)
 {
-	if (c->refs || c->in_use || worth_keeping(&c->health) || limits_kept(c->limits))
+	if (c->refs || c->uses.in_use || worth_keeping(&c->health) || limits_kept(c->limits))
 		return false;
 	for (unsigned i = 0; i < p->params->nsources; i++)
 		if (c->lanes[i] &&
@@ -137,10 +137,8 @@ void cluster_set_geography(struct policy *p, struct cluster *c, const char *name
 
 	if (to == c->geography)
 		return;
-	v->geographies[c->geography].in_use -= c->in_use;
-	v->geographies[c->geography].unknown -= c->unknown;
-	v->geographies[to].in_use += c->in_use;
-	v->geographies[to].unknown += c->unknown;
+	uses_add(&v->geographies[c->geography].uses, &c->uses, (uint32_t)-1);
+	uses_add(&v->geographies[to].uses, &c->uses, 1);
 	c->geography = to;
 }
 

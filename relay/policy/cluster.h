@@ -6,6 +6,7 @@
 #include "lane.h"
 #include "names.h"
 #include "table.h"
+#include "uses.h"
 
 #define CLUSTERS_MAX 20000u
 
@@ -24,7 +25,7 @@ struct cluster {
 	uint64_t id;
 	uint32_t refs; /* hosts, networks, slots */
 	uint8_t geography;
-	uint32_t in_use, up, unknown, outstanding;
+	struct uses uses;
 	struct lane **lanes; /* by source; NULL until used */
 	struct path **paths; /* by subnet */
 	ms_t *suspended;     /* by source, wall; NULL: none */

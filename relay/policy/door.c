@@ -37,8 +37,8 @@ static uint32_t most_of_sources(const struct policy *p, const struct cluster *c)
 	uint32_t most = 0;
 
 	for (unsigned i = 0; i < p->params->nsources; i++)
-		if (c->lanes[i] && c->lanes[i]->up > most)
-			most = c->lanes[i]->up;
+		if (c->lanes[i] && c->lanes[i]->uses.up > most)
+			most = c->lanes[i]->uses.up;
 	return most;
 }
 
@@ -47,8 +47,8 @@ static uint32_t most_of_subnets(const struct policy *p, const struct cluster *c)
 	uint32_t most = 0;
 
 	for (unsigned i = 0; i < p->nsubnets; i++)
-		if (c->paths[i] && c->paths[i]->up > most)
-			most = c->paths[i]->up;
+		if (c->paths[i] && c->paths[i]->uses.up > most)
+			most = c->paths[i]->uses.up;
 	return most;
 }
 
@@ -64,14 +64,14 @@ static bool has_siblings(const struct policy *p, const struct slot *s)
 /* What is counted; NULL: nothing that is seen here. */
 static struct door *counted(const struct policy *p, const struct slot *s, uint32_t *inside)
 {
-	if (s->up || !s->path->up)
+	if (s->up || !s->path->uses.up)
 		return NULL;
-	if (s->lane->up && s->lane->up >= most_of_sources(p, s->cluster)) {
-		*inside = s->lane->up;
+	if (s->lane->uses.up && s->lane->uses.up >= most_of_sources(p, s->cluster)) {
+		*inside = s->lane->uses.up;
 		return &s->lane->door;
 	}
-	if (has_siblings(p, s) && s->path->up >= most_of_subnets(p, s->cluster)) {
-		*inside = s->path->up;
+	if (has_siblings(p, s) && s->path->uses.up >= most_of_subnets(p, s->cluster)) {
+		*inside = s->path->uses.up;
 		return &s->path->door;
 	}
 	return NULL;

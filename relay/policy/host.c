@@ -249,7 +249,6 @@ void host_slot_up(struct policy *p, struct slot *s, ms_t mono)
 {
 	struct host *h = s->host;
 
-	h->up++;
 	h->up_at = mono;
 	if (s->cluster)
 		s->cluster->door = NULL;
@@ -298,8 +297,6 @@ void host_slot_gone(struct policy *p, struct slot *s)
 {
 	struct host_mark *m;
 
-	if (s->up)
-		s->host->up--;
 	if (!s->probes_host)
 		return;
 	s->probes_host = false;
@@ -319,8 +316,8 @@ bool host_caps_cluster(struct slot *s, ms_t mono)
 	struct cluster *c = s->cluster;
 	bool again;
 
-	if (!s->host || s->host->slots == c->in_use)
-		return c->in_use > 1;
+	if (!s->host || s->host->uses.in_use == c->uses.in_use)
+		return c->uses.in_use > 1;
 	again = c->door && c->door != s->host && mono - c->door_at < JUST_NOW;
 	if (!again) {
 		c->door = s->host; /* only ever compared */
@@ -332,7 +329,7 @@ bool host_caps_cluster(struct slot *s, ms_t mono)
 /* Refused here, while others are inside at other hosts. */
 bool host_alone_ill(const struct slot *s)
 {
-	return s->host && s->cluster->up > s->host->up;
+	return s->host && s->cluster->uses.up > s->host->uses.up;
 }
 
 /* ---- who may be used ---- */

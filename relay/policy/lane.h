@@ -7,6 +7,7 @@
 #include "health.h"
 #include "pace.h"
 #include "rate.h"
+#include "uses.h"
 #include "witness.h"
 
 struct cluster;
@@ -36,13 +37,11 @@ struct lane {
 	struct cluster *cluster;
 	struct path *path;
 	unsigned source;
-	uint32_t in_use, up, busy; /* slots; of them connected; of them with a transaction */
-	uint32_t unknown;	   /* slots whose cluster is not known yet */
-	uint32_t outstanding;	   /* transactions */
-	uint32_t window;	   /* connections allowed at present */
-	uint32_t good;		   /* deliveries since the window changed */
-	bool slow;		   /* slow start after a rest */
-	ms_t shrunk, grown;	   /* mono */
+	struct uses uses;
+	uint32_t window;    /* connections allowed at present */
+	uint32_t good;	    /* deliveries since the window changed */
+	bool slow;	    /* slow start after a rest */
+	ms_t shrunk, grown; /* mono */
 	struct evidence evidence;
 	struct health health;
 	struct bucket messages, connects;
@@ -60,7 +59,7 @@ struct lane {
 struct path {
 	struct cluster *cluster;
 	unsigned subnet;
-	uint32_t in_use, up, unknown, outstanding;
+	struct uses uses;
 	struct evidence evidence;
 	struct health health;
 	struct door door;

@@ -60,7 +60,7 @@ static void networks_sweep(struct policy *p, ms_t before)
 	struct network *n, *next;
 
 	HASH_ITER (hh, p->networks, n, next)
-		if (!n->hosts && !n->own->in_use && n->used <= before)
+		if (!n->hosts && !n->own->uses.in_use && n->used <= before)
 			network_free(p, n);
 }
 
@@ -126,7 +126,7 @@ void host_untroubled(struct policy *p, struct host *h)
 
 void host_free(struct policy *p, struct host *h)
 {
-	must(!h->slots);
+	must(!h->uses.in_use);
 	host_untroubled(p, h);
 	free(h->limits);
 	HASH_DEL(p->hosts, h);
@@ -155,7 +155,7 @@ static void hosts_trim(struct policy *p, unsigned keep)
 	HASH_ITER (hh, p->hosts, h, next) {
 		if (HASH_COUNT(p->hosts) <= keep)
 			break;
-		if (h->slots)
+		if (h->uses.in_use)
 			continue;
 		host_forget(p, h);
 	}
@@ -486,7 +486,7 @@ void learned_sweep(struct policy *p, struct policy_now now)
 	HASH_ITER (hh, p->hosts, h, next) {
 		if (now.wall - h->seen < FORGET)
 			break; /* in the order of use */
-		if (h->slots)
+		if (h->uses.in_use)
 			continue;
 		host_forget(p, h);
 	}

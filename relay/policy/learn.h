@@ -5,6 +5,7 @@
 #include "names.h"
 #include "postern/policy.h"
 #include "table.h"
+#include "uses.h"
 
 struct cluster;
 struct limits;
@@ -28,12 +29,11 @@ struct host {
 	struct cluster *cluster; /* its own; NULL: not known, the network's counts */
 	uint8_t how;
 	bool dirty;
-	uint32_t slots;
+	struct uses uses;
 	ms_t ptr_at;		      /* mono; its PTR name was asked for last; 0: never */
 	ms_t learned, seen;	      /* wall */
 	struct limits *limits;	      /* limit.c; NULL: none */
 	struct host_trouble *trouble; /* host.c; NULL: none */
-	uint32_t up;		      /* slots that are */
 	ms_t up_at;		      /* mono; a connection came up last; 0: never */
 	uint32_t opening_ms;	      /* that took so long */
 	float good, bad;	      /* host.c: outcomes, halved every ten minutes */

@@ -186,7 +186,7 @@ static void free_learned(struct policy *p)
 	struct tenant *t, *next_tenant;
 
 	HASH_ITER (hh, p->hosts, h, next_host) {
-		h->slots = 0;
+		h->uses.in_use = 0;
 		host_free(p, h);
 	}
 	HASH_ITER (hh, p->networks, n, next_network)

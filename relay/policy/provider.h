@@ -5,6 +5,7 @@
 #include "block.h"
 #include "evidence.h"
 #include "health.h"
+#include "uses.h"
 
 struct ramp;
 struct cluster;
@@ -13,14 +14,14 @@ struct cluster;
 
 struct geography {
 	char name[8];
-	uint32_t in_use, unknown;
+	struct uses uses;
 };
 
 #define ALARM_SPAN    30000 /* ms of one bucket */
 #define ALARM_BUCKETS 10
 struct provider_state {
 	uint32_t uid;
-	uint32_t in_use, unknown;
+	struct uses uses;
 	uint32_t *unknown_source;		       /* by source */
 	uint32_t *unknown_subnet;		       /* by subnet */
 	struct block *blocks;			       /* by source */

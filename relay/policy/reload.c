@@ -98,29 +98,13 @@ static int arrays_new(struct arrays *a, const struct policy *p, const struct pol
 /* ---- moving ---- */
 
 /* A slot whose source moved to another subnet, or is gone, is no lane's any more. */
-static void slot_orphan(struct policy *p, struct slot *s)
+static void orphan(struct policy *p, struct slot *s, bool provider_gone)
 {
 	warmup_slot_gone(p, s);
-	if (s->source != ~0u) {
-		p->providers[s->provider].blocks[s->source].in_use--;
-		p->providers[s->provider].blocks[s->source].outstanding -= s->outstanding;
-	}
-	if (s->lane) {
-		s->lane->in_use--;
-		s->lane->up -= s->up;
-		s->lane->busy -= s->outstanding > 0;
-		s->lane->outstanding -= s->outstanding;
-	}
-	if (s->path) {
-		s->path->in_use--;
-		s->path->up -= s->up;
-		s->path->outstanding -= s->outstanding;
-	}
-	s->lane = NULL;
-	s->path = NULL;
-	s->source = ~0u;
+	slot_orphan(p, s, provider_gone);
 }
 
+/* Counts are still those of before, by the numbers of before. */
 static void move_slot(
 	struct policy *p, struct slot *s, const struct renumber *n, const struct tables *t)
 {
@@ -128,23 +112,19 @@ static void move_slot(
 
 	s->pool = ~0u;
 	slot_known(p, s);
+	if (n->provider[s->provider] < 0) {
+		orphan(p, s, true);
+		return;
+	}
 	if (s->source != ~0u) {
 		source = n->source[s->source];
 		subnet = n->subnet[p->sources[s->source].subnet];
 		if (source < 0 || subnet < 0 || t->sources[source].subnet != (unsigned)subnet)
-			slot_orphan(p, s);
+			orphan(p, s, false);
 		else
 			s->source = (unsigned)source;
 	}
-	if (n->provider[s->provider] < 0) {
-		slot_orphan(p, s);
-		s->host->slots--;
-		s->host = NULL;
-		s->cluster = NULL;
-		s->provider = ~0u;
-	} else {
-		s->provider = (unsigned)n->provider[s->provider];
-	}
+	s->provider = (unsigned)n->provider[s->provider];
 }
 
 static void move_slots(struct policy *p, const struct renumber *n, const struct tables *t)
@@ -277,7 +257,7 @@ static void move_providers(struct policy *p, struct tables *t, const struct renu
 			continue;
 		to = &t->providers[n->provider[k]];
 		to->uid = from->uid;
-		to->in_use = from->in_use;
+		to->uses = from->uses;
 		memcpy(to->geographies, from->geographies, sizeof(to->geographies));
 		to->ngeographies = from->ngeographies;
 		memcpy(to->buckets, from->buckets, sizeof(to->buckets));

@@ -54,85 +54,83 @@ void slot_release(struct policy *p, uint32_t number)
 
 /* ---- counting ---- */
 
-static void count_unknown(struct policy *p, const struct slot *s, uint32_t step)
+/* As it is now, in all that it belongs to. times: 1, or LESS before anything of it changes that is
+ * counted. Nothing else writes these counts. */
+#define LESS ((uint32_t)-1)
+static void slot_count(struct policy *p, const struct slot *s, uint32_t times)
 {
-	struct provider_state *v = &p->providers[s->provider];
+	struct provider_state *v;
+	struct uses one = { 1, s->up, s->outstanding > 0, s->unknown, s->outstanding };
 
-	v->unknown += step;
-	v->unknown_source[s->source] += step;
-	v->unknown_subnet[p->sources[s->source].subnet] += step;
-	v->geographies[s->cluster->geography].unknown += step;
-	s->cluster->unknown += step;
-	s->lane->unknown += step;
-	s->path->unknown += step;
-}
-
-static void count_place(struct policy *p, const struct slot *s, uint32_t step)
-{
-	s->cluster->refs += step;
-	s->cluster->in_use += step;
-	p->providers[s->provider].geographies[s->cluster->geography].in_use += step;
-	s->cluster->outstanding += step * s->outstanding;
-	if (s->up)
-		s->cluster->up += step;
-	if (s->lane) {
-		s->lane->in_use += step;
-		s->lane->outstanding += step * s->outstanding;
-		if (s->up)
-			s->lane->up += step;
-		if (s->outstanding)
-			s->lane->busy += step;
-	}
-	if (s->path) {
-		s->path->in_use += step;
-		s->path->outstanding += step * s->outstanding;
-		if (s->up)
-			s->path->up += step;
-	}
+	if (s->host)
+		uses_add(&s->host->uses, &one, times);
+	if (s->provider == ~0u)
+		return; /* it went with a reload */
+	v = &p->providers[s->provider];
+	s->cluster->refs += times;
+	uses_add(&v->uses, &one, times);
+	uses_add(&v->geographies[s->cluster->geography].uses, &one, times);
+	uses_add(&s->cluster->uses, &one, times);
+	if (s->source == ~0u)
+		return;
+	uses_add(&s->path->uses, &one, times);
+	uses_add(&s->lane->uses, &one, times);
+	uses_add(&v->blocks[s->source].uses, &one, times);
+	v->unknown_source[s->source] += times * one.unknown;
+	v->unknown_subnet[p->sources[s->source].subnet] += times * one.unknown;
 }
 
 void slot_attach(struct policy *p, struct slot *s, struct cluster *c, struct lane *l)
 {
-	struct provider_state *v = &p->providers[s->provider];
-
 	s->cluster = c;
 	s->lane = l;
 	s->path = l->path;
-	v->in_use++;
-	if (s->host)
-		s->host->slots++;
-	v->blocks[s->source].in_use++;
-	count_place(p, s, 1);
-	if (s->unknown)
-		count_unknown(p, s, 1);
+	slot_count(p, s, 1);
+}
+
+void slot_detach(struct policy *p, struct slot *s)
+{
+	must(s->provider == ~0u || s->cluster->uses.in_use > 0);
+	slot_count(p, s, LESS);
+	s->host = NULL;
+}
+
+void slot_up(struct policy *p, struct slot *s)
+{
+	slot_count(p, s, LESS);
+	s->up = true;
+	slot_count(p, s, 1);
 }
 
 void slot_known(struct policy *p, struct slot *s)
 {
 	if (!s->unknown)
 		return;
-	count_unknown(p, s, (uint32_t)-1);
+	slot_count(p, s, LESS);
 	s->unknown = false;
+	slot_count(p, s, 1);
 }
 
-void slot_detach(struct policy *p, struct slot *s)
+void slot_transaction(struct policy *p, struct slot *s, bool begins)
 {
-	struct provider_state *v;
+	must(begins || s->outstanding > 0);
+	slot_count(p, s, LESS);
+	s->outstanding += begins ? 1 : LESS;
+	slot_count(p, s, 1);
+}
 
-	if (s->host)
-		s->host->slots--;
-	s->host = NULL;
-	if (s->provider == ~0u)
-		return;
-	v = &p->providers[s->provider];
-	slot_known(p, s);
-	must(s->cluster->in_use > 0 && v->in_use > 0);
-	count_place(p, s, (uint32_t)-1);
-	v->in_use--;
-	if (s->source != ~0u) {
-		v->blocks[s->source].in_use--;
-		v->blocks[s->source].outstanding -= s->outstanding;
+void slot_orphan(struct policy *p, struct slot *s, bool provider_gone)
+{
+	slot_count(p, s, LESS);
+	s->lane = NULL;
+	s->path = NULL;
+	s->source = ~0u;
+	if (provider_gone) {
+		s->host = NULL;
+		s->cluster = NULL;
+		s->provider = ~0u;
 	}
+	slot_count(p, s, 1);
 }
 
 static void charge_lane(struct policy *p, const struct slot *s, struct lane *l, ms_t mono)
@@ -149,16 +147,65 @@ void slot_move(struct policy *p, struct slot *s, struct cluster *c, bool charge,
 
 	if (s->lane && !l)
 		return; /* no memory: it stays counted where it is */
-	slot_known(p, s);
-	count_place(p, s, (uint32_t)-1);
+	slot_count(p, s, LESS);
+	s->unknown = false;
 	s->cluster = c;
 	s->lane = l;
-	if (l)
-		s->path = l->path;
-	else
-		s->path = NULL;
-	count_place(p, s, 1);
+	s->path = l ? l->path : NULL;
+	slot_count(p, s, 1);
 	if (l && charge)
 		charge_lane(p, s, l, mono);
 	s->surplus = cluster_over(p, s);
+}
+
+/* ---- recounting ---- */
+
+static bool unused(const struct uses *u)
+{
+	return !u->in_use && !u->up && !u->busy && !u->unknown && !u->outstanding;
+}
+
+static bool cluster_unused(const struct policy *p, const struct cluster *c)
+{
+	bool r = unused(&c->uses);
+
+	for (unsigned i = 0; i < p->params->nsources; i++)
+		r = r && (!c->lanes[i] || unused(&c->lanes[i]->uses));
+	for (unsigned i = 0; i < p->nsubnets; i++)
+		r = r && (!c->paths[i] || unused(&c->paths[i]->uses));
+	return r;
+}
+
+static bool provider_unused(const struct policy *p, const struct provider_state *v)
+{
+	bool r = unused(&v->uses);
+
+	for (unsigned i = 0; i < v->ngeographies; i++)
+		r = r && unused(&v->geographies[i].uses);
+	for (unsigned i = 0; i < p->params->nsources; i++)
+		r = r && !v->unknown_source[i] && unused(&v->blocks[i].uses);
+	for (unsigned i = 0; i < p->nsubnets; i++)
+		r = r && !v->unknown_subnet[i];
+	return r;
+}
+
+bool slots_counted(struct policy *p)
+{
+	struct cluster *c, *next;
+	struct host *h, *next_host;
+	bool r = true;
+
+	for (uint32_t i = 0; i < p->nslots; i++)
+		if (p->slots[i].used)
+			slot_count(p, &p->slots[i], LESS);
+	for (unsigned k = 0; k < p->params->nproviders; k++)
+		r = r && provider_unused(p, &p->providers[k]);
+	HASH_ITER (hh, p->clusters, c, next)
+		r = r && cluster_unused(p, c);
+	HASH_ITER (hh, p->hosts, h, next_host)
+		r = r && unused(&h->uses);
+	for (uint32_t i = 0; i < p->nslots; i++)
+		if (p->slots[i].used)
+			slot_count(p, &p->slots[i], 1);
+	return r;
 }

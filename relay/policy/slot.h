@@ -35,11 +35,22 @@ struct slot {
 	uint32_t next_free;
 };
 
+/* A number that is none in use is a fault of the caller's: must. */
 struct slot *slot_get(struct policy *p, uint32_t number);
+/* -ENOMEM: no memory, or more slots than there may be. */
 int slot_new(struct policy *p, uint32_t *ret);
 void slot_release(struct policy *p, uint32_t number);
+/* From here on it is counted; host, provider, source and unknown are set. */
 void slot_attach(struct policy *p, struct slot *s, struct cluster *c, struct lane *l);
 void slot_detach(struct policy *p, struct slot *s);
+void slot_up(struct policy *p, struct slot *s);			      /* it is connected */
+void slot_transaction(struct policy *p, struct slot *s, bool begins); /* one begins, or ends */
+/* Its source is gone, or in another subnet; the provider too. It stays counted at what is left. */
+void slot_orphan(struct policy *p, struct slot *s, bool provider_gone);
 /* charge: what it has sent counts against the lane that it turned out to be on. */
 void slot_move(struct policy *p, struct slot *s, struct cluster *c, bool charge, ms_t mono);
-void slot_known(struct policy *p, struct slot *s);
+void slot_known(struct policy *p, struct slot *s); /* it counts at its cluster alone */
+/* Do all counts say what the slots are? For tests, and for builds with
+ * POSTERN_CHECKS: walks all there is. Restores what
+ * it takes apart. */
+bool slots_counted(struct policy *p);

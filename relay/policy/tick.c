@@ -5,7 +5,9 @@
 #include "learn.h"
 #include "operate.h"
 #include "policy_impl.h"
+#include "postern/must.h"
 #include "sender_watch.h"
+#include "slot.h"
 #include "tenant.h"
 #include "warmup.h"
 
@@ -21,6 +23,9 @@ void policy_tick(struct policy *p, struct policy_now now)
 	if (now.mono - p->swept < SWEEP_EVERY)
 		return;
 	p->swept = now.mono;
+#ifdef POSTERN_CHECKS
+	must(slots_counted(p));
+#endif
 	tenants_sweep(p, now);
 	bans_sweep(p, now);
 	senders_sweep(p, now.mono);

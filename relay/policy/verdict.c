@@ -438,7 +438,7 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 /* Refused at the door of a host that has, or is about to have, others of ours: it has a cap. */
 static bool no_room(const struct slot *s)
 {
-	return !s->up && (s->host ? s->host->slots > 1 : s->cluster->in_use > 1);
+	return !s->up && (s->host ? s->host->uses.in_use > 1 : s->cluster->uses.in_use > 1);
 }
 
 bool policy_no_room(const struct policy *p, uint32_t slot, const struct classification *c)
@@ -469,8 +469,8 @@ static void session_refused(
 	case VERDICT_DESTINATION_BUSY:
 		if (!s->up && host_caps_cluster(s, now.mono)) {
 			/* others are served: these are as many as it allows */
-			s->cluster->limit =
-				s->cluster->up ? s->cluster->up : s->cluster->in_use - 1;
+			s->cluster->limit = s->cluster->uses.up ? s->cluster->uses.up
+								: s->cluster->uses.in_use - 1;
 			s->cluster->limit_at = now.mono;
 		} else if (!s->blamed && k->scope != SCOPE_DOMAIN && !host_alone_ill(s) &&
 			   !s->taken) {

@@ -184,7 +184,7 @@ enum hold_reason warmup_gate(struct policy *p, struct policy_now now, unsigned p
 		const struct block *b = &p->providers[provider].blocks[source];
 
 		if (health_gate(&r->pause, now.wall,
-			    b->outstanding > 0 || (opening && r->expected > 0),
+			    b->uses.outstanding > 0 || (opening && r->expected > 0),
 			    &wall) != HOLD_NONE) {
 			*count = 0;
 			if (wall)

@@ -254,7 +254,7 @@ static void tell_cluster_limit(const struct asked *a, const struct cluster *c)
 	say(&w,
 		"%s refused a connection beside %u others of ours: %u are opened there now (%u are "
 		"in use), one more every half minute.",
-		w.cluster, c->limit, cluster_limit(c, a->now.mono), c->in_use);
+		w.cluster, c->limit, cluster_limit(c, a->now.mono), c->uses.in_use);
 	tell(a, &w);
 }
 

@@ -25,7 +25,7 @@ void window_good(struct policy *p, struct lane *l, uint32_t n, ms_t mono)
 	if (l->good < GROW_AFTER || (l->slow && mono - l->grown < SLOW_AT_MOST))
 		return;
 	/* growth that is not used proves nothing */
-	if (l->in_use < l->window && l->window >= START)
+	if (l->uses.in_use < l->window && l->window >= START)
 		return;
 	l->window++;
 	l->good = 0;
@@ -40,8 +40,8 @@ void window_throttled(struct lane *l, ms_t mono, bool at_connect)
 		return;
 	l->shrunk = mono;
 	l->window_dirty = true;
-	if (at_connect && l->up < l->window) /* those that are up are no more than it allows */
-		l->window = l->up;
+	if (at_connect && l->uses.up < l->window) /* those that are up are no more than it allows */
+		l->window = l->uses.up;
 	else
 		l->window /= 2;
 	if (!l->window)

@@ -528,6 +528,7 @@ static void on_tick(struct model *m)
 	struct model_inner *x = m->inner;
 
 	policy_tick(m->policy, now_of(m));
+	must(slots_counted(m->policy));
 	model_look(m);
 	if (policy_urgent(m->policy))
 		model_save(m);

@@ -14,6 +14,8 @@
 
 #include "postern/policy.h"
 
+bool slots_counted(struct policy *p); /* relay/policy/slot.h */
+
 #define MODEL_SOURCES	 20
 #define MODEL_CLUSTERS	 40
 #define MODEL_SUBNETS	 10

@@ -16,6 +16,9 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define WALL	 1795000000000
 
+/* relay/policy/slot.h: do all counts of connections say what the slots are? After each step. */
+bool slots_counted(struct policy *p);
+
 struct rig {
 	struct source_params sources[4];
 	struct pool_params pools[2];
@@ -117,12 +120,16 @@ static inline struct policy_choice rig_choose(struct rig *r)
 	struct policy_choice c;
 
 	policy_choose(r->policy, r->now, &r->want, &c);
+	assert_true(slots_counted(r->policy));
 	return c;
 }
 
 static inline bool rig_admit(struct rig *r, uint32_t slot, struct policy_choice *why, bool *retire)
 {
-	return policy_admit(r->policy, r->now, slot, &r->want, why, retire);
+	bool go = policy_admit(r->policy, r->now, slot, &r->want, why, retire);
+
+	assert_true(slots_counted(r->policy));
+	return go;
 }
 
 /* One transaction on the slot, for that tenant, that ends with this verdict and code. */
@@ -135,6 +142,7 @@ static inline struct policy_verdict rig_result_of(struct rig *r, uint32_t slot, 
 	reply_make(&reply, code, "");
 	policy_result(r->policy, r->now, slot, domain, c, &reply, tried, &ret);
 	policy_finished(r->policy, r->now, slot);
+	assert_true(slots_counted(r->policy));
 	return ret;
 }
 
@@ -163,4 +171,5 @@ static inline void rig_sicken(struct rig *r, uint32_t slot, enum verdict v)
 static inline void rig_end(struct rig *r, uint32_t slot)
 {
 	policy_disconnected(r->policy, r->now, slot, NULL, 0);
+	assert_true(slots_counted(r->policy));
 }
