@@ -1,4 +1,5 @@
-/* Values into the parameters: each section by its table, with defaults for what is not given. */
+/* Values into the parameters: each section by its table, with defaults for what is not given. Called
+ * by config.c and scenario.c after scan.c, on the thread that loads the configuration. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,12 +29,40 @@ void *section_element(const struct section *s, const void *base, unsigned i)
 	return i ? array + i * s->size : array;
 }
 
+bool source_flag(const struct scan_section *sec, const char *option)
+{
+	static const struct option flag = { .type = OPTION_BOOL };
+	const char *text;
+	struct buf why;
+	bool on = false;
+
+	if (scan_values(sec, option) == 0)
+		return false;
+	text = scan_value(sec, option, 0);
+	buf_init(&why, 0);
+	/* what is not a flag at all was told when it was bound */
+	if (value_set_text(&flag, &on, text, &why))
+		on = false;
+	buf_deinit(&why);
+	return on;
+}
+
+const char *section_label(char out[96], const struct section *kind, const char *title)
+{
+	if (!kind->name[0])
+		out[0] = '\0';
+	else if (kind->titled)
+		snprintf(out, 96, "%s \"%.63s\": ", kind->name, title ? title : "");
+	else
+		snprintf(out, 96, "%s: ", kind->name);
+	return out;
+}
+
 /* One section being bound. */
 struct binding {
 	struct source *s;
 	const struct section *kind;
-	const struct scan_section *lines;
-	cfg_t *cfg; /* NULL: not given */
+	const struct scan_section *given; /* NULL: it is not */
 	void *base;
 	const char *title;
 };
@@ -41,8 +70,8 @@ struct binding {
 static void tell_bad(
 	const struct binding *b, const struct option *o, unsigned value, const struct buf *why)
 {
-	unsigned line = option_is_list(o) ? scan_value_line(b->lines, o->name, value)
-					  : scan_line(b->lines, o->name);
+	unsigned line = option_is_list(o) ? scan_value_line(b->given, o->name, value)
+					  : scan_line(b->given, o->name);
 	char label[96];
 
 	diag_error(b->s->diag, line, "%s%s: %.*s", section_label(label, b->kind, b->title), o->name,
@@ -53,7 +82,7 @@ static void tell_bad(
  * is the only error. */
 static int bind_given(const struct binding *b, const struct option *o)
 {
-	unsigned n = source_values(b->cfg, o->name), bad = 0, skipped = 0;
+	unsigned n = scan_values(b->given, o->name), bad = 0, skipped = 0;
 	const char **values = calloc(n, sizeof(*values));
 	bool scratch[8] = { 0 }; /* for what has no place: judged all the same */
 	struct buf why;
@@ -63,7 +92,7 @@ static int bind_given(const struct binding *b, const struct option *o)
 		return -ENOMEM;
 	buf_init(&why, 0);
 	for (unsigned i = 0; i < n; i++)
-		values[i] = source_value(b->cfg, o->name, i);
+		values[i] = scan_value(b->given, o->name, i);
 	if ((o->flags & OPTION_UNBOUND) && option_is_list(o))
 		r = 0; /* its reader judges it */
 	while (r == -EINVAL) {
@@ -112,15 +141,15 @@ static int bind_section(const struct binding *b)
 
 	for (unsigned i = 0; i < b->kind->noptions && !r; i++) {
 		const struct option *o = &b->kind->options[i];
-		bool given = scan_given(b->lines, o->name) != NULL;
+		bool given = scan_given(b->given, o->name) != NULL;
 
 		r = bind_default(b, o);
-		if (!r && source_values(b->cfg, o->name) > 0)
+		if (!r && scan_values(b->given, o->name) > 0)
 			r = bind_given(b, o);
 		else if (!r && given && option_is_list(o))
 			value_free(o, b->base); /* "= {}": an empty list is a value too */
-		if (!given && (o->flags & OPTION_REQUIRED) && b->s->whole)
-			diag_error(b->s->diag, scan_line(b->lines, ""), "%s%s is missing: %s",
+		if (!given && (o->flags & OPTION_REQUIRED) && !b->s->scan.broken)
+			diag_error(b->s->diag, scan_line(b->given, ""), "%s%s is missing: %s",
 				section_label(label, b->kind, b->title), o->name, o->help);
 	}
 	return r;
@@ -152,18 +181,16 @@ static int bind_element(struct source *s, unsigned id, unsigned i, const char *t
 	if (!name)
 		return -ENOMEM;
 	memcpy((char *)b.base + kind->name_at, &name, sizeof(name));
-	if (given >= 0) {
-		b.cfg = source_section(s, id, (unsigned)given);
-		b.lines = scan_find(&s->scan, kind, (unsigned)given);
-	}
+	if (given >= 0)
+		b.given = scan_find(&s->scan, kind, (unsigned)given);
 	return bind_section(&b);
 }
 
 static const char *title_of(const struct source *s, unsigned id, unsigned i)
 {
-	const char *title = cfg_title(source_section(s, id, i));
+	const struct scan_section *sec = scan_find(&s->scan, &s->schema->sections[id], i);
 
-	return title ? title : "";
+	return sec && sec->title ? sec->title : "";
 }
 
 static void check_title(struct source *s, unsigned id, unsigned i)
@@ -195,7 +222,7 @@ static bool is_builtin(const char *name)
 /* The operator's own first, as given, so that they may carve something out of the built-in ones. */
 static int bind_providers(struct source *s)
 {
-	unsigned n = source_count(s, SECTION_PROVIDER), own = 0, at = 0;
+	unsigned n = scan_count(&s->scan, &sections[SECTION_PROVIDER]), own = 0, at = 0;
 	int r;
 
 	for (unsigned i = 0; i < n; i++)
@@ -221,7 +248,7 @@ static int bind_providers(struct source *s)
 
 static int bind_titled(struct source *s, unsigned id)
 {
-	unsigned n = source_count(s, id);
+	unsigned n = scan_count(&s->scan, &s->schema->sections[id]);
 	int r = make_array(&s->schema->sections[id], s->base, n);
 
 	for (unsigned i = 0; i < n && !r; i++) {
@@ -245,8 +272,7 @@ int source_bind(struct source *s)
 		} else {
 			struct binding b = { .s = s, .kind = kind, .base = s->base };
 
-			b.cfg = source_section(s, id, 0);
-			b.lines = scan_find(&s->scan, &s->schema->sections[id], 0);
+			b.given = scan_find(&s->scan, kind, 0);
 			r = bind_section(&b);
 		}
 	}

@@ -139,6 +139,7 @@ static int check_duplicates(struct source *s)
 {
 	const struct policy_params *p = &s->config->policy;
 	struct source_address *all = calloc(p->nsources + 1, sizeof(*all));
+	char where[DIAG_WHERE_MAX];
 
 	if (!all)
 		return -ENOMEM;
@@ -150,12 +151,13 @@ static int check_duplicates(struct source *s)
 
 		if (all[i].addr.family != ADDR_NONE && addr_eq(&all[i].addr, &all[i - 1].addr))
 			diag_error(s->diag, line(s, SECTION_SOURCE, again, "address"),
-				"source \"%s\": address: source \"%s\" in line %u has the same: "
+				"source \"%s\": address: source \"%s\" in %s has the same: "
 				"limits and "
 				"reputation belong to the address, so name it once and use it in "
 				"several pools",
 				p->sources[again].name, p->sources[first].name,
-				line(s, SECTION_SOURCE, first, "address"));
+				diag_where(s->diag, line(s, SECTION_SOURCE, first, "address"),
+					line(s, SECTION_SOURCE, again, "address"), where));
 	}
 	free(all);
 	return 0;
@@ -239,16 +241,15 @@ static int check_pools(struct source *s)
 			"address = \"192.0.2.1\" } "
 			"and pool \"main\" { sources = {\"a\"} }");
 	for (unsigned i = 0; i < p->npools; i++) {
-		cfg_t *cfg = source_section(s, SECTION_POOL, i);
-		unsigned n = source_values(cfg, "sources");
+		const struct scan_section *given = scan_find(&s->scan, &sections[SECTION_POOL], i);
+		unsigned n = scan_values(given, "sources");
 
 		p->pools[i].members = calloc(n + 1, sizeof(*p->pools[i].members));
 		if (!p->pools[i].members)
 			return -ENOMEM;
 		for (unsigned k = 0; k < n; k++)
-			add_member(s, i, k, source_value(cfg, "sources", k));
-		if (n == 0 &&
-			scan_given(scan_find(&s->scan, &sections[SECTION_POOL], i), "sources"))
+			add_member(s, i, k, scan_value(given, "sources", k));
+		if (n == 0 && scan_given(given, "sources"))
 			diag_error(s->diag, line(s, SECTION_POOL, i, "sources"),
 				"pool \"%s\": sources: a pool needs at least one source",
 				p->pools[i].name);
@@ -284,8 +285,8 @@ static void check_providers(struct source *s)
 {
 	const struct policy_params *p = &s->config->policy;
 
-	for (unsigned i = 0; i < source_count(s, SECTION_PROVIDER); i++) {
-		const char *title = cfg_title(source_section(s, SECTION_PROVIDER, i));
+	for (unsigned i = 0; i < scan_count(&s->scan, &sections[SECTION_PROVIDER]); i++) {
+		const char *title = scan_find(&s->scan, &sections[SECTION_PROVIDER], i)->title;
 
 		for (unsigned k = 0; k < p->nproviders; k++) {
 			if (title && strcmp(p->providers[k].name, title) == 0)

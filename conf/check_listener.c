@@ -20,7 +20,7 @@ bool net_is_world(const struct net *n)
 static void check_relay(struct source *s, unsigned i, const struct listener_params *p)
 {
 	const struct scan_section *lines = scan_find(&s->scan, &sections[SECTION_LISTENER], i);
-	bool world_allowed = source_flag(source_section(s, SECTION_LISTENER, i), "allow_world");
+	bool world_allowed = source_flag(lines, "allow_world");
 	char text[ADDR_TEXT_MAX + 4];
 
 	for (unsigned k = 0; k < p->nallow; k++) {
@@ -37,7 +37,7 @@ static void check_relay(struct source *s, unsigned i, const struct listener_para
 	}
 	/* a value that was refused leaves an empty list behind, which is told already */
 	if (p->nallow == 0 && !p->users_file &&
-		source_values(source_section(s, SECTION_LISTENER, i), "allow") == 0 &&
+		scan_values(scan_find(&s->scan, &sections[SECTION_LISTENER], i), "allow") == 0 &&
 		!scan_given(lines, "users_file"))
 		diag_error(s->diag, line(s, i, ""),
 			"listener \"%s\": nobody may relay here: write allow = {\"10.0.0.0/8\"} "
@@ -61,7 +61,8 @@ static void check_tls(struct source *s, unsigned i, const struct listener_params
 		diag_error(s->diag, line(s, i, p->certificate ? "certificate" : "key"),
 			"listener \"%s\": certificate and key belong together: give both", p->name);
 	if (needs && !p->certificate &&
-		source_values(source_section(s, SECTION_LISTENER, i), "certificate") == 0)
+		scan_values(scan_find(&s->scan, &sections[SECTION_LISTENER], i), "certificate") ==
+			0)
 		diag_error(s->diag, line(s, i, needs),
 			"listener \"%s\": %s: certificate and key are needed for it", p->name,
 			needs);
@@ -86,7 +87,7 @@ static void check_tls(struct source *s, unsigned i, const struct listener_params
 static void check_proxy(struct source *s, unsigned i, const struct listener_params *p)
 {
 	if (p->proxy && p->nproxy_from == 0 &&
-		source_values(source_section(s, SECTION_LISTENER, i), "proxy_from") == 0)
+		scan_values(scan_find(&s->scan, &sections[SECTION_LISTENER], i), "proxy_from") == 0)
 		diag_error(s->diag, line(s, i, "proxy"),
 			"listener \"%s\": proxy: name the proxies in proxy_from, as anybody could "
 			"claim any "
@@ -194,6 +195,7 @@ static void check_endpoint(struct source *s, unsigned i, unsigned k)
 	const struct scan_section *lines = scan_find(&s->scan, &sections[SECTION_LISTENER], i);
 	const struct endpoint *e = (const struct endpoint *)p->addresses + k;
 	struct endpoint http = { c->http.addr, c->http.port };
+	char where[DIAG_WHERE_MAX];
 
 	for (unsigned j = 0; j <= i; j++) {
 		const struct listener_params *q = &c->listeners[j];
@@ -202,12 +204,15 @@ static void check_endpoint(struct source *s, unsigned i, unsigned k)
 			if (!overlap(e, (const struct endpoint *)q->addresses + n))
 				continue;
 			diag_error(s->diag, scan_value_line(lines, "address", k),
-				"listener \"%s\": address: listener \"%s\" in line %u takes the "
+				"listener \"%s\": address: listener \"%s\" in %s takes the "
 				"same address and "
 				"port",
 				p->name, q->name,
-				scan_value_line(scan_find(&s->scan, &sections[SECTION_LISTENER], j),
-					"address", n));
+				diag_where(s->diag,
+					scan_value_line(
+						scan_find(&s->scan, &sections[SECTION_LISTENER], j),
+						"address", n),
+					scan_value_line(lines, "address", k), where));
 			return;
 		}
 	}
@@ -250,7 +255,8 @@ int source_check_listeners(struct source *s)
 			scan_find(&s->scan, &sections[SECTION_LISTENER], i);
 
 		if (scan_given(lines, "address") &&
-			source_values(source_section(s, SECTION_LISTENER, i), "address") == 0)
+			scan_values(scan_find(&s->scan, &sections[SECTION_LISTENER], i),
+				"address") == 0)
 			diag_error(s->diag, line(s, i, "address"),
 				"listener \"%s\": address: at least one is needed", p->name);
 		for (unsigned k = 0; k < p->naddresses; k++)

@@ -46,6 +46,7 @@ static void check_once(struct source *s, unsigned i)
 	const struct policy_params *p = &s->config->policy;
 	const struct warmup_params *w = &p->warmups[i];
 	unsigned other = 0;
+	char where[DIAG_WHERE_MAX];
 
 	for (unsigned k = 0; k < w->nsources; k++) {
 		if (!planned_before(p, i, k, &other))
@@ -56,9 +57,11 @@ static void check_once(struct source *s, unsigned i)
 				source_name(s, w->sources[k]));
 		else
 			diag_error(s->diag, line(s, i, "sources"),
-				"warmup \"%s\": sources: warmup \"%s\" in line %u has a plan for "
+				"warmup \"%s\": sources: warmup \"%s\" in %s has a plan for "
 				"source \"%s\" at the same provider: take it out of one of them",
-				w->name, p->warmups[other].name, line(s, other, ""),
+				w->name, p->warmups[other].name,
+				diag_where(
+					s->diag, line(s, other, ""), line(s, i, "sources"), where),
 				source_name(s, w->sources[k]));
 	}
 }

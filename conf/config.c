@@ -8,11 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "include.h"
 #include "rules.h"
 #include "source.h"
-
-/* Room for tens of thousands of sources. */
-#define FILE_MAX (16u << 20)
 
 int config_read_file(const char *path, struct buf *out)
 {
@@ -35,76 +33,67 @@ int config_read_file(const char *path, struct buf *out)
 			n = 1;
 		else
 			out->len += (size_t)n;
-		if (out->len > FILE_MAX)
+		if (out->len > CONFIG_BYTES)
 			r = -EFBIG;
 	}
 	close(fd);
 	return r;
 }
 
-static int build(struct config *c, const char *path, char *text, bool on_machine, struct diag *d)
+static int build(struct config *c, const struct scan_input *in, struct diag *d)
 {
 	struct source s = {
 		.schema = &config_schema,
 		.base = c,
 		.config = c,
 		.diag = d,
-		.on_machine = on_machine,
+		.on_machine = in->includes,
 	};
 	int r;
 
-	c->path = strdup(path);
+	c->path = strdup(in->path);
 	if (!c->path)
 		return -ENOMEM;
-	r = source_parse(&s, text);
+	r = scan_text(&s.scan, s.schema, in, d);
 	if (!r)
 		r = source_bind(&s);
 	/* references into what was never read would all be reported as broken */
-	if (!r && s.whole)
+	if (!r && !s.scan.broken)
 		r = source_check(&s);
-	source_deinit(&s);
+	scan_deinit(&s.scan);
 	return r;
 }
 
-static int parse(struct config **ret, const char *path, struct slice text, bool on_machine,
-	struct buf *errors)
+static int parse(struct config **ret, const struct scan_input *in, struct buf *errors)
 {
 	struct config *c = calloc(1, sizeof(*c));
-	char *copy = slice_dup(text);
-	const char *nul = text.n ? memchr(text.p, '\0', text.n) : NULL;
 	struct diag d;
-	unsigned line = 1;
 	int r = -ENOMEM;
 
 	diag_init(&d);
-	if (!c || !copy)
-		goto out;
-	if (nul) {
-		for (const char *p = text.p; p < nul; p++)
-			line += *p == '\n';
-		diag_error(&d, line, "a NUL byte: this is not a text file");
-		r = 0;
-	} else {
-		r = build(c, path, copy, on_machine, &d);
-	}
+	if (c)
+		r = build(c, in, &d);
 	if (!r)
-		r = diag_print(&d, path, errors);
+		r = diag_print(&d, errors);
 	if (!r && d.errors > 0)
 		r = -EINVAL;
 	if (!r) {
 		*ret = c;
 		c = NULL;
 	}
-out:
 	diag_deinit(&d);
-	free(copy);
 	config_free(c);
 	return r;
 }
 
 int config_parse(struct config **ret, const char *path, struct slice text, struct buf *errors)
 {
-	return parse(ret, path, text, false, errors);
+	char *copy = slice_dup(text);
+	struct scan_input in = { .path = path, .text = { copy, text.n } };
+	int r = copy ? parse(ret, &in, errors) : -ENOMEM;
+
+	free(copy);
+	return r;
 }
 
 int config_load(struct config **ret, const char *path, struct buf *errors)
@@ -114,13 +103,22 @@ int config_load(struct config **ret, const char *path, struct buf *errors)
 
 	buf_init(&text, 0);
 	r = config_read_file(path, &text);
-	if (r)
+	if (r) {
 		buf_printf(errors, "%s:1: cannot be read: %s%s\n", path, strerror(-r),
 			r == -ENOENT ? ": name the configuration with -c FILE; the sample "
 				       "postern.conf is one to start from"
 				     : "");
-	else
-		r = parse(ret, path, buf_slice(&text), true, errors);
+		goto out;
+	}
+	r = buf_add(&text, "", 1);
+	if (!r) {
+		struct scan_input in = {
+			.path = path, .text = { text.p, buf_size(&text) - 1 }, .includes = true
+		};
+
+		r = parse(ret, &in, errors);
+	}
+out:
 	buf_deinit(&text);
 	return r;
 }

@@ -1,6 +1,7 @@
-/* Tokens of libconfuse's syntax. */
+/* Tokens of the configuration's syntax, and the text that a token stands for. */
 #pragma once
 
+#include "postern/arena.h"
 #include "postern/buf.h"
 
 enum token_kind {
@@ -11,8 +12,7 @@ enum token_kind {
 	TOKEN_EQUALS,
 	TOKEN_APPEND, /* += */
 	TOKEN_COMMA,
-	TOKEN_STRAY, /* a character that has no meaning here: libconfuse drops some of them silently
-		      */
+	TOKEN_STRAY, /* a character that has no meaning here */
 	TOKEN_OPEN_QUOTE,
 	TOKEN_OPEN_COMMENT, /* not closed before the end */
 };
@@ -20,9 +20,8 @@ enum token_kind {
 struct token {
 	enum token_kind kind;
 	struct slice text; /* without quotes; escapes as written */
-	const char *from, *to;
-	unsigned line; /* where it begins */
-	bool bare;     /* not quoted */
+	unsigned line;	   /* where it begins */
+	char quote;	   /* '"', '\'' or 0 */
 };
 
 struct lexer {
@@ -31,3 +30,11 @@ struct lexer {
 };
 
 void lexer_next(struct lexer *x, struct token *ret);
+
+/* What a TOKEN_STRING stands for. */
+struct token_text {
+	const char *text;   /* NUL-terminated, in the arena; NULL: see `wrong` */
+	const char *wrong;  /* static; NULL: memory is out */
+	struct slice unset; /* a variable of the environment that is not set and was left out */
+};
+void token_text(const struct token *t, struct arena *a, struct token_text *ret);

@@ -413,6 +413,7 @@ int scenario_parse(struct scenario **ret, const char *path, struct slice text,
 {
 	struct scenario *v = calloc(1, sizeof(*v));
 	char *copy = slice_dup(text);
+	struct scan_input in = { .path = path, .text = { copy, text.n } };
 	struct diag d;
 	struct source s = { .schema = &scenario_schema, .base = v, .diag = &d };
 	int r = -ENOMEM;
@@ -420,20 +421,15 @@ int scenario_parse(struct scenario **ret, const char *path, struct slice text,
 	diag_init(&d);
 	if (!v || !copy)
 		goto out;
-	if (text.n && memchr(text.p, '\0', text.n)) {
-		diag_error(&d, 1, "a NUL byte: this is not a text file");
-		r = 0;
-	} else {
-		v->path = strdup(path);
-		r = v->path ? source_parse(&s, copy) : -ENOMEM;
-		if (!r)
-			r = source_bind(&s);
-		if (!r && s.whole)
-			r = check(&s, v, c);
-		source_deinit(&s);
-	}
+	v->path = strdup(path);
+	r = v->path ? scan_text(&s.scan, s.schema, &in, &d) : -ENOMEM;
 	if (!r)
-		r = diag_print(&d, path, errors);
+		r = source_bind(&s);
+	if (!r && !s.scan.broken)
+		r = check(&s, v, c);
+	scan_deinit(&s.scan);
+	if (!r)
+		r = diag_print(&d, errors);
 	if (!r && d.errors)
 		r = -EINVAL;
 	if (!r) {

@@ -1,8 +1,8 @@
-/* A configuration being read: the text's two readings, the lines (scan) and the values
- * (libconfuse), together with what is made of them. */
+/* A configuration being read: what its files hold (scan.h), together with what is made of it:
+ *
+ *   text --scan.c--> options and values as text --bind.c--> parameters --check*.c--> judged together
+ */
 #pragma once
-
-#include <confuse.h>
 
 #include "diag.h"
 #include "option.h"
@@ -10,31 +10,17 @@
 
 struct source {
 	struct scan scan;
-	cfg_t *cfg;
 	const struct schema *schema;
-	void *base; /* struct config or struct scenario */
-	cfg_opt_t *opts[SCHEMA_SECTIONS_MAX];
+	void *base;	       /* struct config or struct scenario */
 	struct config *config; /* base, when it is that */
 	struct diag *diag;
 	bool on_machine; /* for this machine: look at it, too */
-	bool whole;	 /* read to its end: what is missing is really missing */
 };
-
-/* ---- parse.c: the text through libconfuse ---- */
-
-/* text is NUL-terminated and changed. 0, -ENOMEM; errors of syntax go to the diagnosis. */
-int source_parse(struct source *s, char *text);
-void source_deinit(struct source *s);
-/* The section as libconfuse has it; NULL when it was not given, or not reached. */
-cfg_t *source_section(const struct source *s, unsigned id, unsigned i);
-unsigned source_count(const struct source *s, unsigned id);
-/* Number of values given for an option, and one of them. */
-unsigned source_values(cfg_t *cfg, const char *option);
-const char *source_value(cfg_t *cfg, const char *option, unsigned i);
-bool source_flag(cfg_t *cfg, const char *option);
 
 /* ---- bind.c: values into the parameters ---- */
 int source_bind(struct source *s);
+/* A flag that has no place in the parameters. */
+bool source_flag(const struct scan_section *sec, const char *option);
 /* Of the configuration or scenario, by its tables. */
 void schema_free(const struct schema *k, void *base);
 

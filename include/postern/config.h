@@ -1,5 +1,5 @@
-/* The configuration file, checked and bound to each room's parameters. libconfuse syntax; the
- * option tables in conf/ are the only place that knows names, bounds, defaults and help. */
+/* The configuration file, checked and bound to each room's parameters. The option
+ * tables in conf/ are the only place that knows names, bounds, defaults and help. */
 #pragma once
 
 #include "postern/buf.h"
@@ -72,12 +72,14 @@ struct config {
 
 /* 0, or -EINVAL with one "file:line: what, and what to do" per error in errors (as many as can be
  * found), or -errno when the file cannot be read (said in errors as well). Warnings ("warning: "
- * after the position) are appended on success too. Not reentrant: one load at a time in a process,
- * as libconfuse's lexer is global. */
+ * after the position) are appended on success too. Positions name the included file, if it is that. */
 int config_load(struct config **ret, const char *path, struct buf *errors);
-/* The same from memory; path is only for the messages. */
+/* The same from memory, which includes no files; path is only for the messages. */
 int config_parse(struct config **ret, const char *path, struct slice text, struct buf *errors);
 struct config *config_free(struct config *c);
+/* section { name = "value" } of a file that may be wrong elsewhere, as text. 0; 1: it has none, or it
+ * does not fit into max; -errno of reading. */
+int config_setting(const char *path, const char *section, const char *name, char *out, size_t max);
 /* Every option with type, default, bounds and help: as text for people, or (roff) as sections of
  * the manual page. */
 int config_describe(struct buf *out, bool roff);

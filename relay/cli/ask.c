@@ -25,15 +25,18 @@ struct asking {
 
 static void find_path(const struct cli_arguments *a, struct asking *to)
 {
+	int r;
+
 	if (a->socket) {
 		snprintf(to->path, sizeof(to->path), "%s", a->socket);
 		return;
 	}
-	if (cli_setting(a->config, "control", "socket", to->path, sizeof(to->path)) == 0)
+	r = config_setting(a->config, "control", "socket", to->path, sizeof(to->path));
+	if (r == 0)
 		return;
-	to->why = errno == ENOENT ? "there is no such file"
-		  : errno	  ? strerror(errno)
-				  : "it names no control socket";
+	to->why = r == -ENOENT ? "there is no such file"
+		  : r < 0      ? strerror(-r)
+			       : "it names no control socket";
 	snprintf(to->path, sizeof(to->path), "%s", DEFAULT_SOCKET);
 }
 

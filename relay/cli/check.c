@@ -21,6 +21,13 @@ static const char page_head[] =
 	"\\fIname {\\fR \\&...\\& \\fI}\\fR or \\fIname \"title\" {\\fR \\&...\\& \\fI}\\fR.\n"
 	"A comment begins with \\fB#\\fR. Durations are written \"90s\", \"5m\", \"4h\", \"2d\";\n"
 	"sizes \"64MiB\"; rates \"30/1m\".\n.PP\n"
+	"Text in double quotes knows \\fB\\en\\fR, \\fB\\et\\fR, \\fB\\exHH\\fR and the like, a backslash\n"
+	"before any other character means that character, and \\fB${NAME}\\fR or\n"
+	"\\fB${NAME:\\-otherwise}\\fR is taken from the environment. Text in single quotes is as it is.\n.PP\n"
+	"\\fBinclude \"conf.d/*.conf\"\\fR, outside all sections, reads other files at that place: by name or\n"
+	"pattern, beside the file that says so, in the order of their names; at most 1000, eight deep,\n"
+	"16 MiB in all. What is given in two files is an error, as in one. A pattern may find nothing.\n"
+	"A reload reads them again as the relay's user, who must be able to list their directory.\n.PP\n"
 	"\\fBpostern check\\fR names every error with file and line;\n"
 	"\\fBpostern reload\\fR takes changes over and says what needs a restart.\n"
 	".SH OPTIONS\n";

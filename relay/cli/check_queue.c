@@ -55,7 +55,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	c = cli_config(&a, true);
 	if (c) {
 		p = c->queue;
-	} else if (cli_setting(a.config, "queue", "path", path, sizeof(path)) == 0) {
+	} else if (config_setting(a.config, "queue", "path", path, sizeof(path)) == 0) {
 		/* what is wrong was said; a reader takes the size from the file */
 		p = (struct queue_params){ .path = path, .max_size = 1ull << 30 };
 	} else {

@@ -66,12 +66,6 @@ void cli_usage(const struct cli_command *self, FILE *to);
 int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json,
 	void (*each)(void *arg, const json_t *line), void *arg);
 
-/* setting.c: section { name = "value" } of a file that may be wrong elsewhere. 0, or -1 with errno
- * (0: it has no such setting). */
-int cli_setting(const char *file, const char *section, const char *name, char *out, size_t max);
-bool cli_setting_in(
-	struct slice text, const char *section, const char *name, char *out, size_t max);
-
 /* ---- print.c: the only way to a terminal. What of a text is no UTF-8, or would be obeyed, is
  * shown escaped; lines and tabs stay ---- */
 void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -299,6 +299,32 @@ class Files(RelayCase):
         self.assertEqual(relay.reload()["event"], "reloaded")
         self.assertNotEqual(relay.cli("check", "--running").stdout, before)
 
+    def test_included_files(self):
+        """A reload reads them again: new ones, changed ones, none any more; an error in one is told there and keeps all of the old."""
+        relay = self.relay()
+        parts = relay.dir / "conf.d"
+        parts.mkdir()
+        relay.config_path.write_text(relay.config() + '\ninclude "conf.d/*.conf"\n')
+        self.assertEqual(relay.cli("reload").stdout, "reloaded\n")
+        before = relay.cli("check", "--running").stdout
+        (parts / "b.conf").write_text('provider "second" { mx = {"*.b.example"} }\n')
+        (parts / "a.conf").write_text('provider "first" { mx = {"*.a.example"} }\n')
+        self.assertEqual(relay.cli("reload").stdout, "reloaded\n")
+        now = relay.cli("check", "--running").stdout
+        self.assertLess(now.index('provider "first"'), now.index('provider "second"'))
+        self.assertEqual(now, relay.cli("check", "--dump").stdout)
+        (parts / "b.conf").write_text('\nprovider "second" { mx = "*.b.example" port = 0 }\n')
+        since = relay.mark()
+        done = relay.cli("reload", check=False)
+        self.assertEqual(done.returncode, 78)
+        self.assertIn(f"{parts}/b.conf:2: ", done.stderr)
+        self.assertIn(f"{parts}/b.conf:2: ", relay.wait_event("reload-failed", since=since)["message"])
+        self.assertEqual(relay.cli("check", "--running").stdout, now)
+        (parts / "b.conf").unlink()
+        (parts / "a.conf").unlink()
+        self.assertEqual(relay.cli("reload").stdout, "reloaded\n")
+        self.assertEqual(relay.cli("check", "--running").stdout, before)
+
 
 class Listeners(RelayCase):
     def test_networks_and_limits(self):

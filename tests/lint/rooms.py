@@ -43,7 +43,6 @@ LIBRARIES = {
     "ares.h": ["relay/dns", "relay/cli"],
     "openssl/": ["relay/net", "relay/trust", "relay/cli"],
     "lmdb.h": ["queue", "queue/repair", "relay/cli"],
-    "confuse.h": ["conf"],
     "jansson.h": ["relay/ops", "relay/cli"],
     "microhttpd.h": ["relay/ops"],
     "idn2.h": ["relay/dns"],
