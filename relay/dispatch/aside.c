@@ -30,7 +30,7 @@ void aside_take(struct dispatch *d, struct flow *f, struct work *w, ms_t until)
 		return;
 	}
 	flow_push(d, a, w, false);
-	if (!a->waiting || until < a->until)
+	if (!a->waiter.waiting || until < a->waiter.until)
 		flow_wait(d, a, HOLD_SENDER, until);
 }
 
@@ -40,7 +40,7 @@ void aside_look(struct dispatch *d, struct flow *a)
 	bool asked = false; /* one that may find out is on its way */
 	ms_t first = 0;
 
-	if (a->waiting)
+	if (a->waiter.waiting)
 		return;
 	for (l = a->ready.next; l != &a->ready; l = next) {
 		struct work *w = container(l, struct work, in_flow);

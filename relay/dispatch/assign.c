@@ -4,13 +4,11 @@
 #include "dispatcher.h"
 #include "postern/must.h"
 
-#define PICK_TRIES     8u    /* flows offered to one connection before it stays idle */
 #define FAILED_KEPT    60000 /* ms until hosts that failed are tried again while others work */
 #define NO_MEMORY_WAIT 1000  /* ms */
 #define SEVERAL	       2u    /* recipients under way, from which on a domain leaves room */
 #define OTHERS_KEPT    10000 /* ms */
 #define ASIDE_AT_ONCE  64u   /* works that an offer finds to be held for their sender */
-#define OPEN_AT_ONCE   16u   /* new connections for one flow in one turn */
 
 void want_of(const struct flow *f, const struct work *w, struct policy_want *ret)
 {
@@ -37,7 +35,7 @@ static struct work *work_for(const struct flow *f, unsigned source)
 {
 	unsigned n = 0;
 
-	for (struct list *l = f->ready.next; l != &f->ready && n < PICK_TRIES; l = l->next, n++) {
+	for (struct list *l = f->ready.next; l != &f->ready && n < MATCH_TRIES; l = l->next, n++) {
 		struct work *w = container(l, struct work, in_flow);
 
 		if (!w->tried.prefer || w->tried.prefer == source + 1)
@@ -194,24 +192,26 @@ static enum offer offer_first(struct dispatch *d, struct connection *c, struct f
 		policy_unadmit(d->policy, now_of(d), c->slot);
 		return OFFER_NONE;
 	}
-	if (retire) {
+	switch (match_declined(&why, retire)) {
+	case MATCH_RETIRE:
 		c->retire = true;
 		return OFFER_NONE;
-	}
-	if (why.reason == HOLD_SENDER) {
+	case MATCH_SET_ASIDE:
 		aside_take(d, f, w, why.until);
 		return OFFER_AGAIN;
-	}
-	if (hold_is_domains(why.reason)) { /* no connection is to offer it until then */
+	case MATCH_DOMAIN_WAITS:
 		flow_unlink(d, f);
 		flow_wait_at(d, f, &why);
 		return OFFER_OTHER;
-	}
-	if (why.reason == HOLD_NO_SOURCE || why.reason == HOLD_NO_HOST)
+	case MATCH_OTHER_FLOW:
 		return OFFER_OTHER;
-	if (why.until)
+	case MATCH_PAUSE:
 		wake_set(&d->wakes, &c->wake,
 			why.until > loop_mono(d->loop) ? why.until : loop_mono(d->loop) + 1);
+		return OFFER_NONE;
+	case MATCH_STAY:
+		break;
+	}
 	return OFFER_NONE;
 }
 
@@ -230,7 +230,7 @@ static enum offer offer(struct dispatch *d, struct connection *c, struct flow *f
 /* Pools, senders and then domains at a host take turns, one transaction each. */
 static enum offer pick(struct dispatch *d, struct connection *c)
 {
-	for (unsigned n = 0; n < PICK_TRIES; n++) {
+	for (unsigned n = 0; n < MATCH_TRIES; n++) {
 		struct flow *f = fair_turn(c->host, c->source);
 		enum offer r = f ? offer(d, c, f) : OFFER_NONE;
 
@@ -267,7 +267,7 @@ static void use_idle_at(struct dispatch *d, struct flow *f, struct host *h)
 	struct list *l, *next;
 	unsigned refused = 0;
 
-	for (l = h->idle.next; l != &h->idle && refused < PICK_TRIES && f->linked; l = next) {
+	for (l = h->idle.next; l != &h->idle && refused < MATCH_TRIES && f->linked; l = next) {
 		struct connection *c = container(l, struct connection, idle);
 
 		next = l->next;
@@ -290,7 +290,7 @@ static void use_half(struct dispatch *d, struct flow *f)
 		struct host *h = f->links[i].host;
 		unsigned n = 0;
 
-		while (h && !list_empty(&h->half) && n++ < PICK_TRIES && f->linked) {
+		while (h && !list_empty(&h->half) && n++ < MATCH_TRIES && f->linked) {
 			struct connection *c = container(h->half.next, struct connection, half);
 
 			/* to the end first: the next look begins with another */
@@ -316,62 +316,79 @@ static void waits_for_block(struct dispatch *d, struct flow *f, struct work *w)
 		flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + NO_MEMORY_WAIT);
 }
 
+/* The policy chose. */
+static void open_for(struct dispatch *d, struct flow *f, struct work *w, struct policy_choice *c)
+{
+	if (w->tried.prefer) /* it may have become another */
+		w->tried.prefer = (uint16_t)(c->source + 1);
+	if (connection_open(d, f, c)) {
+		flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + 1000);
+		return;
+	}
+	f->waiter.unserved = false;
+	f->domain->logged = HOLD_NONE;
+	f->domain->warmup_pool = NULL;
+}
+
+/* The policy says no. False: the flow's domain has nowhere to go, and that has been dealt with. */
+static bool refused(
+	struct dispatch *d, struct flow *f, struct work *w, const struct policy_choice *why)
+{
+	if (why->reason == HOLD_NO_HOST && host_used_up(d, f->domain))
+		return false;
+	switch (match_refused(why, f->diverted, loop_mono(d->loop))) {
+	case MATCH_ASIDE:
+		aside_take(d, f, w, why->until);
+		break;
+	case MATCH_REJOIN:
+		flow_remove(d, w);
+		waits_for_block(d, f, w);
+		break;
+	case MATCH_GIVE_UP:
+		flow_remove(d, w);
+		result_local(d, w, "4.7.0", NULL, why->reason);
+		break;
+	case MATCH_WAIT_PLACE:
+		if (!connection_give_up_idle(d, f, why))
+			connection_make_way(d, f, why);
+		flow_wait_at(d, f, why);
+		break;
+	case MATCH_WAIT:
+		flow_wait_at(d, f, why);
+		break;
+	}
+	return true;
+}
+
 static void open_more(struct dispatch *d, struct flow *f)
 {
-	const struct domain *m = f->domain;
 	unsigned opened = 0;
 
-	while (f->nready > f->opening && !f->waiting) {
+	while (f->nready > f->opening && !f->waiter.waiting) {
 		struct work *w = first_work(f);
 		struct policy_choice choice;
 		struct policy_want want;
 
-		if (opened++ >= OPEN_AT_ONCE) {
+		if (opened++ >= MATCH_OPENS) {
 			flow_ask(d, f);
 			return;
 		}
-		if (!connection_room(d) || !opening_room(d, m)) {
+		if (!connection_room(d) || !opening_room(d, f->domain)) {
 			flow_wait(d, f, HOLD_CAP, 0);
 			return;
 		}
 		want_of(f, w, &want);
 		policy_choose(d->policy, now_of(d), &want, &choice);
 		if (choice.go) {
-			if (w->tried.prefer) /* it may have become another */
-				w->tried.prefer = (uint16_t)(choice.source + 1);
-			if (connection_open(d, f, &choice))
-				flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + 1000);
-			else {
-				f->unserved = false;
-				f->domain->logged = HOLD_NONE;
-				f->domain->warmup_pool = NULL;
-			}
-			if (!list_empty(&d->asking)) { /* who has got one waits behind the others */
+			open_for(d, f, w, &choice);
+			if (places_any_asking(
+				    &d->places)) { /* who has got one waits behind the others */
 				flow_ask(d, f);
 				return;
 			}
-			continue;
-		}
-		if (choice.reason == HOLD_SENDER) {
-			aside_take(d, f, w, choice.until);
-			continue;
-		}
-		if (f->diverted && choice.reason == HOLD_BLOCKED) {
-			flow_remove(d, w);
-			waits_for_block(d, f, w);
-			continue;
-		}
-		if (choice.reason == HOLD_NO_HOST && host_used_up(d, f->domain))
+		} else if (!refused(d, f, w, &choice)) {
 			return;
-		if (f->diverted && policy_impatient(&choice, loop_mono(d->loop))) {
-			flow_remove(d, w);
-			result_local(d, w, "4.7.0", NULL, choice.reason);
-			continue;
 		}
-		if ((choice.reason == HOLD_CAP || choice.reason == HOLD_WINDOW) &&
-			!connection_give_up_idle(d, f, &choice))
-			connection_make_way(d, f, &choice);
-		flow_wait_at(d, f, &choice);
 	}
 }
 
@@ -389,7 +406,7 @@ void assign_flow(struct dispatch *d, struct flow *f)
 		flow_wait(d, f, HOLD_NO_SOURCE, loop_mono(d->loop) + 60000);
 		return;
 	}
-	if (f->waiting && hold_is_domains(f->reason))
+	if (f->waiter.waiting && hold_is_domains(f->waiter.reason))
 		return;
 	if (!route_ready(d, m))
 		return;
@@ -403,7 +420,7 @@ void assign_flow(struct dispatch *d, struct flow *f)
 	}
 	flow_link(d, f);
 	use_idle(d, f);
-	if (f->nready && !f->waiting)
+	if (f->nready && !f->waiter.waiting)
 		open_more(d, f);
 	if (f->nready > f->opening && f->linked)
 		use_half(d, f);

@@ -530,7 +530,7 @@ void connection_make_way(struct dispatch *d, struct flow *f, const struct policy
 		if (!victim || c->number < victim->number)
 			victim = c;
 	}
-	f->unserved = true;
+	f->waiter.unserved = true;
 	if (!victim) { /* all are being opened */
 		*made = now - WAY_EVERY + WAY_AGAIN;
 		return;

@@ -181,18 +181,8 @@ static void wake_up(struct dispatch *d, struct wake *w)
 				flow_ask(d, f);
 		break;
 	}
-	case WAKE_FLOW: {
-		struct flow *f = container(w, struct flow, wake);
-
-		flow_age(d, f);
-		flow_wait_over(d, f);
-		break;
-	}
 	case WAKE_CONNECTION:
 		connection_woken(d, container(w, struct connection, wake));
-		break;
-	case WAKE_PARKED:
-		park_over(d);
 		break;
 	case WAKE_SETTLE:
 		settle_again(d, container(w, struct settle, wake));
@@ -207,37 +197,52 @@ void wake_set(struct wake_heap *h, struct wake *w, ms_t at)
 	wake_put(h, w, at);
 }
 
+static struct wake *wake_due(struct dispatch *d, ms_t now)
+{
+	struct wake *w = wake_first(&d->wakes);
+
+	return w && w->at <= now ? w : NULL;
+}
+
+/* A wait is over, or is to be looked at. */
+static bool flow_woken(struct dispatch *d, ms_t now)
+{
+	struct waiter *w = places_due(&d->places, now);
+	struct flow *f;
+
+	if (!w)
+		return false;
+	f = container(w, struct flow, waiter);
+	flow_age(d, f);
+	flow_wait_over(d, f);
+	return true;
+}
+
 static void wakes_run(struct dispatch *d)
 {
 	ms_t now = loop_mono(d->loop);
 	struct wake *w;
 	unsigned n = 0;
 
-	while ((w = wake_first(&d->wakes)) && w->at <= now) {
-		if (n++ == WAKES_A_TURN) {
-			d->more = true;
-			break;
-		}
+	park_over(d);
+	while (n < WAKES_A_TURN && (w = wake_due(d, now))) {
+		n++;
 		wake_clear(&d->wakes, w);
 		wake_up(d, w);
 	}
+	while (n < WAKES_A_TURN && flow_woken(d, now))
+		n++;
+	if (n == WAKES_A_TURN)
+		d->more = true;
 }
 
 static void ask_flows(struct dispatch *d)
 {
-	unsigned n = 0;
+	struct waiter *w;
 
-	while (!list_empty(&d->asking)) {
-		struct flow *f = container(d->asking.next, struct flow, in_asking);
-
-		if (n++ == ASK_A_TURN) {
-			d->more = true;
-			break;
-		}
-		list_del(&f->in_asking);
-		f->asking = false;
-		assign_flow(d, f);
-	}
+	for (unsigned n = 0; n < ASK_A_TURN && (w = places_asking(&d->places)); n++)
+		assign_flow(d, container(w, struct flow, waiter));
+	d->more |= places_any_asking(&d->places);
 }
 
 static void on_timer(uv_timer_t *t)
@@ -247,21 +252,26 @@ static void on_timer(uv_timer_t *t)
 	d->timer_at = 0;
 }
 
+static void sooner(ms_t *at, ms_t other)
+{
+	if (other && (!*at || other < *at))
+		*at = other;
+}
+
 static void arm(struct dispatch *d)
 {
-	struct wake *w = wake_first(&d->wakes);
-	ms_t now = loop_mono(d->loop), ahead = ahead_next(d), at;
+	const struct wake *w = wake_first(&d->wakes);
+	ms_t now = loop_mono(d->loop), at = w ? w->at : 0;
 
+	sooner(&at, places_at(&d->places));
+	sooner(&at, waits_at(&d->waits));
+	sooner(&at, ahead_next(d));
 	if (d->more)
 		at = now;
-	else if (w)
-		at = w->at > now ? w->at : now + 1;
-	else if (!ahead)
+	else if (!at)
 		return;
-	else
-		at = ahead;
-	if (ahead && ahead < at && !d->more)
-		at = ahead > now ? ahead : now + 1;
+	else if (at <= now)
+		at = now + 1;
 	if (d->timer_at && d->timer_at <= at && d->timer_at > now)
 		return;
 	d->timer_at = at ? at : 1;
@@ -408,16 +418,13 @@ static void defaults(struct dispatch *d)
 static void lists_init(struct dispatch *d)
 {
 	list_init(&d->idle);
-	list_init(&d->asking);
-	list_init(&d->on_slots);
-	list_init(&d->on_slots_few);
+	places_init(&d->places);
 	list_init(&d->due);
 	list_init(&d->due_new);
 	list_init(&d->due_first);
 	list_init(&d->asked);
 	list_init(&d->ahead);
 	waits_init(&d->waits);
-	d->waits_wake.kind = WAKE_PARKED;
 	list_init(&d->gatherings_by_age);
 	log_line_init(&d->line);
 	pthread_mutex_init(&d->lock, NULL);

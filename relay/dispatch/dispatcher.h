@@ -15,6 +15,8 @@
 #include "postern/feed.h"
 #include "postern/list.h"
 #include "postern/loop.h"
+#include "postern/match.h"
+#include "postern/places.h"
 #include "postern/resolver.h"
 #include "postern/rng.h"
 #include "postern/stream.h"
@@ -41,7 +43,7 @@ struct seat;  /* fair.c */
 
 /* ---- wakes: one heap of points in time ---- */
 
-enum wake_kind { WAKE_DOMAIN, WAKE_ROUTE, WAKE_FLOW, WAKE_CONNECTION, WAKE_PARKED, WAKE_SETTLE };
+enum wake_kind { WAKE_DOMAIN, WAKE_ROUTE, WAKE_CONNECTION, WAKE_SETTLE };
 /* As wake_put, and waits for memory if there is none: who is not woken would wait for ever. */
 void wake_set(struct wake_heap *h, struct wake *w, ms_t at);
 
@@ -120,20 +122,9 @@ struct flow {
 	uint32_t nready;  /* works */
 	uint32_t works;	  /* these, and the ones running that were taken from it */
 	uint32_t opening; /* connections being made for it */
-	bool linked, asking;
-	struct list in_asking;
-	struct link *links; /* by candidate host; as many as the domain's hosts */
-	/* the wait: no new connection is asked for before */
-	bool waiting, on_slots;
-	bool unserved; /* no connection could take its work when it was held by a cap */
-	struct list on_slot_list;
-	enum hold_reason reason;
-	uint8_t limit;	  /* enum policy_limit */
-	char where[32];	  /* cluster; "" unknown */
-	uint64_t cluster; /* its id in the policy; 0: unknown */
-	ms_t until;	  /* mono; 0: until a slot is freed */
-	ms_t looked;	  /* mono; when expiry was looked at last */
-	struct wake wake;
+	bool linked;
+	struct link *links;   /* by candidate host; as many as the domain's hosts */
+	struct waiter waiter; /* waiting: no new connection is asked for before */
 };
 
 struct candidate {
@@ -293,7 +284,7 @@ struct dispatch {
 
 	struct domain *domains;
 	struct waits waits; /* park.c */
-	struct wake waits_wake;
+	struct places places;
 	struct item *items;
 	struct host *hosts;
 	struct memory *memories; /* host_memory.c */
@@ -309,13 +300,11 @@ struct dispatch {
 	uint32_t nconnections, connections_cap;
 	uint32_t *free_connections, nfree;
 	uint64_t connection_seq;
-	struct list idle;		    /* connections, longest idle first */
-	struct list asking;		    /* flows that may need a connection */
-	struct list on_slots, on_slots_few; /* flows that wait for a slot; those of few */
+	struct list idle;	  /* connections, longest idle first */
 	struct list due, due_new; /* domains to be read from the index; without mail in memory */
-	unsigned slot_turn, due_turn; /* which of both comes next */
-	struct list due_first;	      /* the same, of domains that never had a route */
-	struct list asked;	      /* domains whose look-up is under way, the oldest first */
+	unsigned due_turn;	  /* which of both comes next */
+	struct list due_first;	  /* the same, of domains that never had a route */
+	struct list asked;	  /* domains whose look-up is under way, the oldest first */
 	uint32_t unrouted, reserved_first; /* recipients in memory of such domains; in readings */
 	uint32_t nput_off;
 	bool newest_first;
@@ -413,7 +402,10 @@ void domain_touch(struct dispatch *d, struct domain *m);	 /* after something lef
 bool domain_empty(const struct domain *m);
 void domain_sweep(struct dispatch *d);
 void domains_free(struct dispatch *d);
-void flow_ask(struct dispatch *d, struct flow *f); /* looked at in this iteration */
+static inline void flow_ask(struct dispatch *d, struct flow *f) /* looked at in this turn */
+{
+	waiter_ask(&d->places, &f->waiter);
+}
 /* Which flow: of this pool and sender's domain; and whether its work is diverted, or set aside. */
 struct flow_kind {
 	struct pool *pool;

@@ -6,17 +6,12 @@
 #include "dispatcher.h"
 #include "postern/must.h"
 
-#define IDLE_KEPT 10000 /* ms that an empty domain keeps its route */
-#define WAIT_LOOK                                                                                  \
-	60000		  /* a wait is looked at this often at least: for expiry and delay notices \
-			   */
-#define EVICT_WAIT   5000 /* ms; shorter waits are waited in memory */
-#define EVICT_SHORT  500  /* the same when memory is half full */
-#define FLOWS_MIN    1024u /* that may be empty, until they are looked for */
-#define WAKE_LINKS   4u	   /* flows of one host asked when a slot there is free */
-#define SEEN_LINKS   64u   /* flows of one host looked at for them */
-#define MUCH_EVERY   4u	   /* one of so many places is for those that have much waiting */
-#define WAKE_LONGEST 32u   /* flows that wait for a place, looked at when one is free */
+#define IDLE_KEPT   10000 /* ms that an empty domain keeps its route */
+#define EVICT_WAIT  5000  /* ms; shorter waits are waited in memory */
+#define EVICT_SHORT 500	  /* the same when memory is half full */
+#define FLOWS_MIN   1024u /* that may be empty, until they are looked for */
+#define WAKE_LINKS  4u	  /* flows of one host asked when a slot there is free */
+#define SEEN_LINKS  64u	  /* flows of one host looked at for them */
 
 struct domain *domain_find(struct dispatch *d, const char *name)
 {
@@ -130,9 +125,7 @@ static bool flow_idle(const struct flow *f)
 static void flow_free(struct dispatch *d, struct flow *f)
 {
 	flow_unlink(d, f);
-	wake_clear(&d->wakes, &f->wake);
-	list_del(&f->on_slot_list);
-	list_del(&f->in_asking);
+	waiter_deinit(&d->places, &f->waiter);
 	HASH_DEL(d->flows, f);
 	party_unref(d, f->party);
 	free(f->links);
@@ -259,6 +252,8 @@ struct flow *flow_get(struct dispatch *d, struct domain *m, const struct flow_ki
 
 	if (f)
 		return f;
+	if (!places_reserve(&d->places, HASH_COUNT(d->flows) + 1))
+		return NULL;
 	f = malloc(sizeof(*f));
 	if (!f)
 		return NULL;
@@ -269,10 +264,8 @@ struct flow *flow_get(struct dispatch *d, struct domain *m, const struct flow_ki
 		return NULL;
 	}
 	party_ref(f->party);
-	f->wake.kind = WAKE_FLOW;
+	waiter_init(&f->waiter);
 	list_init(&f->ready);
-	list_init(&f->on_slot_list);
-	list_init(&f->in_asking);
 	f->next = m->flows;
 	m->flows = f;
 	return f;
@@ -299,7 +292,7 @@ void flow_push(struct dispatch *d, struct flow *f, struct work *w, bool front)
 	}
 	f->nready++;
 	/* while it waits, open connections may still take it: that needs the links only */
-	if (!f->waiting || !f->linked)
+	if (!f->waiter.waiting || !f->linked)
 		flow_ask(d, f);
 }
 
@@ -311,13 +304,7 @@ void flow_remove(struct dispatch *d, struct work *w)
 	list_del(&w->in_flow);
 	if (--f->nready == 0) {
 		flow_unlink(d, f);
-		if (f->waiting) {
-			f->waiting = false;
-			wake_clear(&d->wakes, &f->wake);
-			list_del(&f->on_slot_list);
-			f->on_slots = false;
-			f->reason = HOLD_NONE;
-		}
+		waiter_stop(&d->places, &f->waiter);
 	}
 }
 
@@ -329,11 +316,11 @@ static void log_hold(struct dispatch *d, struct flow *f)
 		.event = "held",
 		.message = w->message,
 		.item = w->items,
-		.reason = hold_reason_text(f->reason),
-		.next = f->until ? now.wall + (f->until - now.mono) : 0,
+		.reason = hold_reason_text(f->waiter.reason),
+		.next = f->waiter.until ? now.wall + (f->waiter.until - now.mono) : 0,
 	};
 
-	f->domain->logged = (uint8_t)f->reason;
+	f->domain->logged = (uint8_t)f->waiter.reason;
 	d->stats.held++;
 	delivery_log(d, &a);
 }
@@ -348,15 +335,15 @@ static bool worth_an_event(enum hold_reason r)
  * and for a place, which may be free any time, only when hardly any room is left. */
 static bool makes_way(const struct dispatch *d, const struct flow *f)
 {
-	ms_t wait = f->until - loop_mono(d->loop);
+	ms_t until = f->waiter.until, wait = until - loop_mono(d->loop);
 
 	if (f->aside) /* it keeps to a bound of its own */
 		return false;
-	if (f->until && wait > EVICT_WAIT && d->work > d->p.work_max / 8)
+	if (until && wait > EVICT_WAIT && d->work > d->p.work_max / 8)
 		return true;
 	if (!party_has_much(d, f->party))
 		return false;
-	if (!f->until)
+	if (!until)
 		return d->work > due_max(d) + (d->p.work_max - due_max(d)) / 2;
 	return wait > EVICT_SHORT && d->work > due_max(d) / 2;
 }
@@ -364,33 +351,17 @@ static bool makes_way(const struct dispatch *d, const struct flow *f)
 /* What waits long already need not fill memory up. */
 void flow_crowded(struct dispatch *d, struct flow *f)
 {
-	if (f->waiting && makes_way(d, f))
+	if (f->waiter.waiting && makes_way(d, f))
 		park_flow(d, f);
 }
 
 void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice *why)
 {
 	enum hold_reason reason = why->reason;
-	ms_t now = loop_mono(d->loop), until = why->until;
-	ms_t look = until && until - now < WAIT_LOOK ? until : now + WAIT_LOOK;
 
-	f->waiting = true;
-	f->reason = reason;
-	f->until = until;
-	f->limit = (uint8_t)why->limit;
-	f->cluster = why->cluster_id;
-	memcpy(f->where, why->cluster, sizeof(f->where));
+	waiter_wait(&d->places, &f->waiter, why, party_has_much(d, f->party), loop_mono(d->loop));
 	if (reason == HOLD_WARMUP)
 		f->domain->warmup_pool = f->pool;
-	if (look <= now)
-		look = now + 1;
-	if ((!until || reason == HOLD_CAP) && !f->on_slots) {
-		f->on_slots = true;
-		list_add(party_has_much(d, f->party) && !f->unserved ? &d->on_slots
-								     : &d->on_slots_few,
-			&f->on_slot_list);
-	}
-	wake_set(&d->wakes, &f->wake, look);
 	if (f->nready && worth_an_event(reason) && f->domain->logged != reason)
 		log_hold(d, f);
 	if (f->nready && makes_way(d, f))
@@ -406,13 +377,7 @@ void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t
 
 void flow_wait_over(struct dispatch *d, struct flow *f)
 {
-	if (!f->waiting)
-		return;
-	f->waiting = false;
-	f->on_slots = false;
-	list_del(&f->on_slot_list);
-	wake_clear(&d->wakes, &f->wake);
-	flow_ask(d, f);
+	waiter_over(&d->places, &f->waiter);
 }
 
 /* The hosts that mail may go to now. Where some are left alone for a while, they are looked at
@@ -462,34 +427,6 @@ void flow_unlink(struct dispatch *d, struct flow *f)
 	f->linked = false;
 }
 
-/* Who is asked next of those that wait for a place: those of few mostly, longest waiting first; and
- * always who was given way to. */
-static struct list *next_list(struct dispatch *d)
-{
-	struct list *few = &d->on_slots_few, *much = &d->on_slots;
-
-	if (list_empty(few))
-		return much;
-	if (++d->slot_turn % MUCH_EVERY || list_empty(much) ||
-		container(few->next, struct flow, on_slot_list)->unserved)
-		return few;
-	return much;
-}
-
-static void wake_longest(struct dispatch *d, struct list *all, const char *where)
-{
-	struct list *next;
-	unsigned n = 0;
-
-	for (struct list *l = all->next; l != all && n < WAKE_LONGEST; l = next, n++) {
-		struct flow *f = container(l, struct flow, on_slot_list);
-
-		next = l->next;
-		if (!strncmp(f->where, where, sizeof(f->where)))
-			flow_wait_over(d, f);
-	}
-}
-
 /* Those that have waited longest for a place at that cluster come first, else a domain with much
  * mail at this host would have every place that it leaves; then those at this host; then some of
  * all that wait, in turn. */
@@ -497,25 +434,15 @@ void slot_freed(struct dispatch *d, struct host *h, const char *where, unsigned 
 {
 	unsigned n = 0, seen = 0;
 
-	if (where) {
-		struct list *first = next_list(d);
-
-		wake_longest(d, first, where);
-		wake_longest(d, first == &d->on_slots ? &d->on_slots_few : &d->on_slots, where);
-	}
+	if (where)
+		places_freed(&d->places, where);
 	for (struct link *l = h ? fair_first(h) : NULL; l && n < WAKE_LINKS && seen < SEEN_LINKS;
 		l = fair_after(h, l), seen++)
-		if (l->flow->waiting && l->flow->on_slots) {
+		if (l->flow->waiter.for_place) {
 			flow_wait_over(d, l->flow);
 			n++;
 		}
-	for (n = 0; n < more; n++) {
-		struct list *l = next_list(d);
-
-		if (list_empty(l))
-			return;
-		flow_wait_over(d, container(l->next, struct flow, on_slot_list));
-	}
+	places_freed_any(&d->places, more);
 }
 
 /* Mail for a receiver that is slow waits for places there, and could fill memory up for long: when
@@ -527,8 +454,9 @@ void flows_make_room(struct dispatch *d)
 
 	if ((list_empty(&d->due) && list_empty(&d->due_new)) || d->work + d->reserved < due_max(d))
 		return;
-	for (struct list *l = d->on_slots.prev; l != &d->on_slots && d->work > enough; l = next) {
-		struct flow *f = container(l, struct flow, on_slot_list);
+	for (struct list *l = d->places.much.prev; l != &d->places.much && d->work > enough;
+		l = next) {
+		struct flow *f = container(l, struct flow, waiter.in_places);
 
 		next = l->prev;
 		if (!f->diverted && f->nready && party_has_much(d, f->party))
@@ -541,18 +469,12 @@ void flows_wake(struct dispatch *d)
 	struct domain *m, *next;
 
 	HASH_ITER (hh, d->domains, m, next) {
-		for (struct flow *f = m->flows; f; f = f->next)
-			if (f->waiting && f->reason != HOLD_CAP && f->reason != HOLD_RATE &&
-				f->reason != HOLD_DNS)
+		for (struct flow *f = m->flows; f; f = f->next) {
+			enum hold_reason r = f->waiter.reason;
+
+			if (r != HOLD_CAP && r != HOLD_RATE && r != HOLD_DNS)
 				flow_wait_over(d, f);
+		}
 	}
 	park_wake(d);
-}
-
-void flow_ask(struct dispatch *d, struct flow *f)
-{
-	if (f->asking)
-		return;
-	f->asking = true;
-	list_add(&d->asking, &f->in_asking);
 }

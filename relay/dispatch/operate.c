@@ -344,21 +344,24 @@ static ms_t wall_of(const struct dispatch *d, ms_t mono)
 /* What waits for a place is looked at again at the latest then. */
 static ms_t flow_until(const struct dispatch *d, const struct flow *f)
 {
-	bool place = f->reason == HOLD_CAP || f->reason == HOLD_WINDOW;
+	const struct waiter *w = &f->waiter;
+	bool place = w->reason == HOLD_CAP || w->reason == HOLD_WINDOW;
 
-	return wall_of(d, !f->until && place && f->wake.pos ? f->wake.at : f->until);
+	return wall_of(d, !w->until && place && w->wake.pos ? w->wake.at : w->until);
 }
 
 static void flow_reason(
 	const struct dispatch *d, const struct flow *f, char *reason, size_t max, ms_t *until)
 {
-	if (f->waiting) {
-		const char *limit = policy_limit_text((enum policy_limit)f->limit);
-		bool local = f->where[0] && f->limit != LIMIT_PROVIDER &&
-			     (limit[0] || f->reason == HOLD_RESTING);
+	const struct waiter *w = &f->waiter;
 
-		snprintf(reason, max, "%s%s%s%s%s", hold_reason_text(f->reason),
-			limit[0] ? ": " : "", limit, local ? " at " : "", local ? f->where : "");
+	if (w->waiting) {
+		const char *limit = policy_limit_text(w->limit);
+		bool local = w->where[0] && w->limit != LIMIT_PROVIDER &&
+			     (limit[0] || w->reason == HOLD_RESTING);
+
+		snprintf(reason, max, "%s%s%s%s%s", hold_reason_text(w->reason),
+			limit[0] ? ": " : "", limit, local ? " at " : "", local ? w->where : "");
 		*until = flow_until(d, f);
 	} else if (!f->domain->route && f->domain->asked) {
 		snprintf(reason, max, "waiting for DNS");
@@ -375,9 +378,9 @@ static const struct flow *waiting_flow(const struct domain *m, const char *pool)
 	const struct flow *any = NULL;
 
 	for (const struct flow *f = m->flows; f; f = f->next) {
-		if (f->waiting && !strcmp(f->pool->name, pool))
+		if (f->waiter.waiting && !strcmp(f->pool->name, pool))
 			return f;
-		if (f->waiting && !any)
+		if (f->waiter.waiting && !any)
 			any = f;
 	}
 	return any;
@@ -444,8 +447,8 @@ static void domain_info(
 	for (const struct flow *f = m->flows; f; f = f->next) {
 		for (const struct list *l = f->ready.next; l != &f->ready; l = l->next)
 			ret->ready += container(l, struct work, in_flow)->n;
-		if (f->nready && f->waiting) {
-			ret->reason = hold_reason_text(f->reason);
+		if (f->nready && f->waiter.waiting) {
+			ret->reason = hold_reason_text(f->waiter.reason);
 			ret->until = flow_until(d, f);
 		}
 	}

@@ -18,26 +18,22 @@ static void may_go(struct dispatch *d, struct domain *m)
 	domain_due(d, m, loop_wall(d->loop));
 }
 
-/* After each call that may have let some go, or changed when. */
+/* After each call that may have let some go. */
 static void take_effects(struct dispatch *d)
 {
 	struct parking *pk;
-	ms_t at;
 
 	while ((pk = waits_unparked(&d->waits)))
 		may_go(d, container(pk, struct domain, parking));
-	at = waits_at(&d->waits);
-	if (!at)
-		wake_clear(&d->wakes, &d->waits_wake);
-	else if (!d->waits_wake.pos || d->waits_wake.at != at)
-		wake_set(&d->wakes, &d->waits_wake, at);
 }
 
 /* One domain's own wait, or one of which nothing is known that others share. */
 static bool is_alone(const struct flow *f)
 {
-	return f->diverted || hold_is_domains(f->reason) || f->reason == HOLD_NO_HOST ||
-	       f->limit == LIMIT_REFUSED;
+	const struct waiter *w = &f->waiter;
+
+	return f->diverted || hold_is_domains(w->reason) || w->reason == HOLD_NO_HOST ||
+	       w->limit == LIMIT_REFUSED;
 }
 
 /* Not without memory for it: then it stays in memory. */
@@ -47,15 +43,15 @@ void park_flow(struct dispatch *d, struct flow *f)
 	struct wait_for why = {
 		.pool = f->pool,
 		.alone = is_alone(f),
-		.cluster = f->cluster,
+		.cluster = f->waiter.cluster,
 		.provider = m->provider,
-		.reason = f->reason,
-		.limit = (enum policy_limit)f->limit,
-		.until = f->until,
+		.reason = f->waiter.reason,
+		.limit = f->waiter.limit,
+		.until = f->waiter.until,
 	};
 	bool parked;
 
-	memcpy(why.where, f->where, sizeof(why.where));
+	memcpy(why.where, f->waiter.where, sizeof(why.where));
 	parked = wait_park(&d->waits, &m->parking, &why, loop_mono(d->loop));
 	take_effects(d);
 	if (!parked)
@@ -87,7 +83,11 @@ void park_ask(struct dispatch *d, struct domain *m)
 
 void park_over(struct dispatch *d)
 {
-	waits_run(&d->waits, loop_mono(d->loop), CLASSES_A_TURN);
+	ms_t now = loop_mono(d->loop);
+
+	if (!waits_at(&d->waits) || waits_at(&d->waits) > now)
+		return;
+	waits_run(&d->waits, now, CLASSES_A_TURN);
 	take_effects(d);
 }
 

@@ -276,6 +276,7 @@ void dispatch_free_memory(struct dispatch *d)
 	hosts_retire(d);
 	host_memory_free(d);
 	waits_deinit(&d->waits);
+	places_deinit(&d->places);
 	wake_heap_deinit(&d->wakes);
 	for (unsigned i = 0; i < d->npools; i++) {
 		free(d->pools[i]->name);

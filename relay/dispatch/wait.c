@@ -6,16 +6,18 @@
 
 static bool waits(const struct flow *f, const struct pool *pool)
 {
-	return f->pool == pool && !f->aside && f->nready && f->waiting;
+	return f->pool == pool && !f->aside && f->nready && f->waiter.waiting;
 }
 
-static void tell_flow(const struct flow *f, struct dispatch_wait *w)
+static void tell_flow(const struct flow *f, struct dispatch_wait *ret)
 {
-	w->reason = f->reason;
-	w->limit = (enum policy_limit)f->limit;
-	w->cluster = f->cluster;
-	memcpy(w->where, f->where, sizeof(w->where));
-	w->until = f->until ? f->until : f->wake.pos ? f->wake.at : 0;
+	const struct waiter *w = &f->waiter;
+
+	ret->reason = w->reason;
+	ret->limit = w->limit;
+	ret->cluster = w->cluster;
+	memcpy(ret->where, w->where, sizeof(ret->where));
+	ret->until = w->until ? w->until : w->wake.pos ? w->wake.at : 0;
 }
 
 static bool tell_parked(const struct domain *m, const struct pool *pool, struct dispatch_wait *w)

@@ -3,9 +3,8 @@
 
 #include "state.h"
 
-#define LOOK	     60000 /* ms; a wait is looked at this often at least */
-#define OPEN_AT_ONCE 16u
-#define FREED_LOOKS  32u /* flows that wait for a place, looked at when one is free */
+#define AGE_EVERY  60000 /* ms; what has expired is looked for as often in a flow */
+#define ASK_A_TURN 512u	 /* flows that look, one after the other */
 
 /* ---- letters ---- */
 
@@ -68,11 +67,7 @@ static uint32_t letter_split(struct rehearsal *r, uint32_t i, uint32_t n)
 
 void mail_ask(struct rehearsal *r, uint32_t flow)
 {
-	if (r->flows[flow].asking)
-		return;
-	r->flows[flow].asking = true;
-	if (!ring_push(&r->asking, flow))
-		r->no_memory = true;
+	waiter_ask(&r->places, &r->flows[flow].waiter);
 }
 
 static void flow_link(struct rehearsal *r, uint32_t flow)
@@ -104,7 +99,7 @@ void mail_push(struct rehearsal *r, uint32_t flow, uint32_t letter, bool front)
 	f->letters++;
 	f->messages += g->count;
 	flow_link(r, flow);
-	if (!f->waiting)
+	if (!f->waiter.waiting)
 		mail_ask(r, flow);
 	else
 		for (uint32_t i = 0; i < r->receivers[f->cluster].nlinks; i++) {
@@ -128,11 +123,8 @@ static uint32_t pop(struct rehearsal *r, struct flow *f)
 	f->letters--;
 	f->messages -= r->letters[i].count;
 	r->letters[i].next = NONE;
-	if (!f->letters) {
-		f->waiting = false;
-		f->reason = HOLD_NONE;
-		f->generation++;
-	}
+	if (!f->letters)
+		waiter_stop(&r->places, &f->waiter);
 	return i;
 }
 
@@ -174,63 +166,36 @@ uint64_t mail_bytes(const struct rehearsal *r, uint32_t i, uint32_t n)
 	return bytes;
 }
 
-void mail_wait(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until)
+void mail_wait(struct rehearsal *r, uint32_t flow, const struct policy_choice *why)
 {
-	struct flow *f = &r->flows[flow];
-	ms_t at = until && until - MONO < r->now + LOOK ? until - MONO : r->now + LOOK;
-
-	f->waiting = true;
-	f->reason = reason;
-	f->until = until ? until - MONO : 0;
-	post(r, at > r->now ? at : r->now + 1, EVENT_FLOW, flow, ++f->generation);
-	if ((!until || reason == HOLD_CAP) && !f->on_slots) {
-		f->on_slots = true;
-		if (!ring_push(&r->on_slots, flow))
-			r->no_memory = true;
-	}
+	waiter_wait(&r->places, &r->flows[flow].waiter, why, false, policy_time(r).mono);
 }
 
 void mail_wait_over(struct rehearsal *r, uint32_t flow)
 {
-	struct flow *f = &r->flows[flow];
-
-	if (!f->waiting)
-		return;
-	f->waiting = false;
-	f->generation++;
-	if (f->letters)
-		mail_ask(r, flow);
+	waiter_over(&r->places, &r->flows[flow].waiter);
 }
 
-/* Of those that wait, the first ones that want a place at that cluster: they have waited longest.
- */
-static void wake_at(struct rehearsal *r, unsigned cluster)
+static uint32_t flow_of(const struct rehearsal *r, struct waiter *w)
 {
-	struct ring *s = &r->on_slots;
-	uint32_t n = s->n < FREED_LOOKS ? s->n : FREED_LOOKS, kept = 0, keep[FREED_LOOKS], f;
-
-	while (n-- && ring_pop(s, &f)) {
-		if (r->flows[f].cluster != cluster) {
-			keep[kept++] = f;
-			continue;
-		}
-		r->flows[f].on_slots = false;
-		mail_wait_over(r, f);
-	}
-	while (kept)
-		ring_unpop(s, keep[--kept]);
+	return (uint32_t)(container(w, struct flow, waiter) - r->flows);
 }
 
-void link_freed(struct rehearsal *r, unsigned cluster, unsigned n)
+void mail_due(struct rehearsal *r)
 {
-	uint32_t f;
+	struct waiter *w;
 
-	if (cluster != NONE)
-		wake_at(r, cluster);
-	while (n-- && ring_pop(&r->on_slots, &f)) {
-		r->flows[f].on_slots = false;
-		mail_wait_over(r, f);
+	while ((w = places_due(&r->places, policy_time(r).mono))) {
+		mail_age(r, flow_of(r, w));
+		waiter_over(&r->places, w);
 	}
+}
+
+void link_freed(struct rehearsal *r, const char *where, unsigned n)
+{
+	if (where)
+		places_freed(&r->places, where);
+	places_freed_any(&r->places, n);
 }
 
 /* What has waited too long; the oldest come first but for those that were tried before. */
@@ -239,7 +204,7 @@ void mail_age(struct rehearsal *r, uint32_t flow)
 	struct flow *f = &r->flows[flow];
 	uint32_t i = f->first, before = NONE;
 
-	if (r->now - f->aged < LOOK)
+	if (r->now - f->aged < AGE_EVERY)
 		return; /* a long queue is not walked at each turn */
 	f->aged = r->now;
 	while (i != NONE) {
@@ -306,49 +271,72 @@ static uint32_t wanted(const struct rehearsal *r, const struct flow *f)
 	return f->diverted ? f->letters : steps;
 }
 
+static void refused(struct rehearsal *r, uint32_t flow, const struct policy_choice *why)
+{
+	struct flow *f = &r->flows[flow];
+	uint32_t i;
+
+	switch (match_refused(why, f->diverted, policy_time(r).mono)) {
+	case MATCH_ASIDE:
+		end_hold(r, pop(r, f), why->until - MONO);
+		break;
+	case MATCH_REJOIN: /* its flow is the one before */
+		i = pop(r, f);
+		r->letters[i].tried.n = 0;
+		mail_push(r, flow & ~1u, i, false);
+		break;
+	case MATCH_GIVE_UP:
+		end_defer(r, pop(r, f));
+		break;
+	case MATCH_WAIT_PLACE:
+		link_give_up_idle(r, why);
+		mail_wait(r, flow, why);
+		break;
+	case MATCH_WAIT:
+		mail_wait(r, flow, why);
+		break;
+	}
+}
+
 static void look(struct rehearsal *r, uint32_t flow)
 {
 	struct flow *f = &r->flows[flow];
 	unsigned opened = 0;
 
 	use_idle(r, flow);
-	while (wanted(r, f) > f->opening && !f->waiting && !r->no_memory) {
+	while (wanted(r, f) > f->opening && !f->waiter.waiting && !r->no_memory) {
 		struct policy_host hosts[HOSTS_MAX];
 		struct policy_choice choice;
 		struct policy_want w;
 
-		if (opened++ >= OPEN_AT_ONCE) {
+		if (opened++ >= MATCH_OPENS) {
 			mail_ask(r, flow);
 			return;
 		}
 		mail_want(r, flow, &w, hosts);
 		policy_choose(r->policy, policy_time(r), &w, &choice);
-		if (choice.go) {
-			link_open(r, flow, &choice);
+		if (!choice.go) {
+			refused(r, flow, &choice);
 			continue;
 		}
-		if (f->diverted && policy_impatient(&choice, r->now + MONO)) {
-			end_defer(r, pop(r, f));
-			continue;
+		link_open(r, flow, &choice);
+		if (places_any_asking(&r->places)) { /* who has got one waits behind the others */
+			mail_ask(r, flow);
+			return;
 		}
-		if (choice.reason == HOLD_CAP || choice.reason == HOLD_WINDOW)
-			link_give_up_idle(r, &choice);
-		mail_wait(r, flow, choice.reason, choice.until);
 	}
 }
 
 void asked(struct rehearsal *r)
 {
-	uint32_t n = r->asking.n, f;
+	struct waiter *w;
 
-	/* those that ask again meanwhile come in the next turn */
-	while (n-- && ring_pop(&r->asking, &f)) {
-		struct flow *v = &r->flows[f];
+	for (unsigned n = 0; n < ASK_A_TURN && (w = places_asking(&r->places)); n++) {
+		uint32_t f = flow_of(r, w);
 
-		v->asking = false;
-		if (v->letters)
+		if (r->flows[f].letters)
 			mail_age(r, f);
-		if (!v->letters || (v->waiting && hold_is_domains(v->reason)))
+		if (!r->flows[f].letters || (w->waiting && hold_is_domains(w->reason)))
 			continue;
 		look(r, f);
 	}

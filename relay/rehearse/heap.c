@@ -62,13 +62,6 @@ bool ring_push(struct ring *r, uint32_t v)
 	return true;
 }
 
-void ring_unpop(struct ring *r, uint32_t v)
-{
-	r->head = (r->head + r->cap - 1) % r->cap;
-	r->a[r->head] = v;
-	r->n++;
-}
-
 bool ring_pop(struct ring *r, uint32_t *v)
 {
 	if (!r->n)

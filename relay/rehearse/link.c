@@ -5,9 +5,8 @@
 
 #include "state.h"
 
-#define PICK_TRIES    8u
 #define CONNECT_AFTER 30000 /* ms; when a host that does not answer is given up, at most */
-#define EDGE_NONE     INT64_MAX
+#define FULL_WAIT     1000  /* ms; after a receiver that had no room */
 
 static ms_t about(struct rehearsal *r, ms_t t)
 {
@@ -135,19 +134,19 @@ void link_give_up_idle(struct rehearsal *r, const struct policy_choice *why)
 /* ---- the next step of an idle connection ---- */
 
 /* One tenant waits: in a queue of many only its own mail does. */
-static void tenant_waits(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until)
+static void tenant_waits(struct rehearsal *r, uint32_t flow, const struct policy_choice *why)
 {
 	const struct flow *f = &r->flows[flow];
 	const struct receiver *v = &r->receivers[f->cluster];
 	uint32_t i;
 
 	if (f->group < v->ngroups - v->nshared) {
-		mail_wait(r, flow, reason, until);
+		mail_wait(r, flow, why);
 		return;
 	}
 	i = mail_take(r, flow, 1);
 	if (i != NONE)
-		post(r, until - MONO, EVENT_RETRY, i, 0);
+		post(r, why->until - MONO, EVENT_RETRY, i, 0);
 }
 
 static bool tried_here(const struct rehearsal *r, uint32_t flow, unsigned source)
@@ -202,20 +201,25 @@ static enum offer offer(struct rehearsal *r, uint32_t i, uint32_t flow)
 		begin(r, i, flow, why.count ? why.count : 1, says);
 		return OFFER_TAKEN;
 	}
-	if (retire) {
+	switch (match_declined(&why, retire)) {
+	case MATCH_RETIRE:
 		link_close(r, i);
 		return OFFER_NONE;
-	}
-	if (hold_is_domains(why.reason)) {
-		tenant_waits(r, flow, why.reason, why.until);
+	case MATCH_SET_ASIDE:
+		end_hold(r, mail_take(r, flow, 1), why.until - MONO);
 		return OFFER_OTHER;
-	}
-	if (why.reason == HOLD_NO_SOURCE || why.reason == HOLD_NO_HOST)
+	case MATCH_DOMAIN_WAITS:
+		tenant_waits(r, flow, &why);
 		return OFFER_OTHER;
-	if (why.until) {
+	case MATCH_OTHER_FLOW:
+		return OFFER_OTHER;
+	case MATCH_PAUSE:
 		k->waking = true;
 		post(r, why.until - MONO > r->now ? why.until - MONO : r->now + 1, EVENT_LINK, i,
 			k->generation);
+		return OFFER_NONE;
+	case MATCH_STAY:
+		break;
 	}
 	return OFFER_NONE;
 }
@@ -229,7 +233,7 @@ void link_assign(struct rehearsal *r, uint32_t i)
 
 	if (k->state != LINK_UP || k->count || k->waking)
 		return;
-	for (uint32_t n = flows->n; n && tries < PICK_TRIES && ring_pop(flows, &f); n--) {
+	for (uint32_t n = flows->n; n && tries < MATCH_TRIES && ring_pop(flows, &f); n--) {
 		enum offer o;
 
 		if (!r->flows[f].letters) {
@@ -240,7 +244,7 @@ void link_assign(struct rehearsal *r, uint32_t i)
 			r->no_memory = true;
 			return;
 		}
-		if (r->flows[f].waiting && hold_is_domains(r->flows[f].reason))
+		if (r->flows[f].waiter.waiting && hold_is_domains(r->flows[f].waiter.reason))
 			continue;
 		tries++;
 		o = offer(r, i, f);
@@ -275,20 +279,32 @@ static void exhausted(struct rehearsal *r, uint32_t flow)
 		end_defer(r, mail_take(r, flow, r->letters[r->flows[flow].first].count));
 }
 
+/* As the policy knows the cluster while the connection is still counted there. */
+static void left_where(const struct rehearsal *r, const struct link *k, char where[32])
+{
+	struct policy_slot_info info;
+
+	policy_slot(r->policy, k->slot, &info);
+	snprintf(where, 32, "%.31s", info.cluster);
+}
+
 static void never_up(struct rehearsal *r, uint32_t i)
 {
 	struct link *k = &r->links[i];
 	uint32_t flow = k->flow;
-	unsigned cluster = k->cluster;
 	bool full = k->refused;
+	char where[32];
 
+	left_where(r, k, where);
 	policy_disconnected(r->policy, policy_time(r), k->slot, full ? &r->no_room.is : NULL, 0);
 	leave(r, i);
 	if (full)
-		mail_wait(r, flow, HOLD_CAP, r->now + MONO + 1000);
+		mail_wait(r, flow,
+			&(struct policy_choice){
+				.reason = HOLD_CAP, .until = policy_time(r).mono + FULL_WAIT });
 	else
 		exhausted(r, flow);
-	link_freed(r, cluster, 4);
+	link_freed(r, where, 4);
 }
 
 void on_up(struct rehearsal *r, uint32_t i)
@@ -326,12 +342,13 @@ void on_done(struct rehearsal *r, uint32_t i)
 void on_closed(struct rehearsal *r, uint32_t i)
 {
 	struct link *k = &r->links[i];
-	unsigned cluster = k->cluster;
+	char where[32];
 
 	receiver_gone(r, k);
+	left_where(r, k, where);
 	policy_disconnected(r->policy, policy_time(r), k->slot, NULL, 0);
 	leave(r, i);
-	link_freed(r, cluster, 4);
+	link_freed(r, where, 4);
 }
 
 void links_tick(struct rehearsal *r)

@@ -231,8 +231,8 @@ static void hour_ends(struct rehearsal *r)
 
 		if (!f->letters)
 			continue;
-		if (f->waiting && f->reason < 16) {
-			h->held[f->reason] += f->messages;
+		if (f->waiter.waiting && f->waiter.reason < 16) {
+			h->held[f->waiter.reason] += f->messages;
 			told += f->messages;
 		}
 		if (r->now - r->letters[f->first].arrived > oldest)

@@ -49,9 +49,9 @@ static void on_policy_event(void *arg, const struct policy_event *e)
 static void wake_all(struct rehearsal *r)
 {
 	for (uint32_t i = 0; i < r->nflows; i++) {
-		const struct flow *f = &r->flows[i];
+		enum hold_reason why = r->flows[i].waiter.reason;
 
-		if (f->waiting && f->reason != HOLD_CAP && f->reason != HOLD_RATE)
+		if (why != HOLD_CAP && why != HOLD_RATE)
 			mail_wait_over(r, i);
 	}
 	for (uint32_t i = 0; i < r->nlinks; i++) {
@@ -84,7 +84,8 @@ static void tell_backlog(struct rehearsal *r)
 			for (uint32_t i = 0; i < r->nflows; i++) {
 				const struct flow *f = &r->flows[i];
 
-				if (f->pool == k && f->waiting && f->reason == HOLD_WARMUP &&
+				if (f->pool == k && f->waiter.waiting &&
+					f->waiter.reason == HOLD_WARMUP &&
 					r->s->clusters[f->cluster].provider_index == v)
 					n += f->messages;
 			}
@@ -105,7 +106,7 @@ static void on_tick(struct rehearsal *r)
 		policy_save(r->policy, nowhere, NULL);
 	if (r->now / SECOND % BACKLOG_EVERY == 0)
 		tell_backlog(r);
-	link_freed(r, NONE, 256);
+	link_freed(r, NULL, 256);
 	if (r->now >= r->next_edge)
 		receiver_edges(r);
 	record_tick(r);
@@ -131,8 +132,6 @@ static bool current(const struct rehearsal *r, const struct event *e)
 		return r->links[e->index].generation == e->generation;
 	case EVENT_LINK:
 		return r->links[e->index].generation == e->generation && r->links[e->index].waking;
-	case EVENT_FLOW:
-		return r->flows[e->index].generation == e->generation;
 	case EVENT_TRAFFIC:
 	case EVENT_RETRY:
 	case EVENT_TICK:
@@ -159,10 +158,6 @@ static void handle(struct rehearsal *r, const struct event *e)
 	case EVENT_CLOSED:
 		on_closed(r, e->index);
 		break;
-	case EVENT_FLOW:
-		mail_age(r, e->index);
-		mail_wait_over(r, e->index);
-		break;
 	case EVENT_LINK:
 		r->links[e->index].waking = false;
 		link_assign(r, e->index);
@@ -173,20 +168,36 @@ static void handle(struct rehearsal *r, const struct event *e)
 	}
 }
 
+static ms_t next_at(const struct rehearsal *r)
+{
+	ms_t wait = places_at(&r->places), at = r->heap.n ? r->heap.a[0].at : INT64_MAX;
+
+	return wait && wait - MONO < at ? wait - MONO : at;
+}
+
+static void step(struct rehearsal *r)
+{
+	struct event e;
+
+	if (r->heap.n && r->heap.a[0].at == r->now) {
+		e = heap_take(&r->heap);
+		if (current(r, &e))
+			handle(r, &e);
+	} else {
+		mail_due(r);
+	}
+	asked(r);
+	if (policy_warmup_wants(r->policy))
+		save(r);
+}
+
 int rehearsal_run(struct rehearsal *r, ms_t until)
 {
 	ms_t end = until - r->s->start < r->s->duration ? until - r->s->start : r->s->duration;
 
-	while (r->heap.n && r->heap.a[0].at <= end && !r->no_memory && !r->ended) {
-		struct event e = heap_take(&r->heap);
-
-		r->now = e.at;
-		if (!current(r, &e))
-			continue;
-		handle(r, &e);
-		asked(r);
-		if (policy_warmup_wants(r->policy))
-			save(r);
+	while (next_at(r) <= end && !r->no_memory && !r->ended) {
+		r->now = next_at(r);
+		step(r);
 	}
 	if (r->no_memory)
 		return -ENOMEM;
@@ -238,6 +249,6 @@ void rehearsal_result(const struct rehearsal *r, struct rehearsal_result *ret)
 	};
 	memcpy(ret->delays, r->delays, sizeof(ret->delays));
 	for (uint32_t i = 0; i < r->nflows; i++)
-		if (r->flows[i].waiting && r->flows[i].reason == HOLD_WARMUP)
+		if (r->flows[i].waiter.waiting && r->flows[i].waiter.reason == HOLD_WARMUP)
 			ret->waiting_for_warmup += r->flows[i].messages;
 }

@@ -24,6 +24,16 @@ static void again_at(struct rehearsal *r, uint32_t i, ms_t at)
 	post(r, at, EVENT_RETRY, i, 0);
 }
 
+void end_hold(struct rehearsal *r, uint32_t i, ms_t at)
+{
+	if (i == NONE)
+		return; /* no_memory is set: the run ends */
+	if (end_expired(r, &r->letters[i]))
+		end_expire(r, i);
+	else
+		again_at(r, i, at > r->now + HOLD_MIN ? at : r->now + HOLD_MIN);
+}
+
 void end_expire(struct rehearsal *r, uint32_t i)
 {
 	r->total.expired += r->letters[i].count;
@@ -82,10 +92,7 @@ static void dispose(struct rehearsal *r, uint32_t i, const struct policy_verdict
 		mail_push(r, g->flow | 1u, i, false);
 		return;
 	case DISPOSE_HOLD:
-		if (end_expired(r, g))
-			end_expire(r, i);
-		else
-			again_at(r, i, r->now + (v->hold > HOLD_MIN ? v->hold : HOLD_MIN));
+		end_hold(r, i, r->now + v->hold);
 		return;
 	case DISPOSE_RETRY_FEWER:
 	case DISPOSE_RETRY_SPLIT: /* each is alone already */

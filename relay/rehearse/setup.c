@@ -74,16 +74,21 @@ static int setup_flows(struct rehearsal *r)
 	if (!r->flows)
 		return -1;
 	r->nflows = n;
+	places_init(&r->places);
+	if (!places_reserve(&r->places, n))
+		return -1;
 	for (unsigned c = 0; c < r->s->nclusters; c++) {
 		r->receivers[c].first_flow = at;
 		for (unsigned g = 0; g < r->receivers[c].ngroups; g++)
-			for (unsigned k = 0; k < r->flows_per_group; k++)
-				r->flows[at++] = (struct flow){ .cluster = c,
+			for (unsigned k = 0; k < r->flows_per_group; k++) {
+				r->flows[at] = (struct flow){ .cluster = c,
 					.group = g,
 					.pool = k / 2,
 					.diverted = k & 1,
 					.first = NONE,
 					.last = NONE };
+				waiter_init(&r->flows[at++].waiter);
+			}
 	}
 	return 0;
 }
@@ -221,8 +226,7 @@ void teardown(struct rehearsal *r)
 	free(r->receivers);
 	free(r->answers);
 	free(r->heap.a);
-	free(r->asking.a);
-	free(r->on_slots.a);
+	places_deinit(&r->places);
 	free(r->flows);
 	free(r->letters);
 	free(r->links);

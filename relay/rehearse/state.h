@@ -6,6 +6,8 @@
  * (connection), or wait in the event heap for their retry. */
 #pragma once
 
+#include "postern/match.h"
+#include "postern/places.h"
 #include "postern/rehearse.h"
 
 #define NONE	  UINT32_MAX
@@ -19,7 +21,6 @@ enum event_kind {
 	EVENT_UP,
 	EVENT_DONE,
 	EVENT_CLOSED,
-	EVENT_FLOW,
 	EVENT_LINK,
 	EVENT_TICK
 };
@@ -44,7 +45,6 @@ struct ring {
 };
 bool ring_push(struct ring *r, uint32_t v);
 bool ring_pop(struct ring *r, uint32_t *v);
-void ring_unpop(struct ring *r, uint32_t v); /* puts back what was just taken */
 
 struct letter {
 	uint64_t id; /* of its first message; the others follow */
@@ -60,11 +60,9 @@ struct flow {
 	bool diverted;
 	uint32_t first, last;
 	uint32_t letters, messages, opening;
-	bool waiting, on_slots, linked, asking;
-	enum hold_reason reason;
-	ms_t until; /* now; of the wait */
-	ms_t aged;  /* now; when what has expired was looked for */
-	uint32_t generation;
+	bool linked;
+	struct waiter waiter;
+	ms_t aged; /* now; when what has expired was looked for */
 };
 struct group {
 	uint32_t first, n; /* tenants */
@@ -133,7 +131,7 @@ struct rehearsal {
 	ms_t now;
 	bool no_memory;
 	struct heap heap;
-	struct ring asking, on_slots;
+	struct places places;
 	struct flow *flows;
 	uint32_t nflows, flows_per_group;
 	struct letter *letters;
@@ -211,14 +209,16 @@ uint32_t mail_take(struct rehearsal *r, uint32_t flow, uint32_t n);
 /* Bytes of the first n messages of a list of letters. */
 uint64_t mail_bytes(const struct rehearsal *r, uint32_t letter, uint32_t n);
 void mail_ask(struct rehearsal *r, uint32_t flow);
-void mail_wait(struct rehearsal *r, uint32_t flow, enum hold_reason reason, ms_t until);
+/* It got no connection; the times of the choice are the policy's. */
+void mail_wait(struct rehearsal *r, uint32_t flow, const struct policy_choice *why);
 void mail_wait_over(struct rehearsal *r, uint32_t flow);
+void mail_due(struct rehearsal *r); /* flows whose time has come */
 void mail_age(struct rehearsal *r, uint32_t flow);
 void mail_want(const struct rehearsal *r, uint32_t flow, struct policy_want *w,
 	struct policy_host hosts[HOSTS_MAX]);
-/* A place at that cluster is free, or anywhere (NONE): those that wait there look again, and n of
- * all. */
-void link_freed(struct rehearsal *r, unsigned cluster, unsigned n);
+/* A place at that cluster (as the policy calls it) is free: those that wait there look again, and n
+ * of all. NULL: n of all alone. */
+void link_freed(struct rehearsal *r, const char *where, unsigned n);
 void asked(struct rehearsal *r); /* flows that look for connections */
 
 /* ---- link.c ---- */
@@ -252,6 +252,8 @@ void receiver_day(struct rehearsal *r);
 void receiver_edges(struct rehearsal *r);
 
 /* ---- settle.c ---- */
+/* Tries it again then, as if it were new. */
+void end_hold(struct rehearsal *r, uint32_t letter, ms_t at);
 void end_step(struct rehearsal *r, struct link *k, uint32_t letters);
 void end_defer(struct rehearsal *r, uint32_t letter);
 void end_expire(struct rehearsal *r, uint32_t letter);

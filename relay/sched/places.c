@@ -1,0 +1,170 @@
+/* Who waits for a place: see the header. Called by relay/dispatch/domain.c, relay/rehearse/flow.c
+ * and the tests' model. */
+#include "postern/places.h"
+
+#include <string.h>
+
+#define LOOK	   60000 /* ms; a wait is looked at as often: for expiry and delay notices */
+#define MUCH_EVERY 4u	 /* one of so many places is for those that have much waiting */
+#define LONGEST	   32u	 /* flows that wait for a place, looked at when one is free */
+
+void places_init(struct places *ps)
+{
+	*ps = (struct places){ 0 };
+	list_init(&ps->asking);
+	list_init(&ps->few);
+	list_init(&ps->much);
+}
+
+void places_deinit(struct places *ps)
+{
+	wake_heap_deinit(&ps->wakes);
+}
+
+bool places_reserve(struct places *ps, uint32_t waiters)
+{
+	return wake_reserve(&ps->wakes, waiters);
+}
+
+void waiter_init(struct waiter *w)
+{
+	*w = (struct waiter){ 0 };
+	list_init(&w->in_asking);
+	list_init(&w->in_places);
+}
+
+void waiter_deinit(struct places *ps, struct waiter *w)
+{
+	wake_clear(&ps->wakes, &w->wake);
+	list_del(&w->in_asking);
+	list_del(&w->in_places);
+}
+
+void waiter_ask(struct places *ps, struct waiter *w)
+{
+	if (w->asking)
+		return;
+	w->asking = true;
+	list_add(&ps->asking, &w->in_asking);
+}
+
+bool places_any_asking(const struct places *ps)
+{
+	return !list_empty(&ps->asking);
+}
+
+struct waiter *places_asking(struct places *ps)
+{
+	struct waiter *w;
+
+	if (list_empty(&ps->asking))
+		return NULL;
+	w = container(ps->asking.next, struct waiter, in_asking);
+	list_del(&w->in_asking);
+	w->asking = false;
+	return w;
+}
+
+void waiter_wait(
+	struct places *ps, struct waiter *w, const struct policy_choice *why, bool much, ms_t now)
+{
+	ms_t look = why->until && why->until - now < LOOK ? why->until : now + LOOK;
+
+	w->waiting = true;
+	w->reason = why->reason;
+	w->until = why->until;
+	w->limit = why->limit;
+	w->cluster = why->cluster_id;
+	memcpy(w->where, why->cluster, sizeof(w->where));
+	wake_put(&ps->wakes, &w->wake, look > now ? look : now + 1);
+	if ((!why->until || why->reason == HOLD_CAP) && !w->for_place) {
+		w->for_place = true;
+		list_add(much && !w->unserved ? &ps->much : &ps->few, &w->in_places);
+	}
+}
+
+static void end(struct places *ps, struct waiter *w)
+{
+	w->waiting = w->for_place = false;
+	list_del(&w->in_places);
+	wake_clear(&ps->wakes, &w->wake);
+}
+
+void waiter_over(struct places *ps, struct waiter *w)
+{
+	if (!w->waiting)
+		return;
+	end(ps, w);
+	waiter_ask(ps, w);
+}
+
+void waiter_stop(struct places *ps, struct waiter *w)
+{
+	if (!w->waiting)
+		return;
+	end(ps, w);
+	w->reason = HOLD_NONE;
+}
+
+/* Those of few mostly, longest waiting first; and always who was given way to. */
+static struct list *next_list(struct places *ps)
+{
+	struct list *few = &ps->few, *much = &ps->much;
+
+	if (list_empty(few))
+		return much;
+	if (++ps->turn % MUCH_EVERY || list_empty(much) ||
+		container(few->next, struct waiter, in_places)->unserved)
+		return few;
+	return much;
+}
+
+static void wake_longest(struct places *ps, struct list *all, const char *where)
+{
+	struct list *next;
+	unsigned n = 0;
+
+	for (struct list *l = all->next; l != all && n < LONGEST; l = next, n++) {
+		struct waiter *w = container(l, struct waiter, in_places);
+
+		next = l->next;
+		if (!strncmp(w->where, where, sizeof(w->where)))
+			waiter_over(ps, w);
+	}
+}
+
+void places_freed(struct places *ps, const char *where)
+{
+	struct list *first = next_list(ps);
+
+	wake_longest(ps, first, where);
+	wake_longest(ps, first == &ps->much ? &ps->few : &ps->much, where);
+}
+
+void places_freed_any(struct places *ps, unsigned n)
+{
+	while (n--) {
+		struct list *l = next_list(ps);
+
+		if (list_empty(l))
+			return;
+		waiter_over(ps, container(l->next, struct waiter, in_places));
+	}
+}
+
+ms_t places_at(const struct places *ps)
+{
+	const struct wake *w = wake_first(&ps->wakes);
+
+	return w ? w->at : 0;
+}
+
+struct waiter *places_due(struct places *ps, ms_t now)
+{
+	struct wake *w = wake_first(&ps->wakes);
+
+	if (!w || w->at > now)
+		return NULL;
+	wake_clear(&ps->wakes, w);
+	return container(w, struct waiter, wake);
+}
