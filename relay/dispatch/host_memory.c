@@ -8,15 +8,22 @@
  * the same mail goes again at once, without what failed; each lesson takes one thing away, so that
  * there is an end. When the time is over it is tried anew.
  *
- * The table is bounded, and not kept over a restart: it costs one failure a host to learn. */
+ * The table is bounded, and lessons are kept over a restart, with the rest of what was learned: one
+ * costs a failure a host, which may be a wait of minutes. A lesson is in one of four states: new
+ * (dirty) → saved → over (dirty again, until its entry is deleted) → freed. */
 #include "host_memory.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MEMORIES_MAX 20000u
-#define FAILURES_MAX 2u	     /* running, of what worked before */
-#define STRIKE_KEPT  3600000 /* ms; a failure longer ago is no longer one of two running */
+#define FAILURES_MAX 2u		      /* running, of what worked before */
+#define STRIKE_KEPT  3600000	      /* ms; a failure longer ago is no longer one of two running */
+#define KEEP_MAX     (7 * 86400000ll) /* ms; the most that the options allow */
+#define KEY_TEXT_MAX (2 * ADDR_TEXT_MAX + 16)
 
 struct key {
 	struct addr host, source; /* source: ADDR_NONE but for STARTTLS */
@@ -27,6 +34,7 @@ struct memory {
 	ms_t until[EXTENSIONS_COUNT];  /* mono; not used until then */
 	ms_t failed[EXTENSIONS_COUNT]; /* mono; when last */
 	uint8_t failures[EXTENSIONS_COUNT];
+	bool dirty, saved; /* to be written, or deleted when all is over; there is an entry */
 };
 
 static unsigned number_of(unsigned extension)
@@ -57,6 +65,16 @@ static struct memory *find(const struct dispatch *d, const struct key *k)
 	return m;
 }
 
+static size_t key_text(char out[KEY_TEXT_MAX], const struct key *k)
+{
+	char host[ADDR_TEXT_MAX], source[ADDR_TEXT_MAX] = "";
+
+	addr_format(host, &k->host);
+	if (k->source.family != ADDR_NONE)
+		addr_format(source, &k->source);
+	return (size_t)snprintf(out, KEY_TEXT_MAX, HOST_MEMORY_PREFIX "%s|%s", host, source);
+}
+
 /* The oldest makes room. NULL: no memory. */
 static struct memory *get(struct dispatch *d, const struct key *k)
 {
@@ -65,7 +83,12 @@ static struct memory *get(struct dispatch *d, const struct key *k)
 	if (m)
 		return m;
 	if (HASH_COUNT(d->memories) >= MEMORIES_MAX) {
+		char key[KEY_TEXT_MAX];
+
 		m = d->memories; /* uthash keeps the order in which they were added */
+		if (m->saved)
+			state_put(d, (struct slice){ key, key_text(key, &m->key) },
+				(struct slice){ NULL, 0 });
 		HASH_DEL(d->memories, m);
 		free(m);
 	}
@@ -124,6 +147,7 @@ static bool failed(
 		return false;
 	m->failures[n] = 0;
 	m->until[n] = now + keep;
+	m->dirty = true;
 	d->stats.extensions_off[n]++;
 	log_event(d->log, LOG_NOTICE, tls ? "tls-failed" : "extension-failed",
 		"source %s to %s[%s]: %s does not work and is not used for %lld s: %s",
@@ -231,9 +255,98 @@ void host_memory_sweep(struct dispatch *d)
 		}
 		if (last > now)
 			continue;
+		m->dirty |= m->saved;
+		if (m->dirty)
+			continue; /* freed when its entry is deleted */
 		HASH_DEL(d->memories, m);
 		free(m);
 	}
+}
+
+/* ---- over a restart: "1", then number=wall time for each that is off ---- */
+
+void host_memory_save(
+	struct dispatch *d, void (*put)(void *arg, struct slice key, struct slice value), void *arg)
+{
+	ms_t now = loop_mono(d->loop), wall = loop_wall(d->loop);
+	struct memory *m, *next;
+
+	HASH_ITER (hh, d->memories, m, next) {
+		char key[KEY_TEXT_MAX], value[32 * (EXTENSIONS_COUNT + 1)] = "1";
+		size_t n = 1;
+
+		if (!m->dirty)
+			continue;
+		for (unsigned k = 0; k < EXTENSIONS_COUNT; k++)
+			if (m->until[k] > now)
+				n += (size_t)snprintf(value + n, sizeof(value) - n, " %u=%" PRId64,
+					k, wall + (m->until[k] - now));
+		m->dirty = false;
+		m->saved = n > 1;
+		put(arg, (struct slice){ key, key_text(key, &m->key) },
+			(struct slice){ n > 1 ? value : NULL, n > 1 ? n : 0 });
+	}
+}
+
+static int key_parse(struct key *ret, struct slice s)
+{
+	const char *bar = s.n ? memchr(s.p, '|', s.n) : NULL;
+	struct slice source;
+
+	if (!bar)
+		return -EINVAL;
+	*ret = (struct key){ 0 };
+	ret->source.family = ADDR_NONE;
+	source = slice_from(s, (size_t)(bar - s.p) + 1);
+	if (addr_parse(&ret->host, (struct slice){ s.p, (size_t)(bar - s.p) }) ||
+		(source.n && addr_parse(&ret->source, source)))
+		return -EINVAL;
+	return 0;
+}
+
+/* By a clock that was ahead: no longer than any is kept. */
+static int values_parse(
+	ms_t until[EXTENSIONS_COUNT], const char *text, const struct policy_now *now)
+{
+	unsigned k;
+	int64_t at;
+	int used;
+
+	if (*text++ != '1')
+		return -EINVAL;
+	for (; *text; text += used) {
+		if (sscanf(text, " %u=%" SCNd64 "%n", &k, &at, &used) != 2 || k >= EXTENSIONS_COUNT)
+			return -EINVAL;
+		if (at > now->wall)
+			until[k] =
+				now->mono + (at - now->wall < KEEP_MAX ? at - now->wall : KEEP_MAX);
+	}
+	return 0;
+}
+
+int host_memory_load(struct dispatch *d, struct slice key, struct slice value)
+{
+	struct policy_now now = now_of(d);
+	ms_t until[EXTENSIONS_COUNT] = { 0 };
+	char text[32 * (EXTENSIONS_COUNT + 1)];
+	struct memory *m;
+	struct key k;
+
+	if (value.n >= sizeof(text) ||
+		key_parse(&k, slice_from(key, sizeof(HOST_MEMORY_PREFIX) - 1)))
+		return -EINVAL;
+	memcpy(text, value.p, value.n);
+	text[value.n] = '\0';
+	if (values_parse(until, text, &now))
+		return -EINVAL;
+	if (HASH_COUNT(d->memories) >= MEMORIES_MAX)
+		return -ENOSPC;
+	m = get(d, &k);
+	if (!m)
+		return -ENOMEM;
+	memcpy(m->until, until, sizeof(until));
+	m->saved = true; /* one that is over is deleted by the next sweep */
+	return 0;
 }
 
 void host_memory_free(struct dispatch *d)

@@ -20,4 +20,9 @@ const char *host_memory_name(unsigned extension);
 /* Other sources have TLS at its host: what is broken is the way from this one. */
 bool host_memory_tls_elsewhere(const struct connection *c);
 void host_memory_sweep(struct dispatch *d);
+#define HOST_MEMORY_PREFIX "without/" /* of its keys in the queue's learned state */
+/* What changed since the last time. value.p NULL: the entry is to be deleted. */
+void host_memory_save(struct dispatch *d,
+	void (*put)(void *arg, struct slice key, struct slice value), void *arg);
+int host_memory_load(struct dispatch *d, struct slice key, struct slice value); /* -EINVAL … */
 void host_memory_free(struct dispatch *d);

@@ -63,13 +63,24 @@ static int load_entry(void *arg, struct slice key, struct slice value)
 	return 0;
 }
 
+static int load_without(void *arg, struct slice key, struct slice value)
+{
+	struct dispatch *d = arg;
+
+	if (host_memory_load(d, key, value))
+		log_event(d->log, LOG_WARN, "state-ignored", "learned state %.*s cannot be read",
+			(int)key.n, key.p);
+	return 0;
+}
+
 void state_load(struct dispatch *d)
 {
 	int r;
 
 	holds_load(d);
 	r = queue_state_scan(d->queue, SLICE_LIT("policy/"), load_entry, d);
-
+	if (!r)
+		r = queue_state_scan(d->queue, SLICE_LIT(HOST_MEMORY_PREFIX), load_without, d);
 	if (r)
 		log_event(d->log, LOG_ERR, "state-unread", "learned state cannot be read: %s",
 			strerror(-r));
@@ -122,6 +133,7 @@ void state_save(struct dispatch *d)
 	if (!s)
 		return;
 	policy_save(d->policy, save_entry, s);
+	host_memory_save(d, save_entry, s);
 	if (s->failed)
 		log_event(d->log, LOG_ERR, "out-of-memory", "learned state is not saved in full");
 	if (!s->put.n) {

@@ -93,6 +93,21 @@ class Extensions(LiarCase):
                 self.assertEqual(peer.mails[0].mail, "MAIL FROM:<sender@example.org>")
                 self.off(relay, MAIL_parameters=1)
 
+    def test_memory_outlives_the_process(self):
+        """What was learned of a host is known to the next process: nothing is tried again that failed within hours."""
+        peer, relay = self.begin({"bdat-502", "input-lost"})
+        self.delivered(relay)
+        self.off(relay, CHUNKING=1, PIPELINING=1)
+        for n in range(2, 4):  # what was read is still there after the next, too
+            since, sessions = relay.mark(), len(peer.sessions)
+            relay.restart()
+            self.assertEqual({c["without"] for c in self.lines(relay, "clusters") if c["host"] == "127.6.0.1"} - {"CHUNKING, PIPELINING"}, set())
+            relay.send(f"m{n}", "u@liar.example")
+            relay.wait_event("delivered", since=since)
+            self.assertEqual([m.how for m in peer.mails], ["DATA"] * n)
+            self.assertEqual([c for s in peer.sessions[sessions:] for c in s.commands if c.startswith("BDAT")], [])
+            self.assertEqual(relay.find("extension-failed", since=since), [])
+
     def test_memory_ends(self):
         peer, relay = self.begin({"bdat-502"}, provider={"extension_memory": "1s", "connection_idle_max": "0", "lane_message_rate": "none",
                                                       "lane_connect_rate": "none"})
@@ -128,6 +143,15 @@ class Tls(LiarCase):
                 self.assertEqual([m.secure for m in peer.mails], [False])
                 self.off(relay, STARTTLS=1)
                 self.assertEqual(len(relay.find("tls-failed")), 1)
+
+    def test_outlives_the_process(self):
+        peer, relay = self.begin({"handshake-hangup"}, tls=self.tls)
+        self.delivered(relay)
+        since = relay.mark()
+        relay.restart()
+        self.delivered(relay, "again")
+        self.assertEqual([m.secure for m in peer.mails], [False, False])
+        self.assertEqual(relay.find("tls-failed", since=since), [])
 
     def test_required(self):
         for mode in ("require", "verify"):
