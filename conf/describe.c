@@ -221,7 +221,7 @@ static int describe_ladders(struct buf *out, bool roff)
 	return r;
 }
 
-static int describe_section(struct buf *out, const struct section *kind, bool roff)
+int section_describe(struct buf *out, const struct section *kind, bool roff)
 {
 	int r = describe_head(out, kind, roff);
 
@@ -230,21 +230,12 @@ static int describe_section(struct buf *out, const struct section *kind, bool ro
 	return r;
 }
 
-int scenario_describe(struct buf *out, bool roff)
-{
-	int r = 0;
-
-	for (unsigned id = 0; id < scenario_schema.n && !r; id++)
-		r = describe_section(out, &scenario_schema.sections[id], roff);
-	return r;
-}
-
 int config_describe(struct buf *out, bool roff)
 {
 	int r = 0;
 
 	for (unsigned id = 0; id < SECTION_COUNT && !r; id++) {
-		r = describe_section(out, &sections[id], roff);
+		r = section_describe(out, &sections[id], roff);
 		for (unsigned i = 0; id == SECTION_PROVIDER && i + 1 < BUILTIN_PROVIDERS && !r;
 			i++) {
 			r = buf_printf(out,

@@ -96,7 +96,7 @@ struct schema {
 	const char *names; /* where they can be looked up */
 };
 #define SCHEMA_SECTIONS_MAX 16
-extern const struct schema config_schema, scenario_schema;
+extern const struct schema config_schema;
 
 const struct option *option_find(const struct section *s, struct slice name);
 bool option_is_list(const struct option *o);
@@ -125,6 +125,8 @@ int value_format_default(
 	const struct section *kind, const struct option *o, const char *provider, struct buf *out);
 /* Does this network cover so much of the Internet that it is nobody's own? */
 bool net_is_world(const struct net *n);
+/* A section with its options, as text for people or (roff) for the manual page. */
+int section_describe(struct buf *out, const struct section *kind, bool roff);
 /* In the file's syntax. */
 int value_format(const struct option *o, const void *base, struct buf *out);
 /* A bound or a default of a numeric option as people write it. */

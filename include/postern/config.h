@@ -7,7 +7,6 @@
 #include "postern/log.h"
 #include "postern/policy.h"
 #include "postern/queue.h"
-#include "postern/rehearse.h"
 #include "postern/worker.h"
 
 struct config_http {
@@ -96,12 +95,3 @@ struct classifier;
 /* The reply rules: rules_file's, then those built in, unless the file says "builtin off". On errors
  * lines "file:line: what" are appended. 0, -EINVAL, -ENOMEM, -errno of reading. */
 int config_classifier(const struct config *c, struct classifier **ret, struct buf *errors);
-
-/* A scenario of `postern rehearse`, against the configuration whose sources, pools and providers it
- * names (borrowed for the scenario's life). As config_load. */
-int scenario_load(
-	struct scenario **ret, const char *path, const struct config *c, struct buf *errors);
-int scenario_parse(struct scenario **ret, const char *path, struct slice text,
-	const struct config *c, struct buf *errors);
-struct scenario *scenario_free(struct scenario *s);
-int scenario_describe(struct buf *out, bool roff);

@@ -1,7 +1,7 @@
 /* How a rehearsal is shown. */
 #pragma once
 
-#include "postern/rehearse.h"
+#include "postern/scenario.h"
 
 #include "cli.h"
 

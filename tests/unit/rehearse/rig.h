@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "postern/config.h"
+#include "postern/scenario.h"
 
 struct rig {
 	struct config *config;

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "source.h"
+#include "../source.h"
+#include "postern/scenario.h"
 
 #define HOUR 3600000
 
@@ -471,4 +472,13 @@ struct scenario *scenario_free(struct scenario *s)
 	free(s->path);
 	free(s);
 	return NULL;
+}
+
+int scenario_describe(struct buf *out, bool roff)
+{
+	int r = 0;
+
+	for (unsigned id = 0; id < scenario_schema.n && !r; id++)
+		r = section_describe(out, &scenario_schema.sections[id], roff);
+	return r;
 }

@@ -1,7 +1,7 @@
 /* Sections of a scenario. */
 #pragma once
 
-#include "option.h"
+#include "../option.h"
 
 enum scenario_section {
 	SCENARIO_ROOT,
@@ -12,4 +12,5 @@ enum scenario_section {
 	SCENARIO_INCIDENT,
 	SCENARIO_SECTIONS
 };
+extern const struct schema scenario_schema;
 extern const struct section scenario_sections[SCENARIO_SECTIONS];

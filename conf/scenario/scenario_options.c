@@ -1,7 +1,7 @@
 /* What a scenario of `postern rehearse` may say; printed by `postern rehearse --scenario-help`. */
 #define ROWS_OF struct scenario
+#include "../rows.h"
 #include "postern/rehearse.h"
-#include "rows.h"
 #include "scenario.h"
 
 #define S   struct scenario
