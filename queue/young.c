@@ -4,6 +4,7 @@
  * Nodes lie in slabs and name each other by number. Two hash tables find them, by message and by
  * domain; the entries of a domain are linked in order of due time. */
 #include "young.h"
+#include "postern/hash.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -60,11 +61,7 @@ static uint64_t hash_id(uint64_t id, uint32_t index)
 
 static uint64_t hash_name(const struct young *y, struct slice s)
 {
-	uint64_t h = 0xcbf29ce484222325ull ^ y->seed;
-
-	for (size_t i = 0; i < s.n; i++)
-		h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3ull;
-	return h ^ (h >> 32);
+	return hash_fold(hash_bytes(HASH_START ^ y->seed, s.p, s.n));
 }
 
 /* ---- the two tables ---- */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "host_memory.h"
+#include "postern/hash.h"
 #include "postern/must.h"
 
 #define ASK_AGAIN    1000
@@ -326,15 +327,6 @@ static bool another_host(struct sorting *s, struct item *i, const struct reply *
 	return true;
 }
 
-static uint64_t hash_of(const char *text)
-{
-	uint64_t h = 0xcbf29ce484222325u;
-
-	while (*text)
-		h = (h ^ (unsigned char)*text++) * 0x100000001b3u;
-	return h;
-}
-
 static uint8_t families_of(const struct domain *m)
 {
 	unsigned families = 0;
@@ -358,7 +350,7 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 	d->stats.by_verdict[c.verdict]++;
 	if (another_session(s, i, r, &c))
 		return;
-	s->tried.recipient = hash_of(i->recipient->address);
+	s->tried.recipient = hash_text(HASH_START, i->recipient->address);
 	s->tried.families = families_of(i->domain);
 	policy_result(d->policy, now_of(d), s->c->slot, i->domain->name, &c, r, &s->tried, &v);
 	/* it did not understand us: who knows what it takes the next command for */

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "postern/hash.h"
 #include "postern/must.h"
 
 #define HASH_NONFATAL_OOM 1
@@ -400,10 +401,8 @@ void budget_deinit(struct dns_budget *b)
 
 static uint64_t hash_of(const struct dns_budget *b, const char *name)
 {
-	uint64_t h = b->seed ^ 0xcbf29ce484222325u;
+	uint64_t h = hash_text(b->seed ^ HASH_START, name);
 
-	for (; *name; name++)
-		h = (h ^ (unsigned char)*name) * 0x100000001b3u;
 	h ^= h >> 29;
 	h *= 0xbf58476d1ce4e5b9u;
 	h ^= h >> 32;

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "inner.h"
+#include "postern/hash.h"
 
 #define VERSION	  1
 #define HEAD	  7u
@@ -44,11 +45,7 @@ static struct segment *segment_new(int64_t period, struct slice data)
 
 static uint32_t sum_of(struct slice s)
 {
-	uint32_t h = 0x811c9dc5u;
-
-	for (size_t i = 0; i < s.n; i++)
-		h = (h ^ (unsigned char)s.p[i]) * 0x01000193u;
-	return h;
+	return hash32_bytes(HASH32_START, s.p, s.n);
 }
 
 /* ---- numbers ---- */

@@ -16,6 +16,7 @@
 #include "names.h"
 #include "persist.h"
 #include "policy_impl.h"
+#include "postern/hash.h"
 #include "table.h"
 #include "tenant.h"
 #include "times.h"
@@ -27,11 +28,7 @@
 
 static uint64_t hash_of(const char *text)
 {
-	uint64_t h = 0xcbf29ce484222325u;
-
-	for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-		h = (h ^ *p) * 0x100000001b3u;
-	return h ^ h >> 32;
+	return hash_fold(hash_text(HASH_START, text));
 }
 
 static struct ban_key key_of(const struct policy *p, enum ban_kind kind, unsigned provider,

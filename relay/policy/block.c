@@ -17,6 +17,7 @@
 #include "names.h"
 #include "params.h"
 #include "policy_impl.h"
+#include "postern/hash.h"
 #include "witness.h"
 
 #define BLOCK_FIRST   (5 * 60 * 1000)
@@ -170,12 +171,7 @@ static void rest_all(struct policy *p, struct policy_now now, const struct slot 
 
 static uint32_t number_of(const void *data, size_t n)
 {
-	const unsigned char *p = data;
-	uint32_t h = 0x811c9dc5u;
-
-	while (n--)
-		h = (h ^ *p++) * 0x01000193u;
-	return h | 1;
+	return hash32_bytes(HASH32_START, data, n) | 1;
 }
 
 static unsigned believed(bool doubt)

@@ -147,7 +147,7 @@ static bool may_connect(
 	struct policy *p, struct cluster *c, unsigned source, ms_t mono, ms_t *until)
 {
 	const struct provider_state *v = &p->providers[c->provider];
-	struct bucket fresh = { .at = p->began };
+	struct bucket fresh = { .at = p->start.at };
 
 	return bucket_spare(c->lanes[source] ? &c->lanes[source]->connects : &fresh,
 		&p->params->providers[c->provider].lane_connect_rate, v->unknown_source[source],

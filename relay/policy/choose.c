@@ -215,7 +215,7 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 	const struct block *b = &p->providers[c->provider].blocks[source];
 	struct lane *l = c->lanes[source];
 	const struct path *h = c->paths[p->sources[source].subnet];
-	struct bucket fresh = { .at = p->began };
+	struct bucket fresh = { .at = p->start.at };
 	ms_t wall;
 
 	*a = (struct answer){ .reason = source_obstacle(p, now, source, c, c->provider, &wall) };
@@ -655,11 +655,11 @@ void policy_choose(struct policy *p, struct policy_now now, const struct policy_
 	unsigned pool;
 
 	*ret = (struct policy_choice){ .blocking_source = ~0u, .blocking_provider = w->provider };
-	if (p->begins_again) {
-		p->begins_again = false;
-		p->began = now.mono;
+	if (p->start.again) {
+		p->start.again = false;
+		p->start.at = now.mono;
 	}
-	if (p->unmarked) {
+	if (p->start.unmarked) {
 		ret->reason = HOLD_RATE;
 		ret->limit = LIMIT_CONNECTS;
 		ret->until = now.mono + UNMARKED;

@@ -276,7 +276,7 @@ void cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to,
 
 void rates_begin(const struct policy *p, struct lane *l)
 {
-	l->messages = l->connects = (struct bucket){ .at = p->began };
+	l->messages = l->connects = (struct bucket){ .at = p->start.at };
 }
 
 struct lane *lane_get(struct policy *p, struct cluster *c, unsigned source)

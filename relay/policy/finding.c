@@ -17,6 +17,7 @@
 #include "learn.h"
 #include "params.h"
 #include "policy_impl.h"
+#include "postern/hash.h"
 #include "table.h"
 #include "why.h"
 
@@ -35,18 +36,17 @@ struct findings {
 	struct finding ring[FINDINGS];
 };
 
+/* With its end: "ab", "c" is not "a", "bc". */
 static uint64_t hash(uint64_t h, const char *text)
 {
-	for (const unsigned char *c = (const unsigned char *)text; *c; c++)
-		h = (h ^ *c) * 0x100000001b3u;
-	return (h ^ 0xff) * 0x100000001b3u;
+	return hash_bytes(h, text, strlen(text) + 1);
 }
 
 /* By names: numbers of sources and subnets change with a reload. */
 static uint64_t what_of(const struct policy *p, enum cause cause, const struct cluster *c,
 	unsigned source, unsigned subnet, const char *domain)
 {
-	uint64_t h = 0xcbf29ce484222325u + (uint64_t)cause;
+	uint64_t h = HASH_START + (uint64_t)cause;
 	char net[ADDR_TEXT_MAX + 4] = "";
 
 	if (domain)

@@ -50,16 +50,16 @@ void save_mark(const struct saver *s)
 
 void forget_key(struct policy *p, const char *key)
 {
-	if (p->ngone == p->gone_cap) {
-		size_t cap = p->gone_cap ? p->gone_cap * 2 : 64;
-		char **all = realloc(p->gone, cap * sizeof(char *));
+	if (p->gone.n == p->gone.cap) {
+		size_t cap = p->gone.cap ? p->gone.cap * 2 : 64;
+		char **all = realloc(p->gone.keys, cap * sizeof(char *));
 
 		if (!all)
 			return; /* stays saved, and is forgotten again after the next start */
-		p->gone = all;
-		p->gone_cap = cap;
+		p->gone.keys = all;
+		p->gone.cap = cap;
 	}
-	p->gone[p->ngone] = slice_dup(slice_of(key));
-	if (p->gone[p->ngone])
-		p->ngone++;
+	p->gone.keys[p->gone.n] = slice_dup(slice_of(key));
+	if (p->gone.keys[p->gone.n])
+		p->gone.n++;
 }

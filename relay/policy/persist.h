@@ -27,6 +27,11 @@ void save_entry(const struct saver *s, const char *kind, const char *a, const ch
 	const char *c, bool gone, const int64_t n[4]);
 int save_key(char *out, size_t max, const char *kind, const char *a, const char *b, const char *c);
 
+/* Keys of saved entries that are no more. */
+struct gone_keys {
+	char **keys;
+	size_t n, cap;
+};
 /* An entry is no more: it is deleted with the next save. Where there is no memory for that it stays
  * saved, and is forgotten again after the next start. */
 void forget_key(struct policy *p, const char *key);

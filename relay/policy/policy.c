@@ -220,9 +220,9 @@ struct policy *policy_free(struct policy *p)
 		free(p->suspensions[i].source);
 		free(p->suspensions[i].where);
 	}
-	for (size_t i = 0; i < p->ngone; i++)
-		free(p->gone[i]);
-	free(p->gone);
+	for (size_t i = 0; i < p->gone.n; i++)
+		free(p->gone.keys[i]);
+	free(p->gone.keys);
 	free(p->suspensions);
 	free(p->slots);
 	free(p->events);

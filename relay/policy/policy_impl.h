@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ban.h"
+#include "persist.h"
 #include "postern/policy.h"
 #include "provider.h"
 #include "ramp.h"
@@ -13,6 +14,16 @@
 struct watched;
 struct findings;
 struct suspension;
+
+/* How the process began (policy_begin), and what it is to leave for the next one. */
+struct process_start {
+	ms_t at;       /* mono; rates of lanes are empty then; 0: full at first */
+	bool begun;    /* policy_begin was called */
+	bool loaded;   /* an earlier process has left something */
+	bool unmarked; /* this one has not yet */
+	bool again;    /* lanes may have been forgotten: as if the process began now */
+	uint64_t mark_ticket;
+};
 
 struct policy {
 	const struct policy_params *params;
@@ -40,20 +51,14 @@ struct policy {
 	struct policy_event *events;
 	unsigned nevents;
 	uint64_t events_lost, health_changes;
-	char **gone; /* keys of saved entries that are no more */
-	size_t ngone, gone_cap;
+	struct gone_keys gone;
 	bool urgent; /* something is worth saving now */
 	unsigned nramps;
 	struct ramp_clock ramp_clock;
 	struct policy_now clock;       /* at the last tick */
 	uint64_t ramp_ticket;	       /* of the save under way or the last one */
 	bool ramps_saving, ramps_wait; /* wait: the last save failed; again after a tick */
-	ms_t began;		       /* mono; rates of lanes are empty then; 0: full at first */
-	bool begun;		       /* policy_begin was called */
-	bool loaded;		       /* an earlier process has left something */
-	bool unmarked;		       /* this one has not yet */
-	bool begins_again; /* lanes may have been forgotten: as if the process began now */
-	uint64_t mark_ticket;
+	struct process_start start;
 	ms_t swept; /* mono */
 	struct rng rng;
 };

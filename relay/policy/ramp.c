@@ -55,13 +55,13 @@ bool ramp_clock_stepped(struct ramp_clock *c, struct policy_now now)
 
 static void apply(struct ramp *r, enum ramp_change c)
 {
-	r->change = (uint8_t)c;
-	r->change_from = (uint8_t)(r->rung < 255 ? r->rung : 255);
-	r->change_used = r->used;
-	r->change_allowance = r->allowance;
-	r->change_seen = r->seen;
-	r->change_clusters = r->clusters;
-	r->change_aside = r->aside;
+	r->judged.change = (uint8_t)c;
+	r->judged.from = (uint8_t)(r->rung < 255 ? r->rung : 255);
+	r->judged.used = r->used;
+	r->judged.allowance = r->allowance;
+	r->judged.seen = r->seen;
+	r->judged.clusters = r->clusters;
+	r->judged.aside = r->aside;
 	if (c == RAMP_ADVANCED)
 		ramp_set_rung(r, r->rung + 1);
 	else if (c == RAMP_STEPPED_BACK && r->rung > 0)
@@ -131,8 +131,8 @@ static void begin_afresh(struct ramp *r, struct policy_now now)
 	r->used = r->granted = r->asked = 0;
 	r->seen = (struct ramp_day){ 0 };
 	r->paused_today = r->pause.state != HEALTHY;
-	r->tokens = at_first(r);
-	r->hour_used = 0;
+	r->pacing.tokens = at_first(r);
+	r->pacing.hour_used = 0;
 }
 
 bool ramp_roll(struct ramp *r, const struct zone *z, struct policy_now now, bool stepped)
@@ -160,11 +160,11 @@ bool ramp_roll(struct ramp *r, const struct zone *z, struct policy_now now, bool
 	if (stepped || today.number <= r->fresh) {
 		if (stepped && r->fresh < today.number)
 			r->fresh = today.number;
-		r->change = RAMP_CLOCK_SET;
+		r->judged.change = RAMP_CLOCK_SET;
 		enter(r, z, &today);
 		/* what was due by the other clock is not due by this one */
-		if (r->tokens > at_first(r))
-			r->tokens = at_first(r);
+		if (r->pacing.tokens > at_first(r))
+			r->pacing.tokens = at_first(r);
 		return false;
 	}
 	if (r->used)
@@ -261,33 +261,33 @@ static void refill(struct ramp *r, struct policy_now now)
 	ms_t hour = now.wall / 3600000;
 	double most = spout_most(r);
 
-	if (r->hour != hour)
-		r->hour_used = 0;
-	r->hour = hour;
-	if (r->tokens_at && now.mono > r->tokens_at) {
-		double ms = (double)(now.mono - r->tokens_at);
+	if (r->pacing.hour != hour)
+		r->pacing.hour_used = 0;
+	r->pacing.hour = hour;
+	if (r->pacing.at && now.mono > r->pacing.at) {
+		double ms = (double)(now.mono - r->pacing.at);
 
-		r->tokens += ms * pace(r, now.wall);
-		r->spout += ms * spout_rate(r);
-	} else if (!r->tokens_at) {
-		r->spout = most;
+		r->pacing.tokens += ms * pace(r, now.wall);
+		r->pacing.spout += ms * spout_rate(r);
+	} else if (!r->pacing.at) {
+		r->pacing.spout = most;
 	}
-	if (r->tokens > hour_most(r))
-		r->tokens = hour_most(r);
-	if (r->spout > most)
-		r->spout = most;
-	r->tokens_at = now.mono ? now.mono : 1;
+	if (r->pacing.tokens > hour_most(r))
+		r->pacing.tokens = hour_most(r);
+	if (r->pacing.spout > most)
+		r->pacing.spout = most;
+	r->pacing.at = now.mono ? now.mono : 1;
 }
 
 /* Of the day's, what its hours and a receiver's patience let go now. */
 static uint32_t due(const struct ramp *r)
 {
-	double n = hour_most(r) - r->hour_used;
+	double n = hour_most(r) - r->pacing.hour_used;
 
-	if (n > r->tokens)
-		n = r->tokens;
-	if (n > r->spout)
-		n = r->spout;
+	if (n > r->pacing.tokens)
+		n = r->pacing.tokens;
+	if (n > r->pacing.spout)
+		n = r->pacing.spout;
 	return n >= 1 ? (uint32_t)n : 0;
 }
 
@@ -342,12 +342,12 @@ ms_t ramp_until(const struct ramp *r, const struct zone *z, struct policy_now no
 		return next_active(r, z, now.wall);
 	if (due(r))
 		return 0;
-	if (hour_most(r) - r->hour_used < 1)
-		return (r->hour + 1) * 3600000;
-	if (r->tokens >= 1)
-		return now.wall + (ms_t)((1 - r->spout) / spout_rate(r)) + 1;
+	if (hour_most(r) - r->pacing.hour_used < 1)
+		return (r->pacing.hour + 1) * 3600000;
+	if (r->pacing.tokens >= 1)
+		return now.wall + (ms_t)((1 - r->pacing.spout) / spout_rate(r)) + 1;
 	rate = pace(r, now.wall);
-	return rate > 0 ? now.wall + (ms_t)((1 - r->tokens) / rate) + 1 : r->day.next;
+	return rate > 0 ? now.wall + (ms_t)((1 - r->pacing.tokens) / rate) + 1 : r->day.next;
 }
 
 uint32_t ramp_ready(struct ramp *r, const struct zone *z, struct policy_now now, uint32_t n,
@@ -444,9 +444,9 @@ void ramp_take(struct ramp *r, uint32_t n)
 	if (ramp_warm(r))
 		return;
 	if (r->plan->pace != PACE_NONE) {
-		r->tokens -= n;
-		r->spout -= n;
-		r->hour_used += n;
+		r->pacing.tokens -= n;
+		r->pacing.spout -= n;
+		r->pacing.hour_used += n;
 	}
 	ask_ahead(r);
 }
@@ -465,9 +465,9 @@ void ramp_done(struct ramp *r, uint32_t n, bool seen)
 		r->used += n;
 		r->dirty = true;
 	} else if (!ramp_warm(r) && r->plan->pace != PACE_NONE) {
-		r->tokens += n;
-		r->spout += n;
-		r->hour_used -= n < r->hour_used ? n : r->hour_used;
+		r->pacing.tokens += n;
+		r->pacing.spout += n;
+		r->pacing.hour_used -= n < r->pacing.hour_used ? n : r->pacing.hour_used;
 	}
 }
 

@@ -72,6 +72,24 @@ struct ramp_excess {
 	bool compared;
 };
 
+/* How the day's allowance is spread over it. */
+struct ramp_pacing {
+	double tokens;	    /* what is due by now and not used, at most that of some hours */
+	double spout;	    /* of it, what may go at once */
+	ms_t at;	    /* mono, up to which it is counted; 0: not begun */
+	ms_t hour;	    /* number of it, by the wall clock … */
+	uint32_t hour_used; /* … and what went in it */
+};
+
+/* What the last day did, and by which figures. */
+struct ramp_judged {
+	uint8_t change; /* enum ramp_change */
+	uint8_t from;	/* the rung before */
+	uint32_t used, allowance;
+	uint32_t aside, clusters;
+	struct ramp_day seen;
+};
+
 struct ramp {
 	const struct warmup_params *plan;
 	unsigned rung;	 /* from 0; plan->ndaily: warm */
@@ -85,11 +103,7 @@ struct ramp {
 	uint32_t allowance, used, reserved, granted;
 	struct ramp_day seen;
 	bool paused_today;
-	double tokens;	/* what is due by now and not used, at most that of some hours */
-	double spout;	/* of it, what may go at once */
-	ms_t tokens_at; /* mono; 0: not begun */
-	ms_t hour;	/* number of it, by the wall clock … */
-	uint32_t hour_used;
+	struct ramp_pacing pacing;
 	/* saving */
 	uint32_t asked; /* granted, when the save under way is done */
 	uint64_t ticket;
@@ -106,12 +120,9 @@ struct ramp {
 	uint32_t settled; /* the half hour in which the others were set beside it last */
 	bool most_refuse; /* of them, as was just found */
 	struct health pause;
-	bool hold;		     /* by the operator … */
-	ms_t hold_until;	     /* … until; 0: released by him */
-	uint8_t change, change_from; /* what the last day did; and the rung before */
-	uint32_t change_used, change_allowance;
-	uint32_t change_aside, change_clusters;
-	struct ramp_day change_seen;
+	bool hold;	 /* by the operator … */
+	ms_t hold_until; /* … until; 0: released by him */
+	struct ramp_judged judged;
 	uint32_t expected; /* connections that have not carried anything yet */
 	struct ramp_excuse excuses[RAMP_EXCUSES];
 };

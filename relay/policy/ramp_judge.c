@@ -94,12 +94,12 @@ const char *ramp_change_name(const struct ramp *r)
 		[RAMP_PLAN_CHANGED] = "plan changed",
 	};
 
-	return names[r->change < RAMP_CHANGES ? r->change : RAMP_NEW];
+	return names[r->judged.change < RAMP_CHANGES ? r->judged.change : RAMP_NEW];
 }
 
 static const char *reason_of(const struct ramp *r)
 {
-	switch ((enum ramp_change)r->change) {
+	switch ((enum ramp_change)r->judged.change) {
 	case RAMP_HELD_VOLUME:
 		return "too little of the allowance was used";
 	case RAMP_HELD_DEFERRALS:
@@ -137,17 +137,17 @@ static void say_basis(const struct ramp *r, char *out, size_t max)
 	int n = 0;
 
 	*out = '\0';
-	ramp_compare(&r->change_seen, &x);
+	ramp_compare(&r->judged.seen, &x);
 	if (x.compared)
 		n = snprintf(out, max, " (warm peers %.2f %%", x.peers * 100);
-	if (r->change_seen.bad && n >= 0 && (size_t)n < max)
+	if (r->judged.seen.bad && n >= 0 && (size_t)n < max)
 		n += snprintf(out + n, max - (size_t)n, "%s at least %.2f %%",
 			x.compared ? ", excess" : " (surely", x.sure > 0 ? x.sure * 100 : 0);
 	if (n > 0 && (size_t)n < max)
 		n += snprintf(out + n, max - (size_t)n, ")");
-	if (r->change_aside && n >= 0 && (size_t)n < max)
-		snprintf(out + n, max - (size_t)n, "; left out %u of %u clusters", r->change_aside,
-			r->change_clusters);
+	if (r->judged.aside && n >= 0 && (size_t)n < max)
+		snprintf(out + n, max - (size_t)n, "; left out %u of %u clusters", r->judged.aside,
+			r->judged.clusters);
 }
 
 void ramp_why(const struct ramp *r, char *out, size_t max)
@@ -155,18 +155,19 @@ void ramp_why(const struct ramp *r, char *out, size_t max)
 	const char *why = reason_of(r);
 	char of[32] = "", to[48] = "", basis[112];
 
-	if (r->change == RAMP_NEW || (r->change >= RAMP_IDLE && r->change != RAMP_HELD_CLUSTERS)) {
+	if (r->judged.change == RAMP_NEW ||
+		(r->judged.change >= RAMP_IDLE && r->judged.change != RAMP_HELD_CLUSTERS)) {
 		snprintf(out, max, "%s", why);
 		return;
 	}
-	if (r->change_allowance != RAMP_UNLIMITED)
-		snprintf(of, sizeof(of), " of %u", r->change_allowance);
-	if (r->change == RAMP_ADVANCED && ramp_warm(r))
+	if (r->judged.allowance != RAMP_UNLIMITED)
+		snprintf(of, sizeof(of), " of %u", r->judged.allowance);
+	if (r->judged.change == RAMP_ADVANCED && ramp_warm(r))
 		snprintf(to, sizeof(to), "; warm now");
-	else if (r->allowance != r->change_allowance)
+	else if (r->allowance != r->judged.allowance)
 		snprintf(to, sizeof(to), "; %u a day now", r->allowance);
 	say_basis(r, basis, sizeof(basis));
 	snprintf(out, max, "%s%s%s: %u%s used, %.2f %% deferred%s%s", ramp_change_name(r),
-		*why ? ": " : "", why, r->change_used, of, ramp_share(&r->change_seen) * 100, basis,
+		*why ? ": " : "", why, r->judged.used, of, ramp_share(&r->judged.seen) * 100, basis,
 		to);
 }

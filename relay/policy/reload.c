@@ -322,7 +322,7 @@ int policy_reload(struct policy *p, const struct policy_params *next)
 	p->nsubnets = t.nsubnets;
 	p->params = next;
 	/* a source that was gone for a while has no lanes any more that know what it sent */
-	p->begins_again = p->begun;
+	p->start.again = p->start.begun;
 	ramps_recount(p);
 	suspensions_apply(p, 0);
 	return 0;

@@ -173,11 +173,11 @@ void policy_save(
 	struct saver s = { put, arg };
 	struct cluster *c, *next;
 
-	for (size_t i = 0; i < p->ngone; i++) {
-		put(arg, slice_of(p->gone[i]), (struct slice){ NULL, 0 });
-		free(p->gone[i]);
+	for (size_t i = 0; i < p->gone.n; i++) {
+		put(arg, slice_of(p->gone.keys[i]), (struct slice){ NULL, 0 });
+		free(p->gone.keys[i]);
 	}
-	p->ngone = 0;
+	p->gone.n = 0;
 	HASH_ITER (hh, p->clusters, c, next)
 		save_cluster(p, &s, c);
 	save_blocks(p, &s);
@@ -491,7 +491,7 @@ int policy_load(struct policy *p, struct slice key, struct slice value)
 	struct loaded l = { .source = -1 };
 	int version, at = 0;
 
-	p->loaded = true;
+	p->start.loaded = true;
 	if (key.n >= sizeof(k) || value.n >= sizeof(v))
 		return -EINVAL;
 	memcpy(k, key.p, key.n);
@@ -524,9 +524,9 @@ void policy_begin(struct policy *p, struct policy_now now)
 {
 	struct cluster *c, *next;
 
-	p->begun = true;
-	p->unmarked = !p->loaded;
-	p->began = p->loaded ? now.mono : 0;
+	p->start.begun = true;
+	p->start.unmarked = !p->start.loaded;
+	p->start.at = p->start.loaded ? now.mono : 0;
 	p->clock = now;
 	clock_bound(p, now.wall); /* what was loaded may be of a clock that was ahead */
 	HASH_ITER (hh, p->clusters, c, next)

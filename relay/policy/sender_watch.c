@@ -12,6 +12,7 @@
 #include "evidence.h"
 #include "names.h"
 #include "policy_impl.h"
+#include "postern/hash.h"
 #include "sender_watch.h"
 #include "table.h"
 #include "why.h"
@@ -39,11 +40,7 @@ struct watched {
 
 static struct watched_key key_of(const struct policy *p, unsigned provider, const char *name)
 {
-	struct watched_key k = { 0xcbf29ce484222325u, p->providers[provider].uid };
-
-	for (const unsigned char *c = (const unsigned char *)name; *c; c++)
-		k.name = (k.name ^ *c) * 0x100000001b3u;
-	return k;
+	return (struct watched_key){ hash_text(HASH_START, name), p->providers[provider].uid };
 }
 
 static struct watched *find(const struct policy *p, unsigned provider, const char *sender)

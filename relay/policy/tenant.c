@@ -9,6 +9,7 @@
 #include "health.h"
 #include "persist.h"
 #include "policy_impl.h"
+#include "postern/hash.h"
 #include "table.h"
 #include "tenant.h"
 
@@ -17,11 +18,7 @@
 
 static uint64_t key_of(const char *domain)
 {
-	uint64_t h = 0xcbf29ce484222325u;
-
-	for (const unsigned char *p = (const unsigned char *)domain; *p; p++)
-		h = (h ^ *p) * 0x100000001b3u;
-	return h ^ h >> 32;
+	return hash_fold(hash_text(HASH_START, domain));
 }
 
 struct tenant *tenant_find(const struct policy *p, const char *domain)

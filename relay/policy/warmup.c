@@ -7,6 +7,7 @@
 #include "events.h"
 #include "health.h"
 #include "policy_impl.h"
+#include "postern/hash.h"
 #include "postern/must.h"
 #include "ramp.h"
 #include "slot.h"
@@ -68,8 +69,8 @@ static void ramp_move(struct ramp *to, const struct ramp *from)
 	to->day.start = to->day.next = 0;
 	if (same)
 		return;
-	to->change = RAMP_PLAN_CHANGED;
-	to->change_from = (uint8_t)from->rung;
+	to->judged.change = RAMP_PLAN_CHANGED;
+	to->judged.from = (uint8_t)from->rung;
 	ramp_set_rung(to, rung);
 }
 
@@ -124,11 +125,11 @@ static void tell_day(struct policy *p, struct policy_now now, unsigned provider,
 {
 	struct policy_event *e;
 
-	if (r->change == RAMP_IDLE || (r->change == RAMP_NEW && ramp_warm(r)))
+	if (r->judged.change == RAMP_IDLE || (r->judged.change == RAMP_NEW && ramp_warm(r)))
 		return;
 	e = event_ramp(p, POLICY_EVENT_WARMUP_DAY, now, provider, source);
-	e->good = r->change_seen.good;
-	e->bad = r->change_seen.bad;
+	e->good = r->judged.seen.good;
+	e->bad = r->judged.seen.bad;
 	ramp_why(r, e->text, sizeof(e->text));
 }
 
@@ -241,10 +242,7 @@ int warmup_overflow(const struct policy *p, unsigned provider, unsigned source)
 
 static uint64_t mix(uint64_t h, const char *text)
 {
-	while (*text) {
-		h ^= (unsigned char)*text++;
-		h *= 0x100000001b3u;
-	}
+	h = hash_text(h, text);
 	h ^= h >> 29;
 	return h * 0xbf58476d1ce4e5b9u;
 }
@@ -261,7 +259,7 @@ int warmup_owner(const struct policy *p, unsigned provider, unsigned pool, const
 		any = warmup_waits(p, provider, v->members[i].source);
 	for (unsigned i = 0; any && i < v->nmembers; i++) {
 		const char *name = p->params->sources[v->members[i].source].name;
-		uint64_t h = mix(mix(0xcbf29ce484222325u, domain), name);
+		uint64_t h = mix(mix(HASH_START, domain), name);
 		double unit = ((double)(h >> 11) + 0.5) / 9007199254740992.0, score;
 
 		/* the least of exponential times with the weights as rates */
@@ -437,7 +435,7 @@ void warmup_accepted(struct policy *p, struct policy_now now, struct slot *s)
 
 static uint64_t tenant_key(const char *domain)
 {
-	return domain ? mix(0xcbf29ce484222325u, domain) | 1 : 0;
+	return domain ? mix(HASH_START, domain) | 1 : 0;
 }
 
 static void note_excuse(

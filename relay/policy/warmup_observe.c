@@ -135,8 +135,8 @@ static int operate(
 	}
 	if (rung < 1 || rung > r->plan->ndaily + 1)
 		return -ERANGE;
-	r->change = RAMP_BY_OPERATOR;
-	r->change_from = (uint8_t)(r->rung < 255 ? r->rung : 255);
+	r->judged.change = RAMP_BY_OPERATOR;
+	r->judged.from = (uint8_t)(r->rung < 255 ? r->rung : 255);
 	ramp_set_rung(r, rung - 1);
 	return 0;
 }

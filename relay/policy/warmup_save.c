@@ -36,12 +36,13 @@ static void save(const struct policy *p, const struct saver *s, unsigned provide
 		(r->hold ? 1 : 0) | (r->paused_today ? 2 : 0) | (ramp_warm(r) ? 4 : 0), r->volume,
 		(int)r->fresh, r->seen.good, r->seen.bad, r->seen.other, (int)r->first,
 		(int)r->last, r->idle_steps, r->hold_until, (int)r->pause.state, r->pause.until,
-		r->pause.length, r->recent_seen, r->recent_bad, (int)r->change, (int)r->change_from,
-		r->change_used, r->change_allowance, r->change_seen.good, r->change_seen.bad,
-		r->change_seen.other, r->seen.matched, millionths(r->seen.expected),
-		(uint64_t)r->seen.peers, millionths(r->recent_expected), r->change_seen.matched,
-		millionths(r->change_seen.expected), (uint64_t)r->change_seen.peers,
-		r->change_aside, r->change_clusters);
+		r->pause.length, r->recent_seen, r->recent_bad, (int)r->judged.change,
+		(int)r->judged.from, r->judged.used, r->judged.allowance, r->judged.seen.good,
+		r->judged.seen.bad, r->judged.seen.other, r->seen.matched,
+		millionths(r->seen.expected), (uint64_t)r->seen.peers,
+		millionths(r->recent_expected), r->judged.seen.matched,
+		millionths(r->judged.seen.expected), (uint64_t)r->judged.seen.peers,
+		r->judged.aside, r->judged.clusters);
 	if (n < 0 || (size_t)n >= sizeof(value) ||
 		save_key(key, sizeof(key), "ramp", p->params->sources[source].name, "",
 			p->params->providers[provider].name))
@@ -63,9 +64,9 @@ void ramps_save(struct policy *p, const struct saver *s)
 
 bool policy_warmup_wants(const struct policy *p)
 {
-	if ((!p->nramps && !p->unmarked) || p->ramps_saving || p->ramps_wait)
+	if ((!p->nramps && !p->start.unmarked) || p->ramps_saving || p->ramps_wait)
 		return false;
-	if (p->unmarked)
+	if (p->start.unmarked)
 		return true;
 	for (unsigned k = 0; k < p->params->nproviders; k++)
 		for (unsigned i = 0; i < p->params->nsources; i++)
@@ -83,9 +84,9 @@ void policy_save_warmup(struct policy *p, struct policy_now now,
 	(void)now;
 	*ticket = ++p->ramp_ticket;
 	p->ramps_saving = true;
-	if (p->unmarked) {
+	if (p->start.unmarked) {
 		save_mark(&(struct saver){ put, arg });
-		p->mark_ticket = *ticket;
+		p->start.mark_ticket = *ticket;
 	}
 	for (unsigned k = 0; k < p->params->nproviders; k++)
 		for (unsigned i = 0; i < p->params->nsources; i++) {
@@ -106,8 +107,8 @@ void policy_warmup_saved(struct policy *p, struct policy_now now, uint64_t ticke
 	if (ticket == p->ramp_ticket)
 		p->ramps_saving = false;
 	p->ramps_wait |= !saved;
-	if (saved && ticket == p->mark_ticket)
-		p->unmarked = false;
+	if (saved && ticket == p->start.mark_ticket)
+		p->start.unmarked = false;
 	for (unsigned k = 0; k < p->params->nproviders; k++)
 		for (unsigned i = 0; i < p->params->nsources; i++) {
 			struct ramp *r = p->providers[k].ramps[i];
@@ -159,11 +160,11 @@ static void load_more(struct ramp *r, const int64_t v[MORE])
 	r->seen.expected = share_sum(v[22]);
 	r->seen.peers = count_of(v[23]);
 	r->recent_expected = share_sum(v[24]);
-	r->change_seen.matched = count_of(v[25]);
-	r->change_seen.expected = share_sum(v[26]);
-	r->change_seen.peers = count_of(v[27]);
-	r->change_aside = count_of(v[28]);
-	r->change_clusters = count_of(v[29]);
+	r->judged.seen.matched = count_of(v[25]);
+	r->judged.seen.expected = share_sum(v[26]);
+	r->judged.seen.peers = count_of(v[27]);
+	r->judged.aside = count_of(v[28]);
+	r->judged.clusters = count_of(v[29]);
 }
 
 int ramp_load(
@@ -196,11 +197,11 @@ int ramp_load(
 	r->pause.since = v[10] - v[11];
 	r->recent_seen = count_of(v[12]);
 	r->recent_bad = count_of(v[13]);
-	r->change = (uint8_t)v[14];
-	r->change_from = (uint8_t)count_of(v[15]);
-	r->change_used = count_of(v[16]);
-	r->change_allowance = count_of(v[17]);
-	r->change_seen = (struct ramp_day){
+	r->judged.change = (uint8_t)v[14];
+	r->judged.from = (uint8_t)count_of(v[15]);
+	r->judged.used = count_of(v[16]);
+	r->judged.allowance = count_of(v[17]);
+	r->judged.seen = (struct ramp_day){
 		.good = count_of(v[18]), .bad = count_of(v[19]), .other = count_of(v[20])
 	};
 	load_more(r, v);

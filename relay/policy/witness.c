@@ -2,16 +2,13 @@
  * say that have nothing in common is believed. Called by block.c, ban.c and sender.c. */
 #include <stddef.h>
 
+#include "postern/hash.h"
 #include "postern/text.h"
 #include "witness.h"
 
 static uint32_t hash_of(const char *p, size_t n)
 {
-	uint32_t h = 0x811c9dc5u;
-
-	while (n--)
-		h = (h ^ (unsigned char)*p++) * 0x01000193u;
-	return h | 1;
+	return hash32_bytes(HASH32_START, p, n) | 1;
 }
 
 /* Names below these belong to different people. */
