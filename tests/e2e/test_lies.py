@@ -149,7 +149,8 @@ class Tls(LiarCase):
         self.delivered(relay)
         since = relay.mark()
         relay.restart()
-        self.delivered(relay, "again")
+        relay.send("again", "u@liar.example")
+        relay.wait_event("delivered", since=since)
         self.assertEqual([m.secure for m in peer.mails], [False, False])
         self.assertEqual(relay.find("tls-failed", since=since), [])
 
