@@ -7,6 +7,7 @@
 #include "postern/classify.h"
 #include "postern/dns.h"
 #include "postern/dsn.h"
+#include "postern/history.h"
 #include "postern/log.h"
 #include "postern/policy.h"
 #include "postern/queue.h"
@@ -58,6 +59,7 @@ void dispatch_call(struct dispatch *d, struct dispatch_call *c);
 /* ---- on the dispatcher's thread (from dispatch_call) ---- */
 struct policy *dispatch_policy(struct dispatch *d);
 struct policy_now dispatch_now(struct dispatch *d);
+struct history *dispatch_history(struct dispatch *d);
 /* Something that waiting mail waits for was ended by the operator: it is asked again within a
  * second. */
 void dispatch_relieved(struct dispatch *d);

@@ -50,6 +50,7 @@ enum history_count { /* of all kinds but the next two */
 	HISTORY_CONNECTIONS,
 	HISTORY_CONNECT_FAILURES,
 	HISTORY_BYTES,	  /* of content, each recipient's */
+	HISTORY_DELAY_MS, /* from 250 to delivery, all together */
 	HISTORY_DEFERRED, /* and the verdict's number: saved, so that numbers may not change */
 	HISTORY_COUNTS = HISTORY_DEFERRED + HISTORY_VERDICTS
 };
@@ -74,6 +75,7 @@ uint64_t history_deferred(const struct history_cell *c); /* all verdicts togethe
  * fifth. ms; 0: nothing was delivered. q: 0..1 */
 unsigned history_bin(ms_t delay);
 ms_t history_quantile(const uint32_t delay[HISTORY_BINS], double q);
+ms_t history_bin_end(unsigned bin); /* ms; its first value that is not in it; 0: it has no end */
 
 struct history;
 struct history_params {
@@ -92,6 +94,8 @@ typedef void history_put(void *arg, struct slice key, struct slice value);
  * and deleted by the next put. */
 int history_load(struct history *h, struct slice key, struct slice value);
 void history_begin(struct history *h, ms_t wall);
+/* The next tick will close a minute: the moment for samples. */
+bool history_due(const struct history *h, ms_t wall);
 /* Once a second. Closes the minute when it is over and puts what changed by it: at most six entries
  * and what had to go, once a minute; nothing in a minute in which nothing happened. */
 void history_tick(struct history *h, ms_t wall, history_put *put, void *arg);
@@ -110,7 +114,7 @@ struct history_result {
 	uint64_t bytes;	  /* DELIVERED */
 	ms_t delay;	  /* DELIVERED: since 250 */
 };
-/* One attempt of one recipient. */
+/* One attempt of one recipient. l NULL: it met no receiver. */
 void history_result(struct history *h, const struct history_lane *l, const char *pool,
 	const struct history_result *r);
 void history_connected(struct history *h, const struct history_lane *l, bool well);
@@ -139,6 +143,9 @@ struct history_question {
 struct history_view;
 struct history_view *history_look(struct history *h, const struct history_question *q);
 struct history_view *history_view_free(struct history_view *v); /* NULL-safe */
+/* Lanes since history_new, whatever became of their minutes: the first 2,000, the others of a
+ * provider under the name "other". NULL: no memory. */
+struct history_view *history_ever(struct history *h);
 /* Complete from then on; earlier periods had to go. 0: nothing had to. */
 ms_t history_view_since(const struct history_view *v);
 /* The lines, by start, then by names. fn false: no more. 0, -ENOMEM, -E2BIG: one period had more

@@ -37,7 +37,8 @@ int control_start(struct control **ret, const struct ops_context *ctx, const cha
 struct control *control_stop(
 	struct control *c); /* waits for running commands; removes the socket; NULL-safe */
 
-/* GET / (a page for people), /metrics (Prometheus text format 0.0.4), /health (200 "ok", or 503
+/* GET / (a page for people), /history.json (by, step, since, of, sum as `postern history` has them),
+ * /metrics (Prometheus text format 0.0.4), /health (200 "ok", or 503
  * with the reason). Read only. */
 struct http;
 int http_start(struct http **ret, const struct ops_context *ctx, const struct addr *a,

@@ -17,6 +17,7 @@ static const struct cli_command *const commands[] = {
 	&command_remove,
 	&command_bounce,
 	&command_why,
+	&command_history,
 	&command_lanes,
 	&command_clusters,
 	&command_warmup,

@@ -161,6 +161,7 @@ int connection_open(struct dispatch *d, struct flow *f, const struct policy_choi
 	snprintf(c->host_name, sizeof(c->host_name), "%s", m->candidates[choice->host].name);
 	c->without = host_memory_without(d, &c->host->addr, &d->params->sources[c->source].address);
 	snprintf(c->source_name, sizeof(c->source_name), "%s", d->params->sources[c->source].name);
+	net_format(c->subnet, &d->params->sources[c->source].subnet);
 	o = connect_order(d, c, choice, c->host_name);
 	if (!o)
 		goto fail;
@@ -265,6 +266,7 @@ void connection_up(struct dispatch *d, struct outbound_event *e)
 		policy_connected(d->policy, now_of(d), c->slot, e->info);
 		hostname_want(d, c);
 	}
+	chronicle_connection(d, c, true);
 	host_memory_up(d, c);
 	if (m)
 		route_host_well(m, c->host);
@@ -330,6 +332,7 @@ static void open_failed(struct dispatch *d, struct connection *c, struct outboun
 	char text[400];
 
 	d->stats.connect_failures++;
+	chronicle_connection(d, c, false);
 	if (k)
 		reply_format(text, sizeof(text), &e->info->failure);
 	else

@@ -137,6 +137,7 @@ void delivery_log(struct dispatch *d, const struct log_attempt *a)
 	struct log_line *ln = &d->line;
 	char id[QUEUE_ID_TEXT + 1];
 
+	chronicle_attempt(d, a);
 	if (!d->log)
 		return;
 	queue_id_format(id, a->message->id);

@@ -126,6 +126,11 @@ struct policy *dispatch_policy(struct dispatch *d)
 	return d->policy;
 }
 
+struct history *dispatch_history(struct dispatch *d)
+{
+	return d->history;
+}
+
 void dispatch_relieved(struct dispatch *d)
 {
 	d->relieved = true;
@@ -375,6 +380,16 @@ static void give_back(struct dispatch *d)
 		malloc_trim(FREE_MAX / 2);
 }
 
+static void keep_history(struct dispatch *d)
+{
+	struct saving *s = saving_new();
+
+	if (!s)
+		return; /* the minute goes on */
+	chronicle_keep(d, saving_add, s);
+	saving_post(d, s);
+}
+
 static void on_tick(uv_timer_t *t)
 {
 	struct dispatch *d = t->data;
@@ -383,6 +398,8 @@ static void on_tick(uv_timer_t *t)
 	clock_tick(d);
 	connection_tick(d);
 	watch_tick(d);
+	if (chronicle_due(d))
+		keep_history(d);
 	policy_turn(d);
 	flows_make_room(d); /* before they are asked again */
 	slot_freed(d, NULL, NULL, 256);
@@ -440,6 +457,8 @@ static int make_parts(
 		r = own_new(&d->own, d->p.hostname, d->p.listening, d->p.nlistening, policy);
 	if (!r)
 		r = policy_new(&d->policy, policy, rng_entropy());
+	if (!r)
+		r = chronicle_new(d);
 	if (!r)
 		r = loop_new(&d->loop, "dispatch");
 	if (!r)
@@ -499,6 +518,7 @@ static void on_started(void *arg)
 	clock_begin(d);
 	d->up_since = loop_wall(d->loop);
 	state_load(d);
+	chronicle_load(d);
 	policy_begin(d->policy, now_of(d));
 	if (policy_warmup_wants(d->policy))
 		warmup_save(d);
@@ -585,6 +605,7 @@ static void stop(struct dispatch *d, void *arg)
 {
 	if (!d->draining)
 		state_save(d);
+	keep_history(d);
 	d->draining = d->quiet = d->stopping = true;
 	d->drained = NULL;
 	queue_set_fresh(d->queue, NULL);

@@ -31,6 +31,7 @@
 #define STALLED_MAX 2000u /* settlements that failed and wait, before new work is left alone */
 
 struct dispatch;
+struct history;
 struct own;
 struct domain;
 struct flow;
@@ -194,7 +195,7 @@ struct connection {
 	bool told;
 	bool unproven; /* opening, and counted as such */
 	bool kept;     /* in one of the last places for those */
-	char session[20], host_name[256], source_name[64], tls[64];
+	char session[20], host_name[256], source_name[64], subnet[ADDR_TEXT_MAX + 4], tls[64];
 };
 
 /* An address of a provider (with verification: under one name), shared by all domains that resolve
@@ -343,6 +344,7 @@ struct dispatch {
 	uv_sem_t stopped;
 
 	bool reader_told;	     /* watch.c */
+	struct history *history;     /* chronicle.c */
 	struct dispatch_stats stats; /* the thread's own */
 	pthread_mutex_t lock;	     /* of the snapshot */
 	struct dispatch_stats snapshot;
@@ -655,6 +657,10 @@ void state_save(struct dispatch *d);
 int state_put(struct dispatch *d, struct slice key, struct slice value);
 void warmup_save(struct dispatch *d); /* what may be used soon, before it is */
 void state_answer(struct dispatch *d, struct queue_job *j);
+struct saving;
+struct saving *saving_new(void); /* NULL: no memory */
+void saving_add(void *saving, struct slice key, struct slice value);
+void saving_post(struct dispatch *d, struct saving *s); /* or frees it, when it is empty */
 
 /* ---- hold.c ---- */
 bool hold_is_set(const struct dispatch *d, const char *domain);
@@ -687,6 +693,15 @@ struct log_attempt {
 	ms_t next; /* wall; 0: none */
 };
 void delivery_log(struct dispatch *d, const struct log_attempt *a);
+
+/* ---- chronicle.c ---- */
+int chronicle_new(struct dispatch *d); /* 0, -ENOMEM */
+void chronicle_load(struct dispatch *d);
+bool chronicle_due(const struct dispatch *d); /* a minute is over */
+/* Closes the minute, or what there is of it. */
+void chronicle_keep(struct dispatch *d, history_put *put, void *arg);
+void chronicle_attempt(struct dispatch *d, const struct log_attempt *a);
+void chronicle_connection(struct dispatch *d, const struct connection *c, bool well);
 
 /* ---- operate.c ---- */
 bool operate_step(struct dispatch *d); /* true: more to do in the next iteration */

@@ -4,6 +4,7 @@
 
 #include "host_memory.h"
 #include "own.h"
+#include "postern/history.h"
 
 /* ---- TLS ---- */
 
@@ -92,7 +93,12 @@ struct saving {
 	uint64_t ticket; /* of a warm-up's save; 0: none */
 };
 
-static void save_entry(void *arg, struct slice key, struct slice value)
+struct saving *saving_new(void)
+{
+	return calloc(1, sizeof(struct saving));
+}
+
+void saving_add(void *arg, struct slice key, struct slice value)
 {
 	struct saving *s = arg;
 	struct queue_state_entry *e, *all;
@@ -125,15 +131,8 @@ static void saving_free(struct saving *s)
 	free(s);
 }
 
-void state_save(struct dispatch *d)
+void saving_post(struct dispatch *d, struct saving *s)
 {
-	struct saving *s = calloc(1, sizeof(*s));
-
-	d->saved_at = loop_mono(d->loop);
-	if (!s)
-		return;
-	policy_save(d->policy, save_entry, s);
-	host_memory_save(d, save_entry, s);
 	if (s->failed)
 		log_event(d->log, LOG_ERR, "out-of-memory", "learned state is not saved in full");
 	if (!s->put.n) {
@@ -144,13 +143,25 @@ void state_save(struct dispatch *d)
 	job_post(d, &s->put.job, JOB_STATE);
 }
 
+void state_save(struct dispatch *d)
+{
+	struct saving *s = calloc(1, sizeof(*s));
+
+	d->saved_at = loop_mono(d->loop);
+	if (!s)
+		return;
+	policy_save(d->policy, saving_add, s);
+	host_memory_save(d, saving_add, s);
+	saving_post(d, s);
+}
+
 int state_put(struct dispatch *d, struct slice key, struct slice value)
 {
 	struct saving *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return -ENOMEM;
-	save_entry(s, key, value);
+	saving_add(s, key, value);
 	if (s->failed) {
 		saving_free(s);
 		return -ENOMEM;
@@ -168,7 +179,7 @@ void warmup_save(struct dispatch *d)
 
 	if (!s)
 		return; /* asked for again at the next turn */
-	policy_save_warmup(d->policy, now_of(d), save_entry, s, &ticket);
+	policy_save_warmup(d->policy, now_of(d), saving_add, s, &ticket);
 	s->ticket = ticket;
 	if (s->failed || !s->put.n) {
 		policy_warmup_saved(d->policy, now_of(d), ticket, !s->failed);
@@ -299,6 +310,7 @@ void dispatch_free_memory(struct dispatch *d)
 	setup_tls_free(d->tls, d->params->nproviders);
 	own_free(d->own);
 	policy_free(d->policy);
+	history_free(d->history);
 	loop_free(d->loop);
 	reader_free(d->reader);
 	log_line_deinit(&d->line);

@@ -125,6 +125,11 @@ unsigned history_bin(ms_t delay)
 	return bin < HISTORY_BINS ? bin : HISTORY_BINS - 1;
 }
 
+ms_t history_bin_end(unsigned bin)
+{
+	return bin + 1 < HISTORY_BINS ? (ms_t)ceil(FIRST * pow(2, bin / 2.0)) : 0;
+}
+
 ms_t history_quantile(const uint32_t delay[HISTORY_BINS], double q)
 {
 	uint64_t all = 0, sum = 0, want;

@@ -18,6 +18,7 @@ int history_new(struct history **ret, const struct history_params *p)
 	h->rings[HISTORY_HOUR][CLASS_ROLLUP].max = h->rings[HISTORY_HOUR][CLASS_LANE].max = 8 * 24;
 	for (unsigned c = 0; c < CLASSES; c++)
 		h->rings[HISTORY_DAY][c].max = 400;
+	h->ever.lanes_max = EVER_LANES;
 	*ret = h;
 	return 0;
 }
@@ -27,6 +28,7 @@ struct history *history_free(struct history *h)
 	if (!h)
 		return NULL;
 	table_clear(&h->open);
+	table_clear(&h->ever);
 	for (unsigned l = 0; l < HISTORY_LEVELS; l++)
 		for (unsigned c = 0; c < CLASSES; c++)
 			ring_free(&h->rings[l][c]);
@@ -38,7 +40,7 @@ struct history *history_free(struct history *h)
 
 uint64_t history_memory(const struct history *h)
 {
-	uint64_t n = sizeof(*h) + table_memory(&h->open);
+	uint64_t n = sizeof(*h) + table_memory(&h->open) + table_memory(&h->ever);
 
 	for (unsigned l = 0; l < HISTORY_LEVELS; l++)
 		for (unsigned c = 0; c < CLASSES; c++)
@@ -54,7 +56,11 @@ static struct open *lane_cell(struct history *h, const struct history_lane *l)
 	const struct slice names[HISTORY_NAMES] = { slice_of(l->source), slice_of(l->cluster),
 		slice_of(l->subnet), slice_of(l->provider) };
 
-	return table_cell(&h->open, HISTORY_LANE, names);
+	struct open *o = table_cell(&h->open, HISTORY_LANE, names);
+
+	if (o && !o->ever)
+		o->ever = table_cell(&h->ever, HISTORY_LANE, names);
+	return o;
 }
 
 static void count(struct open *o, const struct history_result *r)
@@ -68,6 +74,7 @@ static void count(struct open *o, const struct history_result *r)
 	case HISTORY_IS_DELIVERED:
 		o->cell.n[HISTORY_DELIVERED]++;
 		o->cell.n[HISTORY_BYTES] += r->bytes;
+		o->cell.n[HISTORY_DELAY_MS] += r->delay > 0 ? (uint64_t)r->delay : 0;
 		delay = &o->cell.delay[history_bin(r->delay)];
 		*delay += *delay < UINT32_MAX;
 		break;
@@ -86,7 +93,10 @@ void history_result(struct history *h, const struct history_lane *l, const char 
 {
 	const struct slice names[HISTORY_NAMES] = { slice_of(pool) };
 
-	count(lane_cell(h, l), r);
+	struct open *o = l ? lane_cell(h, l) : NULL;
+
+	count(o, r);
+	count(o ? o->ever : NULL, r);
 	count(table_cell(&h->open, HISTORY_POOL, names), r);
 }
 
@@ -94,7 +104,7 @@ void history_connected(struct history *h, const struct history_lane *l, bool wel
 {
 	struct open *o = lane_cell(h, l);
 
-	if (o)
+	for (; o; o = o->ever)
 		o->cell.n[well ? HISTORY_CONNECTIONS : HISTORY_CONNECT_FAILURES]++;
 }
 
@@ -140,9 +150,14 @@ void history_begin(struct history *h, ms_t wall)
 	h->minute = wall > 0 ? wall / 60000 : 0;
 }
 
+bool history_due(const struct history *h, ms_t wall)
+{
+	return wall >= 0 && wall / 60000 != h->minute;
+}
+
 void history_tick(struct history *h, ms_t wall, history_put *put, void *arg)
 {
-	if (wall < 0 || wall / 60000 == h->minute)
+	if (!history_due(h, wall))
 		return;
 	history_flush(h, wall, put, arg);
 	h->minute = wall / 60000;

@@ -18,6 +18,8 @@
 #define NAME_LONGEST 159u
 #define OPEN_LANES   12288u /* beyond: under the name "other" */
 #define OPEN_OTHERS  4096u  /* beyond: lost */
+#define OTHER_LANES  64u    /* of that name: one a provider */
+#define EVER_LANES   2000u
 
 /* Lanes go before roll-ups where memory is short. Ramps have days only. */
 enum class { CLASS_ROLLUP, CLASS_LANE, CLASS_RAMP, CLASSES };
@@ -42,7 +44,8 @@ void cell_merge(struct history_cell *a, const struct history_cell *b);
 struct open {
 	UT_hash_handle hh; /* by text */
 	struct history_cell cell;
-	int32_t day; /* RAMP */
+	struct open *ever; /* open lanes: the same since the start; NULL: not looked up yet */
+	int32_t day;	   /* RAMP */
 	size_t n;
 	char text[]; /* kind, then the names that identify it, each with a NUL; then the others */
 };
@@ -114,7 +117,7 @@ void ring_free(struct ring *r);
 #define BAD_KEYS 64u
 struct history {
 	struct history_params p;
-	struct table open;
+	struct table open, ever;
 	int64_t minute; /* the open one's number */
 	struct ring rings[HISTORY_LEVELS][CLASSES];
 	uint64_t bytes; /* of all segments */

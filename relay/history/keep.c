@@ -106,6 +106,11 @@ static void add(struct history *h, const struct segment_head *head, struct open 
 
 	if (segment_merge(&s, head, old, cells, n) || !s)
 		return;
+	/* nothing new, as of a ramp that is not used: nothing to be written */
+	if (old && old->n == s->n && !memcmp(old->data, s->data, s->n)) {
+		segment_unref(s);
+		return;
+	}
 	h->bytes += s->n - before;
 	if (ring_put(r, s)) {
 		h->bytes -= s->n;

@@ -1,6 +1,6 @@
 /* Cells by kind and names: the open minute, cleared when it is closed; and one period of an answer.
  * Bounded: lanes beyond the bound are counted under the name "other", so that what they roll up
- * into by provider stays right as long as it can. */
+ * into by provider stays right. */
 #include "inner.h"
 
 static unsigned lanes_max(const struct table *t)
@@ -40,8 +40,8 @@ static struct open *add(struct table *t, const char *text, size_t identity, size
 	bool lane = k == HISTORY_LANE;
 	struct open *o;
 
-	/* one more lane: "other" */
-	if (lane ? t->nlanes > lanes_max(t) : t->nothers >= others_max(t))
+	/* some lanes more, called "other" */
+	if (lane ? t->nlanes >= lanes_max(t) + OTHER_LANES : t->nothers >= others_max(t))
 		return NULL;
 	o = calloc(1, sizeof(*o) + n);
 	if (!o)
@@ -63,8 +63,7 @@ static struct open *add(struct table *t, const char *text, size_t identity, size
 
 struct open *table_cell(struct table *t, enum history_kind k, const struct slice *names)
 {
-	static const struct slice other[HISTORY_NAMES] = { { "other", 5 }, { "other", 5 },
-		{ "other", 5 }, { "other", 5 } };
+	const struct slice other = SLICE_LIT("other");
 	char text[1 + HISTORY_NAMES * (NAME_LONGEST + 1)];
 	size_t n = 1, identity = 1;
 	struct open *o;
@@ -76,8 +75,8 @@ struct open *table_cell(struct table *t, enum history_kind k, const struct slice
 			identity = n;
 	}
 	HASH_FIND(hh, t->cells, text, identity, o);
-	if (!o && k == HISTORY_LANE && t->nlanes >= lanes_max(t) && names != other)
-		return table_cell(t, k, other);
+	if (!o && k == HISTORY_LANE && t->nlanes >= lanes_max(t) && !slice_eq(names[0], other))
+		return table_cell(t, k, (struct slice[]){ other, other, other, names[3] });
 	if (!o)
 		o = add(t, text, identity, n);
 	if (!o)

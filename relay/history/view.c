@@ -73,6 +73,29 @@ struct history_view *history_look(struct history *h, const struct history_questi
 	return v;
 }
 
+struct history_view *history_ever(struct history *h)
+{
+	struct segment_head head = { HISTORY_MINUTE, CLASS_LANE, 0 };
+	struct history_view *v = calloc(1, sizeof(*v) + sizeof(struct segment *));
+	struct segment *s = NULL;
+	struct open **cells;
+	size_t n = 0;
+	int r = -ENOMEM;
+
+	cells = table_sorted(&h->ever, &n);
+	if (v && cells)
+		r = segment_merge(&s, &head, NULL, cells, n);
+	free(cells);
+	if (r) {
+		free(v);
+		return NULL;
+	}
+	v->q = (struct history_question){ .by = HISTORY_LANE, .sum = true };
+	if (s)
+		v->a[v->n++] = s;
+	return v;
+}
+
 struct history_view *history_view_free(struct history_view *v)
 {
 	if (!v)

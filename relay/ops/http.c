@@ -6,11 +6,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "history.h"
 #include "page.h"
 #include "postern/ops.h"
 
 #define HTTP_CLIENTS_MAX 64
 #define HTTP_TIMEOUT_S	 15
+#define HISTORY_MAX	 (8u << 20)
 
 struct http {
 	struct ops_context ctx;
@@ -78,6 +80,82 @@ static enum MHD_Result serve_page(struct MHD_Connection *c, const struct ops_con
 	return r;
 }
 
+/* ---- /history.json ---- */
+
+struct rows {
+	struct buf *out;
+	const struct history_answer *a;
+	bool first;
+	int r;
+};
+
+static int put_json(struct buf *out, json_t *j)
+{
+	char *text = j ? json_dumps(j, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+	int r = text ? buf_add_str(out, text) : -ENOMEM;
+
+	free(text);
+	json_decref(j);
+	return r;
+}
+
+static bool put_row(void *arg, ms_t start, const struct history_cell *c)
+{
+	struct rows *rows = arg;
+
+	if (!rows->first)
+		rows->r = buf_add_str(rows->out, ",\n");
+	rows->first = false;
+	if (!rows->r)
+		rows->r = put_json(rows->out, history_row(rows->a, start, c));
+	return !rows->r;
+}
+
+static int render_history(struct buf *out, const struct history_answer *a)
+{
+	struct rows rows = { out, a, .first = true };
+	int r;
+
+	r = buf_add_str(out, "{\"about\":");
+	r = r ? r : put_json(out, history_about(a));
+	r = r ? r : buf_add_str(out, ",\n\"rows\":[");
+	r = r ? r : history_view_each(a->view, put_row, &rows);
+	r = r ? r : rows.r;
+	return r ? r : buf_add_str(out, "]}\n");
+}
+
+static const char *argument(struct MHD_Connection *c, const char *key)
+{
+	return MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, key);
+}
+
+static enum MHD_Result serve_history(struct MHD_Connection *c, const struct ops_context *ctx)
+{
+	const struct history_asked asked = { argument(c, "by"), argument(c, "step"),
+		argument(c, "since"), argument(c, "of"), argument(c, "sum") != NULL };
+	enum MHD_Result r = MHD_NO;
+	struct history_answer a;
+	char error[200] = "out of memory";
+	struct buf b;
+	int e = history_ask(&a, ctx, &asked, error, sizeof(error) - 2);
+
+	if (e) {
+		strcat(error, "\n");
+		return answer_text(c,
+			e == -EINVAL ? MHD_HTTP_BAD_REQUEST : MHD_HTTP_SERVICE_UNAVAILABLE, error);
+	}
+	buf_init(&b, HISTORY_MAX);
+	e = render_history(&b, &a);
+	if (!e)
+		r = answer(c, MHD_HTTP_OK, "application/json", buf_slice(&b).p, buf_size(&b));
+	else if (e == -ENOBUFS || e == -E2BIG)
+		r = answer_text(c, MHD_HTTP_BAD_REQUEST,
+			"too much at once: ask for a shorter time, longer steps, or with of=NAME\n");
+	buf_deinit(&b);
+	history_answer_free(&a);
+	return r;
+}
+
 static enum MHD_Result serve_health(struct MHD_Connection *c, const struct ops_context *ctx)
 {
 	char why[400];
@@ -110,12 +188,15 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 		return serve_metrics(c, &h->ctx);
 	if (!strcmp(url, "/health"))
 		return serve_health(c, &h->ctx);
+	if (!strcmp(url, "/history.json"))
+		return serve_history(c, &h->ctx);
 	if (!strcmp(url, "/style.css"))
 		return answer(
 			c, MHD_HTTP_OK, "text/css; charset=utf-8", page_style, strlen(page_style));
 	if (!strcmp(url, "/"))
 		return serve_page(c, &h->ctx);
-	return answer_text(c, MHD_HTTP_NOT_FOUND, "not here: see /, /metrics and /health\n");
+	return answer_text(
+		c, MHD_HTTP_NOT_FOUND, "not here: see /, /metrics, /history.json and /health\n");
 }
 
 int http_start(struct http **ret, const struct ops_context *ctx, const struct addr *a,

@@ -166,10 +166,22 @@ static void test_span_and_writes(void **state)
 	store_clear(&disk);
 }
 
+static bool lines(void *arg, ms_t start, const struct history_cell *c)
+{
+	uint64_t *n = arg;
+
+	(void)start;
+	assert_true(slice_eq(c->name[3], SLICE_LIT("microsoft365")));
+	++*n;
+	return true;
+}
+
 /* More lanes than there is room for: the rest is counted under "other". */
 static void test_other(void **state)
 {
 	struct history_params p = { 0 };
+	struct history_view *v;
+	uint64_t n = 0;
 	struct history *h;
 	ms_t since;
 
@@ -180,6 +192,13 @@ static void test_other(void **state)
 	assert_int_equal(delivered(h, HISTORY_LANE, HISTORY_MINUTE, &since), 260 * 60);
 	assert_int_equal(delivered(h, HISTORY_TOTAL, HISTORY_MINUTE, &since), 260 * 60);
 	assert_true(history_memory(h) <= 10 * MIB);
+	v = history_ever(h);
+	assert_int_equal(history_view_each(v, count, &n), 0);
+	assert_int_equal(n, 260 * 60);
+	n = 0;
+	assert_int_equal(history_view_each(v, lines, &n), 0);
+	assert_int_equal(n, 2001);
+	history_view_free(v);
 	history_free(h);
 }
 

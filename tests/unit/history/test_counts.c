@@ -424,6 +424,31 @@ static void test_damage(void **state)
 	store_clear(&disk);
 }
 
+/* Counters for metrics: all since the start, whatever time does. */
+static void test_ever(void **state)
+{
+	struct history *h = begin(BEGIN);
+	struct history_view *v;
+	struct sum s = { 0 };
+
+	(void)state;
+	for (unsigned i = 0; i < 3000; i++) {
+		result(h, i % 2, 0, HISTORY_IS_DELIVERED, 100);
+		history_tick(h, BEGIN + i * MINUTE, store_put, &disk);
+	}
+	v = history_ever(h);
+	assert_int_equal(history_view_each(v, add, &s), 0);
+	assert_int_equal(s.lines, 2);
+	assert_int_equal(s.all.n[HISTORY_DELIVERED], 3000);
+	assert_int_equal(s.all.n[HISTORY_DELAY_MS], 300000);
+	assert_int_equal(s.all.delay[history_bin(100)], 3000);
+	assert_true(history_bin_end(history_bin(100)) > 100);
+	assert_true(history_bin_end(history_bin(100) - 1) <= 100);
+	history_view_free(v);
+	history_free(h);
+	store_clear(&disk);
+}
+
 static void test_names_of_kinds(void **state)
 {
 	(void)state;
@@ -444,6 +469,7 @@ int main(void)
 		cmocka_unit_test(test_queue_samples),
 		cmocka_unit_test(test_ramp_days),
 		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_ever),
 		cmocka_unit_test(test_names_of_kinds),
 	};
 
