@@ -229,6 +229,7 @@ static void refusals(struct bench *b, uint64_t n)
 	static struct reply r;
 
 	reply_make(&r, 451, "4.7.3 busy [DB5EUR01FT001.eop-EUR01.prod.protection.outlook.com]");
+	classify_server(&r, &bad);
 	for (uint64_t i = 0; i < n; i++) {
 		unsigned tenant = (unsigned)rng_below(&b->rng, TENANTS);
 		struct policy_tried tried = { .message = i + 1 };

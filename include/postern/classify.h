@@ -51,7 +51,14 @@ struct classification {
 	uint32_t rule_line; /* line of the rule in its text; 0: no rule, code and phase decided */
 	uint8_t rule_text;  /* which text that is: classifier_text */
 	char token[32];	    /* S77719, ATTR3, PRX8 …; "" when none */
+	/* Where in the reply's text the receiver's server names itself, HOST.CLUSTER.prod.…; n 0: nowhere, or the reply is a success. */
+	uint16_t server_at, server_n;
 };
+/* Finds that name alone; classify does it for every refusal. The last of several is the front end's:
+ * those before it are of servers that it asked. */
+void classify_server(const struct reply *r, struct classification *ret);
+/* The name, within r of which the classification is; n 0: none. */
+struct slice classified_server(const struct classification *c, const struct reply *r);
 
 /* The words of the rule file: "sender", "tenant". */
 const char *verdict_scope_name(enum verdict_scope s);

@@ -433,15 +433,14 @@ void learn_banner(struct policy *p, struct slot *s, const struct smtp_client_inf
 		cluster_set_geography(p, s->host->network->own, b.geography);
 }
 
-/* The front end is in the last group. Its name is that of the banner, or it is another machine's
- * text. */
-void learn_tail(struct policy *p, struct slot *s, const struct reply *r, struct policy_now now)
+/* The front end's name is that of the banner, or it is another machine's text. */
+void learn_tail(struct policy *p, struct slot *s, struct slice server, struct policy_now now)
 {
 	char cluster[CLUSTER_NAME];
 	struct host_name t;
 
-	if (!s->host || s->provider == ~0u || !microsoft(p, s->provider) || r->code < 400 ||
-		!name_of_tail(&t, (struct slice){ r->text, r->n }))
+	if (!server.n || !s->host || s->provider == ~0u || !microsoft(p, s->provider) ||
+		!name_of_server(&t, server))
 		return;
 	name_get(p, t.host, t.cluster, now);
 	if (s->banner[0] && strcmp(s->banner, t.host))

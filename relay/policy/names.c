@@ -173,53 +173,31 @@ void name_of_banner(struct host_name *ret, const char *banner)
 		ret->geography[0] = '\0';
 }
 
-/* HOST.eop-EUR01.prod.protection.outlook.com, HOST.eurprd05.prod.outlook.com; more may follow. */
-static bool tail_group(struct host_name *ret, const char *p, size_t n)
+bool name_of_server(struct host_name *ret, struct slice name)
 {
-	const char *dot = memchr(p, '.', n), *name, *end;
-	size_t host = dot ? (size_t)(dot - p) : 0, rest, len = 0;
+	const char *dot = memchr(name.p, '.', name.n), *at, *end;
+	size_t host = dot ? (size_t)(dot - name.p) : 0, n;
 
 	if (!host || host >= BANNER_NAME)
 		return false;
 	for (size_t i = 0; i < host; i++)
-		if (!alnum(p[i]) && p[i] != '-')
+		if (!alnum(name.p[i]) && name.p[i] != '-')
 			return false;
-	name = dot + 1;
-	rest = n - host - 1;
-	while (len < rest && (alnum(name[len]) || name[len] == '-'))
-		len++;
-	end = name + len;
-	if (!len || len >= CLUSTER_NAME || (size_t)(p + n - end) < 6 ||
-		strncasecmp(end, ".prod.", 6))
+	at = dot + 1;
+	end = at;
+	while (end < name.p + name.n && (alnum(*end) || *end == '-'))
+		end++;
+	n = (size_t)(end - at);
+	if (!n || n >= CLUSTER_NAME)
 		return false;
 	*ret = (struct host_name){ 0 };
-	copy_case(ret->host, BANNER_NAME, p, host, true);
-	if (len > 4 && !strncasecmp(name, "eop-", 4))
-		copy_case(ret->cluster, CLUSTER_NAME, name + 4, len - 4, true);
+	copy_case(ret->host, BANNER_NAME, name.p, host, true);
+	if (n > 4 && !strncasecmp(at, "eop-", 4))
+		copy_case(ret->cluster, CLUSTER_NAME, at + 4, n - 4, true);
 	else
-		copy_case(ret->cluster, CLUSTER_NAME, name, len, false);
+		copy_case(ret->cluster, CLUSTER_NAME, at, n, false);
 	geography_of_cluster(ret->geography, ret->cluster);
 	return true;
-}
-
-bool name_of_tail(struct host_name *ret, struct slice reply)
-{
-	bool found = false;
-
-	for (size_t i = 0; i < reply.n; i++) {
-		size_t n = 0;
-
-		if (reply.p[i] != '[')
-			continue;
-		while (i + 1 + n < reply.n && reply.p[i + 1 + n] != ']' &&
-			reply.p[i + 1 + n] != ' ' && reply.p[i + 1 + n] != '[')
-			n++;
-		/* a group of a success names the mailbox server: "[InternalId=…, Hostname=…]" */
-		if (memchr(reply.p + i + 1, '=', n))
-			continue;
-		found |= tail_group(ret, reply.p + i + 1, n);
-	}
-	return found;
 }
 
 /* mail-db5eur010036.inbound…: site and cluster, zero, last octet. mail-am7pr02cu00203…: the forest

@@ -414,7 +414,7 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 	}
 	if (s->lane) {
 		*(permanent ? &s->lane->rejected : &s->lane->deferred) += stands_for(s);
-		learn_tail(p, s, r, now);
+		learn_tail(p, s, classified_server(c, r), now);
 	}
 	s->blamed = true;
 	if (c->scope == SCOPE_SENDER) {

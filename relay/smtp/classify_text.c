@@ -153,6 +153,49 @@ static bool is_separator(char c)
 	return c == '\0' || strchr(" \t\r\n<>()[]{},;\"=&?/|", c) != NULL;
 }
 
+/* A server's name behind the bracket at s: HOST.CLUSTER.prod and more, up to a blank or bracket; its
+ * length, 0 for none. A group of a success, "[InternalId=…, Hostname=…]", names a mailbox server. */
+static size_t server_name(struct slice s)
+{
+	size_t n = 1, dot = 0, label;
+
+	while (n < s.n && s.p[n] != ']' && s.p[n] != ' ' && s.p[n] != '[' && s.p[n] != '=')
+		n++;
+	if (n < s.n && s.p[n] == '=')
+		return 0;
+	while (++dot < n && (is_alnum(s.p[dot]) || s.p[dot] == '-'))
+		;
+	label = dot;
+	while (++label < n && (is_alnum(s.p[label]) || s.p[label] == '-'))
+		;
+	if (dot == 1 || dot >= n || s.p[dot] != '.' || label == dot + 1 || label >= n ||
+		!slice_case_prefix((struct slice){ s.p + label, n - label }, SLICE_LIT(".prod.")))
+		return 0;
+	return n - 1;
+}
+
+void classify_server(const struct reply *r, struct classification *ret)
+{
+	struct slice s = { r->text, r->n };
+
+	ret->server_at = ret->server_n = 0;
+	for (size_t i = 0; i < s.n && i < UINT16_MAX; i++) {
+		size_t n = s.p[i] == '[' ? server_name(slice_from(s, i)) : 0;
+
+		if (n > 0 && n <= UINT16_MAX) {
+			ret->server_at = (uint16_t)(i + 1);
+			ret->server_n = (uint16_t)n;
+		}
+	}
+}
+
+struct slice classified_server(const struct classification *c, const struct reply *r)
+{
+	if ((uint32_t)c->server_at + c->server_n > r->n)
+		return (struct slice){ r->text, 0 };
+	return (struct slice){ r->text + c->server_at, c->server_n };
+}
+
 /* The length of a bracketed group at s that names servers, 0 for none. */
 static size_t tail_group(struct slice s)
 {

@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct host_name n;
 
 	memset(&n, 0, sizeof(n));
-	if (name_of_tail(&n, all))
+	if (name_of_server(&n, all))
 		check_all(&n);
 	memset(&n, 0, sizeof(n));
 	if (name_of_ptr(&n, all))

@@ -471,6 +471,8 @@ static void on_done(struct model *m, uint32_t i)
 			"Hostname=AM9PR07MB0001.eurprd99.prod.outlook.com] Queued");
 	else
 		text_of(m, k, &a, &r);
+	if (a.verdict != VERDICT_DELIVERED)
+		classify_server(&r, &c);
 	domain_of(g->tenant, domain);
 	k->running = -1;
 	g->tried.recipient = g->tried.message % MODEL_RECIPIENTS + 1;

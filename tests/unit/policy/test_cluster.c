@@ -31,6 +31,7 @@ static void says(struct rig *r, uint32_t slot, const char *text)
 	static struct reply reply;
 
 	reply_make(&reply, 550, text);
+	classify_server(&reply, &k);
 	policy_result(r->policy, r->now, slot, "example.org", &k, &reply, &tried, &v);
 	policy_finished(r->policy, r->now, slot);
 }

@@ -441,6 +441,50 @@ static void test_texts(void **state)
 }
 
 /* Anything may be said at any length. */
+/* Which server says it: the last one that names itself, and nothing that only looks like one. */
+static void test_server(void **state)
+{
+	static const struct {
+		uint16_t code;
+		const char *text, *server;
+	} rows[] = {
+		{ 550, "5.7.1 blocked [VE1EUR01FT062.eop-EUR01.prod.protection.outlook.com]",
+			"VE1EUR01FT062.eop-EUR01.prod.protection.outlook.com" },
+		{ 451, "4.7.500 busy [TY1PEPF0000BAD7.JPNP286.PROD.OUTLOOK.COM 2024-08-06 08DC]",
+			"TY1PEPF0000BAD7.JPNP286.PROD.OUTLOOK.COM" },
+		{ 550,
+			"5.7.1 x [AM9PR07MB7669.eurprd07.prod.outlook.com 2025] [Name=Protocol "
+			"Filter Agent][AGT=PFA] [BN3PEPF0000B077.namprd04.prod.outlook.com 2025",
+			"BN3PEPF0000B077.namprd04.prod.outlook.com" },
+		{ 550, "5.0.0 [InternalId=1, Hostname=AS8PR07MB7669.eurprd07.prod.outlook.com]",
+			"" },
+		{ 550, "5.0.0 [Hostname=AS8PR07MB7669.eurprd07.prod.outlook.com]", "" },
+		{ 550, "5.7.1 [CONTOSO.prod.outlook.com] [.x.prod.a] [a..prod.b] [a.b.prod] [",
+			"" },
+		{ 550, "5.7.1 A.b.prod.c without brackets", "" },
+		{ 550, "[", "" },
+		{ 550, "", "" },
+		{ 250, "2.6.0 Queued [VE1EUR01FT062.eop-EUR01.prod.protection.outlook.com]", "" },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		static struct reply r;
+		struct classification got;
+
+		reply_make(&r, rows[i].code, rows[i].text);
+		classify(shipped, SLICE_LIT("microsoft365"), SLICE_LIT("rcpt"), &r, &got);
+		assert_true(slice_eq(classified_server(&got, &r), slice_of(rows[i].server)));
+	}
+	/* of another reply than it was made from: never beyond its text */
+	{
+		static struct reply r;
+		struct classification other = { .server_at = 3, .server_n = 60000 };
+
+		reply_make(&r, 550, "5.7.1");
+		assert_int_equal(classified_server(&other, &r).n, 0);
+	}
+}
+
 static void test_long(void **state)
 {
 	static struct reply r;
@@ -468,6 +512,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_voice),
 		cmocka_unit_test(test_quotation),
 		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_server),
 		cmocka_unit_test(test_long),
 	};
 
