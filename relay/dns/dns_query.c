@@ -190,13 +190,16 @@ int dns_channel_new(struct dns_channel **ret, struct loop *l, const struct dns_p
 	const struct dns_ports_ops ops = { .done = on_done, .tick = on_tick, .arg = c };
 	int r = -ENOMEM;
 
-	snprintf(error, error_max, "out of memory");
-	if (!c)
+	if (!c) {
+		snprintf(error, error_max, "name resolution: out of memory");
 		return r;
+	}
 	c->loop = l;
 	r = budget_init(&c->budget, p->running_max ? p->running_max : RUNNING_MAX, rng_entropy());
-	if (r)
+	if (r) {
+		snprintf(error, error_max, "name resolution: out of memory");
 		goto fail;
+	}
 	r = dns_ports_new(&c->ports, l, p, &ops, error, error_max);
 	if (r) {
 		budget_deinit(&c->budget);

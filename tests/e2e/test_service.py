@@ -418,6 +418,7 @@ class Ends(RelayCase):
         self.assertEqual(c.reply().code, 250)
         c.close()
         self.assertEqual(self.ended(relay), 0)
+        self.assertEqual(relay.stderr(), "")  # nothing was wrong, and nothing is said to be
         self.assertEqual([(e["event"], e.get("reason")) for e in relay.find(("delivered", "deferred"))], [("delivered", None)])
         self.assertEqual(len(relay.find("drained")), 1)
         with self.assertRaises(OSError):
