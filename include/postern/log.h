@@ -9,6 +9,7 @@
 
 #include "postern/buf.h"
 #include "postern/clock.h"
+#include "postern/events.h"
 
 enum log_level { LOG_ERR, LOG_WARN, LOG_NOTICE, LOG_INFO, LOG_DBG };
 
@@ -35,6 +36,7 @@ struct log_line {
 };
 void log_line_init(struct log_line *ln);
 void log_line_deinit(struct log_line *ln);
+/* event: a name of one of the tables of events. */
 void log_line_begin(struct log_line *ln, ms_t wall, const char *event);
 void log_line_str(
 	struct log_line *ln, const char *key, struct slice v); /* left out when v.p is NULL */
@@ -47,7 +49,7 @@ void log_line_raw(struct log_line *ln, const char *key, struct slice json);
  * log. */
 void log_emit(struct log *l, struct log_line *ln);
 /* A service event: {"time","level","event","message"}. Any thread. Not for per-message use. */
-void log_event(struct log *l, enum log_level level, const char *event, const char *fmt, ...)
+void log_event(struct log *l, enum log_level level, enum log_event_kind event, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 /* Appends s as a quoted JSON string to b. */
 int json_quote(struct buf *b, struct slice s);

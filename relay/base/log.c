@@ -173,13 +173,13 @@ static void write_lines(struct log *l, struct slice s)
 
 /* {"time","level","event","message"[,"dropped"]} without the end */
 static void begin_event(
-	struct log_line *ln, enum log_level level, const char *event, struct slice message)
+	struct log_line *ln, enum log_level level, enum log_event_kind event, struct slice message)
 {
 	static const char *const names[] = { "error", "warning", "notice", "info", "debug" };
 
 	log_line_begin(ln, clock_wall_ms(), NULL);
 	log_line_cstr(ln, "level", names[level]);
-	log_line_cstr(ln, "event", event);
+	log_line_cstr(ln, "event", log_event_name(event));
 	log_line_str(ln, "message", message);
 }
 
@@ -191,7 +191,7 @@ static void report_dropped(struct log *l)
 	if (total == l->reported)
 		return;
 	log_line_init(&ln);
-	begin_event(&ln, LOG_WARN, "log-dropped",
+	begin_event(&ln, LOG_WARN, EVENT_LOG_DROPPED,
 		SLICE_LIT("log lines were dropped: no room or no reader"));
 	log_line_int(&ln, "dropped", (int64_t)(total - l->reported));
 	if (!ln.failed && !buf_add_slice(&ln.b, SLICE_LIT("}\n"))) {
@@ -398,7 +398,7 @@ void log_emit(struct log *l, struct log_line *ln)
 		drop(l, 1);
 }
 
-void log_event(struct log *l, enum log_level level, const char *event, const char *fmt, ...)
+void log_event(struct log *l, enum log_level level, enum log_event_kind event, const char *fmt, ...)
 {
 	struct buf text;
 	struct log_line ln;

@@ -45,7 +45,7 @@ void descriptors_divide(struct descriptors *d, uint64_t limit, uint64_t reserved
 
 static void tell(struct log *log, const struct descriptors *d, const struct config *c)
 {
-	log_event(log, d->all ? LOG_INFO : LOG_WARN, "descriptors",
+	log_event(log, d->all ? LOG_INFO : LOG_WARN, EVENT_DESCRIPTORS,
 		"%llu file descriptors: %llu reserved, %u for outbound connections (outbound_max "
 		"%u), "
 		"%u for inbound sessions (sessions_max %llu)%s",

@@ -141,7 +141,7 @@ static void say(const struct bound *b, const struct listener_params *p, struct l
 	snprintf(full, sizeof(full), b->addr.family == ADDR_V6 ? "[%s]:%u" : "%s:%u", text,
 		b->actual);
 	log_line_init(&ln);
-	log_line_begin(&ln, clock_wall_ms(), "listening");
+	log_line_begin(&ln, clock_wall_ms(), log_event_name(EVENT_LISTENING));
 	log_line_cstr(&ln, "listener", p->name);
 	log_line_cstr(&ln, "address", full);
 	log_line_bool(&ln, "tls", p->certificate != NULL);

@@ -67,13 +67,13 @@ static void serve(struct service *s, int signals)
 			break;
 		case SIGUSR1:
 			if (log_reopen(service_log(s)))
-				log_event(service_log(s), LOG_ERR, "log-reopen",
+				log_event(service_log(s), LOG_ERR, EVENT_LOG_REOPEN,
 					"the log file cannot be opened again: the old one stays in "
 					"use");
 			break;
 		default: /* SIGTERM, SIGINT */
 			notify_manager("STOPPING=1\nSTATUS=Finishing running transactions");
-			log_event(service_log(s), LOG_NOTICE, "stopping",
+			log_event(service_log(s), LOG_NOTICE, EVENT_STOPPING,
 				"a second SIGTERM stops at once");
 			service_drain(s, signals);
 			return;
@@ -99,7 +99,7 @@ int daemon_run(struct config *c, const char *version, char *error, size_t error_
 	if (!r && pid_file_write(&pid, service_pid_file(s), error, error_max))
 		r = EX_CANTCREAT;
 	if (!r) {
-		log_event(service_log(s), LOG_NOTICE, "started", "Postern %s", version);
+		log_event(service_log(s), LOG_NOTICE, EVENT_STARTED, "Postern %s", version);
 		notify_manager("READY=1\nSTATUS=Relaying");
 		serve(s, signals);
 	}

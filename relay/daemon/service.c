@@ -186,7 +186,7 @@ static int start_ops(struct service *s)
 		    &s->http, &s->ops, &c->http.addr, c->http.port, &port, s->error, s->error_max))
 		return EX_OSERR;
 	addr_format(text, &c->http.addr);
-	log_event(s->log, LOG_INFO, "http",
+	log_event(s->log, LOG_INFO, EVENT_HTTP,
 		c->http.addr.family == ADDR_V6 ? "http://[%s]:%u" : "http://%s:%u", text, port);
 	return EX_OK;
 }
@@ -226,7 +226,7 @@ static int share_descriptors(struct service *s)
 static void say_unreadable(struct service *s, const char *path)
 {
 	if (path && access(path, R_OK))
-		log_event(s->log, LOG_WARN, "unreadable",
+		log_event(s->log, LOG_WARN, EVENT_UNREADABLE,
 			"%s: the relay's user cannot read it, so no reload will take it over: give "
 			"it that user's group, and chmod 0640",
 			path);
@@ -250,7 +250,7 @@ static void say_files(struct service *s)
 static void say_start(struct service *s)
 {
 	if (privilege_stays_root(s->first->config->user))
-		log_event(s->log, LOG_WARN, "root",
+		log_event(s->log, LOG_WARN, EVENT_ROOT,
 			"running as root: what breaks in here may do anything on this machine: "
 			"name a user = \"postern\", or start as that user; user = \"root\" "
 			"accepts it");
@@ -359,7 +359,7 @@ void service_drain(struct service *s, int stop)
 		worker_drain(s->workers[i], limit, tell_fd, &done);
 	dispatch_drain(s->dispatch, tell_fd, &done);
 	ok = wait_for(done, s->nworkers + 1, stop, deadline);
-	log_event(s->log, LOG_NOTICE, "drained",
+	log_event(s->log, LOG_NOTICE, EVENT_DRAINED,
 		ok ? "all sessions ended" : "stopped with sessions open");
 }
 

@@ -184,10 +184,10 @@ static void tell(struct service *s, int r, const struct buf *why, const struct b
 	int n = (int)buf_size(restart);
 
 	if (r)
-		log_event(s->log, LOG_ERR, "reload-failed", "the old configuration stays: %.*s",
+		log_event(s->log, LOG_ERR, EVENT_RELOAD_FAILED, "the old configuration stays: %.*s",
 			(int)buf_size(why), buf_slice(why).p);
 	else
-		log_event(s->log, n ? LOG_WARN : LOG_NOTICE, "reloaded", "%s%s%.*s",
+		log_event(s->log, n ? LOG_WARN : LOG_NOTICE, EVENT_RELOADED, "%s%s%.*s",
 			s->first->config->path, n ? "; not taken over until a restart: " : "", n,
 			n ? buf_slice(restart).p : "");
 }

@@ -41,10 +41,10 @@ void chronicle_load(struct dispatch *d)
 	int r = queue_state_scan(d->queue, SLICE_LIT(HISTORY_PREFIX), load_entry, &l);
 
 	if (r)
-		log_event(d->log, LOG_ERR, "history-unread", "the history cannot be read: %s",
+		log_event(d->log, LOG_ERR, EVENT_HISTORY_UNREAD, "the history cannot be read: %s",
 			strerror(-r));
 	if (l.damaged)
-		log_event(d->log, LOG_WARN, "history-damaged",
+		log_event(d->log, LOG_WARN, EVENT_HISTORY_DAMAGED,
 			"%u periods of the history cannot be read and are left out", l.damaged);
 	history_begin(d->history, loop_wall(d->loop));
 }
@@ -111,11 +111,11 @@ void chronicle_connection(struct dispatch *d, const struct connection *c, bool w
 /* What a receiver refused counts as deferred, whoever it waits for then. */
 static bool what_of(const struct log_attempt *a, enum history_what *ret)
 {
-	if (!strcmp(a->event, "delivered"))
+	if (a->event == EVENT_DELIVERED)
 		*ret = HISTORY_IS_DELIVERED;
-	else if (!strcmp(a->event, "bounced"))
+	else if (a->event == EVENT_BOUNCED)
 		*ret = HISTORY_IS_BOUNCED;
-	else if (!strcmp(a->event, "deferred") || (!strcmp(a->event, "held") && a->reply))
+	else if (a->event == EVENT_DEFERRED || (a->event == EVENT_HELD && a->reply))
 		*ret = HISTORY_IS_DEFERRED;
 	else
 		return false;

@@ -83,7 +83,7 @@ void clock_tick(struct dispatch *d)
 	clock_begin(d);
 	if (step < STEP && step > -STEP)
 		return;
-	log_event(d->log, LOG_WARN, "clock-set",
+	log_event(d->log, LOG_WARN, EVENT_CLOCK_SET,
 		"the clock was set %s by %" PRId64 " s: what waits is looked at again",
 		step < 0 ? "back" : "forward", (step < 0 ? -step : step) / 1000);
 	HASH_ITER (hh, d->domains, m, next) {

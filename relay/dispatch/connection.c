@@ -289,7 +289,7 @@ static bool refused_by_receiver(const struct outbound_event *e)
 	return e->info && e->info->failure.code >= 400;
 }
 
-static void event_log(struct dispatch *d, enum log_level level, const char *event,
+static void event_log(struct dispatch *d, enum log_level level, enum log_event_kind event,
 	const struct connection *c, const char *why)
 {
 	log_event(d->log, level, event, "source %s to %s[%s]: %s", c->source_name, c->host_name,
@@ -321,7 +321,7 @@ static bool tls_of_source(struct dispatch *d, struct connection *c, struct flow 
 		if (k == t->n && t->n < POLICY_TRIED_MAX)
 			t->source[t->n++] = (uint16_t)c->source;
 	}
-	event_log(d, LOG_NOTICE, "tls-failed", c, why);
+	event_log(d, LOG_NOTICE, EVENT_TLS_FAILED, c, why);
 	return true;
 }
 
@@ -338,7 +338,7 @@ static void open_failed(struct dispatch *d, struct connection *c, struct outboun
 	else
 		snprintf(text, sizeof(text), "%s", e->why[0] ? e->why : "connection failed");
 	if (e->error == STREAM_E_BIND) {
-		event_log(d, LOG_ERR, "source-unavailable", c, e->why);
+		event_log(d, LOG_ERR, EVENT_SOURCE_UNAVAILABLE, c, e->why);
 	} else if (k && !policy_no_room(d->policy, c->slot, k) &&
 		   (k->verdict == VERDICT_SOURCE_THROTTLE || k->verdict == VERDICT_SOURCE_BLOCK)) {
 		if (!host_refuses(d, c, f, k, text) && f && f->nready) {
@@ -351,7 +351,7 @@ static void open_failed(struct dispatch *d, struct connection *c, struct outboun
 		   (host_memory_tls(d, c, e->why) || tls_of_source(d, c, f, e->why))) {
 		/* the same mail again at once: in clear, or from elsewhere */
 	} else if (own_lack(e->error)) {
-		event_log(d, LOG_WARN, "connect-failed", c, e->why);
+		event_log(d, LOG_WARN, EVENT_CONNECT_FAILED, c, e->why);
 		if (f)
 			flow_wait(d, f, HOLD_CAP, loop_mono(d->loop) + AGAIN);
 	} else {

@@ -125,12 +125,6 @@ static const char *or_null(const char *s)
 	return s && s[0] ? s : NULL;
 }
 
-/* "delivered", "deferred", "bounced"; the others happen between attempts */
-static bool is_attempt(const char *event)
-{
-	return event[0] == 'd' || event[0] == 'b';
-}
-
 void delivery_log(struct dispatch *d, const struct log_attempt *a)
 {
 	const struct item *i = a->item;
@@ -141,7 +135,7 @@ void delivery_log(struct dispatch *d, const struct log_attempt *a)
 	if (!d->log)
 		return;
 	queue_id_format(id, a->message->id);
-	log_line_begin(ln, loop_wall(d->loop), a->event);
+	log_line_begin(ln, loop_wall(d->loop), log_event_name(a->event));
 	log_line_str(ln, "id", (struct slice){ id, QUEUE_ID_TEXT });
 	log_line_cstr(ln, "from", a->message->sender);
 	log_line_cstr(ln, "to", i->recipient->address);
@@ -156,7 +150,7 @@ void delivery_log(struct dispatch *d, const struct log_attempt *a)
 		log_line_cstr(ln, "dsn", or_null(a->status));
 	log_line_cstr(ln, "verdict", or_null(a->verdict));
 	log_line_cstr(ln, "cause", or_null(a->cause));
-	log_line_int(ln, "attempt", i->attempts + (is_attempt(a->event) ? 1 : 0));
+	log_line_int(ln, "attempt", i->attempts + (a->attempted ? 1 : 0));
 	if (a->next)
 		log_line_time(ln, "next", a->next);
 	log_line_cstr(ln, "reason", or_null(a->reason));

@@ -524,7 +524,7 @@ static void on_started(void *arg)
 		warmup_save(d);
 	r = intake_start(d);
 	if (r)
-		log_event(d->log, LOG_ERR, "queue-read-failed",
+		log_event(d->log, LOG_ERR, EVENT_QUEUE_READ_FAILED,
 			"waiting domains cannot be read: %s", strerror(-r));
 }
 

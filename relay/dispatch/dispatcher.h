@@ -681,7 +681,8 @@ void dispatch_free_memory(struct dispatch *d);
 /* ---- delivery_log.c ---- */
 void policy_log(void *dispatch, const struct policy_event *e);
 struct log_attempt {
-	const char *event;
+	enum log_event_kind event;
+	bool attempted; /* an attempt ended with it, which the item has not counted yet */
 	const struct message *message;
 	const struct item *item;
 	const struct connection *connection; /* NULL: none */

@@ -313,7 +313,7 @@ static void log_hold(struct dispatch *d, struct flow *f)
 	struct work *w = container(f->ready.next, struct work, in_flow);
 	struct policy_now now = now_of(d);
 	struct log_attempt a = {
-		.event = "held",
+		.event = EVENT_HELD,
 		.message = w->message,
 		.item = w->items,
 		.reason = hold_reason_text(f->waiter.reason),

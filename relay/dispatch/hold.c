@@ -113,7 +113,7 @@ static int load_one(void *arg, struct slice key, struct slice value)
 
 	(void)value;
 	if (name.n && !memchr(name.p, '\0', name.n) && add(d, name))
-		log_event(d->log, LOG_ERR, "state-ignored", "the hold of %.*s cannot be kept",
+		log_event(d->log, LOG_ERR, EVENT_STATE_IGNORED, "the hold of %.*s cannot be kept",
 			(int)name.n, name.p);
 	return 0;
 }
@@ -123,8 +123,8 @@ void holds_load(struct dispatch *d)
 	int r = queue_state_scan(d->queue, SLICE_LIT(PREFIX), load_one, d);
 
 	if (r)
-		log_event(d->log, LOG_ERR, "state-unread", "holds of domains cannot be read: %s",
-			strerror(-r));
+		log_event(d->log, LOG_ERR, EVENT_STATE_UNREAD,
+			"holds of domains cannot be read: %s", strerror(-r));
 }
 
 void holds_free(struct dispatch *d)

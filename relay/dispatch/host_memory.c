@@ -149,7 +149,7 @@ static bool failed(
 	m->until[n] = now + keep;
 	m->dirty = true;
 	d->stats.extensions_off[n]++;
-	log_event(d->log, LOG_NOTICE, tls ? "tls-failed" : "extension-failed",
+	log_event(d->log, LOG_NOTICE, tls ? EVENT_TLS_FAILED : EVENT_EXTENSION_FAILED,
 		"source %s to %s[%s]: %s does not work and is not used for %lld s: %s",
 		c->source_name, c->host_name, c->host->text, client_extension_name(n),
 		(long long)(keep / 1000), why);

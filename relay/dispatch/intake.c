@@ -269,7 +269,7 @@ static void take_reading(struct dispatch *d, struct reading *r)
 	};
 
 	if (r->result)
-		log_event(d->log, LOG_ERR, "queue-read-failed",
+		log_event(d->log, LOG_ERR, EVENT_QUEUE_READ_FAILED,
 			"due messages of %s cannot be read: %s", m->name, strerror(-r->result));
 	if (used) {
 		domain_feed(d, m, FEED_ON_FOUND, &in);

@@ -177,12 +177,12 @@ static void end_item(
 
 	if (o->op == DISPATCH_REMOVE) {
 		i->end = END_REMOVED;
-		a.event = "removed";
+		a.event = EVENT_REMOVED;
 		delivery_log(d, &a);
 		return;
 	}
 	i->end = END_BOUNCED;
-	a.event = "bounced";
+	a.event = EVENT_BOUNCED;
 	a.status = "5.7.0";
 	d->stats.bounced++;
 	delivery_log(d, &a);

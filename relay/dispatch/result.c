@@ -82,12 +82,13 @@ static void status_of(char out[16], const struct reply *r)
 		snprintf(out, 16, "%d.0.0", r->code / 100);
 }
 
-static void log_attempt(struct sorting *s, const struct item *i, const char *event,
+static void log_attempt(struct sorting *s, const struct item *i, enum log_event_kind event,
 	const struct reply *r, const char *verdict, const char *cause, const char *reason,
 	ms_t next)
 {
 	struct log_attempt a = {
 		.event = event,
+		.attempted = log_event_ends_attempt(event),
 		.message = s->message,
 		.item = i,
 		.connection = s->c,
@@ -144,7 +145,7 @@ static void delivered(
 	s->d->stats.delivered++;
 	s->d->stats.by_verdict[VERDICT_DELIVERED]++;
 	latency(s->d, s->message);
-	log_attempt(s, i, "delivered", r, verdict_name(VERDICT_DELIVERED), NULL, NULL, 0);
+	log_attempt(s, i, EVENT_DELIVERED, r, verdict_name(VERDICT_DELIVERED), NULL, NULL, 0);
 	if (!o->dsn_passed_on && (i->recipient->notify & NOTIFY_SUCCESS)) {
 		struct report *p = report_for(s->message, i, DSN_RELAYED, "2.0.0");
 
@@ -160,7 +161,8 @@ static void cancelled(struct sorting *s, struct item *i)
 {
 	bool removed = i->cancel == CANCEL_REMOVE;
 
-	log_attempt(s, i, removed ? "removed" : "bounced", NULL, NULL, NULL, "by operator", 0);
+	log_attempt(
+		s, i, removed ? EVENT_REMOVED : EVENT_BOUNCED, NULL, NULL, NULL, "by operator", 0);
 	if (removed) {
 		i->end = END_REMOVED;
 		to_settle(s, i);
@@ -185,8 +187,8 @@ static bool fewer(struct sorting *s, struct item *i, const struct reply *r,
 	limit = policy_recipients(s->d->policy, now_of(s->d), s->c->slot);
 	if (!limit || limit >= s->t->n)
 		return false;
-	log_attempt(s, i, "deferred", r, verdict, v->cause, "fewer recipients a transaction next",
-		loop_wall(s->d->loop));
+	log_attempt(s, i, EVENT_DEFERRED, r, verdict, v->cause,
+		"fewer recipients a transaction next", loop_wall(s->d->loop));
 	s->d->stats.deferred++;
 	to_work(s, &s->again, i);
 	return true;
@@ -206,11 +208,11 @@ static void dispose(
 	status_of(status, r);
 	switch (v->what) {
 	case DISPOSE_BOUNCE:
-		log_attempt(s, i, "bounced", r, name, v->cause, NULL, 0);
+		log_attempt(s, i, EVENT_BOUNCED, r, name, v->cause, NULL, 0);
 		bounce(s, i, status, NULL);
 		return;
 	case DISPOSE_RETRY_SUBNET:
-		log_attempt(s, i, "deferred", r, name, v->cause, "another subnet next", wall);
+		log_attempt(s, i, EVENT_DEFERRED, r, name, v->cause, "another subnet next", wall);
 		s->d->stats.deferred++;
 		to_work(s, &s->diverted, i);
 		return;
@@ -219,8 +221,8 @@ static void dispose(
 			return;
 		/* fall through */
 	case DISPOSE_RETRY_SPLIT:
-		log_attempt(s, i, "deferred", r, name, v->cause, "one recipient a transaction next",
-			wall);
+		log_attempt(s, i, EVENT_DEFERRED, r, name, v->cause,
+			"one recipient a transaction next", wall);
 		s->d->stats.deferred++;
 		if (!(i->flags & RCPT_STATE_SPLIT)) {
 			struct work *alone = NULL;
@@ -235,7 +237,7 @@ static void dispose(
 		}
 		break; /* it was alone already */
 	case DISPOSE_HOLD:
-		log_attempt(s, i, "held", r, name, v->cause, hold_reason_text(v->reason),
+		log_attempt(s, i, EVENT_HELD, r, name, v->cause, hold_reason_text(v->reason),
 			wall + v->hold);
 		s->d->stats.held++;
 		/* what refused it holds it, and may end at any time: the policy is asked again */
@@ -251,7 +253,7 @@ static void dispose(
 	}
 	delay = policy_backoff(s->d->policy, i->attempts + 1u);
 	if (v->what != DISPOSE_RETRY_SPLIT && v->what != DISPOSE_RETRY_FEWER)
-		log_attempt(s, i, "deferred", r, name, v->cause, NULL, wall + delay);
+		log_attempt(s, i, EVENT_DEFERRED, r, name, v->cause, NULL, wall + delay);
 	defer(s, i, delay);
 }
 
@@ -261,7 +263,7 @@ static void at_once(struct sorting *s, struct item *i, const struct reply *r, co
 {
 	i->lost++;
 	s->went_wrong = true;
-	log_attempt(s, i, "deferred", r, verdict, cause, reason, loop_wall(s->d->loop));
+	log_attempt(s, i, EVENT_DEFERRED, r, verdict, cause, reason, loop_wall(s->d->loop));
 	s->d->stats.deferred++;
 	to_work(s, &s->again, i);
 }
@@ -394,7 +396,7 @@ static void lost(struct sorting *s, struct item *i, bool counts)
 	i->lost = 0;
 	remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
 	delay = policy_backoff(s->d->policy, i->attempts + 1u);
-	log_attempt(s, i, "deferred", NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
+	log_attempt(s, i, EVENT_DEFERRED, NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
 	defer(s, i, delay);
 }
 
@@ -410,8 +412,8 @@ static void without_it(struct sorting *s, struct item *i, const struct reply *r,
 	}
 	snprintf(reason, sizeof(reason), "%s%sagain without %s", what, what[0] ? "; " : "",
 		host_memory_name(s->t->suspect));
-	log_attempt(
-		s, i, "deferred", r->code ? r : NULL, NULL, NULL, reason, loop_wall(s->d->loop));
+	log_attempt(s, i, EVENT_DEFERRED, r->code ? r : NULL, NULL, NULL, reason,
+		loop_wall(s->d->loop));
 	s->d->stats.deferred++;
 	to_work(s, &s->again, i);
 }
@@ -449,7 +451,7 @@ static void in_doubt(struct sorting *s, struct item *i, const struct reply *r)
 	}
 	if (doubted_enough(s->d, i)) {
 		s->d->stats.in_doubt_ended++;
-		log_attempt(s, i, "bounced", NULL, NULL, NULL, enough, 0);
+		log_attempt(s, i, EVENT_BOUNCED, NULL, NULL, NULL, enough, 0);
 		bounce(s, i, "5.4.2", enough + 6);
 		return;
 	}
@@ -460,7 +462,7 @@ static void in_doubt(struct sorting *s, struct item *i, const struct reply *r)
 	delay = policy_backoff(s->d->policy, i->attempts + 1u);
 	if (delay < DOUBT_WAIT)
 		delay = DOUBT_WAIT;
-	log_attempt(s, i, "deferred", NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
+	log_attempt(s, i, EVENT_DEFERRED, NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
 	defer(s, i, delay);
 }
 
@@ -612,12 +614,12 @@ void result_local(struct dispatch *d, struct work *w, const char *status, const 
 			remember(&s, i, reply, 0, VERDICT_TRANSIENT_OTHER);
 		}
 		if (status[0] == '5') {
-			log_attempt(&s, i, "bounced", NULL, NULL, NULL, reply, 0);
+			log_attempt(&s, i, EVENT_BOUNCED, NULL, NULL, NULL, reply, 0);
 			bounce(&s, i, status, text);
 			continue;
 		}
 		delay = policy_backoff(d->policy, i->attempts + 1u);
-		log_attempt(&s, i, "deferred", NULL, NULL, NULL,
+		log_attempt(&s, i, EVENT_DEFERRED, NULL, NULL, NULL,
 			text ? reply : hold_reason_text(reason), loop_wall(d->loop) + delay);
 		defer(&s, i, delay);
 	}

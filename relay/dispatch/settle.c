@@ -46,9 +46,11 @@ struct report *report_for(
 
 void settle_expire(struct dispatch *d, struct message *m, struct item *i)
 {
-	struct log_attempt a = {
-		.event = "expired", .message = m, .item = i, .status = "4.4.7", .reason = i->reply
-	};
+	struct log_attempt a = { .event = EVENT_EXPIRED,
+		.message = m,
+		.item = i,
+		.status = "4.4.7",
+		.reason = i->reply };
 	struct report *p;
 
 	i->end = END_EXPIRED;
@@ -217,7 +219,7 @@ static void build_notices(struct dispatch *d, struct settle *s)
 		if (r == -ENOMEM)
 			take_back(d, s, actions[k]);
 		else if (r)
-			log_event(d->log, LOG_ERR, "notification-failed",
+			log_event(d->log, LOG_ERR, EVENT_NOTIFICATION_FAILED,
 				"no notification can be made for message %016llx: %s",
 				(unsigned long long)s->q.id, strerror(-r));
 	}
@@ -262,7 +264,7 @@ static void *memory(struct dispatch *d, size_t n, size_t size)
 	void *p = calloc(n, size);
 
 	if (!p)
-		log_event(d->log, LOG_ERR, "out-of-memory",
+		log_event(d->log, LOG_ERR, EVENT_OUT_OF_MEMORY,
 			"an outcome cannot be recorded; waiting for memory");
 	while (!p) {
 		nanosleep(&moment, NULL);
@@ -353,13 +355,13 @@ void settle_answer(struct dispatch *d, struct queue_job *j)
 
 	if (!j->result || j->result == -ENOENT || j->result == -EBADMSG) {
 		if (j->result == -EBADMSG)
-			log_event(d->log, LOG_ERR, "queue-damaged",
+			log_event(d->log, LOG_ERR, EVENT_QUEUE_DAMAGED,
 				"a record of message %016llx cannot be read; run check-queue",
 				(unsigned long long)s->q.id);
 		settled(d, s);
 		return;
 	}
-	log_event(d->log, LOG_ERR, "settle-failed",
+	log_event(d->log, LOG_ERR, EVENT_SETTLE_FAILED,
 		"outcomes cannot be recorded (%s); trying again", strerror(-j->result));
 	s->stalled = true;
 	d->stalled++;

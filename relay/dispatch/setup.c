@@ -59,8 +59,8 @@ static int load_entry(void *arg, struct slice key, struct slice value)
 	struct dispatch *d = arg;
 
 	if (policy_load(d->policy, key, value))
-		log_event(d->log, LOG_WARN, "state-ignored", "learned state %.*s cannot be read",
-			(int)key.n, key.p);
+		log_event(d->log, LOG_WARN, EVENT_STATE_IGNORED,
+			"learned state %.*s cannot be read", (int)key.n, key.p);
 	return 0;
 }
 
@@ -69,8 +69,8 @@ static int load_without(void *arg, struct slice key, struct slice value)
 	struct dispatch *d = arg;
 
 	if (host_memory_load(d, key, value))
-		log_event(d->log, LOG_WARN, "state-ignored", "learned state %.*s cannot be read",
-			(int)key.n, key.p);
+		log_event(d->log, LOG_WARN, EVENT_STATE_IGNORED,
+			"learned state %.*s cannot be read", (int)key.n, key.p);
 	return 0;
 }
 
@@ -83,7 +83,7 @@ void state_load(struct dispatch *d)
 	if (!r)
 		r = queue_state_scan(d->queue, SLICE_LIT(HOST_MEMORY_PREFIX), load_without, d);
 	if (r)
-		log_event(d->log, LOG_ERR, "state-unread", "learned state cannot be read: %s",
+		log_event(d->log, LOG_ERR, EVENT_STATE_UNREAD, "learned state cannot be read: %s",
 			strerror(-r));
 }
 
@@ -134,7 +134,8 @@ static void saving_free(struct saving *s)
 void saving_post(struct dispatch *d, struct saving *s)
 {
 	if (s->failed)
-		log_event(d->log, LOG_ERR, "out-of-memory", "learned state is not saved in full");
+		log_event(
+			d->log, LOG_ERR, EVENT_OUT_OF_MEMORY, "learned state is not saved in full");
 	if (!s->put.n) {
 		saving_free(s);
 		return;

@@ -20,7 +20,7 @@ static void tell_reader(struct dispatch *d, const struct queue_stats *s, bool ov
 			"freed "
 			"can be used until it goes on or ends",
 			s->reader_pid, (unsigned long long)s->reader_ms / 1000);
-	log_line_begin(&d->line, loop_wall(d->loop), "queue-reader");
+	log_line_begin(&d->line, loop_wall(d->loop), log_event_name(EVENT_QUEUE_READER));
 	log_line_cstr(&d->line, "level", over ? "notice" : "warning");
 	log_line_cstr(&d->line, "message", text);
 	log_line_bool(&d->line, "alarm", !over);

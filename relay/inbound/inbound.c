@@ -49,7 +49,7 @@ static void log_end(struct session *s, const char *why)
 	if (!log_wants(s->ib->p.log, LOG_INFO))
 		return;
 	addr_format(client, &s->client);
-	log_event(s->ib->p.log, LOG_INFO, "session-ended",
+	log_event(s->ib->p.log, LOG_INFO, EVENT_SESSION_ENDED,
 		"session %" PRIx64 " listener %s client %s: %s", s->number, s->ln->p->name, client,
 		why);
 }

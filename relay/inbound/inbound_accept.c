@@ -166,7 +166,7 @@ static void reject(struct inbound_listener *ln, const struct addr *client, const
 	if (!ib->p.log || (ib->refusals_told && now - ib->refusals_told < REFUSALS_TOLD))
 		return;
 	addr_format(text, client);
-	log_line_begin(&ib->line, loop_wall(ib->loop), "rejected");
+	log_line_begin(&ib->line, loop_wall(ib->loop), log_event_name(EVENT_REJECTED));
 	log_line_cstr(&ib->line, "reason", smtp_reject_name(REJECT_SESSIONS));
 	log_line_cstr(&ib->line, "client", text);
 	log_line_str(&ib->line, "reply", (struct slice){ reply, strcspn(reply, "\r") });

@@ -164,7 +164,7 @@ static void log_accepted(struct session *s, const struct message *m)
 		return;
 	queue_id_format(id, m->id);
 	snprintf(number, sizeof(number), "%" PRIx64, s->number);
-	log_line_begin(ln, loop_wall(s->ib->loop), "accepted");
+	log_line_begin(ln, loop_wall(s->ib->loop), log_event_name(EVENT_ACCEPTED));
 	log_line_cstr(ln, "id", id);
 	log_line_cstr(ln, "from", m->sender);
 	if (m->nrecipients > 0)
@@ -190,7 +190,7 @@ static void answer_commit(struct session *s, int result)
 
 	if (result) {
 		count_add(&ib->count.rejected_messages, 1);
-		log_event(ib->p.log, LOG_ERR, "not-accepted",
+		log_event(ib->p.log, LOG_ERR, EVENT_NOT_ACCEPTED,
 			"session %" PRIx64 ": the queue says: %s", s->number, strerror(-result));
 		if (s->appended)
 			inbound_discard(s);

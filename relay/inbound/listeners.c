@@ -94,7 +94,7 @@ int inbound_listen(struct inbound *ib, const struct listener_params *p, int fd,
 	if (ln)
 		r = listener_new(&ln->socket, ib->loop, fd, inbound_accepted, ln);
 	if (r) {
-		log_event(ib->p.log, LOG_ERR, "listen-failed", "listener %s: %s", p->name,
+		log_event(ib->p.log, LOG_ERR, EVENT_LISTEN_FAILED, "listener %s: %s", p->name,
 			strerror(-r));
 		if (ln)
 			listener_drop(ln);

@@ -83,7 +83,7 @@ static void tell(struct session *s, const struct smtp_rejection *r, uint64_t unt
 		reply.n -= 2;
 	addr_format(client, &s->client);
 	snprintf(number, sizeof(number), "%llx", (unsigned long long)s->number);
-	log_line_begin(ln, loop_wall(s->ib->loop), "rejected");
+	log_line_begin(ln, loop_wall(s->ib->loop), log_event_name(EVENT_REJECTED));
 	log_line_cstr(ln, "reason", smtp_reject_name(r->reason));
 	log_line_cstr(ln, "client", client);
 	if (r->user)

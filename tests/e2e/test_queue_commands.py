@@ -201,6 +201,8 @@ class Changed(QueueCase):
         rows = {r["address"]: r["id"] for r in self.waiting(relay)}
         relay.cli("bounce", rows["busy1@t2.example"])
         e = relay.wait_event("bounced")
+        # the operator made no attempt
+        self.assertEqual(e["attempt"], len(relay.find("deferred", to="busy1@t2.example")))
         self.assertEqual(e["to"], "busy1@t2.example")
         sim.wait(deliveries=1)
         self.assertEqual(self.changed(relay, "bounce", "--all"), 3)

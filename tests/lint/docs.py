@@ -4,7 +4,7 @@
 Usage: docs.py SOURCE-ROOT POSTERN. Every file that README.md, doc/ and the other documents name exists; links between documents
 lead somewhere; no line of a document is over 120 columns; every .c opens with a comment; every option that
 doc/LIMITS.md names is one, every option of the table is told by `postern check --defaults`, every command and metric that a document
-gives exists. Prints each breach as file:line and ends with 1 if there was one.
+gives exists, every event is in the manual page. Prints each breach as file:line and ends with 1 if there was one.
 """
 import pathlib
 import re
@@ -66,6 +66,24 @@ def check_sources(root):
             yield path, "opens without a comment: what it is, who calls it, on which thread"
 
 
+def check_events(root):
+    """Every event of the tables is in the manual page, and no line is begun by a name of its own."""
+    page = (root / "conf/man/postern.8").read_text().replace("\\-", "-")
+    policy = (root / "include/postern/policy.h").read_text()
+    tables = (root / "include/postern/events.h").read_text() + policy[policy.index("#define POLICY_EVENTS"):]
+    events = re.findall(r"X\([A-Z_0-9]+, *\"([a-z-]+)\"", tables[:tables.index("enum", tables.index("#define POLICY_EVENTS"))])
+    families = re.findall(r"([a-z]+-)\*", page)
+    for name in events:
+        if not re.search(r"(?<![\w-])%s(?![\w-])" % name, page) and not name.startswith(tuple(families)):
+            yield f"conf/man/postern.8: the event {name} is not told of"
+    for path in sources(root):
+        for m in re.finditer(r'log_line_begin\([^;"]*,\s*"', path.read_text()):
+            if path.relative_to(root).parts[0] not in ("tests", "bench"):
+                yield f"{path.relative_to(root)}: an event that is in no table"
+    if len(events) < 40:
+        yield "the tables of events were not found"
+
+
 def table_options(root):
     """Names in the option tables: the rows' macros have the name first."""
     text = (root / "conf/options.c").read_text()
@@ -93,7 +111,7 @@ def main():
     for path in documents:
         breaches += [f"{path.relative_to(root)}:{n}: {what}" for n, what in check_document(root, path, names, commands)]
     breaches += [f"{path.relative_to(root)}:1: {what}" for path, what in check_sources(root)]
-    breaches += list(check_options(root, told))
+    breaches += list(check_options(root, told)) + list(check_events(root))
     print("\n".join(breaches + [f"{len(documents)} documents, {len(list(sources(root)))} sources, {len(breaches)} breaches"]))
     return 1 if breaches or len(documents) < 15 or len(commands) < 15 or len(table_options(root)) < 50 else 0
 

@@ -196,21 +196,21 @@ static void test_levels_and_event(void **state)
 	assert_int_equal(log_open(&l, &p), 0);
 	assert_true(log_wants(l, LOG_ERR));
 	assert_false(log_wants(l, LOG_INFO));
-	log_event(l, LOG_INFO, "quiet", "not to be seen");
-	log_event(l, LOG_ERR, "loud", "%d%% of \"%s\"", 5, "x");
+	log_event(l, LOG_INFO, EVENT_STARTED, "not to be seen");
+	log_event(l, LOG_ERR, EVENT_ROOT, "%d%% of \"%s\"", 5, "x");
 	log_set_level(l, LOG_DBG);
-	log_event(l, LOG_DBG, "detail", "seen");
+	log_event(l, LOG_DBG, EVENT_HTTP, "seen");
 	log_close(l);
 	text = read_all(path);
 	assert_null(strstr(text, "quiet"));
-	assert_non_null(strstr(text, ",\"level\":\"error\",\"event\":\"loud\",\"message\":\"5% of "
+	assert_non_null(strstr(text, ",\"level\":\"error\",\"event\":\"root\",\"message\":\"5% of "
 				     "\\\"x\\\"\"}\n{\"time\":"));
 	assert_non_null(
-		strstr(text, ",\"level\":\"debug\",\"event\":\"detail\",\"message\":\"seen\"}\n"));
+		strstr(text, ",\"level\":\"debug\",\"event\":\"http\",\"message\":\"seen\"}\n"));
 	free(text);
 	unlink(path);
 	assert_false(log_wants(NULL, LOG_ERR));
-	log_event(NULL, LOG_ERR, "nowhere", "%s", "");
+	log_event(NULL, LOG_ERR, EVENT_ROOT, "%s", "");
 }
 
 /* Rotation: lines before log_reopen are in the old file, later ones in the new. */
@@ -221,18 +221,18 @@ static void test_reopen(void **state)
 	char *before, *after;
 
 	assert_int_equal(log_open(&l, &p), 0);
-	log_event(l, LOG_INFO, "one", "x");
+	log_event(l, LOG_INFO, EVENT_ROOT, "x");
 	assert_int_equal(rename(path, moved), 0);
 	assert_int_equal(log_reopen(l), 0);
 	assert_int_equal(log_reopen(l), 0); /* twice in a row leaks nothing and loses nothing */
-	log_event(l, LOG_INFO, "two", "x");
+	log_event(l, LOG_INFO, EVENT_HTTP, "x");
 	log_close(l);
 	before = read_all(moved);
 	after = read_all(path);
-	assert_non_null(strstr(before, "\"one\""));
-	assert_null(strstr(before, "\"two\""));
-	assert_null(strstr(after, "\"one\""));
-	assert_non_null(strstr(after, "\"two\""));
+	assert_non_null(strstr(before, "\"root\""));
+	assert_null(strstr(before, "\"http\""));
+	assert_null(strstr(after, "\"root\""));
+	assert_non_null(strstr(after, "\"http\""));
 	free(before);
 	free(after);
 	unlink(moved);
@@ -256,7 +256,7 @@ static void test_full(void **state)
 	snprintf(pipe_path, sizeof(pipe_path), "/dev/fd/%d", fds[1]);
 	assert_int_equal(log_open(&l, &p), 0);
 	while (log_dropped(l) == 0)
-		log_event(l, LOG_INFO, "flood", "%0100d", 1);
+		log_event(l, LOG_INFO, EVENT_ROOT, "%0100d", 1);
 	while (!memmem(all, n, "log-dropped", 11)) {
 		r = read(fds[0], chunk, sizeof(chunk));
 		assert_true(r > 0 && n + (size_t)r < 1 << 20);
@@ -282,7 +282,7 @@ static void test_reader_gone(void **state)
 	snprintf(pipe_path, sizeof(pipe_path), "/dev/fd/%d", fds[1]);
 	assert_int_equal(log_open(&l, &p), 0);
 	close(fds[0]);
-	log_event(l, LOG_INFO, "lost", "x");
+	log_event(l, LOG_INFO, EVENT_ROOT, "x");
 	while (log_dropped(l) == 0)
 		sched_yield();
 	log_close(l);
