@@ -309,6 +309,9 @@ static const struct option provider_options[] = {
 		"Messages from one source to one cluster, such as \"600/1m\", or \"none\"."),
 	RATE("lane_connect_rate", P, lane_connect_rate, "none", LIVE,
 		"New connections from one source to one cluster, such as \"60/1m\", or \"none\"."),
+	RATE("recipient_message_rate", P, recipient_message_rate, "none", LIVE,
+		"Messages to one recipient, a third of them from one sender, such as \"3600/1h\", "
+		"or \"none\". What is over waits, and nobody else's mail with it."),
 	DURATION("tls_failure_memory", P, tls_failure_memory, "1h", 0, 7 * DAY, LIVE,
 		"With tls = \"opportunistic\": how long clear text is used from a source to a host "
 		"between which TLS failed."),

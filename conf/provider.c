@@ -21,6 +21,7 @@ static const struct builtin {
 	{ "microsoft365", "messages_per_connection", "50" },
 	{ "microsoft365", "lane_message_rate", "600/1m" },
 	{ "microsoft365", "lane_connect_rate", "60/1m" },
+	{ "microsoft365", "recipient_message_rate", "3600/1h" }, /* Exchange Online's */
 	/* consumer mail: other agents and limits, and transactions must not mix regions (ATTR38),
 	 * which nothing shows beforehand: one recipient each */
 	{ "outlook", "mx", "*.olc.protection.outlook.com,*.pamx1.hotmail.com" },

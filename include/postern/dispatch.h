@@ -127,6 +127,7 @@ struct dispatch_wait {
 	char where[32];	   /* its name; "" not known */
 	ms_t until;	   /* wall; 0: until somebody acts, or not known */
 	uint32_t aside;	   /* recipients in memory that wait for their sender alone */
+	uint32_t paced;	   /* and those that take no more for now */
 };
 void dispatch_wait(struct dispatch *d, struct dispatch_wait *w);
 

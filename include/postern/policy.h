@@ -51,6 +51,7 @@ struct provider_params {
 	uint32_t messages_per_connection;
 	ms_t connection_age_max, connection_idle_max;
 	struct rate lane_message_rate, lane_connect_rate; /* count 0: none */
+	struct rate recipient_message_rate; /* of one recipient, a third of it from one sender */
 	ms_t tls_failure_memory; /* opportunistic: clear text for this long after TLS broke between
 				    a source and a host */
 	ms_t extension_memory;	 /* what else a host offers and cannot do is not used for this long
@@ -145,6 +146,8 @@ struct policy_tried {
 	uint8_t families;   /* of the hosts of the domain that the result told next is about: bits
 			     * POLICY_FAMILY_*; 0: not known */
 	const char *sender; /* the domain that sends; borrowed with the message; NULL: none */
+	const char *client; /* who handed it in; borrowed with the message; NULL: none */
+	uint64_t from;	    /* a hash of the sender's address; 0: none */
 	uint8_t n;
 	uint16_t source[POLICY_TRIED_MAX];
 };
@@ -183,7 +186,8 @@ struct policy_want {
 	X(OPERATOR, "held by operator")                                                            \
 	X(NO_HOST, "no address of a family that the pool has")                                     \
 	X(SENDER, "the sender's domain is refused there")                                          \
-	X(DOMAIN_RATE, "rate that the recipient domain takes")
+	X(DOMAIN_RATE, "rate that the recipient domain takes")                                     \
+	X(RECIPIENT, "rate that the recipient takes")
 enum hold_reason {
 #define X(name, text) HOLD_##name,
 	HOLD_REASONS(X)
@@ -242,6 +246,16 @@ void policy_choose(struct policy *p, struct policy_now now, const struct policy_
 enum sender_state { SENDER_FREE, SENDER_HELD, SENDER_DUE };
 enum sender_state policy_sender(
 	struct policy *p, struct policy_now now, const struct policy_want *w, ms_t *until);
+/* Single recipients that have much of us, or have said that they get too much: are there any? Then
+ * it is to be asked for each recipient before its work is given out, with t->recipient
+ * (policy_recipient_hash) and t->from set. HELD: it waits alone until then (mono, HOLD_RECIPIENT);
+ * DUE: one message may find out, and policy_recipient_goes tells that it does. */
+uint64_t policy_recipient_hash(const char *address); /* never 0 */
+bool policy_recipients_watched(const struct policy *p);
+enum sender_state policy_recipient(const struct policy *p, struct policy_now now, unsigned provider,
+	const struct policy_tried *t, ms_t *until);
+void policy_recipient_goes(
+	struct policy *p, struct policy_now now, unsigned provider, const struct policy_tried *t);
 /* A refused choice for work that other subnets have refused (diverted): is it to go back to the
  * schedule, because no other can take it soon? */
 bool policy_impatient(const struct policy_choice *why, ms_t mono);
@@ -502,6 +516,8 @@ void policy_warmup_backlog(struct policy *p, struct policy_now now, unsigned pro
 	X(SOURCE_WELCOME, "source-welcome")                                                        \
 	X(SENDER_HELD, "sender-held") /* a domain that sends is refused */                         \
 	X(SENDER_RELEASED, "sender-released")                                                      \
+	X(UNKNOWN_HIGH, "unknown-recipients-high") /* at a domain, or of a client */               \
+	X(UNKNOWN_NORMAL, "unknown-recipients-normal")                                             \
 	X(SUSPENDED, "suspended")                                                                  \
 	X(RESUMED, "resumed")	    /* by the operator, or the suspension is over */               \
 	X(WARMUP_DAY, "warmup-day") /* a ramp's day was judged */                                  \
@@ -522,7 +538,8 @@ struct policy_event {
 	enum policy_event_kind kind;
 	bool alarm; /* an operator should look */
 	bool over;  /* the end of what was an alarm, or of a rest: traffic may go again */
-	char provider[32], cluster[40], source[64], subnet[56], domain[256], sender[256];
+	char provider[32], cluster[40], source[64], subnet[56], domain[256], sender[256],
+		client[64];
 	char health[12], cause[12];
 	ms_t wall, until; /* until: wall; 0: none */
 	double good, bad; /* the evidence */
@@ -539,6 +556,8 @@ struct policy_summary {
 	uint32_t clusters, clusters_deferring, hosts, hosts_known, domains_backing_off;
 	uint32_t unwelcome, senders_held; /* pairs that one receiver refuses; senders held */
 	uint32_t deferrals_high;	  /* providers with that alarm */
+	uint32_t unknown_high;		  /* recipient domains and clients with that alarm */
+	uint32_t recipients_waiting;	  /* that have said that they get too much */
 	uint64_t health_changes, events_lost;
 };
 void policy_summary(const struct policy *p, struct policy_now now, struct policy_summary *ret);

@@ -129,6 +129,8 @@ static bool give(struct dispatch *d, struct connection *c, struct flow *f, struc
 	c->running[c->nrunning++] = w;
 	d->in_flight += w->n;
 	f->domain->in_flight += w->n;
+	if (policy_recipients_watched(d->policy))
+		aside_gone(d, w);
 	order_post(d, c, &t->order);
 	return true;
 }
@@ -181,6 +183,8 @@ static enum offer offer_first(struct dispatch *d, struct connection *c, struct f
 	if (!w || f->pool->index < 0 || !f->pool->has[c->source] || tried_here(d, w, c->source) ||
 		leaves_room(d, c, f))
 		return OFFER_OTHER;
+	if (policy_recipients_watched(d->policy) && !aside_recipients(d, f, w))
+		return OFFER_AGAIN;
 	want_of(f, w, &want);
 	if (policy_admit(d->policy, now_of(d), c->slot, &want, &why, &retire)) {
 		if (give(d, c, f, w)) {
@@ -377,6 +381,8 @@ static void open_more(struct dispatch *d, struct flow *f)
 			flow_wait(d, f, HOLD_CAP, 0);
 			return;
 		}
+		if (policy_recipients_watched(d->policy) && !aside_recipients(d, f, w))
+			continue;
 		want_of(f, w, &want);
 		policy_choose(d->policy, now_of(d), &want, &choice);
 		if (choice.go) {

@@ -29,6 +29,7 @@ void policy_log(void *dispatch, const struct policy_event *e)
 	log_line_cstr(&d->line, "source", e->source[0] ? e->source : NULL);
 	log_line_cstr(&d->line, "domain", e->domain[0] ? e->domain : NULL);
 	log_line_cstr(&d->line, "sender", e->sender[0] ? e->sender : NULL);
+	log_line_cstr(&d->line, "client", e->client[0] ? e->client : NULL);
 	log_line_cstr(&d->line, "health", e->health[0] ? e->health : NULL);
 	log_line_cstr(&d->line, "cause", e->cause[0] ? e->cause : NULL);
 	if (e->good > 0 || e->bad > 0) {

@@ -115,10 +115,10 @@ struct flow {
 	UT_hash_handle hh; /* by the next five */
 	struct domain *domain;
 	struct pool *pool;
-	struct party *party; /* NULL: of many; set aside, never linked */
-	bool diverted;	     /* work that other subnets refused: must not hold up the rest */
-	bool aside;	     /* work of senders that are refused there: aside.c */
-	struct flow *next;   /* of the domain */
+	struct party *party;	/* NULL: of many; set aside, never linked */
+	bool diverted;		/* work that other subnets refused: must not hold up the rest */
+	enum hold_reason aside; /* work that waits alone, of senders or for recipients: aside.c */
+	struct flow *next;	/* of the domain */
 	struct list ready;
 	uint32_t nready;  /* works */
 	uint32_t works;	  /* these, and the ones running that were taken from it */
@@ -412,7 +412,8 @@ static inline void flow_ask(struct dispatch *d, struct flow *f) /* looked at in 
 struct flow_kind {
 	struct pool *pool;
 	struct party *party;
-	bool diverted, aside;
+	bool diverted;
+	enum hold_reason aside; /* SENDER, RECIPIENT or NONE */
 };
 struct flow *flow_find(struct dispatch *d, struct domain *m, const struct flow_kind *k);
 struct flow *flow_get(struct dispatch *d, struct domain *m, const struct flow_kind *k);
@@ -600,6 +601,10 @@ void want_of(const struct flow *f, const struct work *w, struct policy_want *ret
 /* This work, ready in f, is held for its sender until then (mono). */
 void aside_take(struct dispatch *d, struct flow *f, struct work *w, ms_t until);
 void aside_look(struct dispatch *d, struct flow *a);
+/* Recipients that take no more for now are set aside out of the flow's work. False: all of it. */
+bool aside_recipients(struct dispatch *d, struct flow *f, struct work *w);
+/* The work was given out: it may find out whether its recipients take mail again. */
+void aside_gone(struct dispatch *d, const struct work *w);
 
 /* ---- result.c ---- */
 /* Waiting work, out of its flow, goes back to the queue for a while; no retry is used up. */

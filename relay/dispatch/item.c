@@ -161,6 +161,8 @@ struct work *work_new(struct message *m)
 	w->tried.sender = strrchr(m->sender, '@');
 	if (w->tried.sender)
 		w->tried.sender++;
+	w->tried.client = m->client;
+	w->tried.from = m->sender[0] ? policy_recipient_hash(m->sender) : 0;
 	return w;
 }
 

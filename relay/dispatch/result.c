@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "host_memory.h"
-#include "postern/hash.h"
 #include "postern/must.h"
 
 #define ASK_AGAIN    1000
@@ -352,7 +351,7 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 	d->stats.by_verdict[c.verdict]++;
 	if (another_session(s, i, r, &c))
 		return;
-	s->tried.recipient = hash_text(HASH_START, i->recipient->address);
+	s->tried.recipient = policy_recipient_hash(i->recipient->address);
 	s->tried.families = families_of(i->domain);
 	policy_result(d->policy, now_of(d), s->c->slot, i->domain->name, &c, r, &s->tried, &v);
 	/* it did not understand us: who knows what it takes the next command for */
@@ -478,6 +477,7 @@ static void sort_one(struct sorting *s, struct item *i, const struct rcpt_result
 	s->d->stats.attempts += o->outcome != RCPT_PENDING;
 	switch (o->outcome) {
 	case RCPT_DELIVERED:
+		s->tried.recipient = policy_recipient_hash(i->recipient->address);
 		policy_result(s->d->policy, now_of(s->d), s->c->slot, i->domain->name, &good, r,
 			&s->tried, &v);
 		delivered(s, i, o, r);

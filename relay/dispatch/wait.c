@@ -52,7 +52,7 @@ void dispatch_wait(struct dispatch *d, struct dispatch_wait *w)
 	w->reason = HOLD_NONE;
 	w->limit = LIMIT_NONE;
 	w->provider = m && m->nhosts ? m->provider : ~0u;
-	w->cluster = w->aside = 0;
+	w->cluster = w->aside = w->paced = 0;
 	w->until = 0;
 	w->where[0] = '\0';
 	if (hold_is_set(d, w->domain)) {
@@ -64,7 +64,7 @@ void dispatch_wait(struct dispatch *d, struct dispatch_wait *w)
 	found = tell_parked(m, pool, w);
 	for (const struct flow *f = m->flows; f; f = f->next) {
 		if (f->aside && f->pool == pool)
-			w->aside += recipients(f);
+			*(f->aside == HOLD_SENDER ? &w->aside : &w->paced) += recipients(f);
 		/* work that other subnets refused waits for something of its own */
 		if (!found && waits(f, pool) && (w->reason == HOLD_NONE || !f->diverted))
 			tell_flow(f, w);

@@ -75,6 +75,11 @@ struct snapshot {
 	X(policy_hosts, gauge, "Receiving hosts known.", dispatch.policy.hosts)                    \
 	X(policy_hosts_named, gauge, "Receiving hosts whose cluster was learned.",                 \
 		dispatch.policy.hosts_known)                                                       \
+	X(policy_unknown_recipients_high, gauge,                                                   \
+		"Recipient domains and clients with many recipients that do not exist.",           \
+		dispatch.policy.unknown_high)                                                      \
+	X(policy_recipients_waiting, gauge, "Recipients that get too much, and wait.",             \
+		dispatch.policy.recipients_waiting)                                                \
 	X(policy_sources_unwelcome, gauge, "Sources that one receiver refuses, one a receiver.",   \
 		dispatch.policy.unwelcome)                                                         \
 	X(policy_senders_held, gauge, "Domains that send and are refused, one a place.",           \

@@ -165,7 +165,7 @@ static void sort_in(struct waits *w, struct dispatch *d, const struct pair *e)
 	struct dispatch_wait i = { .domain = e->name, .pool = e->pool };
 	int pool = policy_pool(p, e->pool);
 	struct group_key key = { 0 };
-	uint64_t aside;
+	uint64_t aside, paced;
 
 	dispatch_wait(d, &i);
 	if (pool < 0 || !names(w, params, &i))
@@ -185,6 +185,11 @@ static void sort_in(struct waits *w, struct dispatch *d, const struct pair *e)
 	aside = i.aside < e->due ? i.aside : e->due;
 	if (aside)
 		add(w, &i, &key, aside, 0);
+	paced = i.paced < e->due - aside ? i.paced : e->due - aside;
+	key.reason = HOLD_RECIPIENT;
+	if (paced)
+		add(w, &i, &key, paced, 0);
+	aside += paced;
 	if (e->due == aside)
 		return;
 	key.reason = i.reason;

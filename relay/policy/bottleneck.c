@@ -306,6 +306,10 @@ static void on_domain(const struct about *a)
 			say(a, "take so many messages a minute, whichever source sends");
 		}
 		lift(a, "the receiver alone");
+	} else if (a->w->reason == HOLD_RECIPIENT) {
+		say(a, "%s recipients that take no more of us for now: each waits alone",
+			others ? "have" : "has");
+		lift(a, "the receiver, within an hour; one message is tried before");
 	} else if (a->w->reason == HOLD_SENDER) {
 		say(a, "%s refused what the sender's domain sends: it waits alone",
 			others ? "have" : "has");
@@ -377,6 +381,7 @@ static void (*const by_reason[])(const struct about *a) = {
 	[HOLD_OPERATOR] = on_hold,
 	[HOLD_NO_HOST] = on_no_host,
 	[HOLD_SENDER] = on_domain,
+	[HOLD_RECIPIENT] = on_domain,
 	[HOLD_DOMAIN_RATE] = on_domain,
 };
 

@@ -8,9 +8,11 @@
 #include "limit.h"
 #include "params.h"
 #include "policy_impl.h"
+#include "recipient.h"
 #include "source.h"
 #include "table.h"
 #include "tenant.h"
+#include "unknown.h"
 #include "warmup_control.h"
 
 static const char *state_name(const struct health *h, ms_t wall)
@@ -217,6 +219,8 @@ void policy_summary(const struct policy *p, struct policy_now now, struct policy
 	*ret = (struct policy_summary){
 		.clusters = HASH_COUNT(p->clusters),
 		.hosts = HASH_COUNT(p->hosts),
+		.unknown_high = unknown_high(p),
+		.recipients_waiting = recipients_waiting(p, now.mono),
 		.health_changes = p->health_changes,
 		.events_lost = p->events_lost,
 	};

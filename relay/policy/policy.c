@@ -9,11 +9,13 @@
 #include "learn.h"
 #include "policy_impl.h"
 #include "postern/must.h"
+#include "recipient.h"
 #include "sender_watch.h"
 #include "source.h"
 #include "suspend.h"
 #include "table.h"
 #include "tenant.h"
+#include "unknown.h"
 #include "warmup.h"
 
 const char *hold_reason_text(enum hold_reason r)
@@ -197,6 +199,8 @@ static void free_learned(struct policy *p)
 	}
 	bans_free(p);
 	senders_free(p);
+	recipients_free(p);
+	unknown_free(p);
 	findings_free(p);
 	HASH_ITER (hh, p->tenants, t, next_tenant) {
 		HASH_DEL(p->tenants, t);

@@ -11,6 +11,8 @@
 #include "ramp.h"
 #include "slot.h"
 
+struct recipients;
+struct unknown;
 struct watched;
 struct findings;
 struct suspension;
@@ -37,8 +39,10 @@ struct policy {
 	struct network *networks;
 	struct name *names;
 	struct tenant *tenants;
-	struct watched *watched; /* domains that send; longest quiet first */
-	struct ban *bans;	 /* those said longest ago come first */
+	struct watched *watched;       /* domains that send; longest quiet first */
+	struct recipients *recipients; /* that have much, or were refused; NULL: none yet */
+	struct unknown *unknown;       /* domains and clients with recipients that do not exist */
+	struct ban *bans;	       /* those said longest ago come first */
 	uint32_t nbans[BAN_KINDS];
 	uint64_t cluster_seq;
 	uint32_t provider_seq;

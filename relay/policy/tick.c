@@ -6,9 +6,11 @@
 #include "operate.h"
 #include "policy_impl.h"
 #include "postern/must.h"
+#include "recipient.h"
 #include "sender_watch.h"
 #include "slot.h"
 #include "tenant.h"
+#include "unknown.h"
 #include "warmup.h"
 
 #define SWEEP_EVERY 60000 /* ms */
@@ -29,5 +31,7 @@ void policy_tick(struct policy *p, struct policy_now now)
 	tenants_sweep(p, now);
 	bans_sweep(p, now);
 	senders_sweep(p, now.mono);
+	recipients_sweep(p, now.mono);
+	unknown_sweep(p, now);
 	learned_sweep(p, now);
 }

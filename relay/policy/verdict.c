@@ -13,11 +13,13 @@
 #include "learn.h"
 #include "policy_impl.h"
 #include "postern/must.h"
+#include "recipient.h"
 #include "sender.h"
 #include "sender_watch.h"
 #include "slot.h"
 #include "source.h"
 #include "tenant.h"
+#include "unknown.h"
 #include "warmup.h"
 
 #define BLOCK_HOLD	 (5 * 60 * 1000)
@@ -387,6 +389,23 @@ static uint32_t stands_for(const struct slot *s)
 	return s->weight ? s->weight : 1;
 }
 
+/* 5.2.121: of this sender alone; what else speaks of a recipient and of a time, of everybody. */
+static void recipient_outcome(struct policy *p, struct policy_now now, const struct slot *s,
+	const char *domain, const struct classification *c, const struct reply *r,
+	const struct policy_tried *tried)
+{
+	bool good = c->verdict == VERDICT_DELIVERED,
+	     unknown = c->verdict == VERDICT_RECIPIENT_INVALID;
+
+	if (good)
+		recipient_took(p, now, s->provider, tried);
+	else if (c->scope == SCOPE_RECIPIENT && c->cooldown)
+		recipient_refused(p, now, s->provider, tried, c->cooldown,
+			r->has_enhanced && r->enhanced[1] == 2 && r->detail == 121);
+	if (good || unknown)
+		unknown_note(p, now, s->provider, domain, tried->client, unknown);
+}
+
 void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const char *domain,
 	const struct classification *c, const struct reply *r, struct policy_tried *tried,
 	struct policy_verdict *ret)
@@ -402,6 +421,8 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 	if (s->lane)
 		bans_answered(p, now, s, domain, tried ? tried->sender : NULL,
 			c->verdict == VERDICT_DELIVERED);
+	if (s->provider != ~0u && tried)
+		recipient_outcome(p, now, s, domain, c, r, tried);
 	if (c->verdict == VERDICT_DELIVERED) {
 		ret->what = DISPOSE_DELIVERED;
 		if (s->lane) {
