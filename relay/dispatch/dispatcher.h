@@ -20,6 +20,7 @@
 #include "postern/resolver.h"
 #include "postern/rng.h"
 #include "postern/stream.h"
+#include "postern/turns.h"
 #include "postern/wait_class.h"
 #include "postern/wake.h"
 
@@ -40,7 +41,6 @@ struct connection;
 struct work;
 struct settle;
 struct party; /* fair.c */
-struct seat;  /* fair.c */
 
 /* ---- wakes: one heap of points in time ---- */
 
@@ -105,8 +105,7 @@ struct work {
 };
 
 struct link {
-	struct list in_seat;
-	struct seat *seat;
+	struct turn_link turn; /* first */
 	struct flow *flow;
 	struct host *host; /* NULL: not linked */
 };
@@ -204,7 +203,7 @@ struct host {
 	UT_hash_handle hh;
 	struct addr addr;
 	unsigned provider;
-	struct list turns;	/* seats of pools with ready work, in turn: fair.c */
+	struct list turns;	/* of flows with ready work there: fair_turn */
 	struct list idle, half; /* connections: without a transaction; with one */
 	uint32_t nidle, up, opening, refs;
 	ms_t others_until;	    /* mono; domains with little under way have come lately */
@@ -293,8 +292,7 @@ struct dispatch {
 	unsigned npools, npools_busy;	    /* busy: with mail in memory */
 	struct party *parties, *party_last; /* fair.c: all; the one asked for last */
 	uint32_t charged;		    /* recipients that a party has */
-	struct seat *seats, *seats_free;
-	unsigned nseats_free;
+	struct turns turns;
 	struct flow *flows;
 	uint32_t flows_kept; /* by the last sweep */
 	struct connection **connections;
@@ -456,7 +454,6 @@ void fair_unlink(struct dispatch *d, struct link *l);
 struct flow *fair_turn(struct host *h, unsigned source);
 struct link *fair_first(const struct host *h); /* all links there, in no order that counts */
 struct link *fair_after(const struct host *h, const struct link *l);
-void fair_free(struct dispatch *d);
 
 /* ---- park.c ---- */
 void park_flow(struct dispatch *d, struct flow *f);	  /* all that is ready in it */

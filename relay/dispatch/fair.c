@@ -8,10 +8,7 @@
  * new finds room at once, however much others have waiting, and whoever takes the room that was
  * kept has much soon, and stops.
  *
- * Turns at a host: pools, in each its senders, in each their recipient domains, one transaction at
- * a time. Host → seats of pools → seats of parties → links of flows: rings, of which the first goes
- * last when it had its turn. All is done in constant time, whatever waits. Every seat has the same
- * weight; a class of mail could have several turns in a row here. */
+ * Turns at a host are relay/sched/turns.c's: pools, in each its parties, in each their flows. */
 #include <stdlib.h>
 
 #include "dispatcher.h"
@@ -23,7 +20,6 @@
 #define KEPT_WINDOW  8u	 /* of so many of a domain's window, over it, for senders of few there */
 #define OLD_EVERY    4u	 /* one domain of so many that are read has mail in memory */
 #define SENDER_MAX   255u
-#define SEATS_FREE   64u /* kept for the next */
 
 struct party {
 	UT_hash_handle hh;
@@ -31,18 +27,6 @@ struct party {
 	struct pool *pool;
 	size_t key_n;
 	char key[];
-};
-
-/* A pool's or a party's place at a host: in use while it has members. */
-struct seat {
-	UT_hash_handle hh;
-	struct seat_key {
-		const void *host, *of;
-	} key;
-	struct seat *up;	 /* a party's: its pool's */
-	struct list in_up;	 /* its ring; or in seats_free */
-	struct list members;	 /* of a pool: seats; of a party: links */
-	const struct pool *pool; /* of a pool */
 };
 
 /* ---- parties ---- */
@@ -245,161 +229,38 @@ struct domain *fair_due(struct dispatch *d)
 
 /* ---- turns at a host ---- */
 
-static struct seat *seat_find(const struct dispatch *d, const struct host *h, const void *of)
-{
-	const struct seat_key key = { h, of };
-	struct seat *s;
-
-	HASH_FIND(hh, d->seats, &key, sizeof(key), s);
-	return s;
-}
-
-static struct seat *seat_take(struct dispatch *d)
-{
-	struct seat *s = d->seats_free;
-
-	if (!s)
-		return calloc(1, sizeof(*s));
-	d->seats_free = s->up;
-	d->nseats_free--;
-	memset(s, 0, sizeof(*s));
-	return s;
-}
-
-static void seat_put(struct dispatch *d, struct seat *s)
-{
-	if (d->nseats_free >= SEATS_FREE) {
-		free(s);
-		return;
-	}
-	s->up = d->seats_free;
-	d->seats_free = s;
-	d->nseats_free++;
-}
-
-static struct seat *seat_new(
-	struct dispatch *d, const struct host *h, const void *of, struct list *ring)
-{
-	struct seat *s = seat_take(d);
-
-	if (!s)
-		return NULL;
-	s->key = (struct seat_key){ h, of };
-	list_init(&s->members);
-	HASH_ADD(hh, d->seats, key, sizeof(s->key), s);
-	if (!s->hh.tbl) {
-		seat_put(d, s);
-		return NULL;
-	}
-	list_add(ring, &s->in_up);
-	return s;
-}
-
-/* Nobody sits there any more. */
-static void seat_leave(struct dispatch *d, struct seat *s)
-{
-	while (s && list_empty(&s->members)) {
-		struct seat *up = s->up;
-
-		list_del(&s->in_up);
-		HASH_DEL(d->seats, s);
-		seat_put(d, s);
-		s = up;
-	}
-}
-
 bool fair_link(struct dispatch *d, struct link *l)
 {
-	const struct flow *f = l->flow;
-	struct seat *s = seat_find(d, l->host, f->party), *up;
-
-	if (!s) {
-		up = seat_find(d, l->host, f->pool);
-		if (!up)
-			up = seat_new(d, l->host, f->pool, &l->host->turns);
-		if (!up)
-			return false;
-		up->pool = f->pool;
-		s = seat_new(d, l->host, f->party, &up->members);
-		if (!s) {
-			seat_leave(d, up);
-			return false;
-		}
-		s->up = up;
-	}
-	list_add(&s->members, &l->in_seat);
-	l->seat = s;
-	return true;
+	return turns_join(&d->turns, &l->host->turns, l->flow->pool, l->flow->party, &l->turn);
 }
 
 void fair_unlink(struct dispatch *d, struct link *l)
 {
-	list_del(&l->in_seat);
-	seat_leave(d, l->seat);
-	l->seat = NULL;
+	turns_leave(&d->turns, &l->turn);
 }
 
-static struct list *turn(struct list *ring)
+static bool serves(const void *source, const void *pool)
 {
-	struct list *l = ring->next;
-
-	list_del(l);
-	list_add(ring, l);
-	return l;
+	return ((const struct pool *)pool)->has[*(const unsigned *)source];
 }
 
 struct flow *fair_turn(struct host *h, unsigned source)
 {
-	const struct list *last = h->turns.prev;
+	struct turn_link *l = turns_next(&h->turns, serves, &source);
 
-	while (!list_empty(&h->turns)) {
-		struct list *l = turn(&h->turns);
-		struct seat *pool = container(l, struct seat, in_up);
-		struct seat *party;
-
-		if (pool->pool->has[source]) {
-			party = container(turn(&pool->members), struct seat, in_up);
-			return container(turn(&party->members), struct link, in_seat)->flow;
-		}
-		if (l == last)
-			break;
-	}
-	return NULL;
-}
-
-static struct link *first_of(const struct list *seats)
-{
-	const struct seat *s = container(seats->next, const struct seat, in_up);
-
-	return container(s->members.next, struct link, in_seat);
+	return l ? container(l, struct link, turn)->flow : NULL;
 }
 
 struct link *fair_first(const struct host *h)
 {
-	if (list_empty(&h->turns))
-		return NULL;
-	return first_of(&container(h->turns.next, struct seat, in_up)->members);
+	struct turn_link *l = turns_first(&h->turns);
+
+	return l ? container(l, struct link, turn) : NULL;
 }
 
 struct link *fair_after(const struct host *h, const struct link *l)
 {
-	const struct seat *party = l->seat, *pool = party->up;
+	struct turn_link *next = turns_after(&h->turns, &l->turn);
 
-	if (l->in_seat.next != &party->members)
-		return container(l->in_seat.next, struct link, in_seat);
-	if (party->in_up.next != &pool->members)
-		return first_of(&party->in_up);
-	if (pool->in_up.next != &h->turns)
-		return first_of(&container(pool->in_up.next, struct seat, in_up)->members);
-	return NULL;
-}
-
-void fair_free(struct dispatch *d)
-{
-	while (d->seats_free) {
-		struct seat *s = d->seats_free;
-
-		d->seats_free = s->up;
-		free(s);
-	}
+	return next ? container(next, struct link, turn) : NULL;
 }

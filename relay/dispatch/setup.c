@@ -296,7 +296,7 @@ void dispatch_free_memory(struct dispatch *d)
 	free_stalled(d);
 	if (d->loop)
 		domains_free(d);
-	fair_free(d);
+	turns_deinit(&d->turns);
 	hosts_retire(d);
 	host_memory_free(d);
 	waits_deinit(&d->waits);

@@ -70,15 +70,22 @@ void mail_ask(struct rehearsal *r, uint32_t flow)
 	waiter_ask(&r->places, &r->flows[flow].waiter);
 }
 
+/* No senders are told apart here: each pool has one party. */
 static void flow_link(struct rehearsal *r, uint32_t flow)
 {
 	struct flow *f = &r->flows[flow];
+	const struct pool_params *pool = &r->params->pools[f->pool];
 
-	if (f->linked)
+	if (f->turn.seat)
 		return;
-	f->linked = true;
-	if (!ring_push(&r->receivers[f->cluster].linked, flow))
+	if (!turns_join(&r->turns, &r->receivers[f->cluster].turns, pool, &pool->members, &f->turn))
 		r->no_memory = true;
+}
+
+void mail_unlink(struct rehearsal *r, uint32_t flow)
+{
+	if (r->flows[flow].turn.seat)
+		turns_leave(&r->turns, &r->flows[flow].turn);
 }
 
 void mail_push(struct rehearsal *r, uint32_t flow, uint32_t letter, bool front)
@@ -98,7 +105,8 @@ void mail_push(struct rehearsal *r, uint32_t flow, uint32_t letter, bool front)
 	}
 	f->letters++;
 	f->messages += g->count;
-	flow_link(r, flow);
+	if (!f->waiter.waiting || !hold_is_domains(f->waiter.reason))
+		flow_link(r, flow);
 	if (!f->waiter.waiting)
 		mail_ask(r, flow);
 	else
@@ -123,8 +131,10 @@ static uint32_t pop(struct rehearsal *r, struct flow *f)
 	f->letters--;
 	f->messages -= r->letters[i].count;
 	r->letters[i].next = NONE;
-	if (!f->letters)
+	if (!f->letters) {
 		waiter_stop(&r->places, &f->waiter);
+		mail_unlink(r, (uint32_t)(f - r->flows));
+	}
 	return i;
 }
 
@@ -303,6 +313,7 @@ static void look(struct rehearsal *r, uint32_t flow)
 	struct flow *f = &r->flows[flow];
 	unsigned opened = 0;
 
+	flow_link(r, flow);
 	use_idle(r, flow);
 	while (wanted(r, f) > f->opening && !f->waiter.waiting && !r->no_memory) {
 		struct policy_host hosts[HOSTS_MAX];

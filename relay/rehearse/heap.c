@@ -1,4 +1,4 @@
-/* Points in time, and turns. */
+/* Events in time. */
 #include <stdlib.h>
 
 #include "state.h"
@@ -43,31 +43,4 @@ struct event heap_take(struct heap *h)
 	}
 	h->a[i] = last;
 	return top;
-}
-
-bool ring_push(struct ring *r, uint32_t v)
-{
-	if (r->n == r->cap) {
-		uint32_t cap = r->cap ? r->cap * 2 : 16;
-		uint32_t *a = malloc(cap * sizeof(*a));
-
-		if (!a)
-			return false;
-		for (uint32_t i = 0; i < r->n; i++)
-			a[i] = r->a[(r->head + i) % r->cap];
-		free(r->a);
-		*r = (struct ring){ a, 0, r->n, cap };
-	}
-	r->a[(r->head + r->n++) % r->cap] = v;
-	return true;
-}
-
-bool ring_pop(struct ring *r, uint32_t *v)
-{
-	if (!r->n)
-		return false;
-	*v = r->a[r->head];
-	r->head = (r->head + 1) % r->cap;
-	r->n--;
-	return true;
 }

@@ -141,6 +141,7 @@ static void tenant_waits(struct rehearsal *r, uint32_t flow, const struct policy
 	uint32_t i;
 
 	if (f->group < v->ngroups - v->nshared) {
+		mail_unlink(r, flow);
 		mail_wait(r, flow, why);
 		return;
 	}
@@ -224,31 +225,21 @@ static enum offer offer(struct rehearsal *r, uint32_t i, uint32_t flow)
 	return OFFER_NONE;
 }
 
+/* Which source may carry whose mail the policy says. */
 void link_assign(struct rehearsal *r, uint32_t i)
 {
 	struct link *k = &r->links[i];
-	struct ring *flows = &r->receivers[k->cluster].linked;
-	unsigned tries = 0;
-	uint32_t f;
+	struct list *turns = &r->receivers[k->cluster].turns;
 
 	if (k->state != LINK_UP || k->count || k->waking)
 		return;
-	for (uint32_t n = flows->n; n && tries < MATCH_TRIES && ring_pop(flows, &f); n--) {
-		enum offer o;
+	for (unsigned n = 0; n < MATCH_TRIES; n++) {
+		struct turn_link *l = turns_next(turns, NULL, NULL);
 
-		if (!r->flows[f].letters) {
-			r->flows[f].linked = false;
-			continue;
-		}
-		if (!ring_push(flows, f)) {
-			r->no_memory = true;
+		if (!l)
 			return;
-		}
-		if (r->flows[f].waiter.waiting && hold_is_domains(r->flows[f].waiter.reason))
-			continue;
-		tries++;
-		o = offer(r, i, f);
-		if (o != OFFER_OTHER)
+		if (offer(r, i, (uint32_t)(container(l, struct flow, turn) - r->flows)) !=
+			OFFER_OTHER)
 			return;
 	}
 }

@@ -55,6 +55,7 @@ static int setup_receiver(struct rehearsal *r, unsigned cluster)
 	for (unsigned h = 0; h < r->s->clusters[cluster].hosts; h++)
 		v->hosts[h] = (struct addr){ .family = ADDR_V4,
 			.ip = { 198, 18, (uint8_t)cluster, (uint8_t)(1 + h) } };
+	list_init(&v->turns);
 	v->by_source = calloc(r->params->nsources, sizeof(*v->by_source));
 	v->by_subnet = calloc(r->nsubnets, sizeof(*v->by_subnet));
 	v->bad_at = calloc(r->params->nsources, sizeof(*v->bad_at));
@@ -217,16 +218,19 @@ void teardown(struct rehearsal *r)
 
 		free(v->domains);
 		free(v->groups);
-		free(v->linked.a);
 		free(v->links);
 		free(v->by_source);
 		free(v->by_subnet);
 		free(v->bad_at);
 	}
-	free(r->receivers);
 	free(r->answers);
 	free(r->heap.a);
+	for (uint32_t i = 0; r->flows && i < r->nflows; i++)
+		if (r->flows[i].turn.seat)
+			turns_leave(&r->turns, &r->flows[i].turn);
+	turns_deinit(&r->turns);
 	places_deinit(&r->places);
+	free(r->receivers);
 	free(r->flows);
 	free(r->letters);
 	free(r->links);

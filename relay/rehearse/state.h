@@ -9,6 +9,7 @@
 #include "postern/match.h"
 #include "postern/places.h"
 #include "postern/rehearse.h"
+#include "postern/turns.h"
 
 #define NONE	  UINT32_MAX
 #define MONO	  1000 /* policy's mono at now = 0 */
@@ -38,14 +39,6 @@ struct heap {
 bool heap_post(struct heap *h, ms_t at, enum event_kind kind, uint32_t index, uint32_t generation);
 struct event heap_take(struct heap *h);
 
-/* A list of numbers, first in, first out. */
-struct ring {
-	uint32_t *a;
-	uint32_t head, n, cap;
-};
-bool ring_push(struct ring *r, uint32_t v);
-bool ring_pop(struct ring *r, uint32_t *v);
-
 struct letter {
 	uint64_t id; /* of its first message; the others follow */
 	ms_t arrived;
@@ -60,7 +53,7 @@ struct flow {
 	bool diverted;
 	uint32_t first, last;
 	uint32_t letters, messages, opening;
-	bool linked;
+	struct turn_link turn; /* at its receiver, while connections may be offered its mail */
 	struct waiter waiter;
 	ms_t aged; /* now; when what has expired was looked for */
 };
@@ -105,7 +98,7 @@ struct receiver { /* a cluster */
 	struct group *groups;
 	unsigned ngroups, nshared; /* the last ones are for many tenants each */
 	uint32_t first_flow;
-	struct ring linked; /* flows with something ready, in turn */
+	struct list turns; /* of flows with something ready */
 	uint32_t *links;
 	uint32_t nlinks, links_cap;
 	uint32_t connections, *by_source, *by_subnet; /* as the receiver counts */
@@ -132,6 +125,7 @@ struct rehearsal {
 	bool no_memory;
 	struct heap heap;
 	struct places places;
+	struct turns turns;
 	struct flow *flows;
 	uint32_t nflows, flows_per_group;
 	struct letter *letters;
@@ -212,7 +206,8 @@ void mail_ask(struct rehearsal *r, uint32_t flow);
 /* It got no connection; the times of the choice are the policy's. */
 void mail_wait(struct rehearsal *r, uint32_t flow, const struct policy_choice *why);
 void mail_wait_over(struct rehearsal *r, uint32_t flow);
-void mail_due(struct rehearsal *r); /* flows whose time has come */
+void mail_unlink(struct rehearsal *r, uint32_t flow); /* no connection is offered its mail */
+void mail_due(struct rehearsal *r);		      /* flows whose time has come */
 void mail_age(struct rehearsal *r, uint32_t flow);
 void mail_want(const struct rehearsal *r, uint32_t flow, struct policy_want *w,
 	struct policy_host hosts[HOSTS_MAX]);
