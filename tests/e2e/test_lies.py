@@ -42,7 +42,9 @@ class LiarCase(RelayCase):
         for name, n in counts.items():
             self.wait_metric(relay, f'postern_extensions_off_total{{extension="{name.replace("_", " ")}"}}', n)
 
-    def doubts(self, relay, n):
+    def doubts(self, relay, n, after="deferred"):
+        """After an outcome. Metrics are renewed once a second: a 0 of before it would be true of any relay."""
+        self.wait_metric(relay, f"postern_{after}_total", lambda v: v >= 1)
         self.wait_metric(relay, "postern_in_doubt_total", n)
 
 
@@ -199,7 +201,7 @@ class Replies(LiarCase):
                     self.delivered(relay)
                     self.wait_queue(relay, recipients=0)
                     self.assertEqual(len(peer.mails), 1)
-                    self.doubts(relay, 0)
+                    self.doubts(relay, 0, after="delivered")
 
     def test_long_hello(self):
         peer, relay = self.begin({"long-hello"})
