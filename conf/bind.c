@@ -199,6 +199,13 @@ static void check_title(struct source *s, unsigned id, unsigned i)
 	const struct section *kind = &s->schema->sections[id];
 	const struct scan_section *lines = scan_find(&s->scan, &s->schema->sections[id], i);
 
+	if (kind == &sections[SECTION_DKIM]) {
+		if (!host_name_valid(slice_of(title)))
+			diag_error(s->diag, scan_line(lines, ""),
+				"dkim \"%.63s\": the title is a domain, such as \"example.com\"",
+				title);
+		return;
+	}
 	/* a sender's title is a pattern, not a name */
 	if (kind != &sections[SECTION_SENDER] && !name_valid(slice_of(title)))
 		diag_error(s->diag, scan_line(lines, ""),

@@ -382,6 +382,8 @@ int source_check(struct source *s)
 	if (!r)
 		r = check_rules(s);
 	if (!r)
+		r = source_check_dkims(s);
+	if (!r)
 		r = check_zone(s);
 	if (!r)
 		r = source_bind_warmups(s);

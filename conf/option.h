@@ -76,6 +76,7 @@ enum section_id {
 	SECTION_PROVIDER,
 	SECTION_SENDER,
 	SECTION_WARMUP,
+	SECTION_DKIM,
 	SECTION_COUNT
 };
 
@@ -86,6 +87,7 @@ struct section {
 	unsigned noptions;
 	/* titled sections may be given any number of times and fill an array of structs */
 	bool titled;
+	bool repeats; /* several may have one title */
 	size_t size, array_at, count_at, name_at;
 };
 extern const struct section sections[SECTION_COUNT];

@@ -7,6 +7,8 @@ static const char *const log_levels[] = { "error", "warning", "notice", "info", 
 static const char *const tls_modes[] = { "none", "opportunistic", "require", "verify", NULL };
 static const char *const cluster_namings[] = { "network", "microsoft", NULL };
 static const char *const bare_newlines[] = { "reject", "fix", NULL };
+static const char *const canonical_forms[] = { "relaxed/relaxed", "relaxed/simple",
+	"simple/relaxed", "simple/simple", NULL };
 static const char *const warmup_paces[] = { "even", "hours", "none", NULL };
 
 static const struct option root_options[] = {
@@ -398,6 +400,26 @@ static const struct option warmup_options[] = {
 #undef PERCENT
 #undef W
 
+#define D struct config_dkim
+static const struct option dkim_options[] = {
+	TEXT("selector", D, selector, NAME, NULL, REQUIRED | LIVE,
+		"Name under which the public key is published: SELECTOR._domainkey.DOMAIN."),
+	TEXT("key", D, key, FILE, NULL, REQUIRED | LIVE,
+		"Private key (PEM), RSA of 1024 to 4096 bits or Ed25519; `postern dkim keygen` "
+		"makes one. Others than the relay must not be able to read it."),
+	TEXT("sign_as", D, sign_as, HOST, NULL, LIVE,
+		"Domain that the signature names (d=). Default: the section's title. A provider "
+		"signs his customers' mail as his own domain with it, together with from."),
+	LIST("from", D, from, nfrom, STRINGS, char **, NULL, 4096, LIVE,
+		"From domains whose mail is signed, as patterns: \"*\" stands for any text. "
+		"Default: the title and all domains below it that have no section of their own."),
+	CHOICE("canonicalization", D, canonicalization, enum config_forms, "relaxed/relaxed",
+		canonical_forms, LIVE,
+		"Forms of header and body that are signed. \"simple\" does not stand the least "
+		"change on the way."),
+};
+#undef D
+
 const struct section sections[SECTION_COUNT] = {
 	[SECTION_ROOT] = SINGLE("", "Options outside all sections.", root_options),
 	[SECTION_QUEUE] = SINGLE("queue", "Where mail waits, and how long.", queue_options),
@@ -429,6 +451,11 @@ const struct section sections[SECTION_COUNT] = {
 		sender_options, struct config_sender_pool, sender_pools, nsender_pools, pattern),
 	[SECTION_WARMUP] = TITLED("warmup", "How new sources are brought up to volume.",
 		warmup_options, struct config_warmup, warmups, nwarmups, name),
+	[SECTION_DKIM] = REPEATED("dkim",
+		"A key that signs mail that comes in (DKIM). The title is the domain in From; a "
+		"domain may have several sections, each with its selector, and mail gets a "
+		"signature of each.",
+		dkim_options, struct config_dkim, dkims, ndkims, domain),
 };
 
 const struct schema config_schema = { sections, SECTION_COUNT, "`postern check --defaults`" };

@@ -63,10 +63,15 @@
 
 #define SINGLE(name, help, options)                                                                \
 	{                                                                                          \
-		name, help, options, COUNT(options), false, 0, 0, 0, 0                             \
+		name, help, options, COUNT(options), false, false, 0, 0, 0, 0                      \
 	}
 #define TITLED(name, help, options, s, array, n, title)                                            \
 	{                                                                                          \
-		name, help, options, COUNT(options), true, sizeof(s), AT(ROWS_OF, array, s *),     \
-			AT(ROWS_OF, n, unsigned), AT_TEXT(s, title)                                \
+		name, help, options, COUNT(options), true, false, sizeof(s),                       \
+			AT(ROWS_OF, array, s *), AT(ROWS_OF, n, unsigned), AT_TEXT(s, title)       \
+	}
+#define REPEATED(name, help, options, s, array, n, title)                                          \
+	{                                                                                          \
+		name, help, options, COUNT(options), true, true, sizeof(s),                        \
+			AT(ROWS_OF, array, s *), AT(ROWS_OF, n, unsigned), AT_TEXT(s, title)       \
 	}

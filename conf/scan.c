@@ -241,7 +241,7 @@ static bool is_welcome(struct scanner *x, const struct section *kind, const stru
 				kind->name, kind->name);
 		return false;
 	}
-	same = find_titled(x->s, kind, title);
+	same = kind->repeats ? NULL : find_titled(x->s, kind, title);
 	if (same)
 		diag_error(x->d, name->line,
 			"%s%s%.60s%s is given again; it was given in %s: join the two%s",

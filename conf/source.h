@@ -31,6 +31,8 @@ int source_check_listeners(struct source *s);
 void source_check_warmups(struct source *s);
 /* check_machine.c */
 void source_check_machine(struct source *s);
+/* check_dkim.c. 0, -ENOMEM */
+int source_check_dkims(struct source *s);
 bool config_has_pool(const struct config *c, const char *name);
 int config_find_source(const struct config *c, struct slice name); /* index, or -1 */
 

@@ -29,6 +29,19 @@ static int put_blocks(struct work *w, uint64_t id, const struct body_block *b, u
 	return 0;
 }
 
+/* A chunk of its own number, so that it goes with the others when the message does. */
+static int put_head(struct work *w, uint64_t id, const struct body_block *head)
+{
+	struct chunk_key k = chunk_key(id, MAIL_HEAD, crc32c(0, head->data, head->len));
+
+	return work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(head->data, head->len), 0);
+}
+
+static uint32_t head_bytes(const struct message *m)
+{
+	return m->body && m->body->head ? m->body->head->len : 0;
+}
+
 /* Only the last block may end inside a chunk. */
 static bool blocks_whole(const struct body_block *b, uint64_t *bytes)
 {
@@ -68,7 +81,9 @@ static int judge_accept(const struct queue_accept *a, uint64_t *body_bytes)
 	*body_bytes = 0;
 	if (m->body && !blocks_whole(m->body->first, body_bytes))
 		return -EINVAL;
-	if (m->size != *body_bytes + (a->appended && m->body ? m->body->taken : 0))
+	if (head_bytes(m) > BODY_HEAD_MAX || !head_bytes(m) != !(m->flags & MESSAGE_HEAD))
+		return -EINVAL;
+	if (m->size != *body_bytes + head_bytes(m) + (a->appended && m->body ? m->body->taken : 0))
 		return -EINVAL;
 	return chunks_of(m->size) >= MAIL_BODY ? -EFBIG : 0;
 }
@@ -158,13 +173,16 @@ static int accept_with(struct work *w, const struct queue_accept *a, bool emerge
 	if (r)
 		return r;
 	/* some pages for the body's short end, the records and a leaf that splits */
-	if (!take_room(w, chunks_of(body_bytes) + 2 + m->nrecipients / 4, emergency))
+	if (!take_room(w, chunks_of(body_bytes) + chunks_of(head_bytes(m)) + 2 + m->nrecipients / 4,
+		    emergency))
 		return -ENOSPC;
 	r = put_envelope(w, m);
 	if (!r)
 		r = put_recipients(w, a);
 	if (!r && m->body)
 		r = put_blocks(w, m->id, m->body->first, &chunk);
+	if (!r && head_bytes(m) > 0)
+		r = put_head(w, m->id, m->body->head);
 	if (!r && taken > 0)
 		r = forget_loose(w, m->id);
 	if (r)

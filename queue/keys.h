@@ -7,6 +7,8 @@
  *          id(8) sub(4), sub = 1 + index              one recipient with its state
  *          id(8) sub(4) crc(4), sub = MAIL_BODY + n   chunk n of the body; crc is its CRC-32C, in
  *                                                     the key because the chunk fills its page
+ *          the same, n = MAIL_HEAD                    what stands before chunk 0, made after it:
+ *                                                     signatures; of any length up to BODY_HEAD_MAX
  * due      domain NUL due(8) id(8) index(4)           empty; one for each recipient that waits
  *                                                     for its time; the sign bit of due is flipped
  * young    id(8) index(4)                             empty; recipients accepted lately that are
@@ -32,6 +34,7 @@
 #include "postern/clock.h"
 
 #define MAIL_BODY    0x80000000u
+#define MAIL_HEAD    (MAIL_BODY - 1u)
 #define MAIL_KEY_LEN 12u
 /* LMDB takes keys of 511 bytes; a domain name has at most 253, a literal fewer. */
 #define DOMAIN_MAX  400u

@@ -216,7 +216,7 @@ static int copy_chunks(
 	MDB_val key = val_of(k.b, sizeof(k.b)), v;
 	int rc = mdb_cursor_get(c, &key, &v, MDB_SET_RANGE);
 
-	for (*n = 0; !rc && *n < max && work_key_of(key, id, &sub);
+	for (*n = 0; !rc && *n < max && work_key_of(key, id, &sub) && sub != MAIL_BODY + MAIL_HEAD;
 		rc = mdb_cursor_get(c, &key, &v, MDB_NEXT)) {
 		size_t len;
 		int r = judge_chunk(key, v, chunk);
@@ -234,6 +234,45 @@ static int copy_chunks(
 			break;
 	}
 	return rc == MDB_NOTFOUND ? 0 : lmdb_errno(rc);
+}
+
+static int head_at(MDB_cursor *c, uint64_t id, struct slice *ret)
+{
+	struct mail_key k = mail_key(id, MAIL_BODY + MAIL_HEAD);
+	MDB_val key = val_of(k.b, sizeof(k.b)), v;
+	int rc = mdb_cursor_get(c, &key, &v, MDB_SET_RANGE);
+	uint32_t sub;
+
+	if (rc && rc != MDB_NOTFOUND)
+		return lmdb_errno(rc);
+	if (rc || !work_key_of(key, id, &sub) || v.mv_size == 0 || v.mv_size > BODY_HEAD_MAX ||
+		crc32c(0, v.mv_data, v.mv_size) != get_be32((char *)key.mv_data + MAIL_KEY_LEN))
+		return -EBADMSG;
+	*ret = slice_of_val(v);
+	return 0;
+}
+
+/* The head, as far as offset and max reach into it, then chunks. */
+static int copy_content(MDB_cursor *c, uint64_t id, const struct envelope_brief *e, uint64_t offset,
+	char *out, size_t max, size_t *n)
+{
+	struct slice head = { NULL, 0 };
+	size_t from_head = 0;
+	int r = 0;
+
+	if (e->flags & MESSAGE_HEAD)
+		r = head_at(c, id, &head);
+	if (r)
+		return r;
+	if (offset < head.n) {
+		from_head = head.n - (size_t)offset < max ? head.n - (size_t)offset : max;
+		memcpy(out, head.p + offset, from_head);
+		offset += from_head;
+	}
+	if (from_head < max)
+		r = copy_chunks(c, id, offset - head.n, out + from_head, max - from_head, n);
+	*n += from_head;
+	return r;
 }
 
 int queue_body_read(struct queue *q, uint64_t id, uint64_t offset, char *out, size_t max, size_t *n)
@@ -256,7 +295,7 @@ int queue_body_read(struct queue *q, uint64_t id, uint64_t offset, char *out, si
 	if (!r)
 		r = lmdb_errno(mdb_cursor_open(txn, q->store.mail, &c));
 	if (!r)
-		r = copy_chunks(c, id, offset, out, max, n);
+		r = copy_content(c, id, &e, offset, out, max, n);
 	/* the content ends where the envelope says: a tail that is missing must not pass for the
 	 * end */
 	if (!r && *n < max && offset + *n < e.size)

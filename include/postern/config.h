@@ -4,6 +4,7 @@
 
 #include "postern/buf.h"
 #include "postern/dispatch.h"
+#include "postern/dkim.h"
 #include "postern/log.h"
 #include "postern/policy.h"
 #include "postern/queue.h"
@@ -40,6 +41,22 @@ struct config_warmup {
 	char *overflow; /* "pool" "wait" "pool:NAME" */
 };
 
+/* A key that signs mail of From domains. */
+enum config_forms { /* of header and body */
+	FORMS_RELAXED_RELAXED,
+	FORMS_RELAXED_SIMPLE,
+	FORMS_SIMPLE_RELAXED,
+	FORMS_SIMPLE_SIMPLE
+};
+struct config_dkim {
+	char *domain; /* lower case from the check on */
+	char *selector, *key;
+	char *sign_as; /* NULL: domain */
+	char **from;   /* patterns of From domains; none: domain and below */
+	unsigned nfrom;
+	enum config_forms canonicalization;
+};
+
 struct config {
 	char *path;
 	char *hostname;		      /* default: gethostname; a FQDN */
@@ -67,6 +84,8 @@ struct config {
 	unsigned nsender_pools;
 	struct config_warmup *warmups;
 	unsigned nwarmups;
+	struct config_dkim *dkims;
+	unsigned ndkims;
 };
 
 /* 0, or -EINVAL with one "file:line: what, and what to do" per error in errors (as many as can be
@@ -95,3 +114,7 @@ struct classifier;
 /* The reply rules: rules_file's, then those built in, unless the file says "builtin off". On errors
  * lines "file:line: what" are appended. 0, -EINVAL, -ENOMEM, -errno of reading. */
 int config_classifier(const struct config *c, struct classifier **ret, struct buf *errors);
+/* The signers of all dkim sections; NULL where there is none. to_ascii as in dkim_set_new. On errors
+ * a line is appended. 0, -EINVAL, -ENOMEM, -errno of reading. */
+int config_dkim(const struct config *c, dkim_to_ascii_fn to_ascii, struct dkim_set **ret,
+	struct buf *errors);

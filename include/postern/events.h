@@ -17,6 +17,7 @@
 	/* of clients */                                                                           \
 	X(REJECTED, "rejected", false)                                                             \
 	X(NOT_ACCEPTED, "not-accepted", false)                                                     \
+	X(NOT_SIGNED, "not-signed", false)                                                         \
 	X(SESSION_ENDED, "session-ended", false)                                                   \
 	/* of receivers */                                                                         \
 	X(CONNECT_FAILED, "connect-failed", false)                                                 \

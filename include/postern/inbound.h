@@ -3,6 +3,7 @@
  * a process share about clients (struct session_limits), and the password file. */
 #pragma once
 
+#include "postern/dkim.h"
 #include "postern/loop.h"
 #include "postern/queue.h"
 #include "postern/smtp_server.h"
@@ -36,6 +37,8 @@ struct listener_params {
 	ms_t command_timeout;	    /* idle between commands: RFC 5321 section 4.5.3.2.7, 5 min */
 	ms_t data_timeout;	    /* between data blocks: 3 min */
 	ms_t session_max;	    /* life of a session in all; 0: none */
+	/* Signs what comes in; NULL: nobody does. Borrowed: lives as long as these parameters. */
+	struct dkim_set *dkim;
 	uint64_t rate_min; /* bytes a second a content transfer must keep over 60 s; 0: none */
 	struct smtp_server_params smtp;
 };

@@ -33,12 +33,24 @@ struct body {
 	uint64_t size;	/* bytes appended in all, also those taken out by body_take_full */
 	uint64_t taken; /* bytes that left by body_take_full; a multiple of BODY_CHUNK */
 	struct body_block *first, *last;
+	/* What stands before all of it and was made last, or NULL: signatures. It is no part of
+	 * the chain's chunks, though its next is the first block. */
+	struct body_block *head;
 };
+#define BODY_HEAD_MAX (64u << 10)
 struct body *body_new(void); /* one reference; NULL when memory is out */
 struct body *body_ref(struct body *b);
 struct body *body_unref(struct body *b);	 /* NULL-safe, returns NULL */
 int body_append(struct body *b, struct slice s); /* 0, -ENOMEM */
 void body_seal(struct body *b);
+/* After the seal, before the body is shared, once: puts bytes before all others, BODY_HEAD_MAX at
+ * most; they count in size. The message needs MESSAGE_HEAD then. 0, -ENOMEM. */
+int body_set_head(struct body *b, struct slice s);
+/* Where reading begins, of a body nothing was taken from; NULL: it is empty. */
+static inline const struct body_block *body_start(const struct body *b)
+{
+	return b->head ? b->head : b->first;
+}
 /* Moves the full blocks out (for streaming a large message to the queue); the caller owns the
  * chain. */
 struct body_block *body_take_full(struct body *b);
@@ -79,6 +91,7 @@ enum message_flag {
 	MESSAGE_HELD = 8,	    /* operator hold; no delivery until released */
 	MESSAGE_HEADER_MENDED = 16, /* lines that were no fields stayed as X-Postern-Malformed */
 	MESSAGE_HEADER_CUT = 32,    /* a line that was no field ended the header section */
+	MESSAGE_HEAD = 64,	    /* content begins with a head (struct body) */
 };
 
 struct message {

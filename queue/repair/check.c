@@ -258,14 +258,16 @@ out:
 
 static void check_chunk(struct check *c, MDB_val key, uint32_t n, struct slice v)
 {
+	if (crc32c(0, v.p, v.n) != get_be32((char *)key.mv_data + MAIL_KEY_LEN))
+		c->flipped = true;
+	c->content += v.n;
+	if (n == MAIL_HEAD)
+		return; /* one that is missing, or too many, shows in the size */
 	/* only the last may be short, and none empty */
 	if (n != c->chunks || c->ended || v.n == 0 || v.n > BODY_CHUNK)
 		c->hole = true;
-	if (crc32c(0, v.p, v.n) != get_be32((char *)key.mv_data + MAIL_KEY_LEN))
-		c->flipped = true;
 	c->ended = v.n < BODY_CHUNK;
 	c->chunks = n + 1;
-	c->content += v.n;
 }
 
 static int open_mail(struct check *c)

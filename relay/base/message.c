@@ -87,6 +87,9 @@ struct body *body_unref(struct body *b)
 	before = atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel);
 	must(before > 0);
 	if (before == 1) {
+		if (b->head)
+			b->head->next = NULL;
+		body_blocks_free(b->head);
 		body_blocks_free(b->first);
 		free(b);
 	}
@@ -208,6 +211,22 @@ int body_append(struct body *b, struct slice s)
 void body_seal(struct body *b)
 {
 	b->sealed = true;
+}
+
+int body_set_head(struct body *b, struct slice s)
+{
+	struct body_block *k;
+
+	must(b->sealed && !b->head && s.n > 0 && s.n <= BODY_HEAD_MAX);
+	k = block_with((uint32_t)s.n, (uint32_t)s.n);
+	if (!k)
+		return -ENOMEM;
+	memcpy(k->data, s.p, s.n);
+	k->len = (uint32_t)s.n;
+	k->next = b->first;
+	b->head = k;
+	b->size += s.n;
+	return 0;
 }
 
 struct body_block *body_take_full(struct body *b)

@@ -37,6 +37,10 @@ static int load(struct generation *g, struct buf *errors)
 	for (unsigned i = 0; i < c->nlisteners; i++)
 		c->listeners[i].smtp.domain_to_ascii = domain_to_ascii;
 	r = config_classifier(c, &g->rules, errors) ? EX_CONFIG : EX_OK;
+	if (r == EX_OK && config_dkim(c, domain_to_ascii, &g->dkim, errors))
+		r = EX_CONFIG;
+	for (unsigned i = 0; i < c->nlisteners; i++)
+		c->listeners[i].dkim = g->dkim;
 	for (unsigned i = 0; i < c->nlisteners && r == EX_OK; i++)
 		r = load_credentials(&g->credentials[i], &c->listeners[i], errors);
 	return r;
@@ -76,6 +80,7 @@ struct generation *generation_unref(struct generation *g)
 		users_unref(g->credentials[i].users);
 	}
 	free(g->credentials);
+	dkim_set_unref(g->dkim);
 	classifier_free(g->rules);
 	config_free(g->config);
 	free(g);

@@ -243,6 +243,8 @@ static void say_files(struct service *s)
 		say_unreadable(s, c->listeners[i].key);
 		say_unreadable(s, c->listeners[i].users_file);
 	}
+	for (unsigned i = 0; i < c->ndkims; i++)
+		say_unreadable(s, c->dkims[i].key);
 	for (unsigned i = 0; i < c->policy.nproviders; i++)
 		say_unreadable(s, c->policy.providers[i].ca_file);
 }

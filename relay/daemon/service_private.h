@@ -21,6 +21,7 @@ struct generation {
 	atomic_uint refs;
 	struct config *config;
 	struct classifier *rules;
+	struct dkim_set *dkim;		 /* NULL: no mail is signed */
 	struct credentials *credentials; /* by listener */
 };
 /* Takes c, also when it fails: EX_CONFIG or EX_OSERR, with lines in errors. */

@@ -95,7 +95,7 @@ static char *original(struct dispatch *d, const struct message *m, size_t *n)
 	if (!p)
 		return NULL;
 	if (m->body && !m->body->taken) {
-		for (const struct body_block *k = m->body->first; k && *n < max; k = k->next) {
+		for (const struct body_block *k = body_start(m->body); k && *n < max; k = k->next) {
 			size_t take = k->len < max - *n ? k->len : max - *n;
 
 			memcpy(p + *n, k->data, take);

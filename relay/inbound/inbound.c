@@ -93,6 +93,7 @@ void session_close(struct session *s, ms_t linger, const char *why)
 	s->begun = false;
 	if (s->appended)
 		inbound_discard(s);
+	sign_drop(s);
 	s->server = smtp_server_free(s->server);
 	budget_charge(s);
 	limits_leave(ib->p.limits, s->ln->p, s->counted_client ? &s->client : NULL);
@@ -168,6 +169,7 @@ void session_progress(struct session *s)
 static void content_ended(struct session *s)
 {
 	s->begun = false;
+	sign_drop(s);
 	count_add(&s->ib->count.rejected_messages, 1);
 	if (s->appended)
 		inbound_discard(s);
@@ -347,7 +349,7 @@ static void on_closed(void *arg, int error, const char *why)
 		return;
 	}
 	/* a client that leaves between messages is nothing to report */
-	session_close(s, error ? 0 : LINGER, error || s->begun || s->accepting ? why : NULL);
+	session_close(s, error ? 0 : LINGER, error || s->begun || s->accept.message ? why : NULL);
 }
 
 static void on_rejected(void *arg, const struct smtp_rejection *r)

@@ -121,7 +121,8 @@ struct session {
 	ms_t window_start;
 	uint64_t window_bytes;
 
-	bool begun; /* content is coming in under `id` */
+	struct signing *signing; /* of the content that is coming in; NULL: nobody signs */
+	bool begun;		 /* content is coming in under `id` */
 	uint64_t id;
 	bool appended; /* parts of it are with the queue and not yet owned by an accepted message */
 	bool discard_due; /* to be forgotten as soon as a slot is free */
@@ -129,8 +130,7 @@ struct session {
 	int append_error;
 	unsigned slots_busy; /* bit per slot */
 	struct queue_append slots[APPENDS_MAX];
-	struct queue_accept accept; /* one at a time: busy while WAIT_COMMIT or accepting */
-	bool accepting;
+	struct queue_accept accept; /* one at a time: busy while it has a message */
 
 	struct session *auth_prev, *auth_next; /* in inbound->auth_waiting */
 	struct loop_timer auth_timer;
@@ -205,6 +205,21 @@ void inbound_commit(struct session *s);
 bool inbound_over_budget(const struct session *s);
 void inbound_starve(struct session *s); /* waits for body memory */
 void inbound_unstarve(struct session *s);
+
+/* ---- inbound_sign.c ---- */
+/* Content of a new message begins. 0, -ENOMEM. */
+int sign_begin(struct session *s);
+/* It has seen all of the content that is in memory now; before some of it leaves for the queue, and
+ * at the end. */
+void sign_catch_up(struct session *s, const struct message *m);
+/* It is not wanted any more. */
+void sign_drop(struct session *s);
+/* Content is complete. True: m is the job's, and sign_done in inbound_commit.c comes later. False:
+ * *error says whether it goes on without (0), or not at all. */
+bool sign_start(struct session *s, struct message *m, int *error);
+size_t sign_held(const struct session *s);
+/* ---- back in inbound_commit.c ---- */
+void inbound_signed(struct session *s, struct message *m, int error);
 
 /* ---- inbound_auth.c ---- */
 void inbound_auth_init(struct session *s);

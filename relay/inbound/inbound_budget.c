@@ -25,6 +25,7 @@ void budget_charge(struct session *s)
 
 	if (s->server)
 		smtp_server_held(s->server, &envelope, &content);
+	content += sign_held(s);
 	if (!s->known || (envelope == s->charged_envelope && content == s->charged_content))
 		return;
 	client_charge(s->ib->p.limits, s->known, (ptrdiff_t)(content - s->charged_content),

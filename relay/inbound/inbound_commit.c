@@ -26,7 +26,8 @@ void inbound_begin(struct session *s)
 	s->append_error = 0;
 	s->since = s->window_start = loop_mono(ib->loop);
 	s->window_bytes = 0;
-	if (smtp_server_begun(s->server, id, COMMIT_OK, &ib->out, loop_wall(ib->loop)))
+	if (sign_begin(s) ||
+		smtp_server_begun(s->server, id, COMMIT_OK, &ib->out, loop_wall(ib->loop)))
 		session_close(s, 0, "out of memory");
 }
 
@@ -68,6 +69,7 @@ static void move_blocks(struct session *s, struct body_block *(*take)(struct bod
 	if (!m || !m->body)
 		return;
 	offset = m->body->taken;
+	sign_catch_up(s, m);
 	blocks = take(m->body);
 	if (!blocks)
 		return;
@@ -203,25 +205,11 @@ static void answer_commit(struct session *s, int result)
 		session_send(s);
 }
 
-void inbound_commit(struct session *s)
+static void post_accept(struct session *s, struct message *m)
 {
 	struct inbound *ib = s->ib;
-	struct message *m;
 
-	/* each part must be known to be there; the state machine then asks again */
-	if (s->slots_busy) {
-		s->waits |= WAIT_APPEND;
-		return;
-	}
-	m = smtp_server_take_message(s->server);
-	s->begun = false;
-	if (s->append_error) {
-		message_unref(m);
-		answer_commit(s, s->append_error);
-		return;
-	}
-	must(!s->accepting);
-	s->accepting = true;
+	must(!s->accept.message);
 	s->accept = (struct queue_accept){
 		.job = { .kind = QUEUE_ACCEPT,
 			.reply_to = &ib->answers.mpsc,
@@ -236,13 +224,62 @@ void inbound_commit(struct session *s)
 	inbound_post_job(ib, &s->accept.job);
 }
 
+/* With its signatures, or without when nobody signs for it. A message that repeats its fields
+ * without end cannot be signed, now or later, and goes as it is; for another error its client is to
+ * come again. True: it was not accepted. */
+static bool not_signed(struct session *s, struct message *m, int error)
+{
+	if (error && !s->closed)
+		log_event(s->ib->p.log, error == -EMSGSIZE ? LOG_WARN : LOG_ERR, EVENT_NOT_SIGNED,
+			"session %" PRIx64 ": %s", s->number,
+			error == -EMSGSIZE ? "too many fields to be listed in a signature"
+					   : strerror(-error));
+	if (!s->closed && (!error || error == -EMSGSIZE)) {
+		post_accept(s, m);
+		return false;
+	}
+	/* closed: what was appended is being forgotten, and nobody was told 250 */
+	message_unref(m);
+	answer_commit(s, error ? error : -ECANCELED);
+	return true;
+}
+
+void inbound_signed(struct session *s, struct message *m, int error)
+{
+	if (not_signed(s, m, error))
+		session_ready(s, WAIT_COMMIT);
+}
+
+void inbound_commit(struct session *s)
+{
+	struct message *m;
+	int error = 0;
+
+	/* each part must be known to be there; the state machine then asks again */
+	if (s->slots_busy) {
+		s->waits |= WAIT_APPEND;
+		return;
+	}
+	m = smtp_server_take_message(s->server);
+	s->begun = false;
+	if (s->append_error) {
+		sign_drop(s);
+		message_unref(m);
+		answer_commit(s, s->append_error);
+		return;
+	}
+	if (sign_start(s, m, &error))
+		s->waits |= WAIT_COMMIT;
+	else
+		not_signed(s, m, error);
+}
+
 static void on_accepted(struct session *s)
 {
 	struct message *m = s->accept.message;
 	struct inbound_counters *c = &s->ib->count;
 	int result = s->accept.job.result;
 
-	s->accepting = false;
 	s->accept.message = NULL;
 	if (result == 0) {
 		s->appended = false;

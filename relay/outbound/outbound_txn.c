@@ -346,7 +346,7 @@ int body_begin(struct connection *c, bool dots)
 	dot_stuffer_init(&b->stuffer);
 	if (in_memory(m)) {
 		b->body = body_ref(m->body);
-		b->block = m->body->first;
+		b->block = body_start(m->body);
 	}
 	c->since = loop_mono(c->ob->loop);
 	c->progress_seen = 0;

@@ -5,6 +5,7 @@ import pathlib
 import re
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import unittest
@@ -46,7 +47,7 @@ class Options(RelayCase):
              "warmup.daily": ([50, 100], {"ladder": None}), "warmup.first": (70, {"ladder": None}),
              "warmup.growth": (1.5, {"ladder": None, "first": 50}), "warmup.ceiling": (5000, {"ladder": None, "first": 50}),
              "warmup.pace": ("none", {"hours": None}), "warmup.step_back_at": "7%", "warmup.pause_at": "30%", "warmup.hold_at": "1%",
-             "warmup.advance_at": "80%"}
+             "warmup.advance_at": "80%", "dkim.from": ["x.example"], "dkim.canonicalization": "simple/simple"}
 
     def table(self):
         """(section, option, default, kind) of all options."""
@@ -116,12 +117,18 @@ class Options(RelayCase):
         files = self.files(relay)
         base = {"": relay.root, "queue": relay.queue, "log": relay.log, "listener": relay.listeners["in"], "source": relay.sources["a1"],
                 "provider": relay.providers.setdefault("own", {"mx": ["*.own.example"]})}
+        signing = [relay.dir / "one.pem", relay.dir / "two.pem"]
+        for path in signing:
+            subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True, capture_output=True)
+            path.chmod(0o600)
+        self.OTHER = {**self.OTHER, "dkim.key": signing[1]}
         base["listener"].update(certificate=files["certificate"], key=files["key"], users_file=files["users_file"])
         base["provider"]["tls"] = "verify"
         extra = {"sender": ({"pool": "main"}, "s.example"), "warmup": ({"sources": ["a1"], "start": "2030-01-01", "ladder": "outlook",
                                                                        "pace": "hours", "hours": "09-17"}, "w"),
+                 "dkim": ({"selector": "s", "key": signing[0]}, "d.example"),
                  "dispatch": ({}, None), "dns": (relay.dns, None), "http": ({}, None), "control": ({}, None), "pool": ({}, None)}
-        titles = {"listener": "in", "source": "a1", "provider": "own", "sender": "s.example", "warmup": "w", "pool": "main"}
+        titles = {"listener": "in", "source": "a1", "provider": "own", "sender": "s.example", "warmup": "w", "pool": "main", "dkim": "d.example"}
 
         def write(where=None, option=None, value=None, more=()):
             """The file, with one option changed."""
@@ -135,7 +142,7 @@ class Options(RelayCase):
                 elif name == where and name in ("dispatch", "dns"):
                     added += section(name, {**options, **overlay})
             text += added
-            if option and where not in ("sender", "warmup", "dispatch", "dns"):
+            if option and where not in ("sender", "warmup", "dkim", "dispatch", "dns"):
                 for key, new in overlay.items():
                     line = "" if new is None else f"{key} = {render(new)}\n"
                     if where == "":

@@ -160,6 +160,55 @@ static void test_gap(void **state)
 	check_clean(f, 0, 0);
 }
 
+/* A head is made last and read first, wherever chunks and reads begin and end. */
+static void check_head(struct fixture *f, uint64_t size, size_t head_n)
+{
+	static char head[BODY_HEAD_MAX], piece[3 * BODY_CHUNK + 100];
+	static const size_t reads[] = { 1000, BODY_CHUNK, sizeof(piece) };
+	struct message *m = bare(f);
+	uint64_t id = m->id, most = 0;
+	size_t n;
+
+	memset(head, 'h', sizeof(head));
+	assert_int_equal(stream(f, m, size, &most), 0);
+	assert_int_equal(body_set_head(m->body, (struct slice){ head, head_n }), 0);
+	m->size = m->body->size;
+	assert_int_equal(m->size, size + head_n);
+	/* the flag and the head go together */
+	assert_int_equal(accept_streamed(f, m), -EINVAL);
+	m->flags |= MESSAGE_HEAD;
+	assert_int_equal(accept_streamed(f, m), 0);
+	message_unref(m);
+	fixture_drop_fresh(f);
+	for (size_t k = 0; k < COUNT(reads); k++) {
+		uint64_t off = 0;
+
+		do {
+			assert_int_equal(queue_body_read(f->q, id, off, piece, reads[k], &n), 0);
+			for (size_t i = 0; i < n; i++)
+				assert_int_equal(piece[i],
+					off + i < head_n ? 'h' : body_byte(id, off + i - head_n));
+			off += n;
+		} while (n > 0);
+		assert_int_equal(off, size + head_n);
+	}
+	check_clean(f, 1, 1);
+	assert_int_equal(settle_gone(f, id, 0, "x.example", NOW), 0);
+	check_clean(f, 0, 0);
+}
+
+static void test_head(void **state)
+{
+	struct fixture *f = *state;
+
+	check_head(f, 100, 5);
+	check_head(f, BODY_CHUNK, 700);
+	check_head(f, 64 * BODY_CHUNK, 700);
+	check_head(f, 64 * BODY_CHUNK + 1, BODY_CHUNK);
+	check_head(f, 2 * MIB, BODY_HEAD_MAX);
+	assert_int_equal(body_memory(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +217,7 @@ int main(void)
 		T(test_discard),
 		T(test_orphan),
 		T(test_gap),
+		T(test_head),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
