@@ -146,10 +146,7 @@ struct dispatch_stats {
 	uint64_t by_verdict[VERDICT_COUNT];
 	uint32_t domains, work, in_flight, connections, connections_idle;
 	struct dns_stats dns;
-	/* time from acceptance to delivery: histogram bounds in seconds in dispatch.c */
-	uint64_t latency_bucket[16], latency_sum_ms;
 };
-extern const double dispatch_latency_bounds[16];
 void dispatch_stats(struct dispatch *d,
 	struct dispatch_stats
 		*ret); /* any thread: a snapshot under a lock, taken once a second or asked */

@@ -161,6 +161,7 @@ int connection_open(struct dispatch *d, struct flow *f, const struct policy_choi
 	snprintf(c->host_name, sizeof(c->host_name), "%s", m->candidates[choice->host].name);
 	c->without = host_memory_without(d, &c->host->addr, &d->params->sources[c->source].address);
 	snprintf(c->source_name, sizeof(c->source_name), "%s", d->params->sources[c->source].name);
+	addr_format(c->source_address, &d->params->sources[c->source].address);
 	net_format(c->subnet, &d->params->sources[c->source].subnet);
 	o = connect_order(d, c, choice, c->host_name);
 	if (!o)

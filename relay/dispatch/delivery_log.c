@@ -41,9 +41,6 @@ void policy_log(void *dispatch, const struct policy_event *e)
 	log_emit(d->log, &d->line);
 }
 
-const double dispatch_latency_bounds[16] = { 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
-	60, 300, 1800, 14400, 1e12 };
-
 static char *put_seconds(char *p, ms_t ms)
 {
 	char digits[24];
@@ -100,6 +97,7 @@ static void put_connection(struct dispatch *d, const struct connection *c, const
 	if (info.cluster && info.cluster[0])
 		log_line_cstr(&d->line, "cluster", info.cluster);
 	log_line_cstr(&d->line, "source", c->source_name);
+	log_line_cstr(&d->line, "source_address", c->source_address);
 	memcpy(host, name.p, n);
 	host[n++] = '[';
 	memcpy(host + n, address.p, address.n);
@@ -126,6 +124,16 @@ static const char *or_null(const char *s)
 	return s && s[0] ? s : NULL;
 }
 
+/* Whose message it is: with these a log is joined with what the sending application knows. */
+static void put_message(struct log_line *ln, const struct message *m)
+{
+	log_line_cstr(ln, "pool", or_null(m->pool));
+	log_line_cstr(ln, "client", or_null(m->client));
+	log_line_cstr(ln, "user", or_null(m->user));
+	log_line_int(ln, "size", (int64_t)m->size);
+	log_line_cstr(ln, "message_id", or_null(m->message_id));
+}
+
 void delivery_log(struct dispatch *d, const struct log_attempt *a)
 {
 	const struct item *i = a->item;
@@ -141,6 +149,7 @@ void delivery_log(struct dispatch *d, const struct log_attempt *a)
 	log_line_cstr(ln, "from", a->message->sender);
 	log_line_cstr(ln, "to", i->recipient->address);
 	log_line_cstr(ln, "domain", i->domain->name);
+	put_message(ln, a->message);
 	if (i->domain->route && i->domain->nhosts)
 		log_line_cstr(ln, "provider", provider_of(d, i->domain->provider)->name);
 	if (a->connection)

@@ -194,7 +194,8 @@ struct connection {
 	bool told;
 	bool unproven; /* opening, and counted as such */
 	bool kept;     /* in one of the last places for those */
-	char session[20], host_name[256], source_name[64], subnet[ADDR_TEXT_MAX + 4], tls[64];
+	char session[20], host_name[256], source_name[64], source_address[ADDR_TEXT_MAX],
+		subnet[ADDR_TEXT_MAX + 4], tls[64];
 };
 
 /* An address of a provider (with verification: under one name), shared by all domains that resolve

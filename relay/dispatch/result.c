@@ -124,26 +124,12 @@ static void defer(struct sorting *s, struct item *i, ms_t delay)
 	to_settle(s, i);
 }
 
-static void latency(struct dispatch *d, const struct message *m)
-{
-	ms_t t = loop_wall(d->loop) - m->arrived;
-	unsigned b = 0;
-
-	if (t < 0)
-		t = 0;
-	while (b < 15 && (double)t > dispatch_latency_bounds[b] * 1000)
-		b++;
-	d->stats.latency_bucket[b]++;
-	d->stats.latency_sum_ms += (uint64_t)t;
-}
-
 static void delivered(
 	struct sorting *s, struct item *i, const struct rcpt_result *o, const struct reply *r)
 {
 	i->end = END_DELIVERED;
 	s->d->stats.delivered++;
 	s->d->stats.by_verdict[VERDICT_DELIVERED]++;
-	latency(s->d, s->message);
 	log_attempt(s, i, EVENT_DELIVERED, r, verdict_name(VERDICT_DELIVERED), NULL, NULL, 0);
 	if (!o->dsn_passed_on && (i->recipient->notify & NOTIFY_SUCCESS)) {
 		struct report *p = report_for(s->message, i, DSN_RELAYED, "2.0.0");

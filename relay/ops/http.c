@@ -13,6 +13,7 @@
 #define HTTP_CLIENTS_MAX 64
 #define HTTP_TIMEOUT_S	 15
 #define HISTORY_MAX	 (8u << 20)
+#define METRICS_MAX	 (4u << 20)
 
 struct http {
 	struct ops_context ctx;
@@ -59,7 +60,7 @@ static enum MHD_Result serve_metrics(struct MHD_Connection *c, const struct ops_
 	enum MHD_Result r = MHD_NO;
 	struct buf b;
 
-	buf_init(&b, 1 << 20);
+	buf_init(&b, METRICS_MAX);
 	if (metrics_render(&b, ctx) == 0)
 		r = answer(c, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
 			buf_slice(&b).p, buf_size(&b));

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "metrics_causes.h"
+#include "metrics_history.h"
 #include "metrics_rejected.h"
 #include "metrics_warmup.h"
 #include "totals.h"
@@ -177,27 +178,6 @@ static int render_policy(struct buf *out, const struct dispatch_stats *s)
 	return r;
 }
 
-static int render_latency(struct buf *out, const struct dispatch_stats *s)
-{
-	static const char name[] = "delivery_delay_seconds";
-	const size_t n = sizeof(s->latency_bucket) / sizeof(*s->latency_bucket);
-	uint64_t sum = 0;
-	int r = head(out, name, "histogram", "Time from acceptance to delivery.");
-
-	/* the last bucket has no bound: +Inf */
-	for (size_t i = 0; !r && i < n; i++) {
-		sum += s->latency_bucket[i];
-		r = i + 1 < n ? buf_printf(out, "postern_%s_bucket{le=\"%g\"} %llu\n", name,
-					dispatch_latency_bounds[i], (unsigned long long)sum)
-			      : buf_printf(out, "postern_%s_bucket{le=\"+Inf\"} %llu\n", name,
-					(unsigned long long)sum);
-	}
-	if (!r)
-		r = buf_printf(out, "postern_%s_sum %.3f\npostern_%s_count %llu\n", name,
-			(double)s->latency_sum_ms / 1000, name, (unsigned long long)sum);
-	return r;
-}
-
 int metrics_render(struct buf *out, const struct ops_context *ctx)
 {
 	struct snapshot s;
@@ -228,6 +208,8 @@ int metrics_render(struct buf *out, const struct ops_context *ctx)
 	if (!r)
 		r = metrics_rejected(out, ctx);
 	if (!r)
-		r = render_latency(out, &s.dispatch);
+		r = metrics_history(out, ctx);
+	if (!r)
+		r = metrics_process(out, ctx);
 	return r;
 }

@@ -2,6 +2,7 @@
 import collections
 import json
 import os
+import re
 import sys
 import tempfile
 import unittest
@@ -65,6 +66,17 @@ class History(RelayCase):
             self.compare(relay, "pool", ("pool",), lambda e: ("main",), step)
             self.compare(relay, "total", (), lambda e: (), step)
 
+    def compare_metrics(self, relay):
+        told = collections.defaultdict(dict)
+        for name, value in relay.metrics().items():
+            if name.startswith("postern_deliveries_total"):
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', name))
+                told[labels["source"], labels["cluster"]][labels["outcome"]] = value
+            elif name.startswith("postern_lane_health"):
+                self.assertEqual(value, 0, name)
+        logged = self.logged(relay, "lane", lambda e: (e["source"], e["cluster"]))
+        self.assertEqual(dict(told), {k: {o: v[o] for o in COUNTS if v[o]} for k, v in logged.items()})
+
     def test_the_same_numbers(self):
         sim, relay = self.world()
         self.send(relay, "m", 40)
@@ -75,6 +87,7 @@ class History(RelayCase):
         self.assertGreater(total["bytes"], 0)
         # half a minute is much for a machine of the test, and not what any of them took
         self.assertTrue(0 < total["delay_p50"] <= total["delay_p95"] <= total["delay_p99"] < 30, total)
+        self.compare_metrics(relay)
         about, rows = self.history(relay, "--by", "lane", "--step", "minute", "--of", "a1")
         self.assertIsNone(about["complete_since"])
         self.assertEqual({r["source"] for r in rows}, {"a1"})
@@ -83,6 +96,14 @@ class History(RelayCase):
         self.assertEqual((page["about"], page["rows"]), (about, rows))
         self.assertIn("a1", relay.cli("history", "--by", "lane").stdout)
         self.assertIn("nothing happened", relay.cli("history", "--of", "nobody").stdout)
+        # each line of the log says whose message it was
+        accepted = {e["id"]: e for e in relay.find("accepted")}
+        attempts = relay.find(COUNTS, source=lambda s: s)
+        self.assertEqual(len(attempts), total["attempts"])
+        for e in attempts:
+            self.assertEqual((e["pool"], e["client"], e["source_address"]), ("main", "127.0.0.1", SOURCES[e["source"]]))
+            self.assertEqual(e["size"], accepted[e["id"]]["size"])
+            self.assertIn("@", e["message_id"])
         # it is kept when the relay ends in good order, in the same minute
         relay.stop()
         relay.start()

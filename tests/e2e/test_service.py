@@ -291,7 +291,7 @@ class Http(RelayCase):
                 family = name if name in types else base
                 self.assertIn(family, types, line)
                 self.assertIn(family, helped, line)
-                self.assertTrue(name.startswith("postern_"))
+                self.assertTrue(name.startswith(("postern_", "process_")))
                 self.assertNotIn(found[1] + (found[2] or ""), seen)
                 seen.add(found[1] + (found[2] or ""))
                 self.assertNotIn("t1.example", line)
@@ -307,8 +307,13 @@ class Http(RelayCase):
         self.assertEqual(m["postern_connects_total"], ledger["connections"]["opened"])
         self.assertEqual(m["postern_queue_recipients"], 1)
         self.assertEqual(m['postern_verdicts_total{verdict="delivered"}'], 21)
-        self.assertEqual(m['postern_delivery_delay_seconds_bucket{le="+Inf"}'], 21)
-        self.assertEqual(m["postern_delivery_delay_seconds_count"], 21)
+        of = '{provider="microsoft365"}'
+        self.assertEqual(m['postern_delivery_delay_seconds_bucket{provider="microsoft365",le="+Inf"}'], 21)
+        self.assertEqual(m["postern_delivery_delay_seconds_count" + of], 21)
+        self.assertLessEqual(m["postern_delivery_delay_seconds_sum" + of], 21 * 60)
+        self.assertGreater(m["process_cpu_seconds_total"], 0)
+        self.assertGreater(m["process_resident_memory_bytes"], 1 << 20)
+        self.assertLess(m["process_open_fds"], m["process_max_fds"])
         buckets = [v for k, v in m.items() if k.startswith("postern_delivery_delay_seconds_bucket")]
         self.assertEqual(buckets, sorted(buckets))
 
