@@ -270,7 +270,7 @@ static void check_provider(struct source *s, unsigned given, const struct provid
 			"provider \"%s\": mx: give the MX host names that it is known by, such as "
 			"{\"*.mx.example.net\"}",
 			p->name);
-	if (p->ca_file && p->tls != TLS_VERIFY)
+	if (p->transport.ca_file && p->transport.tls != TLS_VERIFY)
 		diag_warning(s->diag, line(s, SECTION_PROVIDER, given, "ca_file"),
 			"provider \"%s\": ca_file: only used with tls = \"verify\"", p->name);
 	if (p->connections_per_cluster && p->connections_per_lane > p->connections_per_cluster)

@@ -14,6 +14,7 @@
 #include "postern/rng.h"
 #include "postern/smtp_client.h"
 #include "postern/text.h"
+#include "postern/transport.h"
 #include "postern/zone.h"
 
 /* ---- parameters (filled in by conf/; immutable, borrowed for the policy's life) ---- */
@@ -39,10 +40,6 @@ struct provider_params {
 	char *name;
 	char **mx; /* host name patterns (glob) */
 	unsigned nmx;
-	uint16_t port; /* 25 */
-	enum tls_mode tls;
-	char *ca_file; /* for verify; NULL: the system's */
-	bool pipelining, chunking;
 	uint32_t recipients_per_transaction;
 	enum cluster_naming clusters;
 	/* connections at most; 0: no limit of this kind */
@@ -52,11 +49,7 @@ struct provider_params {
 	ms_t connection_age_max, connection_idle_max;
 	struct rate lane_message_rate, lane_connect_rate; /* count 0: none */
 	struct rate recipient_message_rate; /* of one recipient, a third of it from one sender */
-	ms_t tls_failure_memory; /* opportunistic: clear text for this long after TLS broke between
-				    a source and a host */
-	ms_t extension_memory;	 /* what else a host offers and cannot do is not used for this long
-				  */
-	struct client_timeouts timeouts;
+	struct transport_params transport;  /* no file of the policy reads it */
 };
 /* A ramp for each of its sources at one provider: messages a day, growing only on days that were
  * used and went well. A source × provider has one plan at most; conf sees to it. */

@@ -127,16 +127,16 @@ static struct outbound_connect *connect_order(struct dispatch *d, const struct c
 	o->order.kind = OUTBOUND_CONNECT;
 	o->source = s->address;
 	o->to = c->host->addr;
-	o->port = v->port;
+	o->port = v->transport.port;
 	snprintf(o->host, sizeof(o->host), "%s", host_name);
 	snprintf(o->ehlo, sizeof(o->ehlo), "%s", s->ehlo);
-	o->tls = v->tls;
+	o->tls = v->transport.tls;
 	o->without = c->without;
-	o->tls_given_up = v->tls == TLS_OPPORTUNISTIC && (c->without & EXT_TLS);
+	o->tls_given_up = v->transport.tls == TLS_OPPORTUNISTIC && (c->without & EXT_TLS);
 	o->tls_context = d->tls[c->provider] ? tls_context_ref(d->tls[c->provider]) : NULL;
-	o->pipelining = v->pipelining;
-	o->chunking = v->chunking;
-	o->timeouts = v->timeouts;
+	o->pipelining = v->transport.pipelining;
+	o->chunking = v->transport.chunking;
+	o->timeouts = v->transport.timeouts;
 	return o;
 }
 

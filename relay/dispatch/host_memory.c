@@ -132,7 +132,8 @@ static bool failed(
 	const struct provider_params *v = provider_of(d, c->provider);
 	bool tls = extension == EXT_TLS;
 	struct key k = key_of(&c->host->addr, tls ? &d->params->sources[c->source].address : NULL);
-	ms_t now = loop_mono(d->loop), keep = tls ? v->tls_failure_memory : v->extension_memory;
+	ms_t now = loop_mono(d->loop),
+	     keep = tls ? v->transport.tls_failure_memory : v->transport.extension_memory;
 	unsigned n = number_of(extension);
 	struct memory *m = get(d, &k);
 
@@ -226,11 +227,11 @@ bool host_memory_tls(struct dispatch *d, struct connection *c, const char *why)
 {
 	bool proven = c->host->tls_works & source_bit(c);
 
-	if (provider_of(d, c->provider)->tls != TLS_OPPORTUNISTIC || c->without & EXT_TLS)
+	if (provider_of(d, c->provider)->transport.tls != TLS_OPPORTUNISTIC || c->without & EXT_TLS)
 		return false;
 	/* the first of two is no lesson, but the same is tried again all the same */
 	if (!failed(d, c, EXT_TLS, !proven, why))
-		return proven && provider_of(d, c->provider)->tls_failure_memory > 0;
+		return proven && provider_of(d, c->provider)->transport.tls_failure_memory > 0;
 	c->host->tls_works &= ~source_bit(c);
 	return true;
 }

@@ -21,7 +21,7 @@ static struct host *host_get(
 	memcpy(key, a, sizeof(*a));
 	memcpy(key + sizeof(*a), &provider, sizeof(provider));
 	/* a verified connection is good for one name alone */
-	if (provider_of(d, provider)->tls == TLS_VERIFY)
+	if (provider_of(d, provider)->transport.tls == TLS_VERIFY)
 		name_n = strnlen(name, 256);
 	memcpy(key + n, name, name_n);
 	n += name_n;
@@ -261,7 +261,7 @@ void route_answer(void *dispatch, void *domain, struct dns_route *r)
 	}
 	own_refresh(d->own, now);
 	provider = policy_provider(d->policy, slice_of(r->nhosts ? r->hosts[0].name : ""));
-	v = own_look(d->own, r, provider_of(d, provider)->port);
+	v = own_look(d->own, r, provider_of(d, provider)->transport.port);
 	if (not_for_us(d, m, r, &v)) {
 		dns_route_unref(r);
 		return;

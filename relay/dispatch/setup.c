@@ -27,12 +27,12 @@ int setup_tls(
 		return -ENOMEM;
 	for (unsigned i = 0; i < p->nproviders && !r; i++) {
 		const struct provider_params *v = &p->providers[i];
-		struct tls_client_params t = { .verify = v->tls == TLS_VERIFY,
-			.ca_file = v->ca_file };
+		struct tls_client_params t = { .verify = v->transport.tls == TLS_VERIFY,
+			.ca_file = v->transport.ca_file };
 
-		if (v->tls == TLS_NONE)
+		if (v->transport.tls == TLS_NONE)
 			continue;
-		if (v->tls == TLS_VERIFY) {
+		if (v->transport.tls == TLS_VERIFY) {
 			r = tls_client_new(&all[i], &t, error, error_max);
 			continue;
 		}

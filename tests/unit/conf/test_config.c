@@ -159,20 +159,20 @@ static void test_providers(void **state)
 	assert_int_equal(c->policy.nproviders, 5);
 	for (unsigned i = 0; i < 5; i++)
 		assert_string_equal(p[i].name, names[i]);
-	assert_int_equal(p[0].tls, TLS_VERIFY);
-	assert_int_equal(p[0].port, 2525);
+	assert_int_equal(p[0].transport.tls, TLS_VERIFY);
+	assert_int_equal(p[0].transport.port, 2525);
 	assert_int_equal(p[0].connections_per_lane, 5); /* the usual, not that of "default" */
 	assert_int_equal(p[0].lane_message_rate.count, 0);
 	assert_int_equal(p[1].nmx, 2);
 	assert_int_equal(p[2].connections_per_cluster, 77); /* overridden */
-	assert_int_equal(p[2].timeouts.eod, 60000);
+	assert_int_equal(p[2].transport.timeouts.eod, 60000);
 	assert_int_equal(p[2].connections_per_lane, 5); /* built in */
 	assert_int_equal(p[2].nmx, 3);
 	assert_string_equal(p[2].mx[1], "*.mx.microsoft");
 	assert_int_equal(p[2].lane_message_rate.count, 600);
 	assert_int_equal(p[2].lane_message_rate.per, 60000);
-	assert_int_equal(p[2].tls, TLS_OPPORTUNISTIC);
-	assert_true(p[2].pipelining && p[2].chunking);
+	assert_int_equal(p[2].transport.tls, TLS_OPPORTUNISTIC);
+	assert_true(p[2].transport.pipelining && p[2].transport.chunking);
 	assert_int_equal(p[3].recipients_per_transaction, 1);
 	assert_int_equal(p[4].nmx, 0);
 	assert_int_equal(p[4].connections_per_lane, 9);

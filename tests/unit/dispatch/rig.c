@@ -89,16 +89,16 @@ static void parameters(struct rig *r)
 	r->pool = (struct pool_params){ text("main"), 2, (void *)members };
 	r->providers[0] = (struct provider_params){
 		.name = text("default"),
-		.pipelining = true,
+		.transport.pipelining = true,
 		.recipients_per_transaction = 3,
 		.connections_per_cluster = 8,
 		.connections_per_lane = 4,
 		.connection_age_max = 900000,
 		.connection_idle_max = 30000,
-		.tls_failure_memory = 60000,
-		.extension_memory = 60000,
+		.transport.tls_failure_memory = 60000,
+		.transport.extension_memory = 60000,
 	};
-	client_timeouts_default(&r->providers[0].timeouts);
+	client_timeouts_default(&r->providers[0].transport.timeouts);
 	r->schedule[0] = r->schedule[1] = 300;
 	r->policy = (struct policy_params){
 		.sources = r->sources,
@@ -166,7 +166,7 @@ void rig_start(struct rig *r)
 		dns_server_start(&r->dns, r->rows, r->nrows);
 	r->servers[0] = r->dns.address;
 	for (unsigned i = 0; i < 2; i++)
-		r->providers[i].port = r->mx.port;
+		r->providers[i].transport.port = r->mx.port;
 	buf_init(&errors, 0);
 	assert_int_equal(log_open(&r->log, &lp), 0);
 	assert_int_equal(classifier_new(&r->rules, slice_of(rules_text), "test", &errors), 0);

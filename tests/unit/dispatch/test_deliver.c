@@ -341,8 +341,8 @@ static void test_tls_given_up(void **state)
 
 	rig_init(&r, rules, 1);
 	r.mx.starttls = true; /* and what follows is no TLS */
-	r.providers[0].tls = TLS_OPPORTUNISTIC;
-	r.providers[0].timeouts.tls = 300;
+	r.providers[0].transport.tls = TLS_OPPORTUNISTIC;
+	r.providers[0].transport.timeouts.tls = 300;
 	rig_start(&r);
 	rig_send_to(&r, "x@a.test");
 	WAIT_UNTIL(rig_waiting(&r) == 0);
@@ -357,7 +357,7 @@ static void test_tls_demanded(void **state)
 	struct rig r;
 
 	rig_init(&r, NULL, 0);
-	r.providers[0].tls = TLS_REQUIRE;
+	r.providers[0].transport.tls = TLS_REQUIRE;
 	r.schedule[0] = 3600000;
 	rig_start(&r);
 	rig_send_to(&r, "x@a.test");

@@ -117,7 +117,7 @@ static void test_remove_in_memory(void **state)
 
 	rig_init(&r, rules, COUNT(rules));
 	r.providers[0].connections_per_cluster = 1;
-	r.providers[0].timeouts.rcpt = 1000;
+	r.providers[0].transport.timeouts.rcpt = 1000;
 	rig_start(&r);
 	for (int i = 0; i < 6; i++)
 		rig_send_to(&r, "x@a.test");

@@ -222,7 +222,7 @@ static void test_each_once(void **state)
 	rig_init(&r, late, COUNT(late));
 	r.dp.window = 8;
 	r.providers[0].connections_per_cluster = 1;
-	r.providers[0].timeouts.rcpt = 1000;
+	r.providers[0].transport.timeouts.rcpt = 1000;
 	for (unsigned i = 0; i < OLD; i++) {
 		snprintf(to, sizeof(to), "%u@a.test", i);
 		rig_send_to(&r, to);
