@@ -4,7 +4,7 @@
 Usage: docs.py SOURCE-ROOT POSTERN. Every file that README.md, doc/ and the other documents name exists; links between documents
 lead somewhere; no line of a document is over 120 columns; every .c opens with a comment; every option that
 doc/LIMITS.md names is one, every option of the table is told by `postern check --defaults`, every command and metric that a document
-gives exists, every event is in the manual page. Prints each breach as file:line and ends with 1 if there was one.
+gives exists, every event is in the manual page, every module of tests in a list. Prints each breach as file:line and ends with 1 if there was one.
 """
 import pathlib
 import re
@@ -84,6 +84,16 @@ def check_events(root):
         yield "the tables of events were not found"
 
 
+def check_lists(root):
+    """A module of tests that is in no list is never run."""
+    for folder in ["e2e", "crash"]:
+        listed = (root / "tests" / folder / "meson.build").read_text()
+        for path in sorted((root / "tests" / folder).glob("test_*.py")):
+            name = path.stem[len("test_"):]
+            if f"'{name}'" not in listed and f"'test_{name}'" not in listed:
+                yield f"{path.relative_to(root)}:1: in no list of {path.parent.relative_to(root)}/meson.build: it is never run"
+
+
 def table_options(root):
     """Names in the option tables: the rows' macros have the name first."""
     text = (root / "conf/options.c").read_text()
@@ -111,7 +121,7 @@ def main():
     for path in documents:
         breaches += [f"{path.relative_to(root)}:{n}: {what}" for n, what in check_document(root, path, names, commands)]
     breaches += [f"{path.relative_to(root)}:1: {what}" for path, what in check_sources(root)]
-    breaches += list(check_options(root, told)) + list(check_events(root))
+    breaches += list(check_options(root, told)) + list(check_events(root)) + list(check_lists(root))
     print("\n".join(breaches + [f"{len(documents)} documents, {len(list(sources(root)))} sources, {len(breaches)} breaches"]))
     return 1 if breaches or len(documents) < 15 or len(commands) < 15 or len(table_options(root)) < 50 else 0
 
