@@ -415,8 +415,9 @@ static const struct option dkim_options[] = {
 	TEXT("selector", D, selector, NAME, NULL, REQUIRED | LIVE,
 		"Name under which the public key is published: SELECTOR._domainkey.DOMAIN."),
 	TEXT("key", D, key, FILE, NULL, REQUIRED | LIVE,
-		"Private key (PEM), RSA of 1024 to 4096 bits or Ed25519; `postern dkim keygen` "
-		"makes one. Others than the relay must not be able to read it."),
+		"Private key (PEM), RSA of 1024 to 4096 bits or Ed25519, such as `openssl genpkey "
+		"-algorithm rsa -pkeyopt rsa_keygen_bits:2048` makes. Others than the relay must "
+		"not be able to read it."),
 	TEXT("sign_as", D, sign_as, HOST, NULL, LIVE,
 		"Domain that the signature names (d=). Default: the section's title. A provider "
 		"signs his customers' mail as his own domain with it, together with from."),
