@@ -1,5 +1,5 @@
 /* Signatures of a message on its way in. Called by inbound_commit.c on the worker's thread, where
- * content is hashed as it comes; the signatures, which take a millisecond of a processor, are made on
+ * content is hashed as it comes; the signatures, which take a third of a millisecond, are made on
  * libuv's pool, so that nobody else's session waits for them.
  *
  *   sign_begin → sign_catch_up … → sign_start → (pool) → inbound_signed
