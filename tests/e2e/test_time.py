@@ -84,7 +84,7 @@ class Steps(RelayCase):
                     if relay.find("expired"):
                         break
                     since = relay.mark()
-                    clock.elapse(minutes=21)
+                    clock.elapse(minutes=25)  # a retry of 20 minutes comes after up to 24
                     relay.restart()
                     relay.wait_event(("deferred", "expired"), since=since)
                 relay.wait_event("expired", to="late@t1.example", timeout=5)
