@@ -36,7 +36,7 @@ static void check_mode(struct source *s, unsigned i, const struct config_dkim *d
 			d->domain, d->key, mode);
 }
 
-static int load_key(const struct config_dkim *d, struct dkim_key **ret, char *why, size_t why_max)
+int config_dkim_key(const struct config_dkim *d, struct dkim_key **ret, char *why, size_t why_max)
 {
 	struct buf text;
 	int r;
@@ -57,7 +57,7 @@ static int check_key(struct source *s, unsigned i, const struct config_dkim *d)
 {
 	struct dkim_key *k = NULL;
 	char why[200] = "";
-	int r = load_key(d, &k, why, sizeof(why));
+	int r = config_dkim_key(d, &k, why, sizeof(why));
 
 	if (r == -ENOMEM)
 		return r;
@@ -149,7 +149,7 @@ int config_dkim(const struct config *c, dkim_to_ascii_fn to_ascii, struct dkim_s
 									      : DKIM_RELAXED,
 			.body = d->canonicalization % 2 ? DKIM_SIMPLE : DKIM_RELAXED };
 
-		r = load_key(d, &k, why, sizeof(why));
+		r = config_dkim_key(d, &k, why, sizeof(why));
 		if (r)
 			buf_printf(errors, "dkim \"%s\": key: %s %s\n", d->domain, d->key, why);
 		else

@@ -114,6 +114,9 @@ struct classifier;
 /* The reply rules: rules_file's, then those built in, unless the file says "builtin off". On errors
  * lines "file:line: what" are appended. 0, -EINVAL, -ENOMEM, -errno of reading. */
 int config_classifier(const struct config *c, struct classifier **ret, struct buf *errors);
+/* The key of a dkim section, from its file. 0, or -EINVAL, -ENOMEM, -errno of reading with the reason
+ * in why. */
+int config_dkim_key(const struct config_dkim *d, struct dkim_key **ret, char *why, size_t why_max);
 /* The signers of all dkim sections; NULL where there is none. to_ascii as in dkim_set_new. On errors
  * a line is appended. 0, -EINVAL, -ENOMEM, -errno of reading. */
 int config_dkim(const struct config *c, dkim_to_ascii_fn to_ascii, struct dkim_set **ret,

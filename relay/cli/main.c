@@ -24,6 +24,7 @@ static const struct cli_command *const commands[] = {
 	&command_suspend,
 	&command_resume,
 	&command_classify,
+	&command_dkim,
 	&command_rehearse,
 	&command_stats,
 	&command_reload,

@@ -1,5 +1,6 @@
 """Mail is signed as it comes in, and both verifiers find every signature good in what the receiver got."""
 import base64
+import json
 import os
 import pathlib
 import random
@@ -213,6 +214,69 @@ class Signed(DkimCase):
         came = self.came([before, after])
         self.assertEqual(self.python.verify(came[before]), [])
         self.assertEqual(self.python.verify(came[after]), [True])
+
+
+class Command(DkimCase):
+    """postern dkim: from no key to mail that is signed, with what the command prints and nothing else."""
+
+    def postern(self, *args, code=0):
+        run = subprocess.run([find_program("POSTERN", "postern"), "dkim", *map(str, args)], capture_output=True, text=True, cwd=self.dir, timeout=60)
+        self.assertEqual(run.returncode, code, run.stdout + run.stderr)
+        return run.stdout + run.stderr
+
+    def record(self, said):
+        name = re.search(r"^(\S+)\. IN TXT", said, re.M).group(1)
+        return name, "".join(re.findall(r'^\t"([^"]*)"', said, re.M))
+
+    def test_keygen(self):
+        for options, file, kind in ((["-s", "s1"], "s1.new.example.pem", "rsa"), (["-s", "s2", "--ed25519"], "s2.new.example.pem", "ed25519"),
+                                    (["-s", "s3", "--bits", "4096", "-o", "my.pem"], "my.pem", "rsa")):
+            with self.subTest(options):
+                said = self.postern("keygen", *options, "new.example")
+                path = pathlib.Path(self.dir) / file
+                self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+                name, text = self.record(said)
+                self.assertEqual(name, f"{options[1]}._domainkey.new.example")
+                self.assertLessEqual(max(map(len, re.findall(r'"([^"]*)"', said))), 255)
+                der = openssl("pkey", "-in", path, "-pubout", "-outform", "DER")
+                self.assertEqual(base64.b64decode(text.split("p=")[1]), der if kind == "rsa" else der[-32:])
+                before = path.read_bytes()
+                self.assertIn("is there already", self.postern("keygen", *options, "new.example", code=73))
+                self.assertEqual(path.read_bytes(), before)
+
+    def test_nonsense(self):
+        for args in (["keygen"], ["keygen", "../x"], ["keygen", "-s", "a/b", "x.example"], ["keygen", "-b", "512", "x.example"], ["keygen", "-x", "x.example"],
+                     ["keygen", "-e", "-b", "2048", "x.example"], ["keygen", "a..example"], ["other"], ["check", "a.example", "b.example"]):
+            with self.subTest(args):
+                self.postern(*args, code=64)
+        self.assertEqual(os.listdir(self.dir), [])
+
+    def test_check(self):
+        """Of five keys one is published right, one twice, one for another key, one not at all; one file is gone."""
+        for n in ("right", "twice", "other", "none", "gone"):
+            self.postern("keygen", "-s", n, "-e", f"{n}.example")
+            self.keys.text += f'dkim "{n}.example" {{ selector = "{n}"  key = "{self.dir}/{n}.{n}.example.pem" }}\n'
+        relay = self.relay(start=False, extra=self.keys.text)
+        zone = dict(self.record(self.postern("record", "-c", relay.config_path, f"{n}.example")) for n in ("right", "twice", "other"))
+        self.assertEqual(sorted(zone), ["other._domainkey.other.example", "right._domainkey.right.example", "twice._domainkey.twice.example"])
+        zone["other._domainkey.other.example"] = zone["right._domainkey.right.example"]
+        records = [f"{name} TXT {text}" for name, text in zone.items()] + ["twice._domainkey.twice.example TXT v=DKIM1; p="]
+        sim = self.simulator(SCENARIO + "records = {" + ", ".join(f'"{r}"' for r in records) + "}\n")
+        relay = self.relay(sim, start=False, extra=self.keys.text, dns={"timeout": "1s", "tries": 1})
+        gone = pathlib.Path(self.dir) / "gone.gone.example.pem"
+        gone.rename(gone.with_suffix(".away"))
+        self.assertIn(str(gone), self.postern("check", "-c", relay.config_path, code=78))  # an error of the configuration
+        gone.with_suffix(".away").rename(gone)
+        said = self.postern("check", "-c", relay.config_path, "--json", code=65)
+        found = {j["domain"]: j for j in map(json.loads, said.splitlines())}
+        self.assertEqual({d.split(".")[0]: j["status"] for d, j in found.items()},
+                         {"right": "ok", "twice": "wrong", "other": "wrong", "none": "missing", "gone": "missing"}, said)
+        self.assertIn("several", found["twice.example"]["text"])
+        self.assertTrue(found["other.example"]["text"])
+        self.assertIn("ok       right._domainkey.right.example", self.postern("check", "-c", relay.config_path, "RIGHT.example"))
+        self.assertIn("no dkim section for x.example", self.postern("check", "-c", relay.config_path, "x.example", code=66))
+        sim.close()
+        self.assertIn("unknown", self.postern("check", "-c", relay.config_path, "right.example", code=75))
 
 
 class Refused(DkimCase):

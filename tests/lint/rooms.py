@@ -33,7 +33,8 @@ ROOMS = {
     "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "relay/history", "queue", "relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "conf"]),
     "relay/daemon": (["daemon"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound",
                                   "relay/worker", "relay/dispatch", "conf", "relay/ops"]),
-    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "queue/repair", "relay/trust", "conf", "conf/scenario", "relay/ops",
+    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "queue/repair", "relay/dns", "relay/trust", "conf", "conf/scenario",
+                       "relay/ops",
                        "relay/daemon"]),
 }
 # A room that works on another's inside: it may include its inner headers, never the other way round.
