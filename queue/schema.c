@@ -7,9 +7,11 @@
 
 #define SCHEMA_KEY "schema"
 
-/* 1: the first release. A new number comes with a step here, and with a file of the old one in
+/* 1: the first release. 2: a message may have a head (MAIL_HEAD), without which 1 would deliver it
+ * unsigned. A new number comes with a step here, and with a file of the old one in
  * tests/crash/data. */
-const struct schema schema_current = { .number = 1 };
+static const struct schema_step steps[] = { { .from = 1, .run = NULL } };
+const struct schema schema_current = { .number = 2, .steps = steps, .nsteps = 1 };
 
 static int find_step(const struct schema *known, uint32_t from, const struct schema_step **ret)
 {
@@ -39,7 +41,7 @@ static int upgrade(struct store *s, MDB_txn *txn, const struct schema *known, ui
 	}
 	for (; from < known->number && !r; from++) {
 		find_step(known, from, &step);
-		r = step->run(s, txn);
+		r = step->run ? step->run(s, txn) : 0;
 	}
 	if (!r)
 		return 0;
@@ -55,6 +57,17 @@ static int put_schema(struct store *s, MDB_txn *txn, uint32_t number)
 	MDB_val key = val_of(SCHEMA_KEY, sizeof(SCHEMA_KEY) - 1), v = val_of(&n, sizeof(n));
 
 	return lmdb_errno(mdb_put(txn, s->main, &key, &v, 0));
+}
+
+/* Reads as it is: no step to this version changes anything. */
+static bool reads_as_is(const struct schema *known, uint32_t from)
+{
+	const struct schema_step *step;
+
+	for (; from < known->number; from++)
+		if (find_step(known, from, &step) || step->run)
+			return false;
+	return true;
 }
 
 static int judge_missing(struct store *s, MDB_txn *txn, const struct complaint *c)
@@ -97,7 +110,7 @@ static int judge(struct store *s, MDB_txn *txn, const struct schema *known,
 			"%s: was written by a newer version (schema %u; this one knows %u); run "
 			"the newer version, or give this one another queue directory",
 			s->file, n, known->number);
-	if (n < known->number && s->read_only)
+	if (n < known->number && s->read_only && !reads_as_is(known, n))
 		return complain(c, -EPROTO,
 			"%s: has the older schema %u; start the relay once to upgrade it", s->file,
 			n);
@@ -120,9 +133,11 @@ int schema_settle(struct store *s, const struct schema *known, const struct comp
 		goto out;
 	}
 	r = judge(s, txn, known, c, &have);
-	if (!r && have > 0 && have < known->number)
+	if (r || have == known->number || (have > 0 && s->read_only))
+		goto out;
+	if (have > 0)
 		r = upgrade(s, txn, known, have, c);
-	if (r || have == known->number)
+	if (r)
 		goto out;
 	if (have == 0)
 		r = store_totals_put(s, txn, &(struct totals){ 0 });

@@ -10,7 +10,9 @@
 
 struct schema_step {
 	uint32_t from; /* to from + 1 */
-	/* 0 or -errno; needs the room that it changes: pages are copied, not written over */
+	/* 0 or -errno; needs the room that it changes: pages are copied, not written over. NULL: there
+	 * may be records that the older version does not know, and nothing to change; so this version
+	 * can also read an older file without writing to it. */
 	int (*run)(struct store *s, MDB_txn *txn);
 };
 struct schema {

@@ -114,6 +114,7 @@ static const struct schema failing = SCHEMA(3, { 1, split_envelopes }, { 2, fail
 static const struct schema too_much = SCHEMA(3, { 1, split_envelopes }, { 2, fill_map });
 static const struct schema deadly = SCHEMA(3, { 1, split_envelopes }, { 2, die });
 static const struct schema gap = SCHEMA(4, { 1, split_envelopes }, { 3, count_envelopes });
+static const struct schema additions = SCHEMA(2, { 1, NULL }, { 2, NULL });
 static const struct schema later = SCHEMA(4, { 2, split_envelopes }, { 3, count_envelopes });
 
 /* ---- the sample ---- */
@@ -194,20 +195,42 @@ static void check_untouched(void)
 	char error[512] = "";
 
 	assert_int_equal(entries("envelope", NULL), -1);
+	sample.params.read_only = true; /* a step without change would be taken */
 	if (queue_open(&q, &sample.params, error, sizeof(error)))
 		fail_msg("%s", error);
 	assert_int_equal(queue_check(q, false, NULL, NULL), 0);
 	queue_stats(q, &st);
 	assert_int_equal(st.messages, MESSAGES);
 	queue_close(q);
+	sample.params.read_only = false;
 }
 
 /* ---- tests ---- */
 
+/* A step that changes nothing: reading does not need it, writing says the number. */
+static void test_step_without_change(void **state)
+{
+	char error[512];
+	size_t before, after;
+
+	entries("mail", &before);
+	sample.params.read_only = true;
+	if (open_as(&additions, error, sizeof(error)))
+		fail_msg("%s", error);
+	entries("mail", &after);
+	assert_int_equal(after, before);
+	assert_int_equal(open_as(&good, error, sizeof(error)), -EPROTO); /* its steps change */
+	sample.params.read_only = false;
+	assert_int_equal(open_as(&additions, error, sizeof(error)), 0);
+	entries("mail", &after);
+	assert_int_equal(after, before + 1);
+	check_untouched();
+}
+
 static void test_own_schema(void **state)
 {
 	check_untouched();
-	assert_int_equal(schema_current.number, 1);
+	assert_int_equal(schema_current.number, 2);
 }
 
 static void test_steps_in_order_and_once(void **state)
@@ -240,7 +263,7 @@ static void test_older_refuses_newer(void **state)
 		assert_int_equal(queue_open(&q, &sample.params, error, sizeof(error)), -EPROTO);
 		assert_non_null(strstr(error, sample.file));
 		assert_non_null(
-			strstr(error, "newer version (schema 3; this one knows 1); run the newer"));
+			strstr(error, "newer version (schema 3; this one knows 2); run the newer"));
 	}
 	/* and leaves it alone */
 	assert_int_equal(entries("envelope", &after), MESSAGES);
@@ -307,6 +330,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(test_own_schema),
+		T(test_step_without_change),
 		T(test_steps_in_order_and_once),
 		T(test_older_refuses_newer),
 		T(test_failures_leave_it_as_it_was),
