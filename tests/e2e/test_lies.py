@@ -111,7 +111,7 @@ class Extensions(LiarCase):
             self.assertEqual(relay.find("extension-failed", since=since), [])
 
     def test_memory_ends(self):
-        peer, relay = self.begin({"bdat-502"}, provider={"extension_memory": "1s", "connection_idle_max": "0", "lane_message_rate": "none",
+        peer, relay = self.begin({"bdat-502"}, provider={"extension_memory": "1s", "messages_per_connection": 1, "lane_message_rate": "none",
                                                       "lane_connect_rate": "none"})
         self.delivered(relay)
         peer.faults.clear()

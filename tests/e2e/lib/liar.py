@@ -183,12 +183,12 @@ class Session:
             while not self.liar.ending:
                 time.sleep(0.1)
             return False
-        content = b""
-        while not content.endswith(b"\r\n.\r\n"):
-            if not self.buffer:
-                self.fill()
-            content, self.buffer = content + self.buffer, b""
-        return self.finish("DATA", content[:-3])
+        end, seen = b"\r\n.\r\n", 0
+        while (at := self.buffer.find(end, seen)) < 0:
+            seen = max(len(self.buffer) - len(end), 0)
+            self.fill()
+        content, self.buffer = self.buffer[:at + 2], self.buffer[at + len(end):]  # QUIT may come along (RFC 2920)
+        return self.finish("DATA", content)
 
     def envelope(self, verb, line):
         params = line.partition(">")[2].upper()
