@@ -1,14 +1,11 @@
 /* postern dkim: makes a key that signs mail, tells the record that belongs into DNS, and checks that
  * what is there fits the keys of the configuration. Asks no relay. Main thread of a tool. */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cli.h"
+#include "key_file.h"
 #include "postern/dkim.h"
 #include "txt.h"
 
@@ -78,38 +75,6 @@ static bool is_name(const char *s)
 	}
 }
 
-/* Never over an existing file: that may be a key in use. */
-static int write_key(const char *path, const struct dkim_key *k)
-{
-	struct buf pem;
-	struct slice text;
-	int r, fd = -1;
-
-	buf_init(&pem, 65536);
-	r = dkim_key_pem(k, &pem);
-	text = buf_slice(&pem);
-	if (!r) {
-		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		r = fd < 0 ? -errno : 0;
-	}
-	if (!r && (write(fd, text.p, text.n) != (ssize_t)text.n || fsync(fd)))
-		r = errno ? -errno : -EIO;
-	if (fd >= 0 && close(fd) && !r)
-		r = -errno;
-	if (r && fd >= 0)
-		unlink(path);
-	if (pem.p)
-		explicit_bzero(pem.p, pem.cap);
-	buf_deinit(&pem);
-	if (r == -EEXIST)
-		print_error(
-			"postern dkim: %s is there already: name another --selector or --output\n",
-			path);
-	else if (r)
-		print_error("postern dkim: cannot write %s: %s\n", path, strerror(-r));
-	return r ? EX_CANTCREAT : EX_OK;
-}
-
 static int keygen(const struct cli_command *self, const struct cli_arguments *a, const char *domain)
 {
 	bool ed25519 = cli_value(self, a, "ed25519") != NULL;
@@ -143,7 +108,7 @@ static int keygen(const struct cli_command *self, const struct cli_arguments *a,
 		print_error("postern dkim: no key could be made: %s\n", strerror(-r));
 		return EX_SOFTWARE;
 	}
-	r = write_key(path, k);
+	r = key_file_write(path, k);
 	if (!r) {
 		print("# wrote %s (mode 0600): the relay's user must be able to read it\n"
 		      "# 1. publish in the zone of %s:\n",
