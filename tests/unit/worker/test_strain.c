@@ -1,11 +1,14 @@
 /* Inbound sessions under strain: clients that close their half, hold content, sit silent, or guess
  * passwords. */
+#include <arpa/inet.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../../../relay/inbound/limits.h"
 #include "postern/must.h"
 #include "rig.h"
 
@@ -188,6 +191,86 @@ static void guesses_end(void **state)
 	rig_stop(&r);
 }
 
+/* With the gate closed a look at a password lasts until it is opened. */
+static atomic_bool gate_closed;
+static atomic_uint looks, looking, most_looking;
+
+enum smtp_auth_result __real_users_check(
+	const struct users *u, const char *user, const char *password, char pool[64]);
+enum smtp_auth_result __wrap_users_check(
+	const struct users *u, const char *user, const char *password, char pool[64]);
+enum smtp_auth_result __wrap_users_check(
+	const struct users *u, const char *user, const char *password, char pool[64])
+{
+	enum smtp_auth_result r;
+	unsigned n = ++looking;
+
+	if (n > most_looking)
+		most_looking = n;
+	looks++;
+	while (gate_closed)
+		rig_pause();
+	r = __real_users_check(u, user, password, pool);
+	looking--;
+	return r;
+}
+
+/* From another address of this machine. */
+static void hello_from(struct peer *p, const char *source, uint16_t port)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET }, to = { .sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	must(fd >= 0 && inet_pton(AF_INET, source, &from.sin_addr) == 1);
+	must(bind(fd, (struct sockaddr *)&from, sizeof(from)) == 0);
+	must(connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0);
+	peer_adopt(p, fd);
+	peer_expect(p, "220 ");
+	peer_talk(p, "EHLO client.example.test\r\n", "250-");
+}
+
+/* Four sessions of one client have a password each; where four may be looked at, one of them is, and
+ * another client's is looked at beside it. */
+static void one_look_a_client(void **state)
+{
+	static const char users[] = "amy:$6$salt$wrong\n";
+	struct session_limits *l = session_limits_new();
+	struct peer p[4], other;
+	struct rig r;
+	char error[200];
+
+	assert_non_null(l);
+	l->checking_max = 4;
+	rig_init(&r);
+	assert_int_equal(users_parse(&r.users, slice_of(users), "users", error, sizeof(error)), 0);
+	r.wp.limits = l;
+	r.lp.auth_failures_max = 0;
+	rig_start(&r);
+	for (int i = 0; i < 4; i++)
+		peer_hello(&p[i], r.port);
+	hello_from(&other, "127.0.0.2", r.port);
+	looks = most_looking = 0;
+	gate_closed = true;
+	for (int i = 0; i < 4; i++)
+		peer_say(&p[i], "AUTH PLAIN AGFteQB3cm9uZw==\r\n");
+	WAIT_UNTIL(looks == 1);
+	peer_say(&other, "AUTH PLAIN AGFteQB3cm9uZw==\r\n");
+	WAIT_UNTIL(looks == 2);
+	gate_closed = false;
+	for (int i = 0; i < 4; i++)
+		peer_expect(&p[i], "535 5.7.8");
+	peer_expect(&other, "535 5.7.8");
+	assert_int_equal(looks, 5);
+	assert_in_range(most_looking, 2, 2);
+	for (int i = 0; i < 4; i++)
+		peer_close(&p[i]);
+	peer_close(&other);
+	rig_stop(&r);
+	session_limits_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +278,7 @@ int main(void)
 		cmocka_unit_test(holders_of_content_stop_nobody),
 		cmocka_unit_test(silent_strangers_make_room),
 		cmocka_unit_test(guesses_end),
+		cmocka_unit_test(one_look_a_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
