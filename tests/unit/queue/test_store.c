@@ -476,6 +476,55 @@ static void test_flags(void **state)
 	check_clean(f, 2, 3);
 }
 
+/* An operator's pass over one domain: neighbours in the index share their pages, so some five
+ * hundred flags go in one transaction, and one sync. Nothing depends on when the writer looks: all
+ * are there when it does. */
+static void test_passes_are_few_transactions(void **state)
+{
+	enum { MESSAGES = 2000 };
+	struct queue_accept *a = calloc(MESSAGES, sizeof(*a));
+	struct queue_flag *flags = calloc(MESSAGES, sizeof(*flags));
+	struct fixture *f = *state;
+	struct queue_stats before, after;
+	struct mpsc_batch b = { 0 };
+
+	assert_true(a && flags);
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		a[i] = (struct queue_accept){ .job = { .kind = QUEUE_ACCEPT,
+						      .reply_to = &f->box.mpsc },
+			.message = make_message(f, "a@x.example", 10),
+			.due = NOW };
+		mpsc_batch_add(&b, &a[i].job.node);
+	}
+	queue_post_batch(f->q, &b);
+	for (unsigned i = 0; i < MESSAGES; i++)
+		box_wait(&f->box);
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		assert_int_equal(a[i].job.result, 0);
+		flags[i] = (struct queue_flag){ .job = { .kind = QUEUE_FLAG,
+							.reply_to = &f->box.mpsc },
+			.op = FLAG_DUE_NOW,
+			.id = a[i].message->id,
+			.now = NOW + 1 };
+		mpsc_batch_add(&b, &flags[i].job.node);
+		message_unref(a[i].message);
+	}
+	fixture_drop_fresh(f);
+	fixture_reopen(f); /* no mail has come lately: nobody waits for the pass */
+	queue_stats(f->q, &before);
+	queue_post_batch(f->q, &b);
+	for (unsigned i = 0; i < MESSAGES; i++)
+		box_wait(&f->box);
+	fence(f); /* its figures are published */
+	queue_stats(f->q, &after);
+	for (unsigned i = 0; i < MESSAGES; i++)
+		assert_int_equal(flags[i].job.result, 0);
+	assert_in_range(after.commits - before.commits, 1, 5);
+	assert_int_equal(count_due(f, "x.example", NOW + 1), MESSAGES);
+	free(flags);
+	free(a);
+}
+
 /* What a rehearsal takes a message for, against what it takes. */
 static void test_footprint(void **state)
 {
@@ -535,6 +584,7 @@ int main(void)
 		T(test_state),
 		T(test_urgent_state),
 		T(test_flags),
+		T(test_passes_are_few_transactions),
 		T(test_footprint),
 		T(test_next_message),
 	};
