@@ -48,7 +48,9 @@ class Receiver(socketserver.ThreadingTCPServer):
                 verb = line[:4].upper()
                 if verb == b"RCPT":
                     word = line.split(b"<")[1].split(b"@")[0].decode()
-                    self.wfile.write(WORDS.get(word, b"250 2.1.5 ok") + b"\r\n")
+                    self.wfile.write(WORDS.get(word, b"250 2.1.5 ok" if word.isascii() else b"450 4.2.1 busy") + b"\r\n")
+                elif verb == b"EHLO":
+                    self.wfile.write(b"250-mx.words.example\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")
                 elif verb == b"QUIT":
                     self.wfile.write(b"221 2.0.0 bye\r\n")
                     return
@@ -109,6 +111,28 @@ class Foreign(RelayCase):
         self.assertIsNone(HOSTILE.search(log))
         for event in relay.find("deferred"):
             self.assertTrue(event["reply"])
+
+    def test_addresses(self):
+        """Those of SMTPUTF8 are text of others as well: they are shown, and obeyed by nobody."""
+        receiver = self.enterContext(Receiver())
+        sim = self.simulator(SCENARIO)
+        relay = self.relay(sim, providers={"default": {"port": receiver.port, "tls": "none"}}, queue={"retry": ["1h"]},
+                           sources={"a1": "127.0.0.1"})
+        locals = ("caf\u00e9", "a\u202egpj.exe", "b\u009b31mx", "c\u2066\u2069d", "e\u0085f", "g\u200fh")
+        for local in locals:
+            with relay.client() as c:
+                c.ehlo()
+                for line in (f"MAIL FROM:<{local}@sender.example> SMTPUTF8", f"RCPT TO:<{local}@words.example>"):
+                    c.send(f"{line}\r\n".encode())
+                    self.assertEqual(c.getreply()[0], 250)
+                self.assertEqual(c.data("Subject: x\r\n\r\nx\r\n")[0], 250)
+        relay.wait_event("deferred", count=len(locals))
+        self.assertEqual({r["address"] for r in self.waiting(relay)}, {f"{x}@words.example" for x in locals})
+        for command, text in [*self.outputs(relay), *((["show", r["id"]], relay.cli("show", r["id"]).stdout) for r in self.waiting(relay))]:
+            with self.subTest(command):
+                self.assertIsNone(HOSTILE.search(text), text)
+        self.assertIn("caf\u00e9@words.example", relay.cli("queue", "--list").stdout)
+        self.assertIsNone(HOSTILE.search(relay.log_path.read_bytes().decode()))
 
     def test_content_on_a_terminal_and_in_a_pipe(self):
         relay = self.begin()
