@@ -12,6 +12,7 @@
 
 #define SHARE	    2u	   /* part of outbound_max */
 #define KEPT	    4u	   /* part of that, for who has just come */
+#define BURST	    4u	   /* part of those, at once */
 #define JUST_COME   500	   /* ms */
 #define SHORT	    5000   /* ms; time-outs while many are opening */
 #define PROVEN_MAX  16384u /* addresses */
@@ -66,8 +67,8 @@ static bool any_proven(const struct domain *m)
 	return false;
 }
 
-/* The last places, which are given away slowly; whoever comes up well gives his back at once. So a
- * flood has few of them, and who comes after it finds one. */
+/* The last places, of which few are given away at once and the others slowly; whoever comes up well
+ * gives his back at once. So a flood has few of them, and who comes after it finds one. */
 static bool kept_left(struct dispatch *d, uint32_t kept)
 {
 	ms_t now = loop_mono(d->loop), each = SHORT / (ms_t)(kept ? kept : 1);
@@ -78,7 +79,7 @@ static bool kept_left(struct dispatch *d, uint32_t kept)
 	}
 	if (!d->kept_used)
 		d->kept_at = now;
-	return d->kept_used < kept;
+	return d->kept_used < (kept + BURST - 1) / BURST;
 }
 
 bool opening_room(struct dispatch *d, const struct domain *m)
