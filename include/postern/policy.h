@@ -289,7 +289,7 @@ enum policy_host_fault {
 	HOST_LOST,	   /* a session broke without a word */
 	HOST_SAYS_AT_DOOR, /* greeting or EHLO refused, for nobody's sake */
 	HOST_SAYS,	   /* trouble of its own, told in a session */
-	HOST_REFUSES /* greeting or EHLO refused for the source's sake: no mark, the answer alone */
+	HOST_REFUSES /* greeting or EHLO refused for the source's sake: no mark, from there alone */
 };
 #define POLICY_FROM_ALL UINT64_MAX
 /* Before policy_disconnected. The host is left alone for seconds to minutes: from the slot's subnet

@@ -20,6 +20,17 @@ static bool others_left(const struct domain *m, const struct host *h, unsigned w
 	return false;
 }
 
+/* The same as seen from some of our subnets, which can go to hosts of its family alone: what one of
+ * them was told at a door says nothing of what the others will be. */
+static bool others_left_from(const struct domain *m, const struct host *h, uint64_t from)
+{
+	for (unsigned i = 0; i < m->nhosts; i++)
+		if (!m->hosts[i].failed && !(m->hosts[i].failed_from & from) &&
+			m->candidates[i].host != h && m->hosts[i].addr.family == h->addr.family)
+			return true;
+	return false;
+}
+
 static unsigned preference_of(const struct domain *m, const struct host *h)
 {
 	for (unsigned i = 0; i < m->nhosts; i++)
@@ -56,10 +67,11 @@ bool host_refuses(struct dispatch *d, struct connection *c, struct flow *f,
 
 	/* Microsoft's front ends are one system: one of them speaks for all */
 	if (!f || k->verdict != VERDICT_SOURCE_BLOCK ||
-		provider_of(d, c->provider)->clusters == CLUSTERS_MICROSOFT ||
-		!others_left(f->domain, c->host, UINT16_MAX))
+		provider_of(d, c->provider)->clusters == CLUSTERS_MICROSOFT)
 		return false;
 	failure.from = policy_host_failed(d->policy, now_of(d), c->slot, HOST_REFUSES);
+	if (!others_left_from(f->domain, c->host, failure.from))
+		return false;
 	route_host_failed(d, f->domain, c->host, &failure);
 	c->refused = false; /* nobody is blamed before all have said so */
 	return true;

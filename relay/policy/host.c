@@ -170,7 +170,7 @@ uint64_t policy_host_failed(
 	s->host_told = true;
 	subnet = p->sources[s->source].subnet;
 	if (fault == HOST_REFUSES)
-		return alone(p, now, s) ? POLICY_FROM_ALL : 1ull << (subnet % 64);
+		return 1ull << (subnet % 64);
 	all = fault == HOST_SAYS || fault == HOST_SAYS_AT_DOOR ||
 	      others_fail(h, subnet, now.mono) || mark_of(h, ALL);
 	s->probes_host = false;

@@ -257,6 +257,85 @@ static void test_dead_way(void **state)
 	rig_stop(&r);
 }
 
+/* ---- all doors are closed ---- */
+
+static unsigned lines_with(const char *log, const char *a, const char *b)
+{
+	unsigned n = 0;
+
+	for (const char *l = log, *end; (end = strchr(l, '\n')); l = end + 1)
+		n += memmem(l, (size_t)(end - l), a, strlen(a)) &&
+		     memmem(l, (size_t)(end - l), b, strlen(b));
+	return n;
+}
+
+/* Sixteen messages elsewhere: all go, and from both sources. */
+static void others_go(struct rig *r, const char *to, unsigned before)
+{
+	for (int n = 0; n < 16; n++)
+		rig_send_to(r, to);
+	WAIT_UNTIL(mx_count(&r->mx, to, NULL) == before + 16);
+	assert_true(mx_count(&r->mx, to, "127.0.1.1") > 0);
+	assert_true(mx_count(&r->mx, to, "127.0.2.1") > 0);
+}
+
+/* All hosts of a domain, be they one or two, refuse both sources at the door, for good: that is
+ * between these sources and this domain, over a restart, too. Its mail is held after each source
+ * asked once at each host, and nobody else's waits. */
+static void all_doors(enum mx_when when, const char *to, unsigned asked)
+{
+	struct mx_rule rules[] = {
+		{ when, "127.0.9.1", NULL, NULL, "554 5.7.1 blocked", 0, 0 },
+		{ when, "127.0.9.2", NULL, NULL, "554 5.7.1 blocked", 0, 0 },
+	};
+	struct queue_rcpt_state s;
+	struct message *m;
+	uint64_t id;
+	struct rig r;
+	char *log;
+
+	rig_init(&r, rules, COUNT(rules));
+	zone(&r);
+	rig_row(&r, "well.test", 15, 0, "mx3.test", 10);
+	rig_row(&r, "both.test", 15, 0, "mx4.test", 10);
+	rig_row(&r, "mx4.test", 1, 0, "127.0.9.1", 0);
+	rig_row(&r, "mx4.test", 28, 0, "2001:db8::1", 0);
+	r.dp.dns.ipv6 = true; /* no source has it: that host is no other one */
+	r.schedule[0] = 3600000;
+	r.providers[0].messages_per_connection = 1; /* then both sources have their turn */
+	rig_start(&r);
+	id = rig_send_to(&r, to);
+	WAIT_UNTIL(rig_stats(&r).held > 0);
+	for (int n = 0; n < 2; n++)
+		rig_send_to(&r, to);
+	others_go(&r, "x@well.test", 0);
+	assert_int_equal(mx_rule_used(&r.mx, 0) + mx_rule_used(&r.mx, 1), asked);
+	rig_stop_dispatch(&r);
+	log = rig_log(&r);
+	assert_int_equal(lines_with(log, "source-unwelcome", strchr(to, '@') + 1), 2);
+	assert_null(strstr(log, "source-blocked"));
+	assert_null(strstr(log, "all-sources-blocked"));
+	free(log);
+	rig_start(&r);
+	others_go(&r, "x@well.test", 16);
+	assert_int_equal(mx_rule_used(&r.mx, 0) + mx_rule_used(&r.mx, 1), asked);
+	WAIT_UNTIL(rig_waiting(&r) == 3);
+	s = rig_state(&r, id, &m);
+	assert_int_equal(s.attempts, 0); /* no retry is used up */
+	message_unref(m);
+	assert_int_equal(rig_stats(&r).bounced, 0);
+	rig_stop(&r);
+}
+
+static void test_all_doors(void **state)
+{
+	all_doors(MX_BANNER, "x@a.test", 2);
+	all_doors(MX_EHLO, "x@a.test", 2);
+	all_doors(MX_BANNER, "x@pair.test", 4);
+	all_doors(MX_EHLO, "x@pair.test", 4);
+	all_doors(MX_BANNER, "x@both.test", 2);
+}
+
 /* ---- limits ---- */
 
 /* 421 or a hang-up at the n-th: a new connection at once, no mark, and n is known from then on. */
@@ -332,6 +411,7 @@ int main(void)
 		cmocka_unit_test(test_two_bad_of_three),
 		cmocka_unit_test(test_all_hosts_fail),
 		cmocka_unit_test(test_dead_way),
+		cmocka_unit_test(test_all_doors),
 		cmocka_unit_test(test_session_limit),
 		cmocka_unit_test(test_recipient_limit),
 		cmocka_unit_test(test_greylisted),
