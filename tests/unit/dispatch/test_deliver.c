@@ -257,6 +257,29 @@ static void test_in_doubt(void **state)
 	rig_stop(&r);
 }
 
+/* Each may be one copy more: three by default, whoever asks for another, and then it ends. */
+static void test_doubts_end(void **state)
+{
+	static struct mx_rule rules[] = { { MX_EOD, NULL, NULL, NULL, "", 0, 0 } };
+	const char *const to[] = { "x@a.test", NULL };
+	uint64_t id, changed;
+	struct rig r;
+
+	rig_init(&r, rules, COUNT(rules));
+	rig_start(&r);
+	id = rig_send(&r, "", to);
+	for (unsigned n = 1; n < 3; n++) {
+		WAIT_UNTIL(rig_stats(&r).in_doubt == n && rig_stats(&r).work == 0);
+		assert_int_equal(rig_stats(&r).bounced, 0);
+		assert_int_equal(rig_operate(&r, DISPATCH_RETRY, id, NULL, &changed), 0);
+	}
+	WAIT_UNTIL(rig_waiting(&r) == 0 && rig_stats(&r).bounced == 1);
+	assert_int_equal(rig_stats(&r).in_doubt, 3);
+	assert_int_equal(rig_stats(&r).in_doubt_ended, 1);
+	assert_int_equal(mx_rule_used(&r.mx, 0), 3);
+	rig_stop(&r);
+}
+
 static void test_next_host(void **state)
 {
 	struct rig r;
@@ -430,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_split),
 		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_in_doubt),
+		cmocka_unit_test(test_doubts_end),
 		cmocka_unit_test(test_next_host),
 		cmocka_unit_test(test_refused_greeting),
 		cmocka_unit_test(test_no_host),

@@ -339,6 +339,46 @@ static void test_attempt_after_a_hold(void **state)
 	rig_stop(&r);
 }
 
+static void suspend(struct dispatch *d, void *arg)
+{
+	assert_int_equal(policy_suspend(dispatch_policy(d), dispatch_now(d), NULL, NULL, 0), 0);
+}
+
+static void resume(struct dispatch *d, void *arg)
+{
+	assert_int_equal(policy_resume(dispatch_policy(d), dispatch_now(d), NULL, NULL), 0);
+}
+
+/* Nothing might go while its life went by, before it came into memory or while it was there: tried
+ * when that is over. */
+static void test_attempt_after_a_suspension(void **state)
+{
+	const char *const to[] = { "y@a.test", NULL };
+
+	for (int late = 0; late < 2; late++) {
+		struct message *m;
+		uint64_t changed;
+		ms_t end;
+		struct rig r;
+
+		rig_init(&r, NULL, 0);
+		rig_start(&r);
+		rig_call(&r, suspend, NULL);
+		m = rig_message(&r, "me@sender.test", to, 10);
+		m->arrived = clock_wall_ms() - 7200000;
+		end = m->expires = clock_wall_ms() + (late ? -1000 : 300);
+		rig_commit(&r, m, m->arrived);
+		WAIT_UNTIL(clock_wall_ms() > end + 100);
+		assert_int_equal(rig_waiting(&r), 1);
+		rig_call(&r, resume, NULL);
+		assert_int_equal(rig_operate(&r, DISPATCH_RETRY, 0, "a.test", &changed), 0);
+		WAIT_UNTIL(rig_waiting(&r) == 0);
+		assert_int_equal(mx_count(&r.mx, "y@a.test", NULL), 1);
+		assert_int_equal(rig_stats(&r).expired, 0);
+		rig_stop(&r);
+	}
+}
+
 /* Once, while the message waits on. */
 static void test_delay_notice(void **state)
 {
@@ -406,6 +446,7 @@ int main(void)
 		cmocka_unit_test(test_expiry),
 		cmocka_unit_test(test_attempt_at_the_end),
 		cmocka_unit_test(test_attempt_after_a_hold),
+		cmocka_unit_test(test_attempt_after_a_suspension),
 		cmocka_unit_test(test_delay_notice),
 		cmocka_unit_test(test_rests_survive),
 	};

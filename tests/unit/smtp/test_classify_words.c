@@ -494,6 +494,37 @@ static void test_others(void **state)
 	}
 }
 
+/* Words of greylisting, of receivers of several makes: nobody is to blame, and the mail is to come
+ * back from the same source. */
+static void test_greylisting(void **state)
+{
+	static const char *const words[] = { "Greylisted, see http://greylist.example/help",
+		"Recipient address rejected: Greylisted",
+		"Greylisting in action, please come back later", "You have been greylisted",
+		"Temporarily deferred by greylisting, try again in 300 seconds",
+		"Please try again later", "try again in 300 seconds",
+		"Not accepted for now from an unknown sender-recipient triple",
+		"Greylisted; your IP address 192.0.2.1 is new to us, come back in 5 minutes",
+		"Mail for this recipient is postponed, retry in 5 minutes" };
+	static const char *const code[] = { "450 4.2.0", "451 4.7.1", "450 4.7.1", "451 4.7.0",
+		"450", "451", "421 4.7.0" };
+	static const char *const phase[] = { "mail", "rcpt", "data", "eod" };
+
+	for (size_t i = 0; i < COUNT(code) * COUNT(words); i++) {
+		char text[256];
+
+		(void)snprintf(
+			text, sizeof(text), "%s %s", code[i % COUNT(code)], words[i / COUNT(code)]);
+		for (size_t j = 0; j < COUNT(phase); j++) {
+			struct classification got = ask(shipped, "default", phase[j], text);
+
+			if (got.verdict != VERDICT_TRANSIENT_OTHER)
+				fail_msg("%s by line %u: %s: %s", verdict_name(got.verdict),
+					got.rule_line, phase[j], text);
+		}
+	}
+}
+
 /* Its own trouble, told for a while: nobody's fault but the receiver's, and nothing is bounced for
  * it. */
 static void test_receiver_faults(void **state)
@@ -542,6 +573,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_agent_numbers),
 		cmocka_unit_test(test_other_faults),
 		cmocka_unit_test(test_others),
+		cmocka_unit_test(test_greylisting),
 		cmocka_unit_test(test_receiver_faults),
 	};
 

@@ -14,6 +14,7 @@
 
 #define ENVELOPE "MAIL FROM:<amy@example.com>\r\nRCPT TO:<bob@example.net>\r\n"
 #define MESSAGE	 ENVELOPE "DATA\r\nSubject: x\r\n\r\nbody\r\n.\r\n"
+#define CHUNK	 ENVELOPE "BDAT 20 LAST\r\nSubject: x\r\n\r\nbody\r\n"
 #define HOLDERS	 40
 
 static void begin_content(struct peer *p)
@@ -37,6 +38,9 @@ static void answers_who_closed_his_half(void **state)
 		{ MESSAGE, 3, NULL, 1 },
 		{ MESSAGE "QUIT\r\n", 3, "221", 1 },
 		{ MESSAGE MESSAGE MESSAGE "QUIT\r\n", 9, "221", 3 },
+		{ CHUNK, 3, NULL, 1 },
+		{ CHUNK MESSAGE "QUIT\r\n", 6, "221", 2 },
+		{ ENVELOPE "BDAT 100 LAST\r\nhalf a mess", 2, NULL, 0 },
 		{ "NOOP\r\nQUIT\r\n", 1, "221", 0 },
 		{ "NOOP\r\n", 1, NULL, 0 },
 		{ ENVELOPE, 2, NULL, 0 },
