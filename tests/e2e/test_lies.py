@@ -146,6 +146,16 @@ class Tls(LiarCase):
                 self.off(relay, STARTTLS=1)
                 self.assertEqual(len(relay.find("tls-failed")), 1)
 
+    def test_what_fails_inside_costs_no_tls(self):
+        """What is broken behind a good handshake is given up, and the mail still goes inside TLS."""
+        for fault, name in (("bdat-502", "CHUNKING"), ("bdat-hangup", "CHUNKING"), ("input-hangup", "PIPELINING")):
+            with self.subTest(fault):
+                peer, relay = self.begin({fault}, tls=self.tls)
+                self.delivered(relay)
+                self.assertEqual([m.secure for m in peer.mails], [True])
+                self.off(relay, **{name: 1, "STARTTLS": 0})
+                self.assertEqual(relay.find("tls-failed"), [])
+
     def test_outlives_the_process(self):
         peer, relay = self.begin({"handshake-hangup"}, tls=self.tls)
         self.delivered(relay)

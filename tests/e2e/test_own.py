@@ -59,6 +59,7 @@ class Own(RelayCase):
                 self.returned(relay, f"u@{domain}.example")
         self.returned(relay, "u@relay.test.example")  # its own name, without MX
         self.returned(relay, "U@Relay.Test.EXAMPLE")
+        self.returned(relay, "u@[127.0.1.1]")  # by the address itself
         self.assertEqual(sim.summary()["connections"]["opened"], 0)
         self.assertEqual(relay.find("delivered"), [])
 

@@ -2,11 +2,13 @@
 provider that refuses what one domain sends; and that held mail goes when what held it ends."""
 import os
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib.case import RelayCase  # noqa: E402
+from lib.process import DEADLINE, Deadline  # noqa: E402
 
 WORLD = """
 defaults { latency = "5ms" }
@@ -32,6 +34,13 @@ class Words(RelayCase):
 
     def no_source_is_meant(self, relay):
         self.assertEqual(relay.find(("source-blocked", "all-sources-blocked", "source-unwelcome", "health", "cluster-defers")), [])
+
+    def wait_reasons(self, relay, word):
+        """All that waits says so."""
+        deadline = Deadline(DEADLINE)
+        while not all(word in r["reason"] for r in self.waiting(relay)):
+            self.assertFalse(deadline.passed, {r["reason"] for r in self.waiting(relay)})
+            time.sleep(0.05)
 
     def test_a_tenants_own_rule(self):
         """It is returned at once, and that is all; in any phase."""
@@ -97,6 +106,12 @@ class Words(RelayCase):
                 relay.wait_event("delivered", count=20)
                 sim.check_once(pairs)
                 self.assertEqual(relay.find(("bounced", "source-blocked", "all-sources-blocked")), [])
+                self.wait_reasons(relay, "blocked")
+                asked = sim.rules()["door"]  # by each source at each host, and then they are left alone
+                self.assertLessEqual(asked, 100)
+                relay.send("more", "x@t30.example")
+                relay.wait_event("delivered", to="x@t30.example")
+                self.assertEqual(sim.rules()["door"], asked)
                 self.assertTrue(self.doCleanups())
 
     def test_many_of_a_refused_sender(self):
@@ -121,6 +136,7 @@ class Words(RelayCase):
                 relay.send_many(held[:1], sender="app@shop.example")
                 event = relay.wait_event("sender-held", alarm=True)
                 self.assertEqual((event["sender"], event["provider"]), ("shop.example", "microsoft365"))
+                self.assertEqual(sim.rules()["limit"], 1)  # no other source was tried
                 relay.send_many(held[1:], sender="app@shop.example")
                 pairs = [(f"m{i}", f"x@t{i % 4}.example") for i in range(40)]
                 relay.send_many(pairs, sender="app@other.example")
