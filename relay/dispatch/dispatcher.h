@@ -131,6 +131,7 @@ struct candidate {
 	struct host *host;
 	const char *name; /* in the route */
 	bool in_session;  /* it failed when it was up: coming up again is no proof */
+	bool refused;	  /* a source of ours, at its door */
 };
 
 struct domain {
@@ -536,6 +537,7 @@ void route_drop(struct dispatch *d, struct domain *m);
 struct host_failure {
 	uint64_t from;	 /* as policy_host_failed says */
 	bool in_session; /* one transaction's: the domain's alone */
+	bool refused;	 /* a source was, at the door */
 	const char *why;
 };
 /* In this cycle. The domain that asked (NULL: nobody any more), and all that count on this host

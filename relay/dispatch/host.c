@@ -63,7 +63,7 @@ void host_not_reached(struct dispatch *d, struct connection *c, struct flow *f,
 bool host_refuses(struct dispatch *d, struct connection *c, struct flow *f,
 	const struct classification *k, const char *text)
 {
-	struct host_failure failure = { .in_session = true, .why = text };
+	struct host_failure failure = { .in_session = true, .refused = true, .why = text };
 
 	/* Microsoft's front ends are one system: one of them speaks for all */
 	if (!f || k->verdict != VERDICT_SOURCE_BLOCK ||
@@ -115,7 +115,7 @@ bool host_used_up(struct dispatch *d, struct domain *m)
 		if (!m->hosts[i].failed_from)
 			continue;
 		any = true;
-		in_session &= m->candidates[i].in_session;
+		in_session &= m->candidates[i].in_session && !m->candidates[i].refused;
 	}
 	if (!any)
 		return false;
@@ -123,7 +123,8 @@ bool host_used_up(struct dispatch *d, struct domain *m)
 		route_exhausted(d, m);
 		return true;
 	}
-	/* broken sessions are counted by each message: the others go on, and a new round begins */
+	/* broken sessions are counted by each message: the others go on, and a new round begins;
+	 * nobody counts doors that were shut */
 	route_clear_failures(m);
 	route_relink(d, m);
 	return true;

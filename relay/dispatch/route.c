@@ -101,6 +101,7 @@ static void keep_failure(struct policy_host *ret, struct candidate *c, const str
 			ret->failed = m->hosts[i].failed;
 			ret->failed_from = m->hosts[i].failed_from;
 			c->in_session = m->candidates[i].in_session;
+			c->refused = m->candidates[i].refused;
 		}
 }
 
@@ -344,6 +345,7 @@ static void mark(struct dispatch *d, struct domain *m, const struct host *h,
 		k->failed_from |= failure->from;
 		k->failed = k->failed_from == POLICY_FROM_ALL;
 		m->candidates[i].in_session |= failure->in_session;
+		m->candidates[i].refused |= failure->refused;
 		if (!m->failed_at)
 			m->failed_at = loop_mono(d->loop);
 		say_failed(h, m, i, failure->why);
@@ -382,7 +384,8 @@ bool route_all_failed(const struct domain *m)
 void route_clear_failures(struct domain *m)
 {
 	for (unsigned i = 0; i < m->nhosts; i++) {
-		m->hosts[i].failed = m->candidates[i].in_session = false;
+		m->hosts[i].failed = false;
+		m->candidates[i].in_session = m->candidates[i].refused = false;
 		m->hosts[i].failed_from = 0;
 	}
 	m->failed_at = 0;

@@ -336,6 +336,37 @@ static void test_all_doors(void **state)
 	all_doors(MX_BANNER, "x@both.test", 2);
 }
 
+/* One shuts its door, the other has trouble in its sessions: each is asked from each subnet, and
+ * then the mail waits by its schedule. */
+static void test_door_and_trouble(void **state)
+{
+	static const char *const trouble[] = { "452 4.3.1 no space", "" };
+
+	for (size_t i = 0; i < COUNT(trouble); i++) {
+		struct mx_rule rules[] = {
+			{ MX_BANNER, "127.0.9.1", NULL, NULL, "554 5.7.1 blocked", 0, 0 },
+			{ MX_MAIL, "127.0.9.2", NULL, NULL, trouble[i], 0, 0 },
+		};
+		struct queue_rcpt_state s;
+		struct message *m;
+		uint64_t id;
+		struct rig r;
+
+		rig_init(&r, rules, COUNT(rules));
+		zone(&r);
+		r.schedule[0] = 3600000;
+		rig_start(&r);
+		id = rig_send_to(&r, "x@pair.test");
+		WAIT_UNTIL(rig_stats(&r).deferred > 0 && rig_stats(&r).work == 0);
+		s = rig_state(&r, id, &m);
+		assert_int_equal(s.attempts, 1);
+		message_unref(m);
+		assert_int_equal(mx_rule_used(&r.mx, 0), 2);
+		assert_in_range(mx_rule_used(&r.mx, 1), 1, 4);
+		rig_stop(&r);
+	}
+}
+
 /* ---- limits ---- */
 
 /* 421 or a hang-up at the n-th: a new connection at once, no mark, and n is known from then on. */
@@ -412,6 +443,7 @@ int main(void)
 		cmocka_unit_test(test_all_hosts_fail),
 		cmocka_unit_test(test_dead_way),
 		cmocka_unit_test(test_all_doors),
+		cmocka_unit_test(test_door_and_trouble),
 		cmocka_unit_test(test_session_limit),
 		cmocka_unit_test(test_recipient_limit),
 		cmocka_unit_test(test_greylisted),
