@@ -79,8 +79,10 @@ static void wait_for(ares_channel ares, const struct question *q)
 		nfds_t n = 0;
 
 		for (unsigned i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-			short events = (short)((ARES_GETSOCK_READABLE(mask, i) ? POLLIN : 0) |
-					       (ARES_GETSOCK_WRITABLE(mask, i) ? POLLOUT : 0));
+			/* not c-ares' macros, which shift into the sign */
+			bool in = (mask >> i & 1u) != 0;
+			bool out = (mask >> (i + ARES_GETSOCK_MAXNUM) & 1u) != 0;
+			short events = (short)((in ? POLLIN : 0) | (out ? POLLOUT : 0));
 
 			if (events)
 				p[n++] = (struct pollfd){ .fd = fds[i], .events = events };

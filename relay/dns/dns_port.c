@@ -149,8 +149,9 @@ static void watch_again(struct dns_port *p)
 
 	p->unwatched = false;
 	for (unsigned i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-		bool readable = ARES_GETSOCK_READABLE(mask, i) != 0;
-		bool writable = ARES_GETSOCK_WRITABLE(mask, i) != 0;
+		/* not c-ares' macros, which shift into the sign */
+		bool readable = (mask >> i & 1u) != 0;
+		bool writable = (mask >> (i + ARES_GETSOCK_MAXNUM) & 1u) != 0;
 
 		if (readable || writable)
 			on_socket_state(p, fds[i], readable, writable);
