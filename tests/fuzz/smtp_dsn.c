@@ -62,14 +62,17 @@ static unsigned count(struct slice s, const char *what)
 	return c;
 }
 
-/* Four lines begin with the boundary: three parts, and the end. */
+/* Four lines begin with the boundary: three parts, and the end. The address in To may have the word,
+ * too; no line of it begins like the field. */
 static void check_parts(struct slice s)
 {
-	static const char key[] = " boundary=\"";
-	const char *at = memmem(s.p, s.n, key, sizeof(key) - 1), *end;
+	static const char field[] = "\r\nContent-Type: multipart/report;", key[] = " boundary=\"";
+	const char *type = memmem(s.p, s.n, field, sizeof(field) - 1), *at, *end;
 	char line[80] = "\r\n--";
 	size_t n;
 
+	must(type);
+	at = memmem(type, s.n - (size_t)(type - s.p), key, sizeof(key) - 1);
 	must(at);
 	at += sizeof(key) - 1;
 	end = memchr(at, '"', s.n - (size_t)(at - s.p));
