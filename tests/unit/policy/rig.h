@@ -173,3 +173,10 @@ static inline void rig_end(struct rig *r, uint32_t slot)
 	policy_disconnected(r->policy, r->now, slot, NULL, 0);
 	assert_true(slots_counted(r->policy));
 }
+
+/* A pool with the first source alone. */
+static inline void rig_only_source(struct rig *r)
+{
+	rig_init(r);
+	r->pools[0].nmembers = 1;
+}
