@@ -108,9 +108,7 @@ static void up(struct bench *b, uint32_t slot, unsigned cluster)
 static void fill(struct bench *b)
 {
 	struct classification good = { .verdict = VERDICT_DELIVERED };
-	static struct reply r;
 
-	reply_make(&r, 250, "2.6.0 ok");
 	for (unsigned round = 0; round < 400; round++)
 		for (unsigned c = 0; c < CLUSTERS; c++) {
 			struct policy_host hosts[MINE];
@@ -130,7 +128,7 @@ static void fill(struct bench *b)
 			b->open[b->nopen].slot = choice.slot;
 			b->open[b->nopen++].cluster = c;
 			for (unsigned n = 0; n < 20; n++)
-				policy_result(b->policy, b->now, choice.slot, w.domain, &good, &r,
+				policy_result(b->policy, b->now, choice.slot, w.domain, &good,
 					&tried, &v),
 					policy_finished(b->policy, b->now, choice.slot);
 		}
@@ -143,9 +141,7 @@ static void messages(struct bench *b, uint64_t n)
 {
 	struct classification good = { .verdict = VERDICT_DELIVERED };
 	uint64_t start = clock_mono_us(), refused = 0, chosen = 0;
-	static struct reply r;
 
-	reply_make(&r, 250, "2.6.0 ok");
 	for (uint64_t i = 0; i < n; i++) {
 		unsigned k = (unsigned)rng_below(&b->rng, b->nopen);
 		unsigned tenant = (unsigned)rng_below(&b->rng, TENANTS / CLUSTERS) * CLUSTERS +
@@ -169,7 +165,7 @@ static void messages(struct bench *b, uint64_t n)
 			b->open[k].slot = why.slot;
 			must(policy_admit(b->policy, b->now, b->open[k].slot, &w, &why, &retire));
 		}
-		policy_result(b->policy, b->now, b->open[k].slot, w.domain, &good, &r, &tried, &v);
+		policy_result(b->policy, b->now, b->open[k].slot, w.domain, &good, &tried, &v);
 		policy_finished(b->policy, b->now, b->open[k].slot);
 		if (i % 8 == 0) {
 			b->now.mono++;
@@ -229,7 +225,7 @@ static void refusals(struct bench *b, uint64_t n)
 	static struct reply r;
 
 	reply_make(&r, 451, "4.7.3 busy [DB5EUR01FT001.eop-EUR01.prod.protection.outlook.com]");
-	classify_server(&r, &bad);
+	classify_facts(&r, &bad);
 	for (uint64_t i = 0; i < n; i++) {
 		unsigned tenant = (unsigned)rng_below(&b->rng, TENANTS);
 		struct policy_tried tried = { .message = i + 1 };
@@ -242,7 +238,7 @@ static void refusals(struct bench *b, uint64_t n)
 		policy_choose(b->policy, b->now, &w, &choice);
 		if (!choice.go)
 			continue;
-		policy_result(b->policy, b->now, choice.slot, w.domain, &bad, &r, &tried, &v);
+		policy_result(b->policy, b->now, choice.slot, w.domain, &bad, &tried, &v);
 		policy_finished(b->policy, b->now, choice.slot);
 		policy_disconnected(b->policy, b->now, choice.slot, NULL, 0);
 	}

@@ -51,14 +51,18 @@ struct classification {
 	uint32_t rule_line; /* line of the rule in its text; 0: no rule, code and phase decided */
 	uint8_t rule_text;  /* which text that is: classifier_text */
 	char token[32];	    /* S77719, ATTR3, PRX8 …; "" when none */
-	/* Where in the reply's text the receiver's server names itself, HOST.CLUSTER.prod.…; n 0: nowhere, or the reply is a success. */
-	uint16_t server_at, server_n;
+	/* What was found in a refusal, so that nobody reads it again. A success: all 0. */
+	uint16_t code;	     /* 400..599 */
+	uint8_t enhanced[3]; /* class, subject, detail as far as it fits; 0: none */
+	uint16_t detail;     /* the third number: 606 of 5.7.606 */
+	bool names_ipv6;     /* it speaks of IPv6 */
+	/* The receiver's server that the reply names, and the label behind it, which is its cluster's:
+	 * letters, digits and '-' as they stand there; both "" when it names none. */
+	char server[32], server_cluster[40];
 };
-/* Finds that name alone; classify does it for every refusal. The last of several is the front end's:
- * those before it are of servers that it asked. */
-void classify_server(const struct reply *r, struct classification *ret);
-/* The name, within r of which the classification is; n 0: none. */
-struct slice classified_server(const struct classification *c, const struct reply *r);
+/* Sets these alone; classify does it for every refusal. Of several servers the last is the front
+ * end: those before it are servers that it asked. */
+void classify_facts(const struct reply *r, struct classification *ret);
 
 /* The words of the rule file: "sender", "tenant". */
 const char *verdict_scope_name(enum verdict_scope s);

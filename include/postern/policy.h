@@ -343,10 +343,9 @@ struct policy_verdict {
 			 */
 };
 /* What one recipient's reply means and what to do with that recipient. Called once a recipient;
- * adjusts lanes. tried is updated. host_tail: the reply, for the cluster names in it. */
+ * adjusts lanes. tried is updated. */
 void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const char *domain,
-	const struct classification *c, const struct reply *r, struct policy_tried *tried,
-	struct policy_verdict *ret);
+	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret);
 
 /* Delay before the next attempt, with jitter. attempts: those made, from 1. */
 ms_t policy_backoff(struct policy *p, unsigned attempts);

@@ -339,7 +339,7 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 		return;
 	s->tried.recipient = policy_recipient_hash(i->recipient->address);
 	s->tried.families = families_of(i->domain);
-	policy_result(d->policy, now_of(d), s->c->slot, i->domain->name, &c, r, &s->tried, &v);
+	policy_result(d->policy, now_of(d), s->c->slot, i->domain->name, &c, &s->tried, &v);
 	/* it did not understand us: who knows what it takes the next command for */
 	s->went_wrong |= c.verdict == VERDICT_TRANSIENT_OTHER && r->code >= 500;
 	if (!another_host(s, i, r, &c, &v))
@@ -464,7 +464,7 @@ static void sort_one(struct sorting *s, struct item *i, const struct rcpt_result
 	switch (o->outcome) {
 	case RCPT_DELIVERED:
 		s->tried.recipient = policy_recipient_hash(i->recipient->address);
-		policy_result(s->d->policy, now_of(s->d), s->c->slot, i->domain->name, &good, r,
+		policy_result(s->d->policy, now_of(s->d), s->c->slot, i->domain->name, &good,
 			&s->tried, &v);
 		delivered(s, i, o, r);
 		break;
@@ -653,7 +653,7 @@ void result_refused(struct dispatch *d, struct connection *c, struct work *w,
 		d->stats.by_verdict[k->verdict]++;
 		remember(&s, i, text, r->code, k->verdict);
 		s.tried.families = families_of(i->domain);
-		policy_result(d->policy, now_of(d), c->slot, i->domain->name, k, r, &s.tried, &v);
+		policy_result(d->policy, now_of(d), c->slot, i->domain->name, k, &s.tried, &v);
 		dispose(&s, i, r, &v);
 	}
 	sorting_end(&s);

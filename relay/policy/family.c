@@ -13,12 +13,10 @@
 
 /* The words, or the codes that senders over IPv6 are refused with: no PTR name (25), neither SPF
  * nor DKIM (26), no mail over IPv6 at all (Microsoft's 510). */
-static bool for_ipv6(const struct reply *r)
+static bool for_ipv6(const struct classification *c)
 {
-	bool policy = r->has_enhanced && r->enhanced[1] == 7;
-
-	return (policy && (r->detail == 25 || r->detail == 26 || r->detail == 510)) ||
-	       glob_match(SLICE_LIT("*ipv6*"), (struct slice){ r->text, r->n });
+	return c->names_ipv6 ||
+	       (c->enhanced[1] == 7 && (c->detail == 25 || c->detail == 26 || c->detail == 510));
 }
 
 static bool is_v6(const struct policy *p, unsigned source)
@@ -62,12 +60,12 @@ static void leave(struct policy *p, struct policy_now now, const struct slot *s,
 }
 
 bool family_refused(struct policy *p, struct policy_now now, const struct slot *s,
-	const char *domain, const struct reply *r, struct policy_tried *tried)
+	const char *domain, const struct classification *c, struct policy_tried *tried)
 {
 	const struct pool_params *v;
 
 	if (!s->lane || s->pool == ~0u || !is_v6(p, s->source) ||
-		!(tried->families & POLICY_FAMILY_V4) || !for_ipv6(r) ||
+		!(tried->families & POLICY_FAMILY_V4) || !for_ipv6(c) ||
 		!has_ipv4(p, now, s, domain, tried))
 		return false;
 	leave(p, now, s, s->source, domain, tried);

@@ -7,4 +7,4 @@ struct slot;
 
 /* family.c. True: it was for IPv6, and goes over IPv4 now. */
 bool family_refused(struct policy *p, struct policy_now now, const struct slot *s,
-	const char *domain, const struct reply *r, struct policy_tried *tried);
+	const char *domain, const struct classification *c, struct policy_tried *tried);

@@ -434,13 +434,13 @@ void learn_banner(struct policy *p, struct slot *s, const struct smtp_client_inf
 }
 
 /* The front end's name is that of the banner, or it is another machine's text. */
-void learn_tail(struct policy *p, struct slot *s, struct slice server, struct policy_now now)
+void learn_tail(
+	struct policy *p, struct slot *s, const struct classification *c, struct policy_now now)
 {
 	char cluster[CLUSTER_NAME];
 	struct host_name t;
 
-	if (!server.n || !s->host || s->provider == ~0u || !microsoft(p, s->provider) ||
-		!name_of_server(&t, server))
+	if (!s->host || s->provider == ~0u || !microsoft(p, s->provider) || !name_of_server(&t, c))
 		return;
 	name_get(p, t.host, t.cluster, now);
 	if (s->banner[0] && strcmp(s->banner, t.host))

@@ -74,8 +74,9 @@ void host_free(struct policy *p, struct host *h);
 void network_free(struct policy *p, struct network *n);
 void learn_banner(struct policy *p, struct slot *s, const struct smtp_client_info *info,
 	struct policy_now now);
-/* server: as it names itself in a reply; n 0: it does not. */
-void learn_tail(struct policy *p, struct slot *s, struct slice server, struct policy_now now);
+/* By the server that a refusal names. */
+void learn_tail(
+	struct policy *p, struct slot *s, const struct classification *c, struct policy_now now);
 struct name *name_get(
 	struct policy *p, const char *host, const char *cluster, struct policy_now now);
 void learned_sweep(struct policy *p, struct policy_now now);

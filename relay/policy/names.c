@@ -173,29 +173,18 @@ void name_of_banner(struct host_name *ret, const char *banner)
 		ret->geography[0] = '\0';
 }
 
-bool name_of_server(struct host_name *ret, struct slice name)
+bool name_of_server(struct host_name *ret, const struct classification *c)
 {
-	const char *dot = memchr(name.p, '.', name.n), *at, *end;
-	size_t host = dot ? (size_t)(dot - name.p) : 0, n;
+	const char *at = c->server_cluster;
 
-	if (!host || host >= BANNER_NAME)
-		return false;
-	for (size_t i = 0; i < host; i++)
-		if (!alnum(name.p[i]) && name.p[i] != '-')
-			return false;
-	at = dot + 1;
-	end = at;
-	while (end < name.p + name.n && (alnum(*end) || *end == '-'))
-		end++;
-	n = (size_t)(end - at);
-	if (!n || n >= CLUSTER_NAME)
+	if (!c->server[0] || !at[0])
 		return false;
 	*ret = (struct host_name){ 0 };
-	copy_case(ret->host, BANNER_NAME, name.p, host, true);
-	if (n > 4 && !strncasecmp(at, "eop-", 4))
-		copy_case(ret->cluster, CLUSTER_NAME, at + 4, n - 4, true);
+	copy_case(ret->host, BANNER_NAME, c->server, strlen(c->server), true);
+	if (strlen(at) > 4 && !strncasecmp(at, "eop-", 4))
+		copy_case(ret->cluster, CLUSTER_NAME, at + 4, strlen(at) - 4, true);
 	else
-		copy_case(ret->cluster, CLUSTER_NAME, at, n, false);
+		copy_case(ret->cluster, CLUSTER_NAME, at, strlen(at), false);
 	geography_of_cluster(ret->geography, ret->cluster);
 	return true;
 }

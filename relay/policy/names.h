@@ -13,9 +13,8 @@ struct host_name {
 	char geography[8];	    /* "" when it does not say */
 };
 void name_of_banner(struct host_name *ret, const char *banner);
-/* HOST.eop-EUR01.prod.protection.outlook.com, HOST.eurprd05.prod.outlook.com: as the classifier found
- * it in a reply. */
-bool name_of_server(struct host_name *ret, struct slice name);
+/* HOST.eop-EUR01, HOST.eurprd05: the server that the classifier found in a reply. False: none. */
+bool name_of_server(struct host_name *ret, const struct classification *c);
 bool name_of_ptr(struct host_name *ret, struct slice ptr);
 void geography_of_cluster(char out[8], const char *cluster);
 bool name_is_cluster(const char *name); /* has the form of one */

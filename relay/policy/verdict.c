@@ -391,8 +391,7 @@ static uint32_t stands_for(const struct slot *s)
 
 /* 5.2.121: of this sender alone; what else speaks of a recipient and of a time, of everybody. */
 static void recipient_outcome(struct policy *p, struct policy_now now, const struct slot *s,
-	const char *domain, const struct classification *c, const struct reply *r,
-	const struct policy_tried *tried)
+	const char *domain, const struct classification *c, const struct policy_tried *tried)
 {
 	bool good = c->verdict == VERDICT_DELIVERED,
 	     unknown = c->verdict == VERDICT_RECIPIENT_INVALID;
@@ -401,17 +400,16 @@ static void recipient_outcome(struct policy *p, struct policy_now now, const str
 		recipient_took(p, now, s->provider, tried);
 	else if (c->scope == SCOPE_RECIPIENT && c->cooldown)
 		recipient_refused(p, now, s->provider, tried, c->cooldown,
-			r->has_enhanced && r->enhanced[1] == 2 && r->detail == 121);
+			c->enhanced[1] == 2 && c->detail == 121);
 	if (good || unknown)
 		unknown_note(p, now, s->provider, domain, tried->client, unknown);
 }
 
 void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const char *domain,
-	const struct classification *c, const struct reply *r, struct policy_tried *tried,
-	struct policy_verdict *ret)
+	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
 {
 	struct slot *s = slot_get(p, slot);
-	bool permanent = r->code >= 500;
+	bool permanent = c->code >= 500;
 
 	*ret = (struct policy_verdict){ .what = DISPOSE_DEFER };
 	if (s->lane)
@@ -422,7 +420,7 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 		bans_answered(p, now, s, domain, tried ? tried->sender : NULL,
 			c->verdict == VERDICT_DELIVERED);
 	if (s->provider != ~0u && tried)
-		recipient_outcome(p, now, s, domain, c, r, tried);
+		recipient_outcome(p, now, s, domain, c, tried);
 	if (c->verdict == VERDICT_DELIVERED) {
 		ret->what = DISPOSE_DELIVERED;
 		if (s->lane) {
@@ -435,14 +433,14 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 	}
 	if (s->lane) {
 		*(permanent ? &s->lane->rejected : &s->lane->deferred) += stands_for(s);
-		learn_tail(p, s, classified_server(c, r), now);
+		learn_tail(p, s, c, now);
 	}
 	s->blamed = true;
 	if (c->scope == SCOPE_SENDER) {
 		on_sender(p, now, s, domain, c, tried, ret);
 		return;
 	}
-	if (tried && family_refused(p, now, s, domain, r, tried)) {
+	if (tried && family_refused(p, now, s, domain, c, tried)) {
 		ret->what = DISPOSE_RETRY_SUBNET;
 		tell_cause(ret, CAUSE_SOURCE);
 		return;

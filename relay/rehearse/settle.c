@@ -124,7 +124,7 @@ void end_step(struct rehearsal *r, struct link *k, uint32_t first)
 
 	if (!a)
 		return;
-	policy_result(r->policy, policy_time(r), k->slot, domain, &a->is, &a->reply, &g->tried, &v);
+	policy_result(r->policy, policy_time(r), k->slot, domain, &a->is, &g->tried, &v);
 	if (k->says == SAYS_YES)
 		policy_reached(r->policy, k->slot);
 	policy_finished(r->policy, policy_time(r), k->slot);

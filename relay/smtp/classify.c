@@ -238,7 +238,7 @@ void classify(const struct classifier *c, struct slice provider, struct slice ph
 		return;
 	}
 	provider_mask = 1u << provider_of(c, provider);
-	classify_server(r, ret);
+	classify_facts(r, ret);
 	reply_view_make(&v, r);
 	vocabulary_find(&c->words, &v, &found);
 	for (size_t i = 0; i < c->nrules; i++) {

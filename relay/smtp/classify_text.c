@@ -1,6 +1,9 @@
 /* What a reply says, free of how it was written: odd separators, case, accents, addresses, tails.
  */
+#include <stdio.h>
+
 #include "classify_rule.h"
+#include "postern/text.h"
 
 static bool is_digit(char c)
 {
@@ -153,16 +156,16 @@ static bool is_separator(char c)
 	return c == '\0' || strchr(" \t\r\n<>()[]{},;\"=&?/|", c) != NULL;
 }
 
-/* A server's name behind the bracket at s: HOST.CLUSTER.prod and more, up to a blank or bracket; its
- * length, 0 for none. A group of a success, "[InternalId=…, Hostname=…]", names a mailbox server. */
-static size_t server_name(struct slice s)
+/* A server's name behind the bracket at s: HOST.CLUSTER.prod and more, up to a blank or bracket. A
+ * group of a success, "[InternalId=…, Hostname=…]", names a mailbox server. */
+static bool server_name(struct slice s, struct slice *host, struct slice *cluster)
 {
 	size_t n = 1, dot = 0, label;
 
 	while (n < s.n && s.p[n] != ']' && s.p[n] != ' ' && s.p[n] != '[' && s.p[n] != '=')
 		n++;
 	if (n < s.n && s.p[n] == '=')
-		return 0;
+		return false;
 	while (++dot < n && (is_alnum(s.p[dot]) || s.p[dot] == '-'))
 		;
 	label = dot;
@@ -170,30 +173,36 @@ static size_t server_name(struct slice s)
 		;
 	if (dot == 1 || dot >= n || s.p[dot] != '.' || label == dot + 1 || label >= n ||
 		!slice_case_prefix((struct slice){ s.p + label, n - label }, SLICE_LIT(".prod.")))
-		return 0;
-	return n - 1;
+		return false;
+	*host = (struct slice){ s.p + 1, dot - 1 };
+	*cluster = (struct slice){ s.p + dot + 1, label - dot - 1 };
+	return true;
 }
 
-void classify_server(const struct reply *r, struct classification *ret)
+static void server_keep(struct classification *ret, struct slice host, struct slice cluster)
 {
-	struct slice s = { r->text, r->n };
+	bool fits = host.n < sizeof(ret->server) && cluster.n < sizeof(ret->server_cluster);
 
-	ret->server_at = ret->server_n = 0;
-	for (size_t i = 0; i < s.n && i < UINT16_MAX; i++) {
-		size_t n = s.p[i] == '[' ? server_name(slice_from(s, i)) : 0;
+	snprintf(ret->server, sizeof(ret->server), "%.*s", fits ? (int)host.n : 0, host.p);
+	snprintf(ret->server_cluster, sizeof(ret->server_cluster), "%.*s",
+		fits ? (int)cluster.n : 0, cluster.p);
+}
 
-		if (n > 0 && n <= UINT16_MAX) {
-			ret->server_at = (uint16_t)(i + 1);
-			ret->server_n = (uint16_t)n;
-		}
+void classify_facts(const struct reply *r, struct classification *ret)
+{
+	struct slice s = { r->text, r->n }, host, cluster;
+
+	ret->code = r->code;
+	memcpy(ret->enhanced, r->enhanced, sizeof(ret->enhanced));
+	ret->detail = r->detail;
+	if (!r->has_enhanced) {
+		memset(ret->enhanced, 0, sizeof(ret->enhanced));
+		ret->detail = 0;
 	}
-}
-
-struct slice classified_server(const struct classification *c, const struct reply *r)
-{
-	if ((uint32_t)c->server_at + c->server_n > r->n)
-		return (struct slice){ r->text, 0 };
-	return (struct slice){ r->text + c->server_at, c->server_n };
+	ret->names_ipv6 = glob_match(SLICE_LIT("*ipv6*"), s);
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] == '[' && server_name(slice_from(s, i), &host, &cluster))
+			server_keep(ret, host, cluster);
 }
 
 /* The length of a bracketed group at s that names servers, 0 for none. */

@@ -31,11 +31,16 @@ static void check_all(const struct host_name *n)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice all = { (const char *)data, size };
+	struct classification said = { 0 };
+	static struct reply reply;
 	static char banner[513]; /* as long as smtp_client keeps it */
 	struct host_name n;
 
 	memset(&n, 0, sizeof(n));
-	if (name_of_server(&n, all))
+	if (reply_from_text(&reply, all))
+		reply_make(&reply, 550, "");
+	classify_facts(&reply, &said);
+	if (name_of_server(&n, &said))
 		check_all(&n);
 	memset(&n, 0, sizeof(n));
 	if (name_of_ptr(&n, all))

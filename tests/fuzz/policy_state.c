@@ -88,7 +88,6 @@ static void decide(struct policy *p, unsigned provider)
 	struct policy_tried tried = { .sender = "s.example" };
 	struct policy_choice c, why;
 	struct policy_verdict v;
-	static struct reply r;
 	bool retire;
 
 	must(!addr_parse(&host.addr, slice_of("203.0.113.1")));
@@ -96,8 +95,7 @@ static void decide(struct policy *p, unsigned provider)
 	if (!c.go)
 		return;
 	if (policy_admit(p, now, c.slot, &w, &why, &retire)) {
-		reply_make(&r, 250, "");
-		policy_result(p, now, c.slot, w.domain, &good, &r, &tried, &v);
+		policy_result(p, now, c.slot, w.domain, &good, &tried, &v);
 		policy_finished(p, now, c.slot);
 	}
 	policy_disconnected(p, now, c.slot, NULL, 0);

@@ -41,7 +41,8 @@ static void ask(const struct classifier *c, struct slice text)
 			classify(c, slice_of(providers[p]), slice_of(phases[k]), &r, &got);
 			must(got.verdict < VERDICT_COUNT);
 			must((got.verdict == VERDICT_DELIVERED) == (r.code / 100 == 2));
-			must((uint32_t)got.server_at + got.server_n <= r.n);
+			must(memchr(got.server, '\0', sizeof(got.server)));
+			must(memchr(got.server_cluster, '\0', sizeof(got.server_cluster)));
 			must(memchr(got.token, '\0', sizeof(got.token)));
 		}
 	}

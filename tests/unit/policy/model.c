@@ -312,8 +312,8 @@ static void banner(const struct model *m, const struct connection *k, struct smt
 	info->ehlo.size = 157286400;
 }
 
-static void text_of(const struct model *m, const struct connection *k, const struct model_reply *a,
-	struct reply *r)
+static const struct reply *text_of(const struct model *m, const struct connection *k,
+	const struct model_reply *a, struct reply *r)
 {
 	const struct model_cluster *c = &m->clusters[k->cluster];
 	char text[400];
@@ -326,6 +326,7 @@ static void text_of(const struct model *m, const struct connection *k, const str
 			"%s [%sPEPF%04X%04X.%s.prod.outlook.com 2026-01-01T00:00:00.000Z 08DD]",
 			a->text ? a->text : "", site_of(c), k->cluster, k->host, c->forest);
 	reply_make(r, a->code, text);
+	return r;
 }
 
 /* The next work for an idle connection. */
@@ -465,18 +466,12 @@ static void on_done(struct model *m, uint32_t i)
 
 	m->clusters[k->cluster].attempts++;
 	m->clusters[k->cluster].tries[k->source]++;
-	if (a.verdict == VERDICT_DELIVERED)
-		reply_make(&r, 250,
-			"2.6.0 <x> [InternalId=1, "
-			"Hostname=AM9PR07MB0001.eurprd99.prod.outlook.com] Queued");
-	else
-		text_of(m, k, &a, &r);
 	if (a.verdict != VERDICT_DELIVERED)
-		classify_server(&r, &c);
+		classify_facts(text_of(m, k, &a, &r), &c);
 	domain_of(g->tenant, domain);
 	k->running = -1;
 	g->tried.recipient = g->tried.message % MODEL_RECIPIENTS + 1;
-	policy_result(m->policy, now_of(m), k->slot, domain, &c, &r, &g->tried, &v);
+	policy_result(m->policy, now_of(m), k->slot, domain, &c, &g->tried, &v);
 	policy_finished(m->policy, now_of(m), k->slot);
 	dispose(m, k, running, &v);
 	assign(m, i);

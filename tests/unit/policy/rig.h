@@ -136,11 +136,11 @@ static inline bool rig_admit(struct rig *r, uint32_t slot, struct policy_choice 
 static inline struct policy_verdict rig_result_of(struct rig *r, uint32_t slot, const char *domain,
 	const struct classification *c, uint16_t code, struct policy_tried *tried)
 {
+	struct classification coded = *c;
 	struct policy_verdict ret;
-	static struct reply reply;
 
-	reply_make(&reply, code, "");
-	policy_result(r->policy, r->now, slot, domain, c, &reply, tried, &ret);
+	coded.code = code >= 400 ? code : 0;
+	policy_result(r->policy, r->now, slot, domain, &coded, tried, &ret);
 	policy_finished(r->policy, r->now, slot);
 	assert_true(slots_counted(r->policy));
 	return ret;

@@ -31,8 +31,8 @@ static void says(struct rig *r, uint32_t slot, const char *text)
 	static struct reply reply;
 
 	reply_make(&reply, 550, text);
-	classify_server(&reply, &k);
-	policy_result(r->policy, r->now, slot, "example.org", &k, &reply, &tried, &v);
+	classify_facts(&reply, &k);
+	policy_result(r->policy, r->now, slot, "example.org", &k, &tried, &v);
 	policy_finished(r->policy, r->now, slot);
 }
 
@@ -316,19 +316,18 @@ static void test_surplus(void **state)
 static void exchange(struct rig *r, uint32_t slot, unsigned n, bool bad)
 {
 	struct classification c = { .verdict = bad ? VERDICT_SOURCE_THROTTLE : VERDICT_DELIVERED,
-		.scope = SCOPE_SUBNET };
+		.scope = SCOPE_SUBNET,
+		.code = bad ? 451 : 0 };
 	struct policy_tried tried = { .message = n };
 	struct policy_choice why;
 	struct policy_verdict v;
-	static struct reply reply;
 	char domain[16];
 	bool retire;
 
 	snprintf(domain, sizeof(domain), "t%u.example", n);
 	r->want.domain = domain;
 	if (rig_admit(r, slot, &why, &retire)) {
-		reply_make(&reply, bad ? 451 : 250, bad ? "4.7.500 Server busy" : "2.0.0");
-		policy_result(r->policy, r->now, slot, domain, &c, &reply, &tried, &v);
+		policy_result(r->policy, r->now, slot, domain, &c, &tried, &v);
 		policy_finished(r->policy, r->now, slot);
 	}
 	r->want.domain = "example.com";

@@ -537,7 +537,8 @@ static void test_ipv6_refused(void **state)
 		} while (c.source != 3);
 		assert_int_equal(c.host, 1);
 		reply_make(&reply, v6_rows[k].code, v6_rows[k].text);
-		policy_result(r.policy, r.now, c.slot, "example.org", &is, &reply, &tried, &v);
+		classify_facts(&reply, &is);
+		policy_result(r.policy, r.now, c.slot, "example.org", &is, &tried, &v);
 		rig_end(&r, c.slot);
 		assert_int_equal(v.what == DISPOSE_RETRY_SUBNET, v6_rows[k].moves);
 		if (!v6_rows[k].moves) {
@@ -577,7 +578,8 @@ static void test_ipv6_alone(void **state)
 	c = rig_choose(&r);
 	assert_true(c.go);
 	reply_make(&reply, 550, "5.7.26 unauthenticated over IPv6");
-	policy_result(r.policy, r.now, c.slot, "example.org", &is, &reply, &tried, &v);
+	classify_facts(&reply, &is);
+	policy_result(r.policy, r.now, c.slot, "example.org", &is, &tried, &v);
 	assert_int_equal(v.what, DISPOSE_BOUNCE);
 	rig_deinit(&r);
 }

@@ -31,11 +31,14 @@ static void told(
 	struct policy_verdict v;
 	static struct reply reply;
 
-	reply_make(&reply, text ? 550 : 250, text ? text : "");
+	if (text) {
+		reply_make(&reply, 550, text);
+		classify_facts(&reply, &c);
+	}
 	c.verdict = text ? VERDICT_DESTINATION_BUSY : VERDICT_DELIVERED;
 	c.scope = text ? SCOPE_RECIPIENT : SCOPE_DEFAULT;
 	c.cooldown = text ? HOUR : 0;
-	policy_result(r->policy, r->now, slot, "example.org", &c, &reply, &t, &v);
+	policy_result(r->policy, r->now, slot, "example.org", &c, &t, &v);
 	policy_finished(r->policy, r->now, slot);
 	if (text)
 		assert_int_equal(v.what, DISPOSE_DEFER);

@@ -242,7 +242,6 @@ static void test_one_transaction(void **state)
 	struct policy_choice c, why;
 	struct policy_tried tried = { 0 };
 	struct policy_verdict v;
-	static struct reply reply;
 	struct world w;
 	bool retire;
 
@@ -254,10 +253,9 @@ static void test_one_transaction(void **state)
 	policy_unadmit(w.r.policy, w.r.now, c.slot);
 	assert_int_equal(world_info(&w, "b1").used, 0);
 	assert_true(rig_admit(&w.r, c.slot, &why, &retire));
-	reply_make(&reply, 250, "");
 	for (unsigned i = 0; i < 5; i++)
-		policy_result(w.r.policy, w.r.now, c.slot, "t.example", i < 3 ? &good : &bad,
-			&reply, &tried, &v);
+		policy_result(
+			w.r.policy, w.r.now, c.slot, "t.example", i < 3 ? &good : &bad, &tried, &v);
 	policy_reached(w.r.policy, c.slot);
 	policy_finished(w.r.policy, w.r.now, c.slot);
 	assert_int_equal(world_info(&w, "b1").used, 1);

@@ -446,25 +446,29 @@ static void test_server(void **state)
 {
 	static const struct {
 		uint16_t code;
-		const char *text, *server;
+		const char *text, *server, *cluster;
 	} rows[] = {
 		{ 550, "5.7.1 blocked [VE1EUR01FT062.eop-EUR01.prod.protection.outlook.com]",
-			"VE1EUR01FT062.eop-EUR01.prod.protection.outlook.com" },
+			"VE1EUR01FT062", "eop-EUR01" },
 		{ 451, "4.7.500 busy [TY1PEPF0000BAD7.JPNP286.PROD.OUTLOOK.COM 2024-08-06 08DC]",
-			"TY1PEPF0000BAD7.JPNP286.PROD.OUTLOOK.COM" },
+			"TY1PEPF0000BAD7", "JPNP286" },
 		{ 550,
 			"5.7.1 x [AM9PR07MB7669.eurprd07.prod.outlook.com 2025] [Name=Protocol "
 			"Filter Agent][AGT=PFA] [BN3PEPF0000B077.namprd04.prod.outlook.com 2025",
-			"BN3PEPF0000B077.namprd04.prod.outlook.com" },
-		{ 550, "5.0.0 [InternalId=1, Hostname=AS8PR07MB7669.eurprd07.prod.outlook.com]",
+			"BN3PEPF0000B077", "namprd04" },
+		{ 550, "5.7.1 [A.b.prod.c] [ABCDEFGHIJKLMNOPQRSTUVWXYZ012345.b.prod.c]", "", "" },
+		{ 550, "5.7.1 [ABCDEFGHIJKLMNOPQRSTUVWXYZ01234.b.prod.c]",
+			"ABCDEFGHIJKLMNOPQRSTUVWXYZ01234", "b" },
+		{ 550, "5.0.0 [InternalId=1, Hostname=AS8PR07MB7669.eurprd07.prod.outlook.com]", "",
 			"" },
-		{ 550, "5.0.0 [Hostname=AS8PR07MB7669.eurprd07.prod.outlook.com]", "" },
-		{ 550, "5.7.1 [CONTOSO.prod.outlook.com] [.x.prod.a] [a..prod.b] [a.b.prod] [",
+		{ 550, "5.0.0 [Hostname=AS8PR07MB7669.eurprd07.prod.outlook.com]", "", "" },
+		{ 550, "5.7.1 [CONTOSO.prod.outlook.com] [.x.prod.a] [a..prod.b] [a.b.prod] [", "",
 			"" },
-		{ 550, "5.7.1 A.b.prod.c without brackets", "" },
-		{ 550, "[", "" },
-		{ 550, "", "" },
-		{ 250, "2.6.0 Queued [VE1EUR01FT062.eop-EUR01.prod.protection.outlook.com]", "" },
+		{ 550, "5.7.1 A.b.prod.c without brackets", "", "" },
+		{ 550, "[", "", "" },
+		{ 550, "", "", "" },
+		{ 250, "2.6.0 Queued [VE1EUR01FT062.eop-EUR01.prod.protection.outlook.com]", "",
+			"" },
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
@@ -473,15 +477,34 @@ static void test_server(void **state)
 
 		reply_make(&r, rows[i].code, rows[i].text);
 		classify(shipped, SLICE_LIT("microsoft365"), SLICE_LIT("rcpt"), &r, &got);
-		assert_true(slice_eq(classified_server(&got, &r), slice_of(rows[i].server)));
+		assert_string_equal(got.server, rows[i].server);
+		assert_string_equal(got.server_cluster, rows[i].cluster);
 	}
-	/* of another reply than it was made from: never beyond its text */
-	{
-		static struct reply r;
-		struct classification other = { .server_at = 3, .server_n = 60000 };
+}
 
-		reply_make(&r, 550, "5.7.1");
-		assert_int_equal(classified_server(&other, &r).n, 0);
+/* What else stands in a refusal is handed over, so that nobody reads it again. */
+static void test_facts(void **state)
+{
+	static const struct {
+		const char *text;
+		uint16_t code, detail;
+		uint8_t enhanced[3];
+		bool names_ipv6;
+	} rows[] = {
+		{ "550 5.7.606 no", 550, 606, { 5, 7, 255 }, false },
+		{ "451 4.2.121 later", 451, 121, { 4, 2, 121 }, false },
+		{ "554 no mail over IPV6 here", 554, 0, { 0, 0, 0 }, true },
+		{ "421", 421, 0, { 0, 0, 0 }, false },
+		{ "250 2.6.0 over IPv6", 0, 0, { 0, 0, 0 }, false },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct classification got = ask(shipped, "default", "rcpt", rows[i].text);
+
+		assert_int_equal(got.code, rows[i].code);
+		assert_int_equal(got.detail, rows[i].detail);
+		assert_memory_equal(got.enhanced, rows[i].enhanced, 3);
+		assert_int_equal(got.names_ipv6, rows[i].names_ipv6);
 	}
 }
 
@@ -513,6 +536,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_quotation),
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_server),
+		cmocka_unit_test(test_facts),
 		cmocka_unit_test(test_long),
 	};
 
