@@ -157,8 +157,8 @@ static void conn_free(struct conn *c)
 	if (c->next)
 		c->next->prev = c->prev;
 	sim_unlock(lp->sim);
-	c->next = lp->dead;
-	lp->dead = c;
+	c->next = lp->conns->dead;
+	lp->conns->dead = c;
 }
 
 static void conn_destroy(struct conn *c)
@@ -176,17 +176,18 @@ static void conn_destroy(struct conn *c)
 /* Events of this round may still name a closed connection: its memory lasts until the end of it. */
 void conn_reap(struct loop *lp)
 {
-	while (lp->dead) {
-		struct conn *c = lp->dead;
+	while (lp->conns->dead) {
+		struct conn *c = lp->conns->dead;
 
-		lp->dead = c->next;
+		lp->conns->dead = c->next;
 		sim_lock(lp->sim);
 		scenario_unref(c->sc);
 		sim_unlock(lp->sim);
-		if (lp->nidle < IDLE_CONNS && c->out.cap + c->held.cap + c->body.cap < 1 << 20) {
-			c->next = lp->idle;
-			lp->idle = c;
-			lp->nidle++;
+		if (lp->conns->nidle < IDLE_CONNS &&
+			c->out.cap + c->held.cap + c->body.cap < 1 << 20) {
+			c->next = lp->conns->idle;
+			lp->conns->idle = c;
+			lp->conns->nidle++;
 			continue;
 		}
 		conn_destroy(c);
@@ -350,7 +351,7 @@ static void process_tls(struct conn *c, const char *p, size_t n)
 		int r;
 
 		ERR_clear_error();
-		r = SSL_read(c->ssl, c->loop->pbuf, READ_MAX);
+		r = SSL_read(c->ssl, c->loop->conns->pbuf, READ_MAX);
 		if (!was_done && SSL_is_init_finished(c->ssl)) {
 			was_done = true;
 			sim_lock(c->loop->sim);
@@ -358,7 +359,7 @@ static void process_tls(struct conn *c, const char *p, size_t n)
 			sim_unlock(c->loop->sim);
 		}
 		if (r > 0) {
-			process(c, c->loop->pbuf, (size_t)r);
+			process(c, c->loop->conns->pbuf, (size_t)r);
 			continue;
 		}
 		r = SSL_get_error(c->ssl, r);
@@ -429,7 +430,7 @@ static void on_eof(struct conn *c)
 
 static void on_readable(struct conn *c)
 {
-	ssize_t n = recv(c->io.fd, c->loop->rbuf, READ_MAX, 0);
+	ssize_t n = recv(c->io.fd, c->loop->conns->rbuf, READ_MAX, 0);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -450,9 +451,9 @@ static void on_readable(struct conn *c)
 		c->flights++;
 	}
 	if (c->ssl)
-		process_tls(c, c->loop->rbuf, (size_t)n);
+		process_tls(c, c->loop->conns->rbuf, (size_t)n);
 	else
-		process(c, c->loop->rbuf, (size_t)n);
+		process(c, c->loop->conns->rbuf, (size_t)n);
 	if (c->tls_broken && c->tls_next == TLS_GARBAGE && !c->closing) {
 		PUT_LIT(&c->out, "\x16\x03\x01\x00\x10this is no TLS!!");
 		c->closing = true;
@@ -490,7 +491,7 @@ static void on_conn(struct loop *lp, struct io *io, uint32_t events)
 
 static struct conn *conn_new(struct loop *lp)
 {
-	struct conn *c = lp->idle, old;
+	struct conn *c = lp->conns->idle, old;
 
 	if (!c) {
 		c = xcalloc(1, sizeof(*c));
@@ -501,8 +502,8 @@ static struct conn *conn_new(struct loop *lp)
 		buf_init(&c->rcpt_text, 0);
 		return c;
 	}
-	lp->idle = c->next;
-	lp->nidle--;
+	lp->conns->idle = c->next;
+	lp->conns->nidle--;
 	old = (struct conn){ .out = c->out,
 		.reply = c->reply,
 		.held = c->held,
@@ -553,11 +554,11 @@ void conn_accept(struct loop *lp, struct io *io, uint32_t events)
 	ledger_opened(&s->ledger, c);
 	limits_opened(c);
 	c->counted = true;
-	c->next = to->conns;
-	c->prev = &to->conns;
+	c->next = to->conns->open;
+	c->prev = &to->conns->open;
 	if (c->next)
 		c->next->prev = &c->next;
-	to->conns = c;
+	to->conns->open = c;
 	c->epoll_events = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
 	io_add(to, &c->io,
 		c->epoll_events); /* writable at once: that starts it, in its own thread */
@@ -567,20 +568,20 @@ void conn_accept(struct loop *lp, struct io *io, uint32_t events)
 void conn_rearm_all(struct loop *lp)
 {
 	sim_lock(lp->sim);
-	for (struct conn *c = lp->conns; c; c = c->next)
+	for (struct conn *c = lp->conns->open; c; c = c->next)
 		conn_arm(c);
 	sim_unlock(lp->sim);
 }
 
 void conn_close_all(struct loop *lp)
 {
-	while (lp->conns)
-		conn_free(lp->conns);
+	while (lp->conns->open)
+		conn_free(lp->conns->open);
 	conn_reap(lp);
-	while (lp->idle) {
-		struct conn *c = lp->idle;
+	while (lp->conns->idle) {
+		struct conn *c = lp->conns->idle;
 
-		lp->idle = NULL;
+		lp->conns->idle = NULL;
 		for (struct conn *next; c; c = next) {
 			next = c->next;
 			conn_destroy(c);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../peers/socket.h"
 #include "conn.h"
 #include "postern/text.h"
 #include "report.h"

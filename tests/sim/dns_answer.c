@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dns.h"
 #include "postern/text.h"
+#include "sim.h"
 
 #define ALIAS "alias-of."
 
@@ -359,10 +359,12 @@ static int rcode_of(enum dns_mode m, int normal)
 	return m == DNS_FORMERR ? RC_FORMERR : normal;
 }
 
-bool dns_answer(struct sim *s, const struct question *q, bool tcp, const uint8_t *query,
-	struct buf *out, uint64_t *delay)
+/* Under the lock. */
+static bool answer(struct sim *s, const struct dns_query *query, struct buf *out, uint64_t *delay)
 {
+	const struct question *q = &query->question;
 	struct dns_rule *d = incident(s, q);
+	struct dns_form form = { .edns = s->sc->edns, .ad = s->sc->dnssec, .soa = true };
 	struct answer a = { .ttl = 60 };
 	enum dns_mode mode = d ? d->action : DNS_OK;
 	bool send = true;
@@ -387,9 +389,20 @@ bool dns_answer(struct sim *s, const struct question *q, bool tcp, const uint8_t
 	} else if (mode == DNS_GARBAGE) {
 		put_garbage(s, q, out);
 	} else {
-		dns_message(s, q, query, &a, tcp ? 65535 : q->udp_size,
-			!tcp && mode == DNS_TRUNCATED, out);
+		form.truncate = !query->tcp && mode == DNS_TRUNCATED;
+		dns_message(&form, q, query->wire, &a, query->tcp ? 65535 : q->udp_size, out);
 	}
 	buf_deinit(&a.b);
+	return send;
+}
+
+bool sim_dns_answer(void *arg, const struct dns_query *query, struct buf *out, uint64_t *delay_us)
+{
+	struct sim *s = arg;
+	bool send;
+
+	sim_lock(s);
+	send = answer(s, query, out, delay_us);
+	sim_unlock(s);
 	return send;
 }

@@ -6,50 +6,17 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "../peers/socket.h"
 #include "conn.h"
 
 #define PORT_TRIES 50
 
-static struct sockaddr_in sin_of(uint32_t ip, int port)
-{
-	return (struct sockaddr_in){ .sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(ip),
-		.sin_port = htons((uint16_t)port) };
-}
-
-static int port_of(int fd)
-{
-	struct sockaddr_in sin = { 0 };
-	socklen_t n = sizeof(sin);
-
-	return getsockname(fd, (struct sockaddr *)&sin, &n) ? 0 : ntohs(sin.sin_port);
-}
-
-/* fd or -errno. No SO_REUSEPORT: two simulators must never share a port. */
-static int listen_fd(uint32_t ip, int port, int backlog)
-{
-	struct sockaddr_in sin = sin_of(ip, port);
-	int one = 1, r, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	if (port)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&sin, sizeof(sin)) || listen(fd, backlog)) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	return fd;
-}
-
 /* A full backlog: further SYNs are dropped, so that connecting times out. */
 static void fill_backlog(struct listener *li, int port)
 {
-	struct sockaddr_in sin = sin_of(li->ip, port);
+	struct sockaddr_in sin = socket_address(li->ip, port);
 
 	for (size_t i = 0; i < sizeof(li->fillers) / sizeof(li->fillers[0]); i++) {
 		li->fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -76,12 +43,12 @@ static int listener_open(struct sim *s, const struct host *h)
 {
 	enum listen_mode mode = h->cluster->listen;
 	struct listener *li;
-	int fd = listen_fd(h->ip, s->smtp_port, mode == LISTEN_BLACKHOLE ? 0 : 4096);
+	int fd = socket_listen_at(h->ip, s->smtp_port, mode == LISTEN_BLACKHOLE ? 0 : 4096);
 
 	if (fd < 0)
 		return fd;
 	if (!s->smtp_port)
-		s->smtp_port = port_of(fd);
+		s->smtp_port = socket_port(fd);
 	li = xcalloc(1, sizeof(*li));
 	li->io = (struct io){ .fd = fd, .listener = true, .fn = conn_accept };
 	li->ip = h->ip;
@@ -195,59 +162,4 @@ int sim_replace(struct sim *s, const char *text, struct buf *errors)
 	scenario_unref(s->sc);
 	s->sc = sc;
 	return sim_listen(s, errors);
-}
-
-static int listen_unix(const char *path, char **text)
-{
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	int r, fd;
-
-	if (strlen(path) >= sizeof(sun.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(sun.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) || listen(fd, 64)) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	*text = xstrdup(path);
-	return fd;
-}
-
-int socket_listen(const char *address, int type, char **text)
-{
-	const char *colon = strrchr(address, ':');
-	struct sockaddr_in sin;
-	char ip[IP_TEXT] = "", shown[64];
-	uint32_t host;
-	int fd, r;
-
-	if (strchr(address, '/'))
-		return listen_unix(address, text);
-	if (!colon || (size_t)(colon - address) >= sizeof(ip))
-		return -EINVAL;
-	memcpy(ip, address, (size_t)(colon - address));
-	if (ip_parse(&host, ip) || host >> 24 != 127)
-		return -EINVAL;
-	sin = sin_of(host, atoi(colon + 1));
-	if (type == SOCK_STREAM) {
-		fd = listen_fd(host, atoi(colon + 1), 256);
-		if (fd < 0)
-			return fd;
-	} else {
-		fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		if (fd < 0)
-			return -errno;
-		if (bind(fd, (struct sockaddr *)&sin, sizeof(sin))) {
-			r = -errno;
-			close(fd);
-			return r;
-		}
-	}
-	snprintf(shown, sizeof(shown), "%s:%d", ip, port_of(fd));
-	*text = xstrdup(shown);
-	return fd;
 }

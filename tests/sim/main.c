@@ -204,6 +204,48 @@ static void more_files(void)
 	}
 }
 
+static bool loop_ended(const struct loop *lp)
+{
+	return lp->sim->quit;
+}
+
+static int loop_wait_most(const struct loop *lp)
+{
+	return lp->index == 0 && lp->sim->nloops > 1 && control_waiting(lp->sim) ? 2 : 500;
+}
+
+static void loop_round(struct loop *lp)
+{
+	if (lp->conns->advance_seen != lp->sim->advances) {
+		lp->conns->advance_seen = lp->sim->advances;
+		conn_rearm_all(lp);
+	}
+	if (lp->index == 0)
+		control_tick(lp->sim);
+	conn_reap(lp);
+}
+
+static void loop_begin(struct sim *s, int index)
+{
+	static const struct loop_ops ops = { loop_ended, loop_wait_most, loop_round };
+	struct loop *lp = &s->loops[index];
+
+	lp->sim = s;
+	lp->index = index;
+	lp->conns = xcalloc(1, sizeof(*lp->conns));
+	lp->conns->rbuf = xcalloc(1, READ_MAX);
+	lp->conns->pbuf = xcalloc(1, READ_MAX);
+	loop_init(lp, &ops);
+}
+
+static void loop_end(struct loop *lp)
+{
+	loop_deinit(lp);
+	free(lp->conns->rbuf);
+	free(lp->conns->pbuf);
+	free(lp->conns);
+}
+
 static void start(struct sim *s, char **dns, char **control)
 {
 	struct buf errors;
@@ -214,7 +256,7 @@ static void start(struct sim *s, char **dns, char **control)
 	s->nloops = s->opt.threads;
 	pthread_mutex_init(&s->lock, NULL);
 	for (int i = 0; i < s->nloops; i++)
-		loop_init(&s->loops[i], s, i);
+		loop_begin(s, i);
 	s->t0 = s->loops[0].now;
 	ledger_init(&s->ledger, s->opt.detail, s->opt.detail_max, s->opt.expect);
 	sim_bind_names(s, s->sc);
@@ -222,7 +264,7 @@ static void start(struct sim *s, char **dns, char **control)
 	s->smtp_port = s->opt.port;
 	if (tls_init(s))
 		die("cannot write %s: %s", s->opt.ca_file, strerror(errno));
-	r = dns_start(s, s->opt.dns, dns);
+	r = dns_open(&s->dns, &s->loops[0], s->opt.dns, sim_dns_answer, s, dns);
 	if (r)
 		die("cannot serve DNS at %s: %s", s->opt.dns, strerror(-r));
 	r = control_start(s, s->opt.control, control);
@@ -267,12 +309,12 @@ static void say_summary(struct sim *s)
 static void stop(struct sim *s)
 {
 	control_stop(s);
-	dns_stop(s);
+	s->dns = dns_close(s->dns);
 	sim_unlisten(s);
 	for (int i = 0; i < s->nloops; i++)
 		conn_close_all(&s->loops[i]);
 	for (int i = 0; i < s->nloops; i++)
-		loop_deinit(&s->loops[i]);
+		loop_end(&s->loops[i]);
 	tls_deinit(s);
 	ledger_deinit(&s->ledger);
 	scenario_unref(s->sc);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util.h"
+#include "../peers/util.h"
 
 bool range_find(
 	const char *s, uint32_t *lo, uint32_t *hi, int *width, const char **begin, const char **end)

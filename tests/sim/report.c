@@ -1,7 +1,6 @@
 /* The ledger as JSON. */
 #include <stdio.h>
 
-#include "dns.h"
 #include "report.h"
 
 void report_gauge(struct buf *b, const struct gauge *g)

@@ -3,9 +3,9 @@
  * belong to whoever holds the simulator's lock. */
 #pragma once
 
+#include "../peers/util.h"
 #include "pattern.h"
 #include "postern/addr.h"
-#include "util.h"
 
 enum form { FORM_NEW, FORM_OLD, FORM_PLAIN };
 enum feature {

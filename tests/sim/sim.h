@@ -6,32 +6,15 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "../peers/dns.h"
 #include "ledger.h"
 #include "postern/rng.h"
 #include "scenario.h"
 
-struct loop;
-struct io { /* what epoll hands back; embedded first */
-	int fd;
-	bool listener; /* served after everything else of a batch */
-	void (*fn)(struct loop *lp, struct io *io, uint32_t events);
-};
-
-struct timer { /* embedded; at == SIZE_MAX: not set */
-	uint64_t due;
-	size_t at;
-	void (*fn)(struct loop *lp, struct timer *t);
-};
-
+/* The SMTP connections of one loop. */
 struct conn;
-struct loop {
-	struct sim *sim;
-	int epfd, index;
-	pthread_t thread;
-	uint64_t now; /* monotonic, microseconds; of this round */
-	struct timer **heap;
-	size_t nheap, heap_cap;
-	struct conn *conns, *idle, *dead; /* open; free for reuse; closed in this round */
+struct conns {
+	struct conn *open, *idle, *dead; /* idle: free for reuse; dead: closed in this round */
 	size_t nidle;
 	uint64_t advance_seen;
 	char *rbuf, *pbuf; /* received bytes; decrypted bytes */
@@ -54,7 +37,6 @@ struct sim_options {
 	bool seed_given;
 };
 
-struct dns_server;
 struct control;
 
 struct sim {
@@ -69,7 +51,7 @@ struct sim {
 	int nloops, next_loop;
 	int smtp_port;
 	struct listener *listeners, *dead_listeners;
-	struct dns_server *dns;
+	struct dns_service *dns;
 	struct control *control;
 	SSL_CTX *ctx[CERT_KINDS];
 	BIO_METHOD *bio;
@@ -100,32 +82,20 @@ static inline uint64_t sim_time(const struct loop *lp)
 	return lp->now - lp->sim->t0 + lp->sim->advance_us;
 }
 
-/* loop.c */
-void loop_init(struct loop *lp, struct sim *s, int index);
-void loop_deinit(struct loop *lp);
-void loop_run(struct loop *lp); /* until sim->quit */
-void io_add(struct loop *lp, struct io *io, uint32_t events);
-void io_mod(struct loop *lp, struct io *io, uint32_t events);
-void timer_set(struct loop *lp, struct timer *t, uint64_t due);
-void timer_stop(struct loop *lp, struct timer *t);
-
 /* listen.c */
 int sim_listen(struct sim *s, struct buf *errors); /* follows s->sc; keeps what is open already */
 void sim_unlisten(struct sim *s);
 int sim_replace(struct sim *s, const char *text, struct buf *errors);
 /* Gives clusters and so on of the scenario their places in the ledger. */
 void sim_bind_names(struct sim *s, struct scenario *sc);
-/* A socket bound to "127.0.0.1:0", or a Unix socket's path. fd or -errno; *text (caller frees): as
- * bound. */
-int socket_listen(const char *address, int type, char **text);
 
 /* tls.c */
 int tls_init(struct sim *s);
 void tls_deinit(struct sim *s);
 
-/* dns.c */
-int dns_start(struct sim *s, const char *address, char **text);
-void dns_stop(struct sim *s);
+/* dns_answer.c: what a name server of the scenario's says to a question; a dns_answerer whose arg
+ * is the simulator. */
+bool sim_dns_answer(void *arg, const struct dns_query *query, struct buf *out, uint64_t *delay_us);
 
 /* control.c */
 int control_start(struct sim *s, const char *address, char **text);

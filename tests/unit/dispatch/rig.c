@@ -16,11 +16,6 @@
 
 enum { TYPE_A = 1, TYPE_MX = 15 };
 
-void rig_pause(void)
-{
-	nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-}
-
 static char *text(const char *s)
 {
 	return (char *)(uintptr_t)s;
@@ -162,7 +157,7 @@ void rig_start(struct rig *r)
 	char error[256] = "";
 	struct buf errors;
 
-	if (!r->dns.port)
+	if (!r->dns.address[0])
 		dns_server_start(&r->dns, r->rows, r->nrows);
 	r->servers[0] = r->dns.address;
 	for (unsigned i = 0; i < 2; i++)
@@ -209,7 +204,7 @@ void rig_stop(struct rig *r)
 
 	rig_stop_dispatch(r);
 	r->queue = queue_close(r->queue);
-	if (r->dns.port)
+	if (r->dns.address[0])
 		dns_server_stop(&r->dns);
 	mx_stop(&r->mx);
 	snprintf(command, sizeof(command), "rm -rf %s", r->dir);

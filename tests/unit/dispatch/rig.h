@@ -2,31 +2,12 @@
  * the tests' own. */
 #pragma once
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "../dns/dns_server.h"
-#include "mx.h"
+#include "../../peers/dns_table.h"
+#include "../../peers/mx.h"
+#include "../wait.h"
 #include "postern/dispatch.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-enum { WAIT_MS = 20000 };
-
-/* Looks until it holds; fails the test at the deadline. */
-#define WAIT_UNTIL(condition)                                                                      \
-	do {                                                                                       \
-		ms_t wait_end = clock_mono_ms() + WAIT_MS;                                         \
-		while (!(condition)) {                                                             \
-			if (clock_mono_ms() > wait_end)                                            \
-				fail_msg("waited in vain for: %s", #condition);                    \
-			rig_pause();                                                               \
-		}                                                                                  \
-	} while (0)
-void rig_pause(void);
 
 struct rig {
 	char dir[200], log_path[256];

@@ -2,8 +2,8 @@
  * can happen. */
 #pragma once
 
+#include "../../peers/dns_table.h"
 #include "../net/fixture.h"
-#include "dns_server.h"
 #include "postern/dns.h"
 
 enum { A = 1, CNAME = 5, PTR = 12, MX = 15, TXT = 16, AAAA = 28 };

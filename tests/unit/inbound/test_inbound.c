@@ -453,7 +453,7 @@ static void proxy_preface(void **state)
 	peer_connect(&p, r.port);
 	for (size_t i = 0; i < 30; i++) {
 		assert_true(peer_send(&p, v1 + i, 1));
-		rig_pause();
+		wait_pause();
 	}
 	assert_true(peer_send(&p, v1 + 30, sizeof(v1) - 1 - 30));
 	peer_expect(&p, "220");

@@ -19,51 +19,44 @@ static void begin_content(struct peer *p)
 
 /* ---- number ---- */
 
+/* Two sessions are let in, the third is refused; a place that is left is free. */
+static void two_at_most(struct rig *r, const char *refusal)
+{
+	struct peer p[3];
+
+	rig_start(r);
+	peer_hello(&p[0], r->port);
+	peer_hello(&p[1], r->port);
+	peer_connect(&p[2], r->port);
+	peer_expect(&p[2], refusal);
+	peer_expect_end(&p[2]);
+	peer_close(&p[2]);
+	assert_int_equal(rig_stats(r).sessions_refused, 1);
+	peer_talk(&p[0], "QUIT\r\n", "221");
+	peer_close(&p[0]);
+	WAIT_UNTIL(rig_stats(r).open == 1);
+	peer_hello(&p[2], r->port);
+	peer_close(&p[2]);
+	peer_close(&p[1]);
+	rig_stop(r);
+}
+
 static void sessions_per_client(void **state)
 {
 	struct rig r;
-	struct peer p[3];
 
 	rig_init(&r);
 	r.lp.sessions_per_client = 2;
-	rig_start(&r);
-	peer_hello(&p[0], r.port);
-	peer_hello(&p[1], r.port);
-	peer_connect(&p[2], r.port);
-	peer_expect(&p[2], "421 4.7.0 Too many sessions from your address");
-	peer_expect_end(&p[2]);
-	peer_close(&p[2]);
-	assert_int_equal(rig_stats(&r).sessions_refused, 1);
-	/* a place that is left is free */
-	peer_talk(&p[0], "QUIT\r\n", "221");
-	peer_close(&p[0]);
-	WAIT_UNTIL(rig_stats(&r).open == 1);
-	peer_hello(&p[2], r.port);
-	peer_close(&p[2]);
-	peer_close(&p[1]);
-	rig_stop(&r);
+	two_at_most(&r, "421 4.7.0 Too many sessions from your address");
 }
 
 static void sessions_in_all(void **state)
 {
 	struct rig r;
-	struct peer p[3];
 
 	rig_init(&r);
 	r.lp.sessions_max = 2;
-	rig_start(&r);
-	peer_hello(&p[0], r.port);
-	peer_hello(&p[1], r.port);
-	peer_connect(&p[2], r.port);
-	peer_expect(&p[2], "421 4.3.2 Too many sessions here");
-	peer_expect_end(&p[2]);
-	peer_close(&p[2]);
-	peer_close(&p[0]);
-	WAIT_UNTIL(rig_stats(&r).open == 1);
-	peer_hello(&p[2], r.port);
-	peer_close(&p[2]);
-	peer_close(&p[1]);
-	rig_stop(&r);
+	two_at_most(&r, "421 4.3.2 Too many sessions here");
 }
 
 /* Two workers count together when they share the counts. */
@@ -124,7 +117,7 @@ static void replies_not_read(void **state)
 		blocked = n > 0 ? 0 : blocked + 1;
 		sent += n > 0 ? (size_t)n : 0;
 		if (n < 0)
-			rig_pause();
+			wait_pause();
 	}
 	/* and goes on where it stopped */
 	more = (6 - sent % 6) % 6;
@@ -219,7 +212,7 @@ static void trickle(void **state)
 			assert_in_range(k, 0, WAIT_MS);
 			if (k % 50 == 0)
 				assert_true(peer_send(&p, "x", 1));
-			rig_pause();
+			wait_pause();
 		}
 		peer_expect(&p, rows[i].reply);
 		peer_close(&p);
@@ -238,7 +231,7 @@ static void life_of_a_session(void **state)
 	peer_hello(&p, r.port);
 	for (int k = 0; recv(p.fd, p.in, 1, MSG_PEEK | MSG_DONTWAIT) < 0; k++) {
 		assert_in_range(k, 0, WAIT_MS);
-		rig_pause();
+		wait_pause();
 	}
 	peer_expect(&p, "421 4.4.2 Session lasted too long");
 	peer_close(&p);

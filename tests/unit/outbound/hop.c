@@ -1,4 +1,5 @@
-/* A next hop for outbound sessions: a script of what it expects and answers. */
+/* A next hop that the test plays, and the dispatcher's part: orders to the worker and what comes
+ * back. */
 #include "hop.h"
 
 #include <errno.h>
@@ -13,8 +14,6 @@
 
 struct certificates hop_files;
 
-/* ---- the next hop: played by the test itself ---- */
-
 void hop_open(struct hop *h)
 {
 	struct addr loopback;
@@ -23,6 +22,7 @@ void hop_open(struct hop *h)
 	must(addr_parse(&loopback, SLICE_LIT("127.0.0.1")) == 0);
 	must(listen_open(&h->listening, &loopback, 0, 16, LISTEN_ALONE, &h->port) == 0);
 	h->p.fd = -1;
+	h->play.files = &hop_files;
 }
 
 void hop_accept(struct hop *h)
@@ -37,108 +37,13 @@ void hop_close(struct hop *h)
 {
 	peer_close(&h->p);
 	close(h->listening);
-	free(h->content);
-}
-
-static void hop_tls(struct hop *h)
-{
-	h->p.ctx = SSL_CTX_new(TLS_server_method());
-	must(SSL_CTX_use_certificate_chain_file(h->p.ctx, hop_files.good) == 1);
-	must(SSL_CTX_use_PrivateKey_file(h->p.ctx, hop_files.key, SSL_FILETYPE_PEM) == 1);
-	h->p.ssl = SSL_new(h->p.ctx);
-	must(SSL_set_fd(h->p.ssl, h->p.fd) == 1);
-	if (SSL_accept(h->p.ssl) != 1)
-		fail_msg("TLS handshake failed");
-}
-
-static void hop_bdat(struct hop *h)
-{
-	char line[256];
-	unsigned long n = 0;
-
-	if (!peer_line(&h->p, line, sizeof(line)) || sscanf(line, "BDAT %lu LAST", &n) != 1)
-		fail_msg("expected BDAT, got %s", line);
-	free(h->content);
-	h->content = malloc(n + 1);
-	h->content_n = n;
-	must(h->content);
-	if (!peer_read(&h->p, h->content, n))
-		fail_msg("the content ended early");
-}
-
-/* Up to the end mark; takes the dots off. */
-static void hop_data(struct hop *h)
-{
-	char line[4096];
-
-	free(h->content);
-	h->content = calloc(1, 1 << 20);
-	h->content_n = 0;
-	must(h->content);
-	for (;;) {
-		const char *from = line;
-
-		if (!peer_line(&h->p, line, sizeof(line)))
-			fail_msg("the content ended early");
-		if (strcmp(line, ".") == 0)
-			return;
-		if (line[0] == '.')
-			from++;
-		must(h->content_n + strlen(from) + 3 < 1 << 20);
-		h->content_n += (size_t)sprintf(h->content + h->content_n, "%s\r\n", from);
-	}
+	free(h->play.content);
 }
 
 void hop_run(struct hop *h, const char *const *script)
 {
-	char line[4096], out[8192];
-
-	for (; *script; script++) {
-		const char *s = *script;
-		size_t n = 0;
-
-		switch (*s) {
-		case '<':
-			if (!peer_line(&h->p, line, sizeof(line)))
-				fail_msg("expected %s, got the end", s + 1);
-			if (strncmp(line, s + 1, strlen(s + 1)) != 0)
-				fail_msg("expected %s, got %s", s + 1, line);
-			break;
-		case '>':
-			for (s++; *s; s++) {
-				must(n + 4 < sizeof(out));
-				if (*s == '|')
-					out[n++] = '\r';
-				out[n++] = *s == '|' ? '\n' : *s;
-			}
-			memcpy(out + n, "\r\n", 2);
-			assert_true(peer_send(&h->p, out, n + 2));
-			break;
-		case 'b':
-			hop_bdat(h);
-			break;
-		case 'd':
-			hop_data(h);
-			break;
-		case 't':
-			hop_tls(h);
-			break;
-		case 'x':
-			peer_close(&h->p);
-			break;
-		case 'r':
-			peer_reset(&h->p);
-			break;
-		case '.':
-			peer_expect_end(&h->p);
-			break;
-		default:
-			fail_msg("bad script: %s", s);
-		}
-	}
+	peer_play(&h->p, &h->play, script);
 }
-
-/* ---- the dispatcher's part ---- */
 
 struct outbound_event *event_next(struct rig *r, enum outbound_event_kind kind)
 {
@@ -239,6 +144,11 @@ struct outbound_transact *transact_order(struct message *m, uint64_t number)
 	return t;
 }
 
+void order_message(struct rig *r, const char *content, uint64_t number)
+{
+	order_post(r, &transact_order(message_make(r, content, strlen(content), 1), number)->order);
+}
+
 void order_quit(struct rig *r, uint64_t number)
 {
 	struct outbound_order *o = calloc(1, sizeof(*o));
@@ -288,16 +198,45 @@ void event_result(struct rig *r, const struct expected *want)
 	outbound_event_free(e);
 }
 
-/* A worker, a next hop, and a connection between them that is up. */
-void hop_up(struct rig *r, struct hop *h, const char *const *greeting)
+int hop_setup(void **state)
+{
+	certificates_make(&hop_files);
+	return 0;
+}
+
+int hop_teardown(void **state)
+{
+	certificates_remove(&hop_files);
+	return 0;
+}
+
+void hop_start(struct rig *r, struct hop *h)
 {
 	rig_init(r);
 	rig_start(r);
 	hop_open(h);
-	order_post(r, &connect_order(h, 1)->order);
+}
+
+void hop_greet(
+	struct rig *r, struct hop *h, struct outbound_connect *o, const char *const *greeting)
+{
+	order_post(r, &o->order);
 	hop_accept(h);
 	hop_run(h, greeting);
 	event_up(r);
+}
+
+void hop_up(struct rig *r, struct hop *h, const char *const *greeting)
+{
+	hop_start(r, h);
+	hop_greet(r, h, connect_order(h, 1), greeting);
+}
+
+void hop_quit(struct rig *r, struct hop *h, uint64_t number)
+{
+	order_quit(r, number);
+	hop_run(h, SCRIPT("<QUIT", ">221 bye"));
+	event_down(r, 0, "");
 }
 
 void hop_down(struct rig *r, struct hop *h)

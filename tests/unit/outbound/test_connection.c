@@ -8,6 +8,22 @@
 #include "hop.h"
 #include "postern/must.h"
 
+static void told(const struct outbound_event *e, const char *why)
+{
+	if (!strstr(e->why, why))
+		fail_msg("expected %s, got %s", why, e->why);
+}
+
+/* Connects for this order; the script is what the next hop does. The event DOWN, to be freed. */
+static struct outbound_event *down_after(
+	struct rig *r, struct hop *h, struct outbound_connect *o, const char *const *script)
+{
+	order_post(r, &o->order);
+	hop_accept(h);
+	hop_run(h, script);
+	return event_next(r, OUTBOUND_DOWN);
+}
+
 static void greetings_that_fail(void **state)
 {
 	const struct {
@@ -26,22 +42,17 @@ static void greetings_that_fail(void **state)
 	struct rig r;
 	struct hop h;
 
-	rig_init(&r);
-	rig_start(&r);
-	hop_open(&h);
+	hop_start(&r, &h);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct outbound_event *e;
 
-		order_post(&r, &connect_order(&h, i + 1)->order);
-		hop_accept(&h);
-		hop_run(&h, rows[i].script);
-		e = event_next(&r, OUTBOUND_DOWN);
+		e = down_after(&r, &h, connect_order(&h, i + 1), rows[i].script);
 		assert_int_equal(e->connection, i + 1);
 		assert_int_equal(e->error, rows[i].error);
 		assert_false(e->was_up || e->timed_out);
 		assert_non_null(e->info);
 		assert_int_equal(e->info->failure.code, rows[i].code);
-		assert_non_null(strstr(e->why, rows[i].why));
+		told(e, rows[i].why);
 		outbound_event_free(e);
 		peer_close(&h.p);
 	}
@@ -72,9 +83,7 @@ static void stalls(void **state)
 	struct rig r;
 	struct hop h;
 
-	rig_init(&r);
-	rig_start(&r);
-	hop_open(&h);
+	hop_start(&r, &h);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct outbound_connect *o = connect_order(&h, 1 + i);
 		struct client_timeouts *t = &o->timeouts;
@@ -84,24 +93,19 @@ static void stalls(void **state)
 		if (!rows[i].transaction)
 			connect_tls(o, TLS_OPPORTUNISTIC);
 		t->banner = t->ehlo = t->starttls = t->mail = t->rcpt = t->data = t->eod = 300;
-		order_post(&r, &o->order);
-		hop_accept(&h);
 		if (rows[i].transaction) {
-			hop_run(&h, SCRIPT(BARE));
-			event_up(&r);
-			order_post(&r,
-				&transact_order(message_make(&r, "x\r\n", 3, 1), number)->order);
+			hop_greet(&r, &h, o, SCRIPT(BARE));
+			order_message(&r, "x\r\n", number);
 			hop_run(&h, rows[i].script + 3);
 			event_result(&r, RESULT({ rows[i].outcome, 0 }));
+			e = event_next(&r, OUTBOUND_DOWN);
 		} else {
-			hop_run(&h, rows[i].script);
+			e = down_after(&r, &h, o, rows[i].script);
 		}
-		e = event_next(&r, OUTBOUND_DOWN);
 		assert_int_equal(e->error, -ETIMEDOUT);
 		assert_true(e->timed_out);
 		assert_int_equal(e->was_up, rows[i].was_up);
-		if (!strstr(e->why, rows[i].why))
-			fail_msg("expected %s, got %s", rows[i].why, e->why);
+		told(e, rows[i].why);
 		outbound_event_free(e);
 		peer_close(&h.p);
 	}
@@ -128,8 +132,8 @@ static void drips(void **state)
 		{ SCRIPT("<MAIL"), true, true, "250-wait\r\n", "mail", RCPT_LOST },
 		{ SCRIPT("<MAIL", "<RCPT", ">250 ok"), true, true, "250-wait\r\n", "rcpt",
 			RCPT_LOST },
-		{ SCRIPT("<MAIL", "<RCPT", "b", ">250 ok", ">250 ok"), true, true, "250-wait\r\n",
-			"eod", RCPT_IN_DOUBT },
+		{ SCRIPT(ONE_FLIGHT, ">250 ok", ">250 ok"), true, true, "250-wait\r\n", "eod",
+			RCPT_IN_DOUBT },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -138,20 +142,18 @@ static void drips(void **state)
 		struct rig r;
 		struct hop h;
 
-		rig_init(&r);
-		rig_start(&r);
-		hop_open(&h);
+		hop_start(&r, &h);
 		o = connect_order(&h, 1);
 		if (!rows[i].up)
 			connect_tls(o, TLS_OPPORTUNISTIC);
 		o->timeouts.banner = o->timeouts.ehlo = o->timeouts.starttls = o->timeouts.tls =
 			o->timeouts.mail = o->timeouts.rcpt = o->timeouts.eod = 500;
-		order_post(&r, &o->order);
-		hop_accept(&h);
 		if (rows[i].up) {
-			hop_run(&h, SCRIPT(FULL));
-			event_up(&r);
+			hop_greet(&r, &h, o, SCRIPT(FULL));
 			order_transact(&r, "x\r\n", 1);
+		} else {
+			order_post(&r, &o->order);
+			hop_accept(&h);
 		}
 		if (rows[i].script[0][0])
 			hop_run(&h, rows[i].script);
@@ -160,14 +162,13 @@ static void drips(void **state)
 			r.events_taken = mpsc_take_all(&r.events);
 			if (k % 50 == 0)
 				peer_send(&h.p, rows[i].drop, strlen(rows[i].drop));
-			rig_pause();
+			wait_pause();
 		}
 		if (rows[i].transact)
 			event_result(&r, RESULT({ rows[i].outcome, 0 }));
 		e = event_next(&r, OUTBOUND_DOWN);
 		assert_true(e->timed_out);
-		if (!strstr(e->why, rows[i].why))
-			fail_msg("expected %s, got %s", rows[i].why, e->why);
+		told(e, rows[i].why);
 		outbound_event_free(e);
 		hop_down(&r, &h);
 	}
@@ -185,9 +186,7 @@ static void tls_works(void **state)
 	struct rig r;
 	struct hop h;
 
-	rig_init(&r);
-	rig_start(&r);
-	hop_open(&h);
+	hop_start(&r, &h);
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		struct outbound_connect *o = connect_order(&h, 1 + i);
 		struct outbound_event *e;
@@ -203,12 +202,10 @@ static void tls_works(void **state)
 		assert_int_equal(e->info->tls_verified, modes[i] == TLS_VERIFY);
 		assert_true(e->info->ehlo.chunking);
 		outbound_event_free(e);
-		order_post(&r, &transact_order(message_make(&r, "x\r\n", 3, 1), 1 + i)->order);
-		hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b", ">250 ok", ">250 ok", ">250 queued"));
-		event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
-		order_quit(&r, 1 + i);
-		hop_run(&h, SCRIPT("<QUIT", ">221 bye"));
-		event_down(&r, 0, "");
+		order_message(&r, "x\r\n", 1 + i);
+		hop_run(&h, SCRIPT(ONE_FLIGHT, ONE_TAKEN));
+		event_result(&r, DELIVERED);
+		hop_quit(&r, &h, 1 + i);
 		peer_close(&h.p);
 	}
 	hop_down(&r, &h);
@@ -234,19 +231,14 @@ static void tls_fails(void **state)
 	struct rig r;
 	struct hop h;
 
-	rig_init(&r);
-	rig_start(&r);
-	hop_open(&h);
+	hop_start(&r, &h);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct outbound_connect *o = connect_order(&h, 1 + i);
 		struct outbound_event *e;
 
 		connect_tls(o, rows[i].mode);
 		o->timeouts.tls = 400;
-		order_post(&r, &o->order);
-		hop_accept(&h);
-		hop_run(&h, rows[i].script);
-		e = event_next(&r, OUTBOUND_DOWN);
+		e = down_after(&r, &h, o, rows[i].script);
 		assert_int_equal(e->error, rows[i].error);
 		assert_int_equal(e->timed_out, rows[i].timed_out);
 		assert_non_null(e->info);
@@ -286,7 +278,7 @@ static void cannot_connect(void **state)
 	order_post(&r, &connect_order(&h, 4)->order);
 	event_down(&r, -ECONNREFUSED, "refused");
 	/* orders for connections that are gone */
-	order_post(&r, &transact_order(message_make(&r, "x\r\n", 3, 1), 4)->order);
+	order_message(&r, "x\r\n", 4);
 	event_result(&r, RESULT({ RCPT_PENDING, 0 }));
 	order_quit(&r, 4);
 	h.listening = -1;
@@ -323,10 +315,6 @@ int main(void)
 		cmocka_unit_test(cannot_connect),
 		cmocka_unit_test(polite_ends),
 	};
-	int r;
 
-	certificates_make(&hop_files);
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	certificates_remove(&hop_files);
-	return r;
+	return cmocka_run_group_tests(tests, hop_setup, hop_teardown);
 }

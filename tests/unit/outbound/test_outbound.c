@@ -41,8 +41,8 @@ static void delivers(void **state)
 		for (int k = 0; k < 2; k++) {
 			order_transact(&r, text, 2);
 			hop_run(&h, rows[i].script);
-			assert_int_equal(h.content_n, sizeof(text) - 1);
-			assert_memory_equal(h.content, text, h.content_n);
+			assert_int_equal(h.play.content_n, sizeof(text) - 1);
+			assert_memory_equal(h.play.content, text, h.play.content_n);
 			event_result(&r, RESULT({ RCPT_DELIVERED, 250 }, { RCPT_DELIVERED, 250 }));
 		}
 		order_quit(&r, 1);
@@ -100,9 +100,7 @@ static void answers_of_all_kinds(void **state)
 			event_down(&r, rows[i].error, rows[i].why);
 		} else {
 			/* the connection is as good as new */
-			order_quit(&r, 1);
-			hop_run(&h, SCRIPT("<QUIT", ">221 bye"));
-			event_down(&r, 0, "");
+			hop_quit(&r, &h, 1);
 		}
 		hop_down(&r, &h);
 	}
@@ -115,22 +113,16 @@ static void quit_waits_for_work(void **state)
 	struct rig r;
 	struct hop h;
 
-	rig_init(&r);
-	rig_start(&r);
-	hop_open(&h);
+	hop_start(&r, &h);
 	o = connect_order(&h, 1);
 	o->timeouts.quit = 300;
-	order_post(&r, &o->order);
-	hop_accept(&h);
-	hop_run(&h, SCRIPT(FULL));
-	event_up(&r);
+	hop_greet(&r, &h, o, SCRIPT(FULL));
 	order_transact(&r, "x\r\n", 1);
 	order_transact(&r, "y\r\n", 1);
 	order_quit(&r, 1);
-	hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b", ">250 ok", ">250 ok", ">250 queued", "<MAIL",
-			    "<RCPT", "b", ">250 ok", ">250 ok", ">250 queued", "<QUIT", "."));
-	event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
-	event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
+	hop_run(&h, SCRIPT(ONE_FLIGHT, ONE_TAKEN, ONE_FLIGHT, ONE_TAKEN, "<QUIT", "."));
+	event_result(&r, DELIVERED);
+	event_result(&r, DELIVERED);
 	event_down(&r, 0, "");
 	hop_down(&r, &h);
 }
@@ -143,10 +135,10 @@ static void quit_behind_content(void **state)
 
 	hop_up(&r, &h, SCRIPT(FULL));
 	order_transact(&r, "x\r\n", 1);
-	hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b"));
+	hop_run(&h, SCRIPT(ONE_FLIGHT));
 	order_quit(&r, 1);
-	hop_run(&h, SCRIPT("<QUIT", ">250 ok", ">250 ok", ">250 queued", ">221 bye"));
-	event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
+	hop_run(&h, SCRIPT("<QUIT", ONE_TAKEN, ">221 bye"));
+	event_result(&r, DELIVERED);
 	event_down(&r, 0, "");
 	hop_down(&r, &h);
 }
@@ -161,10 +153,9 @@ static void second_transaction(void **state)
 	order_transact(&r, "first\r\n", 1);
 	order_transact(&r, "second\r\n", 1);
 	order_transact(&r, "third\r\n", 1);
-	hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b", ">250 ok", ">250 ok", ">250 queued", "<MAIL",
-			    "<RCPT", "b"));
-	assert_memory_equal(h.content, "second\r\n", 8);
-	event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
+	hop_run(&h, SCRIPT(ONE_FLIGHT, ONE_TAKEN, ONE_FLIGHT));
+	assert_memory_equal(h.play.content, "second\r\n", 8);
+	event_result(&r, DELIVERED);
 	hop_run(&h, SCRIPT(">421 4.3.2 enough", "x"));
 	event_result(&r, RESULT({ RCPT_REPLIED, 421 }));
 	event_result(&r, RESULT({ RCPT_PENDING, 0 }));
@@ -192,6 +183,16 @@ static void accept_into_queue(struct rig *r, struct message *m)
 	free(a);
 }
 
+/* Content that is in the queue alone. */
+static struct message *stored(struct rig *r, const char *text, size_t n)
+{
+	struct message *m = message_make(r, text, n, 1);
+
+	accept_into_queue(r, m);
+	m->body = body_unref(m->body);
+	return m;
+}
+
 static void content_from_the_queue(void **state)
 {
 	static const size_t sizes[] = { 0, 5, BODY_CHUNK, 65280, 65281, 900000 };
@@ -204,83 +205,79 @@ static void content_from_the_queue(void **state)
 		hop_up(&r, &h, greetings[g]);
 		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 			char *text = text_make(sizes[i] < 5 ? 5 : sizes[i]);
-			struct message *m = message_make(&r, text, sizes[i], 1);
 
-			accept_into_queue(&r, m);
-			m->body = body_unref(m->body);
-			order_post(&r, &transact_order(m, 1)->order);
+			order_post(&r, &transact_order(stored(&r, text, sizes[i]), 1)->order);
 			if (g == 0)
-				hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b", ">250 ok", ">250 ok",
-						    ">250 queued"));
+				hop_run(&h, SCRIPT(ONE_FLIGHT, ONE_TAKEN));
 			else
 				hop_run(&h, SCRIPT("<MAIL", "<RCPT", "<DATA", ">250 ok", ">250 ok",
 						    ">354 go", "d", ">250 queued"));
-			event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
-			assert_int_equal(h.content_n, sizes[i]);
-			assert_memory_equal(h.content, text, sizes[i]);
+			event_result(&r, DELIVERED);
+			assert_int_equal(h.play.content_n, sizes[i]);
+			assert_memory_equal(h.play.content, text, sizes[i]);
 			free(text);
 		}
 		hop_down(&r, &h);
 	}
 }
 
+enum { LARGE = 30 << 20 };
+
 /* Large content to a slow reader: little of it is in memory at a time. */
 static void large_content(void **state)
 {
-	enum { SIZE = 30 << 20 };
-	char *text = text_make(SIZE);
+	char *text = text_make(LARGE);
 	struct message *m;
 	struct rig r;
 	struct hop h;
 
 	hop_up(&r, &h, SCRIPT(FULL));
-	m = message_make(&r, text, SIZE, 1);
-	accept_into_queue(&r, m);
-	m->body = body_unref(m->body);
+	m = stored(&r, text, LARGE);
 	WAIT_UNTIL(body_memory() == 0);
 	order_post(&r, &transact_order(m, 1)->order);
 	hop_run(&h, SCRIPT("<MAIL", "<RCPT", ">250 ok", ">250 ok", "b", ">250 queued"));
-	event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
-	assert_int_equal(h.content_n, SIZE);
-	assert_memory_equal(h.content, text, SIZE);
+	event_result(&r, DELIVERED);
+	assert_int_equal(h.play.content_n, LARGE);
+	assert_memory_equal(h.play.content, text, LARGE);
 	free(text);
 	hop_down(&r, &h);
+}
+
+/* A receiver that gets large content, and as long for it without progress. */
+static void begin_large(struct rig *r, struct hop *h, const char *text, ms_t patience)
+{
+	struct outbound_connect *o;
+
+	hop_start(r, h);
+	o = connect_order(h, 1);
+	o->timeouts.body = patience;
+	hop_greet(r, h, o, SCRIPT(FULL));
+	order_post(r, &transact_order(message_make(r, text, LARGE, 1), 1)->order);
+	hop_run(h, SCRIPT("<MAIL", "<RCPT", ">250 ok", ">250 ok"));
 }
 
 /* Who stops taking content is given up, who takes it slowly is not. */
 static void slow_readers(void **state)
 {
-	enum { SIZE = 30 << 20 };
-	char *text = text_make(SIZE), take[65536];
+	char *text = text_make(LARGE), take[65536];
 
 	for (int slow = 0; slow < 2; slow++) {
-		struct outbound_connect *o;
 		struct rig r;
 		struct hop h;
 
-		rig_init(&r);
-		rig_start(&r);
-		hop_open(&h);
-		o = connect_order(&h, 1);
-		o->timeouts.body = 1000;
-		order_post(&r, &o->order);
-		hop_accept(&h);
-		hop_run(&h, SCRIPT(FULL));
-		event_up(&r);
-		order_post(&r, &transact_order(message_make(&r, text, SIZE, 1), 1)->order);
-		hop_run(&h, SCRIPT("<MAIL", "<RCPT", ">250 ok", ">250 ok"));
+		begin_large(&r, &h, text, 1000);
 		if (slow) {
 			/* half of it takes several times as long as may pass without progress */
 			char line[64];
 
 			assert_true(peer_line(&h.p, line, sizeof(line)));
-			for (size_t got = 0; got < SIZE; got += sizeof(take)) {
+			for (size_t got = 0; got < LARGE; got += sizeof(take)) {
 				assert_true(peer_read(&h.p, take, sizeof(take)));
-				for (int k = 0; got < SIZE / 2 && k < 15; k++)
-					rig_pause();
+				for (int k = 0; got < LARGE / 2 && k < 15; k++)
+					wait_pause();
 			}
 			hop_run(&h, SCRIPT(">250 queued"));
-			event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
+			event_result(&r, DELIVERED);
 		} else {
 			event_result(&r, RESULT({ RCPT_LOST, 0 }));
 			event_down(&r, -ETIMEDOUT, "eod");
@@ -306,11 +303,9 @@ static void long_yes(void **state)
 		memset(yes + strlen(yes), 'x', many ? 10 : 3000);
 		hop_up(&r, &h, SCRIPT(FULL));
 		order_transact(&r, "x\r\n", 1);
-		hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b", ">250 ok", ">250 ok", yes));
-		event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
-		order_quit(&r, 1);
-		hop_run(&h, SCRIPT("<QUIT", ">221 bye"));
-		event_down(&r, 0, "");
+		hop_run(&h, SCRIPT(ONE_FLIGHT, ">250 ok", ">250 ok", yes));
+		event_result(&r, DELIVERED);
+		hop_quit(&r, &h, 1);
 		hop_down(&r, &h);
 		free(yes);
 	}
@@ -325,10 +320,10 @@ static void endless_yes(void **state)
 
 	hop_up(&r, &h, SCRIPT(FULL));
 	order_transact(&r, "x\r\n", 1);
-	hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b", ">250 ok", ">250 ok"));
+	hop_run(&h, SCRIPT(ONE_FLIGHT, ">250 ok", ">250 ok"));
 	for (int k = 0; k < 3000 && peer_send(&h.p, line, sizeof(line) - 1); k++)
 		;
-	event_result(&r, RESULT({ RCPT_DELIVERED, 250 }));
+	event_result(&r, DELIVERED);
 	event_down(&r, -EPROTO, "without an end");
 	hop_down(&r, &h);
 }
@@ -336,29 +331,17 @@ static void endless_yes(void **state)
 /* Who takes a byte now and then is no better than who takes none. */
 static void content_drips(void **state)
 {
-	enum { SIZE = 30 << 20 };
-	char *text = text_make(SIZE), line[64], take[512];
-	struct outbound_connect *o;
+	char *text = text_make(LARGE), line[64], take[512];
 	struct rig r;
 	struct hop h;
 
-	rig_init(&r);
-	rig_start(&r);
-	hop_open(&h);
-	o = connect_order(&h, 1);
-	o->timeouts.body = 4000;
-	order_post(&r, &o->order);
-	hop_accept(&h);
-	hop_run(&h, SCRIPT(FULL));
-	event_up(&r);
-	order_post(&r, &transact_order(message_make(&r, text, SIZE, 1), 1)->order);
-	hop_run(&h, SCRIPT("<MAIL", "<RCPT", ">250 ok", ">250 ok"));
+	begin_large(&r, &h, text, 4000);
 	assert_true(peer_line(&h.p, line, sizeof(line)));
 	for (int k = 0; k < WAIT_MS && !r.events_taken; k++) {
 		r.events_taken = mpsc_take_all(&r.events);
 		if (k % 500 == 0) /* under 256 bytes a second */
 			recv(h.p.fd, take, 8, MSG_DONTWAIT);
-		rig_pause();
+		wait_pause();
 	}
 	event_result(&r, RESULT({ RCPT_LOST, 0 }));
 	event_down(&r, -ETIMEDOUT, "timed out");
@@ -385,9 +368,7 @@ static void content_is_gone(void **state)
 	assert_int_equal(e->transact->replies[e->transact->results[1].reply].code, 451);
 	outbound_event_free(e);
 	/* shorter than the envelope says: found in the middle of it, so the connection has to go */
-	m = message_make(&r, "x\r\n", 3, 1);
-	accept_into_queue(&r, m);
-	m->body = body_unref(m->body);
+	m = stored(&r, "x\r\n", 3);
 	m->size = 4;
 	order_post(&r, &transact_order(m, 1)->order);
 	event_result(&r, RESULT({ RCPT_LOCAL, 451 }));
@@ -404,7 +385,7 @@ static void stops_at_any_time(void **state)
 	hop_up(&r, &h, SCRIPT(FULL));
 	order_transact(&r, "x\r\n", 1);
 	order_transact(&r, "y\r\n", 1);
-	hop_run(&h, SCRIPT("<MAIL", "<RCPT", "b"));
+	hop_run(&h, SCRIPT(ONE_FLIGHT));
 	order_post(&r, &connect_order(&h, 2)->order);
 	rig_stop_worker(&r);
 	event_result(&r, RESULT({ RCPT_LOST, 0 }));
@@ -431,10 +412,6 @@ int main(void)
 		cmocka_unit_test(content_is_gone),
 		cmocka_unit_test(stops_at_any_time),
 	};
-	int r;
 
-	certificates_make(&hop_files);
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	certificates_remove(&hop_files);
-	return r;
+	return cmocka_run_group_tests(tests, hop_setup, hop_teardown);
 }

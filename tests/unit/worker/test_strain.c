@@ -99,7 +99,7 @@ static void holders_of_content_stop_nobody(void **state)
 		begin_content(&other);
 		peer_say(&other, "Subject: y\r\n\r\n");
 		must(peer_send(&other, text, 9000));
-		rig_pause();
+		wait_pause();
 		must(peer_send(&other, text + 9000, 30000));
 		peer_talk(&other, "\r\n.\r\n", "250");
 	}
@@ -213,7 +213,7 @@ enum smtp_auth_result __wrap_users_check(
 		most_looking = n;
 	looks++;
 	for (int k = 0; gate_closed && k < WAIT_MS; k++)
-		rig_pause();
+		wait_pause();
 	r = __real_users_check(u, user, password, pool);
 	looking--;
 	return r;

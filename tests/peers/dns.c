@@ -1,4 +1,6 @@
-/* DNS over UDP and TCP, on one address and port. Runs in the first loop. */
+/* A name server: DNS over UDP and TCP on one address and port, with answers that may come late. What
+ * it says is the answerer's: a scenario (the simulator's dns_answer.c) or a table (unit tests).
+ * Runs in the loop that it was opened for. */
 #include "dns.h"
 
 #include <errno.h>
@@ -9,24 +11,30 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "socket.h"
+#include "util.h"
+
 #define QUERY_MAX   4096
 #define TCP_MAX	    1024
 #define TCP_IDLE_US 10000000
 #define LATE_MAX    65536
+#define PORT_TRIES  50
 
 struct tcp_conn {
 	struct io io;
 	struct timer timer;
-	struct dns_server *dns;
+	struct dns_service *dns;
 	struct tcp_conn *next, **prev;
 	struct buf in, out;
 	unsigned late; /* answers still to come */
 	bool dead;
 };
 
-struct dns_server {
+struct dns_service {
 	struct io udp, tcp;
-	struct sim *sim;
+	struct loop *loop;
+	dns_answerer *answerer;
+	void *arg;
 	struct buf out;
 	struct tcp_conn *conns;
 	size_t nconns, nlate;
@@ -35,7 +43,7 @@ struct dns_server {
 
 struct late { /* an answer that a scenario delays */
 	struct timer timer;
-	struct dns_server *dns;
+	struct dns_service *dns;
 	struct late *next, **prev;
 	struct sockaddr_in to;
 	struct tcp_conn *conn; /* NULL: UDP */
@@ -69,7 +77,7 @@ static void on_late(struct loop *lp, struct timer *timer)
 	late_free(l);
 }
 
-static void send_late(struct dns_server *d, const struct sockaddr_in *to, struct tcp_conn *conn,
+static void send_late(struct dns_service *d, const struct sockaddr_in *to, struct tcp_conn *conn,
 	const void *p, size_t n, uint64_t delay)
 {
 	struct late *l;
@@ -92,36 +100,33 @@ static void send_late(struct dns_server *d, const struct sockaddr_in *to, struct
 	d->nlate++;
 	if (conn)
 		conn->late++;
-	timer_set(&d->sim->loops[0], &l->timer, d->sim->loops[0].now + delay);
+	timer_set(d->loop, &l->timer, d->loop->now + delay);
 }
 
 /* The reply to a query is in d->out; false: none is to be given. */
-static bool answer(struct dns_server *d, const uint8_t *p, size_t n, bool tcp, uint64_t *delay)
+static bool answer(struct dns_service *d, struct dns_query *q, size_t n, uint64_t *delay)
 {
-	struct question q;
-	int r = dns_parse(p, n, &q);
-	bool send = true;
+	static const struct dns_form plain = { 0 };
+	int r = dns_parse(q->wire, n, &q->question);
 
 	buf_reset(&d->out);
 	*delay = 0;
 	if (r < 0)
 		return false;
-	sim_lock(d->sim);
 	if (r) {
 		struct answer none = { .rcode = r };
 
-		q.wire_end = 0;
-		dns_message(d->sim, &q, p, &none, 512, false, &d->out);
-	} else {
-		send = dns_answer(d->sim, &q, tcp, p, &d->out, delay);
+		q->question.wire_end = 0;
+		dns_message(&plain, &q->question, q->wire, &none, 512, &d->out);
+		return true;
 	}
-	sim_unlock(d->sim);
-	return send;
+	return d->answerer(d->arg, q, &d->out, delay);
 }
 
 static void on_udp(struct loop *lp, struct io *io, uint32_t events)
 {
-	struct dns_server *d = lp->sim->dns;
+	struct dns_service *d =
+		(struct dns_service *)(void *)((char *)io - offsetof(struct dns_service, udp));
 	uint8_t query[QUERY_MAX];
 	struct sockaddr_in from;
 	uint64_t delay;
@@ -131,9 +136,11 @@ static void on_udp(struct loop *lp, struct io *io, uint32_t events)
 		ssize_t n =
 			recvfrom(io->fd, query, sizeof(query), 0, (struct sockaddr *)&from, &len);
 
+		struct dns_query q = { .wire = query, .port = ntohs(from.sin_port) };
+
 		if (n < 0)
 			break;
-		if (!answer(d, query, (size_t)n, false, &delay))
+		if (!answer(d, &q, (size_t)n, &delay))
 			continue;
 		if (delay)
 			send_late(d, &from, NULL, buf_slice(&d->out).p, buf_size(&d->out), delay);
@@ -145,16 +152,16 @@ static void on_udp(struct loop *lp, struct io *io, uint32_t events)
 
 static void tcp_free(struct tcp_conn *t)
 {
-	struct dns_server *d = t->dns;
+	struct dns_service *d = t->dns;
 
 	for (struct late *l = d->late, *next; l; l = next) {
 		next = l->next;
 		if (l->conn == t) {
-			timer_stop(&d->sim->loops[0], &l->timer);
+			timer_stop(d->loop, &l->timer);
 			late_free(l);
 		}
 	}
-	timer_stop(&d->sim->loops[0], &t->timer);
+	timer_stop(d->loop, &t->timer);
 	*t->prev = t->next;
 	if (t->next)
 		t->next->prev = t->prev;
@@ -174,17 +181,18 @@ static void tcp_flush(struct tcp_conn *t)
 			break;
 		buf_consume(&t->out, (size_t)n);
 	}
-	io_mod(&t->dns->sim->loops[0], &t->io, EPOLLIN | (buf_size(&t->out) ? EPOLLOUT : 0U));
+	io_mod(t->dns->loop, &t->io, EPOLLIN | (buf_size(&t->out) ? EPOLLOUT : 0U));
 }
 
 static void tcp_query(struct tcp_conn *t, const uint8_t *p, size_t n)
 {
-	struct dns_server *d = t->dns;
+	struct dns_service *d = t->dns;
+	struct dns_query q = { .wire = p, .tcp = true };
 	uint64_t delay;
 	uint8_t len[2];
 	struct buf framed;
 
-	if (!answer(d, p, n, true, &delay))
+	if (!answer(d, &q, n, &delay))
 		return;
 	buf_init(&framed, 0);
 	len[0] = (uint8_t)(buf_size(&d->out) >> 8);
@@ -241,7 +249,8 @@ static void on_tcp_idle(struct loop *lp, struct timer *timer)
 
 static void on_tcp_accept(struct loop *lp, struct io *io, uint32_t events)
 {
-	struct dns_server *d = lp->sim->dns;
+	struct dns_service *d =
+		(struct dns_service *)(void *)((char *)io - offsetof(struct dns_service, tcp));
 	int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	struct tcp_conn *t;
 
@@ -267,57 +276,62 @@ static void on_tcp_accept(struct loop *lp, struct io *io, uint32_t events)
 	timer_set(lp, &t->timer, lp->now + TCP_IDLE_US);
 }
 
-int dns_start(struct sim *s, const char *address, char **text)
+/* UDP and TCP on the same port: with a port of the kernel's choice, until one is free for both. */
+static int listen_both(const char *address, char **text, int *udp, int *tcp)
 {
-	struct dns_server *d = xcalloc(1, sizeof(*d));
 	char *again = NULL;
-	int udp = -1, tcp = -1, size = 4 << 20;
 
-	/* UDP and TCP on the same port: with a port of the kernel's choice, until one is free for
-	 * both */
-	for (int i = 0; i < 50 && tcp < 0; i++) {
-		udp = socket_listen(address, SOCK_DGRAM, text);
-		if (udp < 0)
-			break;
-		tcp = socket_listen(*text, SOCK_STREAM, &again);
-		if (tcp < 0) {
-			close(udp);
-			udp = tcp;
-			if (i < 49)
-				free(*text);
+	*tcp = -1;
+	for (int i = 0; i < PORT_TRIES && *tcp < 0; i++) {
+		*udp = socket_listen(address, SOCK_DGRAM, text);
+		if (*udp < 0)
+			return *udp;
+		*tcp = socket_listen(*text, SOCK_STREAM, &again);
+		if (*tcp < 0) {
+			close(*udp);
+			free(*text);
+			*text = NULL;
 		}
 	}
 	free(again);
-	if (tcp < 0) {
-		free(d);
-		return udp;
-	}
+	return *tcp < 0 ? *tcp : 0;
+}
+
+int dns_open(struct dns_service **ret, struct loop *lp, const char *address, dns_answerer *answerer,
+	void *arg, char **text)
+{
+	struct dns_service *d;
+	int udp, tcp, size = 4 << 20, r = listen_both(address, text, &udp, &tcp);
+
+	if (r)
+		return r;
+	d = xcalloc(1, sizeof(*d));
 	setsockopt(udp, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	d->sim = s;
+	d->loop = lp;
+	d->answerer = answerer;
+	d->arg = arg;
 	buf_init(&d->out, 0);
 	d->udp = (struct io){ .fd = udp, .fn = on_udp };
 	d->tcp = (struct io){ .fd = tcp, .listener = true, .fn = on_tcp_accept };
-	s->dns = d;
-	io_add(&s->loops[0], &d->udp, EPOLLIN);
-	io_add(&s->loops[0], &d->tcp, EPOLLIN);
+	io_add(lp, &d->udp, EPOLLIN);
+	io_add(lp, &d->tcp, EPOLLIN);
+	*ret = d;
 	return 0;
 }
 
-void dns_stop(struct sim *s)
+struct dns_service *dns_close(struct dns_service *d)
 {
-	struct dns_server *d = s->dns;
-
 	if (!d)
-		return;
+		return NULL;
 	while (d->conns)
 		tcp_free(d->conns);
 	while (d->late) {
-		timer_stop(&s->loops[0], &d->late->timer);
+		timer_stop(d->loop, &d->late->timer);
 		late_free(d->late);
 	}
 	close(d->udp.fd);
 	close(d->tcp.fd);
 	buf_deinit(&d->out);
 	free(d);
-	s->dns = NULL;
+	return NULL;
 }

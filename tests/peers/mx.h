@@ -1,5 +1,7 @@
-/* A receiving mail server in a thread of its own, on several loopback addresses with one port. It
- * accepts all, but for what the rules say; it notes what came from where. */
+/* A receiving mail server inside a test, in a thread of its own, on several loopback addresses with
+ * one port. It accepts all, but for what the rules say, which may change while it runs; it notes
+ * what came from where. Where Microsoft 365 itself matters, or TLS: the simulator (tests/sim). Where
+ * single bytes matter: a peer that the test plays (tests/unit/worker/peer.h). */
 #pragma once
 
 #include <pthread.h>
@@ -38,9 +40,7 @@ struct mx {
 	unsigned nmails, transactions, connections, open, peak;
 	char *last_content; /* of the last message from the null sender */
 	/* the thread's */
-	int listeners[MX_SITES], stop[2];
-	pthread_t thread;
-	struct mx_conn *conns;
+	struct mx_thread *serving;
 };
 
 /* Listens on 127.0.9.1 to 127.0.9.4. */

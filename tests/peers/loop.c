@@ -1,34 +1,32 @@
-/* epoll and timers. Within a round, connections come before listeners, and a listener takes one
+/* epoll and timers; called by every server of the tests, on the thread of its loop. Within a round, connections come before listeners, and a listener takes one
  * connection a round: so a connection that its client closed before opening the next one is never
  * counted together with it. */
+#include "loop.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "conn.h"
 #include "postern/clock.h"
+#include "util.h"
 
-#define BATCH 256
+#define BATCH	     256
+#define WAIT_MOST_MS 500
 
-void loop_init(struct loop *lp, struct sim *s, int index)
+void loop_init(struct loop *lp, const struct loop_ops *ops)
 {
-	lp->sim = s;
-	lp->index = index;
+	lp->ops = ops;
 	lp->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (lp->epfd < 0)
 		die("epoll: %s", strerror(errno));
-	lp->rbuf = xcalloc(1, READ_MAX);
-	lp->pbuf = xcalloc(1, READ_MAX);
 	lp->now = clock_mono_us();
 }
 
 void loop_deinit(struct loop *lp)
 {
 	close(lp->epfd);
-	free(lp->rbuf);
-	free(lp->pbuf);
 	free(lp->heap);
 }
 
@@ -119,16 +117,15 @@ void timer_set(struct loop *lp, struct timer *t, uint64_t due)
 
 static int wait_ms(const struct loop *lp)
 {
+	int most = lp->ops->wait_most ? lp->ops->wait_most(lp) : WAIT_MOST_MS;
 	uint64_t now = clock_mono_us(), ms;
 
-	if (lp->index == 0 && lp->sim->nloops > 1 && control_waiting(lp->sim))
-		return 2;
 	if (!lp->nheap)
-		return 500;
+		return most;
 	if (lp->heap[0]->due <= now)
 		return 0;
 	ms = (lp->heap[0]->due - now + 999) / 1000;
-	return ms > 500 ? 500 : (int)ms;
+	return ms > (uint64_t)most ? most : (int)ms;
 }
 
 static void run_timers(struct loop *lp)
@@ -167,7 +164,7 @@ void loop_run(struct loop *lp)
 {
 	struct epoll_event ev[BATCH];
 
-	while (!lp->sim->quit) {
+	while (!lp->ops->ended(lp)) {
 		int n = epoll_wait(lp->epfd, ev, BATCH, wait_ms(lp));
 
 		if (n < 0 && errno != EINTR)
@@ -175,12 +172,60 @@ void loop_run(struct loop *lp)
 		lp->now = clock_mono_us();
 		serve(lp, ev, n < 0 ? 0 : n);
 		run_timers(lp);
-		if (lp->advance_seen != lp->sim->advances) {
-			lp->advance_seen = lp->sim->advances;
-			conn_rearm_all(lp);
-		}
-		if (lp->index == 0)
-			control_tick(lp->sim);
-		conn_reap(lp);
+		if (lp->ops->round)
+			lp->ops->round(lp);
 	}
+}
+
+static struct loop_thread *thread_of(const struct loop *lp)
+{
+	return (struct loop_thread *)(uintptr_t)lp; /* its first member */
+}
+
+static void on_stop(struct loop *lp, struct io *io, uint32_t events)
+{
+	thread_of(lp)->ended = true;
+}
+
+static bool thread_ended(const struct loop *lp)
+{
+	return thread_of(lp)->ended;
+}
+
+void loop_thread_init(struct loop_thread *t, void *owner)
+{
+	static const struct loop_ops ops = { .ended = thread_ended };
+	int fds[2];
+
+	*t = (struct loop_thread){ .loop.owner = owner };
+	loop_init(&t->loop, &ops);
+	if (pipe(fds))
+		die("pipe: %s", strerror(errno));
+	t->stop = (struct io){ .fd = fds[0], .fn = on_stop };
+	t->stop_fd = fds[1];
+	io_add(&t->loop, &t->stop, EPOLLIN);
+}
+
+static void *thread_main(void *arg)
+{
+	loop_run(arg);
+	return NULL;
+}
+
+void loop_thread_start(struct loop_thread *t)
+{
+	if (pthread_create(&t->loop.thread, NULL, thread_main, &t->loop))
+		die("cannot start a thread");
+}
+
+void loop_thread_stop(struct loop_thread *t)
+{
+	close(t->stop_fd);
+	pthread_join(t->loop.thread, NULL);
+}
+
+void loop_thread_deinit(struct loop_thread *t)
+{
+	close(t->stop.fd);
+	loop_deinit(&t->loop);
 }

@@ -1,4 +1,5 @@
-/* A name server in a thread of its own that answers from a table, by UDP and TCP on 127.0.0.1. */
+/* The tests' name server, in a thread of its own, that answers from a table by UDP and TCP on
+ * 127.0.0.1. */
 #pragma once
 
 #include <pthread.h>
@@ -37,11 +38,9 @@ struct dns_server {
 	unsigned asked;		    /* questions in all */
 	unsigned nports, port_most; /* source ports seen by UDP; questions from the busiest */
 	unsigned short by_port[65536];
-	uint16_t port;
-	char address[32]; /* "127.0.0.1:4321" */
-	int udp, tcp, stop[2];
-	pthread_t thread;
+	char address[32];     /* "127.0.0.1:4321"; empty: not started */
 	pthread_mutex_t lock; /* of the rows and counts */
+	struct serving *serving;
 };
 void dns_server_start(struct dns_server *s, struct dns_row *rows, unsigned nrows);
 void dns_server_stop(struct dns_server *s);

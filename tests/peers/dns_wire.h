@@ -1,7 +1,13 @@
-/* The DNS server's files share this: dns.c (sockets), dns_answer.c (who has what), dns_wire.c. */
+/* DNS messages of servers that tests run: questions read, answers written. */
 #pragma once
 
-#include "sim.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "postern/buf.h"
+
+#define DNS_NAME_TEXT 256
 
 enum {
 	TYPE_A = 1,
@@ -18,7 +24,7 @@ enum {
 enum { RC_OK = 0, RC_FORMERR = 1, RC_SERVFAIL = 2, RC_NXDOMAIN = 3, RC_NOTIMP = 4, RC_REFUSED = 5 };
 
 struct question {
-	char name[NAME_MAX_TEXT]; /* lower case, without the last dot */
+	char name[DNS_NAME_TEXT]; /* lower case, without the last dot */
 	size_t n, wire_end;	  /* of the question section in the query */
 	uint16_t id, flags, type, klass, udp_size;
 	bool edns;
@@ -39,11 +45,14 @@ void dns_put_rr(struct answer *a, const char *owner, uint16_t type, uint32_t ttl
 size_t dns_put_name(uint8_t *out, const char *name); /* at most 256 bytes */
 void dns_put_host(struct answer *a, const char *owner, uint16_t type, uint32_t ttl, int preference,
 	const char *target);
-/* The whole message; truncated where it does not fit into max. */
-void dns_message(const struct sim *s, const struct question *q, const uint8_t *query,
-	const struct answer *a, size_t max, bool truncate, struct buf *out);
-
-/* Under the lock. false: no reply at all. */
-bool dns_answer(struct sim *s, const struct question *q, bool tcp, const uint8_t *query,
-	struct buf *out, uint64_t *delay_us);
+/* The whole message: header, the question as it stands in query, the answer. Truncated where it does
+ * not fit into max, or where the form wants it. */
+struct dns_form {
+	bool edns;     /* questions with EDNS get it back */
+	bool ad;       /* "authentic data" */
+	bool soa;      /* negative answers say how long they hold */
+	bool truncate; /* header and question alone */
+};
+void dns_message(const struct dns_form *form, const struct question *q, const uint8_t *query,
+	const struct answer *a, size_t max, struct buf *out);
 const char *dns_type_name(uint16_t type, char out[12]);

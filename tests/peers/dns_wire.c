@@ -1,10 +1,12 @@
-/* The simulator's DNS messages: questions read, answers written. Its own code, so that a fault in
- * relay/dns/dns_wire.c is not in both. */
+/* DNS messages: questions read, answers written. Its own code, so that a fault in
+ * relay/dns/dns_wire.c is not in both. Called by dns.c and by who answers; no state. */
+#include "dns_wire.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "dns.h"
+#include "util.h"
 
 static uint16_t get16(const uint8_t *p)
 {
@@ -154,25 +156,25 @@ static void put_soa(struct answer *a, uint32_t ttl)
 	dns_put_rr(a, NULL, TYPE_SOA, ttl, rdata, n + 20);
 }
 
-void dns_message(const struct sim *s, const struct question *q, const uint8_t *query,
-	const struct answer *a, size_t max, bool truncate, struct buf *out)
+void dns_message(const struct dns_form *form, const struct question *q, const uint8_t *query,
+	const struct answer *a, size_t max, struct buf *out)
 {
 	static const uint8_t opt[11] = { 0, 0, TYPE_OPT, 0x10, 0, 0, 0, 0, 0, 0, 0 };
 	struct answer soa = { 0 };
 	uint8_t head[12] = { 0 };
-	bool edns = q->edns && s->sc->edns,
+	bool edns = q->edns && form->edns, truncate = form->truncate,
 	     negative = !a->count && q->wire_end && (a->rcode == RC_OK || a->rcode == RC_NXDOMAIN);
 	size_t n;
 
 	buf_init(&soa.b, 0);
-	if (negative)
+	if (negative && form->soa)
 		put_soa(&soa, a->ttl);
 	n = 12 + (q->wire_end ? q->wire_end - 12 : 0) + a->b.len + soa.b.len +
 	    (edns ? sizeof(opt) : 0);
 	truncate |= n > max;
 	put16(head, q->id);
 	put16(head + 2, 0x8480U | (q->flags & 0x0100U) | (truncate ? 0x0200U : 0) |
-				(s->sc->dnssec ? 0x0020U : 0) | (unsigned)a->rcode);
+				(form->ad ? 0x0020U : 0) | (unsigned)a->rcode);
 	put16(head + 4, q->wire_end ? 1 : 0);
 	put16(head + 6, truncate ? 0 : a->count);
 	put16(head + 8, truncate ? 0 : soa.count);

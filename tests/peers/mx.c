@@ -1,30 +1,40 @@
-/* A receiver in a thread of its own for the dispatcher's tests: answers by a script, counts what
- * came. */
+/* The receiver of the unit tests: answers by rules, counts what came. Called by the test; what begins
+ * with on_ runs on the receiver's own thread, which alone has the connections. */
 #include "mx.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
+#include <errno.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "loop.h"
 #include "postern/must.h"
+#include "socket.h"
+#include "util.h"
 
-#define CONNS_MAX 256
+#define FIRST_SITE 0x7f000901u /* 127.0.9.1 */
+#define PORT_TRIES 50
 
 struct mx_conn {
-	struct mx_conn *next;
-	int fd;
+	struct io io;
+	struct mx_conn *next, **prev;
 	unsigned number;
 	bool content, dead, silent;
 	char site[20], source[20], sender[128], (*rcpts)[128];
 	unsigned nrcpts, taken;
 	char *in;
 	size_t n, cap;
+};
+
+struct mx_thread {
+	struct loop_thread thread;
+	struct io listeners[MX_SITES];
+	struct mx_conn *conns;
 };
 
 static void say(struct mx_conn *c, const char *reply)
@@ -41,7 +51,7 @@ static void say(struct mx_conn *c, const char *reply)
 		return;
 	}
 	n = snprintf(line, sizeof(line), "%s\r\n", reply);
-	if (send(c->fd, line, (size_t)n, MSG_NOSIGNAL) != n)
+	if (send(c->io.fd, line, (size_t)n, MSG_NOSIGNAL) != n)
 		c->dead = true;
 }
 
@@ -97,8 +107,7 @@ static void note(struct mx *m, struct mx_conn *c, const char *content, size_t n)
 	for (unsigned i = 0; i < c->nrcpts; i++) {
 		struct mx_mail *x;
 
-		m->mails = realloc(m->mails, (m->nmails + 1) * sizeof(*m->mails));
-		must(m->mails);
+		m->mails = xrealloc(m->mails, (m->nmails + 1) * sizeof(*m->mails));
 		x = &m->mails[m->nmails++];
 		memset(x, 0, sizeof(*x));
 		memcpy(x->site, c->site, sizeof(x->site));
@@ -131,8 +140,7 @@ static void on_rcpt(struct mx *m, struct mx_conn *c, const char *line)
 {
 	if (!answer(m, c, MX_RCPT, line, "250 2.1.5 ok"))
 		return;
-	c->rcpts = realloc(c->rcpts, (c->nrcpts + 1) * sizeof(*c->rcpts));
-	must(c->rcpts);
+	c->rcpts = xrealloc(c->rcpts, (c->nrcpts + 1) * sizeof(*c->rcpts));
 	path_of(c->rcpts[c->nrcpts++], line);
 }
 
@@ -195,10 +203,11 @@ static void on_readable(struct mx *m, struct mx_conn *c)
 
 	if (c->cap - c->n < 65536) {
 		c->cap = c->cap ? c->cap * 2 : 131072;
-		c->in = realloc(c->in, c->cap);
-		must(c->in);
+		c->in = xrealloc(c->in, c->cap);
 	}
-	n = recv(c->fd, c->in + c->n, c->cap - c->n, MSG_DONTWAIT);
+	n = recv(c->io.fd, c->in + c->n, c->cap - c->n, MSG_DONTWAIT);
+	if (n < 0 && errno == EAGAIN)
+		return;
 	if (n <= 0) {
 		c->dead = true;
 		return;
@@ -207,101 +216,82 @@ static void on_readable(struct mx *m, struct mx_conn *c)
 	on_bytes(m, c);
 }
 
-static void on_accept(struct mx *m, int fd)
+static void conn_free(struct mx *m, struct mx_conn *c)
 {
+	*c->prev = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	close(c->io.fd);
+	free(c->in);
+	free(c->rcpts);
+	free(c);
+	pthread_mutex_lock(&m->lock);
+	m->open--;
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void on_conn(struct loop *lp, struct io *io, uint32_t events)
+{
+	struct mx_conn *c = (struct mx_conn *)(void *)io;
+
+	on_readable(lp->owner, c);
+	if (c->dead)
+		conn_free(lp->owner, c);
+}
+
+static void on_accept(struct loop *lp, struct io *io, uint32_t events)
+{
+	struct mx *m = lp->owner;
 	struct sockaddr_in peer, self;
 	socklen_t n = sizeof(peer), k = sizeof(self);
 	struct mx_conn *c;
-	int s = accept4(fd, (struct sockaddr *)&peer, &n, SOCK_CLOEXEC), one = 1;
+	int fd = accept4(io->fd, (struct sockaddr *)&peer, &n, SOCK_CLOEXEC), one = 1;
 
-	if (s < 0)
+	if (fd < 0)
 		return;
-	c = calloc(1, sizeof(*c));
-	must(c && getsockname(s, (struct sockaddr *)&self, &k) == 0);
-	setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	c->fd = s;
+	c = xcalloc(1, sizeof(*c));
+	must(getsockname(fd, (struct sockaddr *)&self, &k) == 0);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	c->io = (struct io){ .fd = fd, .fn = on_conn };
 	inet_ntop(AF_INET, &self.sin_addr, c->site, sizeof(c->site));
 	inet_ntop(AF_INET, &peer.sin_addr, c->source, sizeof(c->source));
-	c->next = m->conns;
-	m->conns = c;
+	c->next = m->serving->conns;
+	c->prev = &m->serving->conns;
+	if (c->next)
+		c->next->prev = &c->next;
+	m->serving->conns = c;
 	pthread_mutex_lock(&m->lock);
 	c->number = m->connections++;
 	if (++m->open > m->peak)
 		m->peak = m->open;
 	pthread_mutex_unlock(&m->lock);
 	answer(m, c, MX_BANNER, "", "220 mx.test ESMTP");
+	if (c->dead)
+		conn_free(m, c);
+	else
+		io_add(lp, &c->io, EPOLLIN);
 }
 
-static void reap(struct mx *m, bool all)
-{
-	for (struct mx_conn **p = &m->conns; *p;) {
-		struct mx_conn *c = *p;
-
-		if (!c->dead && !all) {
-			p = &c->next;
-			continue;
-		}
-		*p = c->next;
-		close(c->fd);
-		free(c->in);
-		free(c->rcpts);
-		free(c);
-		pthread_mutex_lock(&m->lock);
-		m->open--;
-		pthread_mutex_unlock(&m->lock);
-	}
-}
-
-static void *serve(void *arg)
-{
-	struct mx *m = arg;
-
-	for (;;) {
-		struct pollfd fds[CONNS_MAX + MX_SITES + 1];
-		nfds_t n = 0;
-
-		fds[n++] = (struct pollfd){ .fd = m->stop[0], .events = POLLIN };
-		for (int i = 0; i < MX_SITES; i++)
-			fds[n++] = (struct pollfd){ .fd = m->listeners[i], .events = POLLIN };
-		for (struct mx_conn *c = m->conns; c && n < CONNS_MAX; c = c->next)
-			fds[n++] = (struct pollfd){ .fd = c->fd, .events = POLLIN };
-		if (poll(fds, n, -1) < 0)
-			continue;
-		if (fds[0].revents)
-			break;
-		n = 1 + MX_SITES;
-		for (struct mx_conn *c = m->conns; c && n < CONNS_MAX; c = c->next)
-			if (fds[n++].revents)
-				on_readable(m, c);
-		for (int i = 0; i < MX_SITES; i++)
-			if (fds[1 + i].revents)
-				on_accept(m, m->listeners[i]);
-		reap(m, false);
-	}
-	reap(m, true);
-	return NULL;
-}
-
+/* One port at all sites: the one that the first gets may be taken at another. */
 static bool listen_all(struct mx *m)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET };
-	socklen_t n = sizeof(a);
-	int one = 1;
+	int fds[MX_SITES];
 
-	for (int i = 0; i < MX_SITES; i++) {
-		a.sin_addr.s_addr = htonl(0x7f000901u + (unsigned)i);
-		m->listeners[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		must(m->listeners[i] >= 0);
-		setsockopt(m->listeners[i], SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-		if (bind(m->listeners[i], (struct sockaddr *)&a, sizeof(a)) ||
-			listen(m->listeners[i], 256)) {
-			for (; i >= 0; i--)
-				close(m->listeners[i]);
+	m->port = 0;
+	for (unsigned i = 0; i < MX_SITES; i++) {
+		fds[i] = socket_listen_at(FIRST_SITE + i, m->port, 256);
+		if (fds[i] < 0) {
+			while (i--)
+				close(fds[i]);
 			return false;
 		}
-		getsockname(m->listeners[i], (struct sockaddr *)&a, &n);
+		m->port = (uint16_t)socket_port(fds[i]);
 	}
-	m->port = ntohs(a.sin_port);
+	for (unsigned i = 0; i < MX_SITES; i++) {
+		m->serving->listeners[i] =
+			(struct io){ .fd = fds[i], .listener = true, .fn = on_accept };
+		io_add(&m->serving->thread.loop, &m->serving->listeners[i], EPOLLIN);
+	}
 	return true;
 }
 
@@ -310,22 +300,23 @@ void mx_start(struct mx *m, struct mx_rule *rules, unsigned nrules)
 	memset(m, 0, sizeof(*m));
 	m->rules = rules;
 	m->nrules = nrules;
+	m->serving = xcalloc(1, sizeof(*m->serving));
 	pthread_mutex_init(&m->lock, NULL);
-	/* the port that the first got may be taken at another address */
+	loop_thread_init(&m->serving->thread, m);
 	for (int i = 0; !listen_all(m); i++)
-		must(i < 20);
-	must(pipe2(m->stop, O_CLOEXEC) == 0);
-	must(pthread_create(&m->thread, NULL, serve, m) == 0);
+		must(i < PORT_TRIES);
+	loop_thread_start(&m->serving->thread);
 }
 
 void mx_stop(struct mx *m)
 {
-	must(write(m->stop[1], "", 1) == 1);
-	pthread_join(m->thread, NULL);
+	loop_thread_stop(&m->serving->thread);
+	while (m->serving->conns)
+		conn_free(m, m->serving->conns);
 	for (int i = 0; i < MX_SITES; i++)
-		close(m->listeners[i]);
-	close(m->stop[0]);
-	close(m->stop[1]);
+		close(m->serving->listeners[i].fd);
+	loop_thread_deinit(&m->serving->thread);
+	free(m->serving);
 	free(m->mails);
 	free(m->last_content);
 	pthread_mutex_destroy(&m->lock);
