@@ -68,7 +68,7 @@ void ahead_turn(struct dispatch *d)
 {
 	ms_t now = loop_mono(d->loop);
 
-	if (d->ahead_reading || d->draining || d->ahead_at > now)
+	if (d->ahead_reading || d->match.draining || d->ahead_at > now)
 		return;
 	while (!list_empty(&d->ahead) && reader_room(d->reader)) {
 		struct domain *m = container(d->ahead.next, struct domain, in_ahead);

@@ -26,13 +26,13 @@ static void put(
 	struct flow *a = aside_get(d, f, why);
 	ms_t wait = until - loop_mono(d->loop);
 
-	if (!a || a->nready >= d->p.window / PART || d->work > d->p.work_max / PART) {
+	if (!a || a->match.nready >= d->p.window / PART || d->work > d->p.work_max / PART) {
 		wait = wait < QUEUE_MIN ? QUEUE_MIN : wait > QUEUE_MAX ? QUEUE_MAX : wait;
 		result_waits(d, w, wait);
 		return;
 	}
 	flow_push(d, a, w, false);
-	if (!a->waiter.waiting || until < a->waiter.until)
+	if (!a->match.waiter.waiting || until < a->match.waiter.until)
 		flow_wait(d, a, why, until);
 }
 
@@ -45,8 +45,9 @@ void aside_take(struct dispatch *d, struct flow *f, struct work *w, ms_t until)
 static enum sender_state recipient_state(
 	struct dispatch *d, struct work *w, const struct item *i, ms_t *until)
 {
-	w->tried.recipient = policy_recipient_hash(i->recipient->address);
-	return policy_recipient(d->policy, now_of(d), w->flow->domain->provider, &w->tried, until);
+	w->match.tried.recipient = policy_recipient_hash(i->recipient->address);
+	return policy_recipient(
+		d->policy, now_of(d), w->flow->domain->provider, &w->match.tried, until);
 }
 
 /* One recipient of the work, in a work of its own. NULL: no memory, it stays. */
@@ -56,7 +57,7 @@ static struct work *taken_out(struct work *w, struct item *i, struct item **at)
 
 	if (!alone)
 		return NULL;
-	alone->tried = w->tried;
+	alone->match.tried = w->match.tried;
 	*at = i->next;
 	i->next = NULL;
 	i->work = alone;
@@ -91,7 +92,7 @@ bool aside_recipients(struct dispatch *d, struct flow *f, struct work *w)
 
 void aside_gone(struct dispatch *d, const struct work *w)
 {
-	struct policy_tried tried = w->tried;
+	struct policy_tried tried = w->match.tried;
 
 	for (const struct item *i = w->items; i; i = i->next) {
 		tried.recipient = policy_recipient_hash(i->recipient->address);
@@ -116,10 +117,10 @@ void aside_look(struct dispatch *d, struct flow *a)
 	bool asked = false; /* one that may find out is on its way */
 	ms_t first = 0;
 
-	if (a->waiter.waiting)
+	if (a->match.waiter.waiting)
 		return;
-	for (l = a->ready.next; l != &a->ready; l = next) {
-		struct work *w = container(l, struct work, in_flow);
+	for (l = a->match.ready.next; l != &a->match.ready; l = next) {
+		struct work *w = container(l, struct work, match.in_flow);
 		const struct flow_kind k = { .pool = a->pool, .party = w->items->party };
 		enum sender_state state;
 		struct flow *f;
@@ -138,6 +139,6 @@ void aside_look(struct dispatch *d, struct flow *a)
 		flow_remove(d, w);
 		flow_push(d, f, w, false);
 	}
-	if (a->nready)
+	if (a->match.nready)
 		flow_wait(d, a, a->aside, first ? first : loop_mono(d->loop) + 1000);
 }

@@ -93,11 +93,11 @@ static void lane_of(struct dispatch *d, const struct connection *c, struct histo
 {
 	struct policy_slot_info info;
 
-	policy_slot(d->policy, c->slot, &info);
+	policy_slot(d->policy, c->match.slot, &info);
 	*ret = (struct history_lane){ .source = c->source_name,
 		.subnet = c->subnet,
 		.cluster = info.cluster ? info.cluster : "",
-		.provider = provider_of(d, c->provider)->name };
+		.provider = provider_of(d, c->match.provider)->name };
 }
 
 void chronicle_connection(struct dispatch *d, const struct connection *c, bool well)

@@ -10,10 +10,7 @@
 
 #define INDEX_BITS 20
 #define INDEX_MASK ((1u << INDEX_BITS) - 1)
-#define VICTIMS	   64u /* idle connections looked at for one to give up */
 #define AGAIN	   1000
-#define WAY_EVERY  2000 /* ms; one connection of a cluster makes way for a pool as often */
-#define WAY_AGAIN  200
 
 _Static_assert((int)POLICY_E_BIND == (int)STREAM_E_BIND, "one value on both sides");
 
@@ -55,7 +52,6 @@ static int enter(struct dispatch *d, struct connection *c)
 	}
 	i = d->free_connections[--d->nfree];
 	d->connections[i] = c;
-	d->nconnections++;
 	c->number = (++d->connection_seq << INDEX_BITS) | i;
 	return 0;
 }
@@ -68,29 +64,14 @@ struct connection *connection_by_number(struct dispatch *d, uint64_t number)
 	return c && c->number == number ? c : NULL;
 }
 
-static void leave_lists(struct connection *c)
-{
-	if (c->in_idle) {
-		list_del(&c->idle);
-		list_del(&c->all_idle);
-		c->in_idle = false;
-		c->host->nidle--;
-	}
-	if (c->in_half) {
-		list_del(&c->half);
-		c->in_half = false;
-	}
-}
-
 static void connection_free(struct dispatch *d, struct connection *c)
 {
 	uint32_t i = (uint32_t)c->number & INDEX_MASK;
 
-	leave_lists(c);
+	match_gone(&d->match, &c->match);
 	wake_clear(&d->wakes, &c->wake);
 	d->connections[i] = NULL;
 	d->free_connections[d->nfree++] = i;
-	d->nconnections--;
 	d->load[c->worker]--;
 	host_unref(d, c->host);
 	free(c);
@@ -118,7 +99,7 @@ static unsigned least_loaded(const struct dispatch *d)
 static struct outbound_connect *connect_order(struct dispatch *d, const struct connection *c,
 	const struct policy_choice *choice, const char *host_name)
 {
-	const struct provider_params *v = provider_of(d, c->provider);
+	const struct provider_params *v = provider_of(d, c->match.provider);
 	const struct source_params *s = &d->params->sources[choice->source];
 	struct outbound_connect *o = calloc(1, sizeof(*o));
 
@@ -133,7 +114,8 @@ static struct outbound_connect *connect_order(struct dispatch *d, const struct c
 	o->tls = v->transport.tls;
 	o->without = c->without;
 	o->tls_given_up = v->transport.tls == TLS_OPPORTUNISTIC && (c->without & EXT_TLS);
-	o->tls_context = d->tls[c->provider] ? tls_context_ref(d->tls[c->provider]) : NULL;
+	o->tls_context =
+		d->tls[c->match.provider] ? tls_context_ref(d->tls[c->match.provider]) : NULL;
 	o->pipelining = v->transport.pipelining;
 	o->chunking = v->transport.chunking;
 	o->timeouts = v->transport.timeouts;
@@ -150,19 +132,17 @@ int connection_open(struct dispatch *d, struct flow *f, const struct policy_choi
 
 	if (!c)
 		goto fail;
-	c->provider = m->provider;
-	c->source = choice->source;
-	c->slot = choice->slot;
+	c->match.provider = m->provider;
+	c->match.source = choice->source;
 	c->host = m->candidates[choice->host].host;
-	list_init(&c->idle);
-	list_init(&c->half);
-	list_init(&c->all_idle);
 	c->wake.kind = WAKE_CONNECTION;
 	snprintf(c->host_name, sizeof(c->host_name), "%s", m->candidates[choice->host].name);
-	c->without = host_memory_without(d, &c->host->addr, &d->params->sources[c->source].address);
-	snprintf(c->source_name, sizeof(c->source_name), "%s", d->params->sources[c->source].name);
-	addr_format(c->source_address, &d->params->sources[c->source].address);
-	net_format(c->subnet, &d->params->sources[c->source].subnet);
+	c->without = host_memory_without(
+		d, &c->host->addr, &d->params->sources[c->match.source].address);
+	snprintf(c->source_name, sizeof(c->source_name), "%s",
+		d->params->sources[c->match.source].name);
+	addr_format(c->source_address, &d->params->sources[c->match.source].address);
+	net_format(c->subnet, &d->params->sources[c->match.source].subnet);
 	o = connect_order(d, c, choice, c->host_name);
 	if (!o)
 		goto fail;
@@ -174,10 +154,9 @@ int connection_open(struct dispatch *d, struct flow *f, const struct policy_choi
 	c->worker = least_loaded(d);
 	d->load[c->worker]++;
 	c->host->refs++;
-	c->host->opening++;
-	wake_set(&d->wakes, &c->wake, loop_mono(d->loop) + policy_late_after(d->policy, c->slot));
-	c->asked_by = f;
-	f->opening++;
+	match_opening(&d->match, &c->match, &f->match, &c->host->match, choice);
+	wake_set(&d->wakes, &c->wake,
+		loop_mono(d->loop) + policy_late_after(d->policy, c->match.slot));
 	d->stats.connects++;
 	order_post(d, c, &o->order);
 	return 0;
@@ -192,55 +171,23 @@ fail:
 
 /* ---- life ---- */
 
-void connection_opening_over(struct connection *c)
+bool connection_quit(struct dispatch *d, struct connection *c)
 {
-	if (!c->asked_by)
-		return;
-	c->asked_by->opening--;
-	c->host->opening--;
-	c->asked_by = NULL;
-}
+	struct outbound_order *o = d->quiet ? NULL : calloc(1, sizeof(*o));
 
-void connection_sort(struct dispatch *d, struct connection *c)
-{
-	bool free_now = c->state == CONNECTION_UP && !c->retire;
-
-	if (c->state == CONNECTION_UP && (c->retire || d->draining) && !c->nrunning) {
-		connection_quit(d, c);
-		return;
-	}
-	if (c->in_idle && free_now && !c->nrunning)
-		return;
-	leave_lists(c);
-	if (!free_now)
-		return;
-	if (!c->nrunning) {
-		c->idle_since = loop_mono(d->loop);
-		c->in_idle = true;
-		c->host->nidle++;
-		list_add(&c->host->idle, &c->idle);
-		list_add(&d->idle, &c->all_idle);
-	} else if (c->nrunning < PIPELINE) {
-		c->in_half = true;
-		list_add(&c->host->half, &c->half);
-	}
-}
-
-void connection_quit(struct dispatch *d, struct connection *c)
-{
-	struct outbound_order *o;
-
-	if (c->state != CONNECTION_UP)
-		return;
-	leave_lists(c);
-	o = d->quiet ? NULL : calloc(1, sizeof(*o));
-	if (!o) {
-		c->retire = true; /* connection_tick tries again */
-		return;
-	}
+	if (!o)
+		return false;
 	o->kind = OUTBOUND_QUIT;
-	c->state = CONNECTION_QUITTING;
 	order_post(d, c, o);
+	return true;
+}
+
+/* NULL: nobody waits for it. */
+static struct flow *asking(const struct connection *c)
+{
+	struct match_flow *f = c->match.asked_by;
+
+	return f ? container(f, struct flow, match) : NULL;
 }
 
 void connection_up(struct dispatch *d, struct outbound_event *e)
@@ -249,31 +196,29 @@ void connection_up(struct dispatch *d, struct outbound_event *e)
 	struct domain *m;
 	struct flow *f;
 
-	if (!c || c->state != CONNECTION_OPENING)
+	if (!c || c->match.state != MATCH_OPENING)
 		return;
-	f = c->asked_by;
+	f = asking(c);
 	m = f ? f->domain : NULL;
-	connection_opening_over(c);
+	match_up(&c->match);
 	opening_end(d, c, true);
 	opening_prove(d, c->host);
-	c->state = CONNECTION_UP;
 	wake_clear(&d->wakes, &c->wake);
-	c->host->up++;
 	c->connect_ms = e->connect_ms;
 	c->tls_ms = e->tls_ms;
 	if (e->info) {
 		if (e->info->tls)
 			snprintf(c->tls, sizeof(c->tls), "%s", e->info->tls);
-		policy_connected(d->policy, now_of(d), c->slot, e->info);
+		policy_connected(d->policy, now_of(d), c->match.slot, e->info);
 		hostname_want(d, c);
 	}
 	chronicle_connection(d, c, true);
 	host_memory_up(d, c);
 	if (m)
 		route_host_well(m, c->host);
-	connection_sort(d, c);
-	assign_connection(d, c);
-	if (f && f->nready)
+	match_sort(&d->match, now_of(d), &c->match);
+	match_assign(&d->match, now_of(d), &c->match);
+	if (f && f->match.nready)
 		flow_ask(d, f);
 }
 
@@ -310,17 +255,17 @@ static bool tls_of_source(struct dispatch *d, struct connection *c, struct flow 
 	unsigned n = 0;
 
 	for (unsigned s = 0; f && f->pool->index >= 0 && s < d->params->nsources; s++)
-		n += f->pool->has[s] && s != c->source;
+		n += f->pool->has[s] && s != c->match.source;
 	if (!f || !n || !others)
 		return false;
-	for (struct list *l = f->ready.next; l != &f->ready; l = l->next) {
-		struct policy_tried *t = &container(l, struct work, in_flow)->tried;
+	for (struct list *l = f->match.ready.next; l != &f->match.ready; l = l->next) {
+		struct policy_tried *t = &container(l, struct work, match.in_flow)->match.tried;
 		unsigned k = 0;
 
-		while (k < t->n && t->source[k] != c->source)
+		while (k < t->n && t->source[k] != c->match.source)
 			k++;
 		if (k == t->n && t->n < POLICY_TRIED_MAX)
-			t->source[t->n++] = (uint16_t)c->source;
+			t->source[t->n++] = (uint16_t)c->match.source;
 	}
 	event_log(d, LOG_NOTICE, EVENT_TLS_FAILED, c, why);
 	return true;
@@ -340,10 +285,10 @@ static void open_failed(struct dispatch *d, struct connection *c, struct outboun
 		snprintf(text, sizeof(text), "%s", e->why[0] ? e->why : "connection failed");
 	if (e->error == STREAM_E_BIND) {
 		event_log(d, LOG_ERR, EVENT_SOURCE_UNAVAILABLE, c, e->why);
-	} else if (k && !policy_no_room(d->policy, c->slot, k) &&
+	} else if (k && !policy_no_room(d->policy, c->match.slot, k) &&
 		   (k->verdict == VERDICT_SOURCE_THROTTLE || k->verdict == VERDICT_SOURCE_BLOCK)) {
-		if (!host_refuses(d, c, f, k, text) && f && f->nready) {
-			struct work *w = container(f->ready.next, struct work, in_flow);
+		if (!host_refuses(d, c, f, k, text) && f && f->match.nready) {
+			struct work *w = container(f->match.ready.next, struct work, match.in_flow);
 
 			flow_remove(d, w);
 			result_refused(d, c, w, k, &e->info->failure);
@@ -358,7 +303,7 @@ static void open_failed(struct dispatch *d, struct connection *c, struct outboun
 	} else {
 		host_not_reached(d, c, f, k, text);
 	}
-	if (f && f->nready)
+	if (f && f->match.nready)
 		flow_ask(d, f);
 }
 
@@ -369,15 +314,15 @@ void connection_ended(struct dispatch *d, struct connection *c)
 	struct host *h = c->host;
 	char where[32];
 
-	if (!c->down || c->nrunning)
+	if (!c->down || c->match.nrunning)
 		return;
 	h->refs++;
-	policy_slot(d->policy, c->slot, &info);
+	policy_slot(d->policy, c->match.slot, &info);
 	snprintf(where, sizeof(where), "%.31s", info.cluster);
 	policy_disconnected(
-		d->policy, now_of(d), c->slot, c->refused ? &c->refusal : NULL, c->error);
+		d->policy, now_of(d), c->match.slot, c->refused ? &c->refusal : NULL, c->error);
 	connection_free(d, c);
-	slot_freed(d, h, where, 4);
+	match_freed(&d->match, &h->match, where, 4);
 	host_unref(d, h);
 }
 
@@ -389,29 +334,25 @@ void connection_down(struct dispatch *d, struct outbound_event *e)
 
 	if (!c || c->down)
 		return;
-	was_up = c->state != CONNECTION_OPENING;
-	f = c->asked_by;
-	connection_opening_over(c);
+	was_up = c->match.state != MATCH_OPENING;
+	f = asking(c);
+	match_down(&c->match);
 	opening_end(d, c, false);
-	leave_lists(c);
-	if (was_up)
-		c->host->up--;
-	c->state = CONNECTION_QUITTING;
 	c->down = true;
 	c->error = !was_up && tls_broke(e) ? (int)STREAM_E_TLS : e->error;
 	c->refused = refused_by_receiver(e);
 	if (c->refused)
-		classify(d->rules, slice_of(provider_of(d, c->provider)->name),
+		classify(d->rules, slice_of(provider_of(d, c->match.provider)->name),
 			slice_of(client_phase_name(e->info->failed_in)), &e->info->failure,
 			&c->refusal);
-	if (!was_up && !c->host->retired)
+	if (!was_up && !c->host->match.retired)
 		open_failed(d, c, e, f, c->refused ? &c->refusal : NULL);
-	else if (f && f->nready)
+	else if (f && f->match.nready)
 		flow_ask(d, f);
 	connection_ended(d, c);
 }
 
-/* ---- idle ones ---- */
+/* ---- paused ones ---- */
 
 /* What they waited for may be over. */
 void connections_wake(struct dispatch *d)
@@ -419,126 +360,18 @@ void connections_wake(struct dispatch *d)
 	for (uint32_t i = 0; i < d->connections_cap; i++) {
 		struct connection *c = d->connections[i];
 
-		if (!c || !c->wake.pos || c->state == CONNECTION_OPENING)
+		if (!c || !c->wake.pos || c->match.state == MATCH_OPENING)
 			continue;
 		wake_clear(&d->wakes, &c->wake);
-		assign_connection(d, c);
+		match_resume(&d->match, now_of(d), &c->match);
 	}
 }
 
 /* Refused by a rate before; or not up yet, though it should be. */
 void connection_woken(struct dispatch *d, struct connection *c)
 {
-	if (c->state == CONNECTION_OPENING)
+	if (c->match.state == MATCH_OPENING)
 		host_late(d, c);
 	else
-		assign_connection(d, c);
-}
-
-void connection_tick(struct dispatch *d)
-{
-	ms_t now = loop_mono(d->loop);
-
-	if (d->quiet)
-		return;
-	for (struct list *l = d->idle.next, *next; l != &d->idle; l = next) {
-		struct connection *c = container(l, struct connection, all_idle);
-		ms_t max = c->host->retired ? 0 : provider_of(d, c->provider)->connection_idle_max;
-		struct policy_slot_info info;
-
-		next = l->next;
-		policy_slot(d->policy, c->slot, &info);
-		if (c->retire || info.retire || now - c->idle_since >= max)
-			connection_quit(d, c);
-	}
-}
-
-/* It would take this flow's work itself: nothing is won by ending it. */
-static bool serves(const struct flow *f, const struct connection *c)
-{
-	const struct work *w = container(f->ready.next, struct work, in_flow);
-
-	if (!f->linked || f->pool->index < 0 || !f->pool->has[c->source])
-		return false;
-	if (w->tried.prefer && w->tried.prefer != c->source + 1)
-		return false;
-	for (unsigned i = 0; i < w->tried.n; i++)
-		if (w->tried.source[i] == c->source)
-			return false;
-	for (unsigned i = 0; i < f->domain->nhosts; i++)
-		if (f->links[i].host == c->host)
-			return true;
-	return false;
-}
-
-/* May one more be opened by the process? If not, one that does nothing is ended. */
-bool connection_room(struct dispatch *d)
-{
-	if (!d->p.outbound_max || d->nconnections < d->p.outbound_max)
-		return true;
-	if (!list_empty(&d->idle))
-		connection_quit(d, container(d->idle.next, struct connection, all_idle));
-	return false;
-}
-
-/* Work is held by a cap while a connection that counts against it does nothing: that one goes. */
-bool connection_give_up_idle(
-	struct dispatch *d, const struct flow *f, const struct policy_choice *why)
-{
-	struct connection *second = NULL;
-	unsigned n = 0;
-
-	for (struct list *l = d->idle.next; l != &d->idle && n < VICTIMS; l = l->next, n++) {
-		struct connection *c = container(l, struct connection, all_idle);
-
-		if (c->provider != f->domain->provider || serves(f, c) ||
-			!policy_frees(d->policy, c->slot, why))
-			continue;
-		if (!c->wake.pos) {
-			connection_quit(d, c);
-			return true;
-		}
-		if (!second)
-			second = c;
-	}
-	if (second) /* only its rate keeps it idle */
-		connection_quit(d, second);
-	return second != NULL;
-}
-
-/* Those that carry mail at the place would go on for as long as there is any, and what they cannot
- * carry (it has other sources, or other hosts) would wait until one is worn out. The flow that gets
- * nowhere is the next to be asked then. */
-void connection_make_way(struct dispatch *d, struct flow *f, const struct policy_choice *why)
-{
-	uint64_t place = why->cluster_id * 31 + (uint64_t)(unsigned)f->pool->index;
-	ms_t now = loop_mono(d->loop), *made = &d->way_made[place % WAYS];
-	struct connection *victim = NULL;
-
-	/* of unknown places the policy takes care itself */
-	if (why->limit == LIMIT_NONE || why->limit == LIMIT_UNKNOWN || f->opening || f->diverted ||
-		now - *made < WAY_EVERY)
-		return;
-	*made = now;
-	for (uint32_t i = 0; i < d->connections_cap; i++) {
-		struct connection *c = d->connections[i];
-
-		if (!c || c->down || c->provider != f->domain->provider)
-			continue;
-		if (serves(f, c) && !c->retire)
-			return;
-		if (c->state != CONNECTION_UP || !policy_frees(d->policy, c->slot, why))
-			continue;
-		if (c->retire)
-			return; /* a place is on its way */
-		if (!victim || c->number < victim->number)
-			victim = c;
-	}
-	f->waiter.unserved = true;
-	if (!victim) { /* all are being opened */
-		*made = now - WAY_EVERY + WAY_AGAIN;
-		return;
-	}
-	victim->retire = true;
-	connection_sort(d, victim);
+		match_resume(&d->match, now_of(d), &c->match);
 }

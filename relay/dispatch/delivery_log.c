@@ -93,7 +93,7 @@ static void put_connection(struct dispatch *d, const struct connection *c, const
 	struct slice name = slice_of(mx), address = slice_of(c->host->text);
 	size_t n = name.n < 256 ? name.n : 255; /* no name of DNS is longer */
 
-	policy_slot(d->policy, c->slot, &info);
+	policy_slot(d->policy, c->match.slot, &info);
 	if (info.cluster && info.cluster[0])
 		log_line_cstr(&d->line, "cluster", info.cluster);
 	log_line_cstr(&d->line, "source", c->source_name);

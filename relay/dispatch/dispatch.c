@@ -72,8 +72,8 @@ static void on_result(struct dispatch *d, struct outbound_event *e)
 		connection_ended(d, c);
 		return;
 	}
-	connection_sort(d, c);
-	assign_connection(d, c);
+	match_sort(&d->match, now_of(d), &c->match);
+	match_assign(&d->match, now_of(d), &c->match);
 }
 
 static void on_events(void *arg, struct mpsc_node *first)
@@ -148,12 +148,12 @@ static void snapshot(struct dispatch *d)
 	struct dispatch_stats *s = &d->stats;
 	uint32_t idle = 0;
 
-	for (const struct list *l = d->idle.next; l != &d->idle; l = l->next)
+	for (const struct list *l = d->match.idle.next; l != &d->match.idle; l = l->next)
 		idle++;
 	s->domains = HASH_COUNT(d->domains);
 	s->work = d->work;
 	s->in_flight = d->in_flight;
-	s->connections = d->nconnections;
+	s->connections = d->match.nconnections;
 	s->connections_idle = idle;
 	resolver_stats(d->resolver, &s->dns);
 	pthread_mutex_lock(&d->lock);
@@ -182,7 +182,7 @@ static void wake_up(struct dispatch *d, struct wake *w)
 
 		/* renewed only for who has work; else with the next work */
 		for (struct flow *f = m->flows; f; f = f->next)
-			if (f->nready)
+			if (f->match.nready)
 				flow_ask(d, f);
 		break;
 	}
@@ -212,12 +212,12 @@ static struct wake *wake_due(struct dispatch *d, ms_t now)
 /* A wait is over, or is to be looked at. */
 static bool flow_woken(struct dispatch *d, ms_t now)
 {
-	struct waiter *w = places_due(&d->places, now);
+	struct waiter *w = places_due(&d->match.places, now);
 	struct flow *f;
 
 	if (!w)
 		return false;
-	f = container(w, struct flow, waiter);
+	f = container(w, struct flow, match.waiter);
 	flow_age(d, f);
 	flow_wait_over(d, f);
 	return true;
@@ -245,9 +245,9 @@ static void ask_flows(struct dispatch *d)
 {
 	struct waiter *w;
 
-	for (unsigned n = 0; n < ASK_A_TURN && (w = places_asking(&d->places)); n++)
-		assign_flow(d, container(w, struct flow, waiter));
-	d->more |= places_any_asking(&d->places);
+	for (unsigned n = 0; n < ASK_A_TURN && (w = places_asking(&d->match.places)); n++)
+		assign_flow(d, container(w, struct flow, match.waiter));
+	d->more |= places_any_asking(&d->match.places);
 }
 
 static void on_timer(uv_timer_t *t)
@@ -268,7 +268,7 @@ static void arm(struct dispatch *d)
 	const struct wake *w = wake_first(&d->wakes);
 	ms_t now = loop_mono(d->loop), at = w ? w->at : 0;
 
-	sooner(&at, places_at(&d->places));
+	sooner(&at, places_at(&d->match.places));
 	sooner(&at, waits_at(&d->waits));
 	sooner(&at, ahead_next(d));
 	if (d->more)
@@ -288,7 +288,7 @@ static void check_drained(struct dispatch *d)
 	bool empty = !d->in_flight && !d->jobs_out && !d->operations && !d->jobs.first;
 	void (*done)(void *arg) = d->drained;
 
-	if (!d->draining || !done || (!empty && loop_mono(d->loop) < d->drain_by))
+	if (!d->match.draining || !done || (!empty && loop_mono(d->loop) < d->drain_by))
 		return;
 	d->drained = NULL;
 	d->quiet = true;
@@ -396,13 +396,14 @@ static void on_tick(uv_timer_t *t)
 	ms_t now = loop_mono(d->loop);
 
 	clock_tick(d);
-	connection_tick(d);
+	if (!d->quiet)
+		match_tick(&d->match, loop_mono(d->loop));
 	watch_tick(d);
 	if (chronicle_due(d))
 		keep_history(d);
 	policy_turn(d);
 	flows_make_room(d); /* before they are asked again */
-	slot_freed(d, NULL, NULL, 256);
+	match_freed(&d->match, NULL, NULL, 256);
 	if (now - d->swept_at >= SWEEP_EVERY) {
 		d->swept_at = now;
 		domain_sweep(d);
@@ -434,8 +435,8 @@ static void defaults(struct dispatch *d)
 
 static void lists_init(struct dispatch *d)
 {
-	list_init(&d->idle);
-	places_init(&d->places);
+	match_init(&d->match, &assign_driver, d);
+	d->match.pipeline = PIPELINE;
 	list_init(&d->due);
 	list_init(&d->due_new);
 	list_init(&d->due_first);
@@ -498,6 +499,9 @@ int dispatch_new(struct dispatch **ret, const struct dispatch_params *p,
 		dispatch_free(d);
 		return r;
 	}
+	d->match.policy = d->policy;
+	d->match.params = policy;
+	d->match.connections_max = d->p.outbound_max;
 	loop_mailbox_add(d->loop, &d->fresh, intake_fresh, d);
 	loop_mailbox_add(d->loop, &d->answers, on_answers, d);
 	loop_mailbox_add(d->loop, &d->events, on_events, d);
@@ -559,12 +563,10 @@ int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworker
 static void drain(struct dispatch *d, void *arg)
 {
 	d->drained = d->drain_asked;
-	d->draining = true;
+	match_drain(&d->match);
 	d->drain_by = loop_mono(d->loop) + d->p.drain_deadline;
 	notify_tell_all(d);
 	state_save(d);
-	while (!list_empty(&d->idle))
-		connection_quit(d, container(d->idle.next, struct connection, all_idle));
 	/* the deadline may pass without any event: the tick looks */
 }
 
@@ -578,9 +580,9 @@ void dispatch_drain(struct dispatch *d, void (*done)(void *arg), void *arg)
 
 static void quiet(struct dispatch *d, void *arg)
 {
-	if (!d->draining)
+	if (!d->match.draining)
 		state_save(d);
-	d->draining = d->quiet = true;
+	d->match.draining = d->quiet = true;
 	flush(d);
 	uv_sem_post(arg);
 }
@@ -603,10 +605,10 @@ void dispatch_quiet(struct dispatch *d)
  * mail announced after it. */
 static void stop(struct dispatch *d, void *arg)
 {
-	if (!d->draining)
+	if (!d->match.draining)
 		state_save(d);
 	keep_history(d);
-	d->draining = d->quiet = d->stopping = true;
+	d->match.draining = d->quiet = d->stopping = true;
 	d->drained = NULL;
 	queue_set_fresh(d->queue, NULL);
 	d->fence = (struct queue_job){ .kind = QUEUE_FENCE };

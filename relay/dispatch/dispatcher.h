@@ -16,17 +16,14 @@
 #include "postern/list.h"
 #include "postern/loop.h"
 #include "postern/match.h"
-#include "postern/places.h"
 #include "postern/resolver.h"
 #include "postern/rng.h"
 #include "postern/stream.h"
-#include "postern/turns.h"
 #include "postern/wait_class.h"
 #include "postern/wake.h"
 
-#define HOSTS_MAX 16u /* candidate addresses of one domain */
-#define PIPELINE  2u  /* transactions given to one connection: one runs, one waits at the worker */
-#define LOST_MAX  3u  /* connections that one recipient may lose in a cycle */
+#define PIPELINE 2u /* transactions given to one connection: one runs, one waits at the worker */
+#define LOST_MAX 3u /* connections that one recipient may lose in a cycle */
 #define INTAKE_GROUP                                                                               \
 	100u /* recipients of one work at first; the provider's limit splits it later */
 #define STALLED_MAX 2000u /* settlements that failed and wait, before new work is left alone */
@@ -93,21 +90,14 @@ struct item {
 };
 
 struct work {
-	struct list in_flow;
+	struct match_work match; /* first */
 	struct message *message; /* a reference */
 	struct flow *flow;
 	struct item *items;
 	uint32_t n;
-	struct policy_tried tried;
 	struct connection *connection; /* NULL: waits in its flow */
 	struct dns_route *route;       /* with connection: by which it was given there */
 	const char *mx; /* with connection: what its own domain calls that host; in route */
-};
-
-struct link {
-	struct turn_link turn; /* first */
-	struct flow *flow;
-	struct host *host; /* NULL: not linked */
 };
 
 struct flow {
@@ -118,13 +108,8 @@ struct flow {
 	bool diverted;		/* work that other subnets refused: must not hold up the rest */
 	enum hold_reason aside; /* work that waits alone, of senders or for recipients: aside.c */
 	struct flow *next;	/* of the domain */
-	struct list ready;
-	uint32_t nready;  /* works */
-	uint32_t works;	  /* these, and the ones running that were taken from it */
-	uint32_t opening; /* connections being made for it */
-	bool linked;
-	struct link *links;   /* by candidate host; as many as the domain's hosts */
-	struct waiter waiter; /* waiting: no new connection is asked for before */
+	uint32_t works;		/* ready, and running ones that were taken from it */
+	struct match_flow match;
 };
 
 struct candidate {
@@ -140,7 +125,7 @@ struct domain {
 	struct list items, gone; /* gone: only while being read */
 	uint32_t in_memory;	 /* items */
 	uint32_t gathered;	 /* of them: only their notification is waited for */
-	uint32_t in_flight;
+	struct match_domain match;
 	bool on_hold;	      /* the operator holds it: hold.c */
 	struct feed feed;     /* when it is read; domain_feed changes it */
 	struct wake wake;     /* LATER: to feed.at */
@@ -169,25 +154,16 @@ struct domain {
 	char name[];
 };
 
-enum connection_state { CONNECTION_OPENING, CONNECTION_UP, CONNECTION_QUITTING };
-
 struct connection {
 	uint64_t number;
-	enum connection_state state;
-	unsigned worker, source, provider;
-	uint32_t slot;
-	struct host *host;
-	struct flow *asked_by; /* while opening; its opening counts it */
+	struct match_connection match;
+	unsigned worker;
+	struct host *host; /* as match.host */
 	struct work *running[PIPELINE];
-	unsigned nrunning;
-	bool retire;	    /* ends after what runs */
 	bool down, refused; /* gone; freed when the last transaction has come back */
 	struct classification refusal;
 	int error;
-	bool in_idle, in_half;
-	struct list idle, half, all_idle; /* of the host, of the host, of the dispatcher */
-	ms_t idle_since;
-	struct wake wake; /* refused by a rate: when to try again */
+	struct wake wake; /* opening: when it is late; paused: until then */
 	unsigned without; /* enum extension: opened without them */
 	bool broke;	  /* its host's failure was told, and for whom it failed */
 	uint64_t broke_from;
@@ -205,18 +181,14 @@ struct host {
 	UT_hash_handle hh;
 	struct addr addr;
 	unsigned provider;
-	struct list turns;	/* of flows with ready work there: fair_turn */
-	struct list idle, half; /* connections: without a transaction; with one */
-	uint32_t nidle, up, opening, refs;
-	ms_t others_until;	    /* mono; domains with little under way have come lately */
-	const struct domain *taker; /* of the last transaction; to compare with alone */
+	struct match_host match;
+	uint32_t refs;
 	/* host_memory.c: what worked there while it is known; by source in 32 classes; something
 	 * that worked has failed since */
 	uint8_t worked;
 	uint32_t tls_works;
 	bool doubted;
-	bool proven;  /* opening.c: was seen well once */
-	bool retired; /* not in the table any more */
+	bool proven; /* opening.c: was seen well once */
 	char text[ADDR_TEXT_MAX];
 	size_t key_n;
 	char key[];
@@ -259,7 +231,6 @@ struct reading {
 	struct queue_window window;
 };
 struct reader; /* reader.c */
-#define WAYS 64u
 
 struct dispatch {
 	struct dispatch_params p;
@@ -286,7 +257,7 @@ struct dispatch {
 
 	struct domain *domains;
 	struct waits waits; /* park.c */
-	struct places places;
+	struct match match; /* who gets a place: assign.c */
 	struct item *items;
 	struct host *hosts;
 	struct memory *memories; /* host_memory.c */
@@ -294,14 +265,12 @@ struct dispatch {
 	unsigned npools, npools_busy;	    /* busy: with mail in memory */
 	struct party *parties, *party_last; /* fair.c: all; the one asked for last */
 	uint32_t charged;		    /* recipients that a party has */
-	struct turns turns;
 	struct flow *flows;
 	uint32_t flows_kept; /* by the last sweep */
 	struct connection **connections;
-	uint32_t nconnections, connections_cap;
+	uint32_t connections_cap;
 	uint32_t *free_connections, nfree;
 	uint64_t connection_seq;
-	struct list idle;	  /* connections, longest idle first */
 	struct list due, due_new; /* domains to be read from the index; without mail in memory */
 	unsigned due_turn;	  /* which of both comes next */
 	struct list due_first;	  /* the same, of domains that never had a route */
@@ -319,8 +288,7 @@ struct dispatch {
 	uint32_t readings, reserved; /* under way; recipients that they may bring */
 	struct list ahead;	     /* domains that wait to be looked ahead in: ahead.c */
 	bool ahead_reading;
-	ms_t ahead_at;	     /* mono; the next not before */
-	ms_t way_made[WAYS]; /* connection.c: by cluster and pool */
+	ms_t ahead_at; /* mono; the next not before */
 	struct operation *operations;
 	struct hold *holds; /* hold.c */
 
@@ -330,7 +298,7 @@ struct dispatch {
 	uint32_t routes_asked; /* renewals under way */
 	uint32_t work, in_flight, jobs_out, stalled;
 	uint32_t work_peak; /* since memory was given back last */
-	bool started, draining, quiet, stopping,
+	bool started, quiet, stopping,
 		more; /* quiet: no more orders. more: the turn's slice is used up */
 	void (*drained)(void *arg),
 		(*drain_asked)(void *arg); /* the second: from the asking thread */
@@ -406,7 +374,7 @@ void domain_sweep(struct dispatch *d);
 void domains_free(struct dispatch *d);
 static inline void flow_ask(struct dispatch *d, struct flow *f) /* looked at in this turn */
 {
-	waiter_ask(&d->places, &f->waiter);
+	waiter_ask(&d->match.places, &f->match.waiter);
 }
 /* Which flow: of this pool and sender's domain; and whether its work is diverted, or set aside. */
 struct flow_kind {
@@ -426,8 +394,6 @@ void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice
 void flow_crowded(struct dispatch *d, struct flow *f); /* something was put into it */
 void flow_wait_over(struct dispatch *d, struct flow *f);
 void flow_link(struct dispatch *d, struct flow *f);
-void flow_unlink(struct dispatch *d, struct flow *f);
-void slot_freed(struct dispatch *d, struct host *h, const char *where, unsigned more);
 void flows_make_room(struct dispatch *d); /* once a second */
 void flows_wake(
 	struct dispatch *d); /* those that wait for a rest or back-off of the policy to end */
@@ -449,13 +415,7 @@ bool party_sent(const struct party *p, const struct message *m);	 /* any thread 
 uint64_t fair_body_max(const struct dispatch *d, const struct party *p); /* bytes */
 /* Recipients in memory up to which this domain is read. */
 uint32_t fair_due_max(const struct dispatch *d, const struct domain *m);
-struct domain *fair_due(struct dispatch *d);	    /* the next to be read now; NULL: none */
-bool fair_link(struct dispatch *d, struct link *l); /* false: no memory */
-void fair_unlink(struct dispatch *d, struct link *l);
-/* The flow whose turn it is, of pools that use the source; NULL: none. It is the last then. */
-struct flow *fair_turn(struct host *h, unsigned source);
-struct link *fair_first(const struct host *h); /* all links there, in no order that counts */
-struct link *fair_after(const struct host *h, const struct link *l);
+struct domain *fair_due(struct dispatch *d); /* the next to be read now; NULL: none */
 
 /* ---- park.c ---- */
 void park_flow(struct dispatch *d, struct flow *f);	  /* all that is ready in it */
@@ -561,19 +521,9 @@ void connection_down(struct dispatch *d, struct outbound_event *e);
 void connection_ended(
 	struct dispatch *d, struct connection *c); /* a transaction of one that is down came back */
 struct connection *connection_by_number(struct dispatch *d, uint64_t number);
-void connection_sort(
-	struct dispatch *d, struct connection *c); /* into the lists that fit what it does */
-void connection_quit(struct dispatch *d, struct connection *c);
-void connection_tick(struct dispatch *d);
+bool connection_quit(struct dispatch *d, struct connection *c); /* false: no memory */
 void connections_wake(struct dispatch *d);
 void connection_woken(struct dispatch *d, struct connection *c);
-void connection_opening_over(struct connection *c); /* nobody waits for it any more */
-bool connection_room(struct dispatch *d);
-bool connection_give_up_idle(
-	struct dispatch *d, const struct flow *f, const struct policy_choice *why);
-/* Where no connection could ever take this flow's work: one of others ends after what it carries.
- */
-void connection_make_way(struct dispatch *d, struct flow *f, const struct policy_choice *why);
 void order_post(struct dispatch *d, struct connection *c, struct outbound_order *o);
 
 /* ---- host.c ---- */
@@ -593,8 +543,9 @@ bool host_used_up(struct dispatch *d, struct domain *m);
 void host_late(struct dispatch *d, struct connection *c);
 
 /* ---- assign.c ---- */
+/* What the scheduler decides is carried out here. */
+extern const struct match_driver assign_driver;
 void assign_flow(struct dispatch *d, struct flow *f);
-void assign_connection(struct dispatch *d, struct connection *c);
 void want_of(const struct flow *f, const struct work *w, struct policy_want *ret);
 
 /* ---- aside.c ---- */

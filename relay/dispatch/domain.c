@@ -10,8 +10,6 @@
 #define EVICT_WAIT  5000  /* ms; shorter waits are waited in memory */
 #define EVICT_SHORT 500	  /* the same when memory is half full */
 #define FLOWS_MIN   1024u /* that may be empty, until they are looked for */
-#define WAKE_LINKS  4u	  /* flows of one host asked when a slot there is free */
-#define SEEN_LINKS  64u	  /* flows of one host looked at for them */
 
 struct domain *domain_find(struct dispatch *d, const char *name)
 {
@@ -119,16 +117,14 @@ bool domain_empty(const struct domain *m)
 
 static bool flow_idle(const struct flow *f)
 {
-	return !f->nready && !f->opening && !f->works;
+	return !f->match.nready && !f->match.opening && !f->works;
 }
 
 static void flow_free(struct dispatch *d, struct flow *f)
 {
-	flow_unlink(d, f);
-	waiter_deinit(&d->places, &f->waiter);
+	match_flow_deinit(&d->match, &f->match);
 	HASH_DEL(d->flows, f);
 	party_unref(d, f->party);
-	free(f->links);
 	free(f);
 }
 
@@ -252,7 +248,7 @@ struct flow *flow_get(struct dispatch *d, struct domain *m, const struct flow_ki
 
 	if (f)
 		return f;
-	if (!places_reserve(&d->places, HASH_COUNT(d->flows) + 1))
+	if (!places_reserve(&d->match.places, HASH_COUNT(d->flows) + 1))
 		return NULL;
 	f = malloc(sizeof(*f));
 	if (!f)
@@ -264,8 +260,10 @@ struct flow *flow_get(struct dispatch *d, struct domain *m, const struct flow_ki
 		return NULL;
 	}
 	party_ref(f->party);
-	waiter_init(&f->waiter);
-	list_init(&f->ready);
+	match_flow_init(&f->match, &m->match);
+	f->match.pool = f->pool;
+	f->match.party = f->party;
+	f->match.diverted = f->diverted;
 	f->next = m->flows;
 	m->flows = f;
 	return f;
@@ -280,47 +278,28 @@ void flow_push(struct dispatch *d, struct flow *f, struct work *w, bool front)
 		f->works++;
 	}
 	w->connection = NULL;
-	if (front && !list_empty(&f->ready)) {
-		struct list *first = f->ready.next;
-
-		w->in_flow.next = first;
-		w->in_flow.prev = &f->ready;
-		first->prev = &w->in_flow;
-		f->ready.next = &w->in_flow;
-	} else {
-		list_add(&f->ready, &w->in_flow);
-	}
-	f->nready++;
-	/* while it waits, open connections may still take it: that needs the links only */
-	if (!f->waiter.waiting || !f->linked)
-		flow_ask(d, f);
+	match_push(&d->match, &f->match, &w->match, front);
 }
 
 void flow_remove(struct dispatch *d, struct work *w)
 {
-	struct flow *f = w->flow;
-
-	must(!w->connection && f->nready > 0);
-	list_del(&w->in_flow);
-	if (--f->nready == 0) {
-		flow_unlink(d, f);
-		waiter_stop(&d->places, &f->waiter);
-	}
+	must(!w->connection);
+	match_remove(&d->match, &w->flow->match, &w->match);
 }
 
 static void log_hold(struct dispatch *d, struct flow *f)
 {
-	struct work *w = container(f->ready.next, struct work, in_flow);
+	struct work *w = container(f->match.ready.next, struct work, match.in_flow);
 	struct policy_now now = now_of(d);
 	struct log_attempt a = {
 		.event = EVENT_HELD,
 		.message = w->message,
 		.item = w->items,
-		.reason = hold_reason_text(f->waiter.reason),
-		.next = f->waiter.until ? now.wall + (f->waiter.until - now.mono) : 0,
+		.reason = hold_reason_text(f->match.waiter.reason),
+		.next = f->match.waiter.until ? now.wall + (f->match.waiter.until - now.mono) : 0,
 	};
 
-	f->domain->logged = (uint8_t)f->waiter.reason;
+	f->domain->logged = (uint8_t)f->match.waiter.reason;
 	d->stats.held++;
 	delivery_log(d, &a);
 }
@@ -335,7 +314,7 @@ static bool worth_an_event(enum hold_reason r)
  * and for a place, which may be free any time, only when hardly any room is left. */
 static bool makes_way(const struct dispatch *d, const struct flow *f)
 {
-	ms_t until = f->waiter.until, wait = until - loop_mono(d->loop);
+	ms_t until = f->match.waiter.until, wait = until - loop_mono(d->loop);
 
 	if (f->aside) /* it keeps to a bound of its own */
 		return false;
@@ -351,7 +330,7 @@ static bool makes_way(const struct dispatch *d, const struct flow *f)
 /* What waits long already need not fill memory up. */
 void flow_crowded(struct dispatch *d, struct flow *f)
 {
-	if (f->waiter.waiting && makes_way(d, f))
+	if (f->match.waiter.waiting && makes_way(d, f))
 		park_flow(d, f);
 }
 
@@ -359,12 +338,13 @@ void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice
 {
 	enum hold_reason reason = why->reason;
 
-	waiter_wait(&d->places, &f->waiter, why, party_has_much(d, f->party), loop_mono(d->loop));
+	waiter_wait(&d->match.places, &f->match.waiter, why, party_has_much(d, f->party),
+		loop_mono(d->loop));
 	if (reason == HOLD_WARMUP)
 		f->domain->warmup_pool = f->pool;
-	if (f->nready && worth_an_event(reason) && f->domain->logged != reason)
+	if (f->match.nready && worth_an_event(reason) && f->domain->logged != reason)
 		log_hold(d, f);
-	if (f->nready && makes_way(d, f))
+	if (f->match.nready && makes_way(d, f))
 		park_flow(d, f);
 }
 
@@ -377,7 +357,7 @@ void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t
 
 void flow_wait_over(struct dispatch *d, struct flow *f)
 {
-	waiter_over(&d->places, &f->waiter);
+	waiter_over(&d->match.places, &f->match.waiter);
 }
 
 /* The hosts that mail may go to now. Where some are left alone for a while, they are looked at
@@ -385,64 +365,9 @@ void flow_wait_over(struct dispatch *d, struct flow *f)
 void flow_link(struct dispatch *d, struct flow *f)
 {
 	struct domain *m = f->domain;
-	struct policy_want w = { .provider = m->provider,
-		.pool = (unsigned)f->pool->index,
-		.domain = m->name,
-		.hosts = m->hosts,
-		.nhosts = m->nhosts };
-	bool reach[HOSTS_MAX], any = false;
 
-	if (f->linked || !m->nhosts || !f->nready || f->pool->index < 0)
-		return;
-	if (!f->links)
-		f->links = calloc(m->nhosts, sizeof(*f->links));
-	if (!f->links)
-		return; /* own connections only; tried again with the next work */
-	if (policy_reach(d->policy, now_of(d), &w, reach) && !m->failed_at)
+	if (match_link(&d->match, now_of(d), &f->match) && !m->failed_at)
 		m->failed_at = loop_mono(d->loop);
-	for (unsigned i = 0; i < m->nhosts; i++) {
-		struct link *l = &f->links[i];
-
-		if (!reach[i])
-			continue;
-		l->flow = f;
-		l->host = m->candidates[i].host;
-		if (fair_link(d, l))
-			any = true;
-		else
-			l->host = NULL;
-	}
-	f->linked = any;
-}
-
-void flow_unlink(struct dispatch *d, struct flow *f)
-{
-	if (!f->linked)
-		return;
-	for (unsigned i = 0; i < f->domain->nhosts; i++)
-		if (f->links[i].host) {
-			fair_unlink(d, &f->links[i]);
-			f->links[i].host = NULL;
-		}
-	f->linked = false;
-}
-
-/* Those that have waited longest for a place at that cluster come first, else a domain with much
- * mail at this host would have every place that it leaves; then those at this host; then some of
- * all that wait, in turn. */
-void slot_freed(struct dispatch *d, struct host *h, const char *where, unsigned more)
-{
-	unsigned n = 0, seen = 0;
-
-	if (where)
-		places_freed(&d->places, where);
-	for (struct link *l = h ? fair_first(h) : NULL; l && n < WAKE_LINKS && seen < SEEN_LINKS;
-		l = fair_after(h, l), seen++)
-		if (l->flow->waiter.for_place) {
-			flow_wait_over(d, l->flow);
-			n++;
-		}
-	places_freed_any(&d->places, more);
 }
 
 /* Mail for a receiver that is slow waits for places there, and could fill memory up for long: when
@@ -454,12 +379,12 @@ void flows_make_room(struct dispatch *d)
 
 	if ((list_empty(&d->due) && list_empty(&d->due_new)) || d->work + d->reserved < due_max(d))
 		return;
-	for (struct list *l = d->places.much.prev; l != &d->places.much && d->work > enough;
-		l = next) {
-		struct flow *f = container(l, struct flow, waiter.in_places);
+	for (struct list *l = d->match.places.much.prev;
+		l != &d->match.places.much && d->work > enough; l = next) {
+		struct flow *f = container(l, struct flow, match.waiter.in_places);
 
 		next = l->prev;
-		if (!f->diverted && f->nready && party_has_much(d, f->party))
+		if (!f->diverted && f->match.nready && party_has_much(d, f->party))
 			park_flow(d, f);
 	}
 }
@@ -470,7 +395,7 @@ void flows_wake(struct dispatch *d)
 
 	HASH_ITER (hh, d->domains, m, next) {
 		for (struct flow *f = m->flows; f; f = f->next) {
-			enum hold_reason r = f->waiter.reason;
+			enum hold_reason r = f->match.waiter.reason;
 
 			if (r != HOLD_CAP && r != HOLD_RATE && r != HOLD_DNS)
 				flow_wait_over(d, f);

@@ -1,14 +1,12 @@
-/* Fair shares: who gets memory, and whose turn it is at a receiver. Called by the other parts of
- * the dispatcher, on its thread.
+/* Fair shares: who gets memory, and which domain is read next. Called by the other parts of the
+ * dispatcher, on its thread.
  *
  * A party is the mail of one pool and one sender's domain. Parties count what they have in memory,
  * and so do pools; one has "much" if that is at least the mean, of its pool's parties and its pool
  * of all pools. Memory in all is for everyone up to a part that is kept for parties without much;
  * the last of that is for pools without much. A domain's window has such a part, too. So who comes
  * new finds room at once, however much others have waiting, and whoever takes the room that was
- * kept has much soon, and stops.
- *
- * Turns at a host are relay/sched/turns.c's: pools, in each its parties, in each their flows. */
+ * kept has much soon, and stops. */
 #include <stdlib.h>
 
 #include "dispatcher.h"
@@ -225,42 +223,4 @@ struct domain *fair_due(struct dispatch *d)
 			return m;
 	}
 	return NULL;
-}
-
-/* ---- turns at a host ---- */
-
-bool fair_link(struct dispatch *d, struct link *l)
-{
-	return turns_join(&d->turns, &l->host->turns, l->flow->pool, l->flow->party, &l->turn);
-}
-
-void fair_unlink(struct dispatch *d, struct link *l)
-{
-	turns_leave(&d->turns, &l->turn);
-}
-
-static bool serves(const void *source, const void *pool)
-{
-	return ((const struct pool *)pool)->has[*(const unsigned *)source];
-}
-
-struct flow *fair_turn(struct host *h, unsigned source)
-{
-	struct turn_link *l = turns_next(&h->turns, serves, &source);
-
-	return l ? container(l, struct link, turn)->flow : NULL;
-}
-
-struct link *fair_first(const struct host *h)
-{
-	struct turn_link *l = turns_first(&h->turns);
-
-	return l ? container(l, struct link, turn) : NULL;
-}
-
-struct link *fair_after(const struct host *h, const struct link *l)
-{
-	struct turn_link *next = turns_after(&h->turns, &l->turn);
-
-	return next ? container(next, struct link, turn) : NULL;
 }

@@ -63,8 +63,8 @@ static void put_back(struct dispatch *d, struct domain *m)
 	domain_feed(d, m, FEED_ON_STALE, NULL);
 	park_forget(d, m);
 	for (struct flow *f = m->flows; f; f = f->next)
-		while (!list_empty(&f->ready))
-			work_evict(d, container(f->ready.next, struct work, in_flow));
+		while (!list_empty(&f->match.ready))
+			work_evict(d, container(f->match.ready.next, struct work, match.in_flow));
 	domain_feed(d, m, FEED_ON_STOP, NULL);
 }
 

@@ -44,14 +44,14 @@ void host_not_reached(struct dispatch *d, struct connection *c, struct flow *f,
 {
 	struct domain *m = f ? f->domain : NULL;
 	/* others have it: the host is well, this attempt was one too many */
-	bool no_room = k && policy_no_room(d->policy, c->slot, k);
-	bool crowded = c->host->up || no_room;
+	bool no_room = k && policy_no_room(d->policy, c->match.slot, k);
+	bool crowded = c->host->match.up || no_room;
 	struct host_failure failure = { .why = text };
 
 	/* words about the source's or the subnet's connections say nothing of the host */
 	if (!no_room || k->verdict != VERDICT_SOURCE_THROTTLE)
 		failure.from = policy_host_failed(
-			d->policy, now_of(d), c->slot, k ? HOST_SAYS_AT_DOOR : HOST_SILENT);
+			d->policy, now_of(d), c->match.slot, k ? HOST_SAYS_AT_DOOR : HOST_SILENT);
 	if (!crowded)
 		route_host_failed(d, m, c->host, &failure);
 	else if (m && !others_left(m, c->host, preference_of(m, c->host)))
@@ -67,9 +67,9 @@ bool host_refuses(struct dispatch *d, struct connection *c, struct flow *f,
 
 	/* Microsoft's front ends are one system: one of them speaks for all */
 	if (!f || k->verdict != VERDICT_SOURCE_BLOCK ||
-		provider_of(d, c->provider)->clusters == CLUSTERS_MICROSOFT)
+		provider_of(d, c->match.provider)->clusters == CLUSTERS_MICROSOFT)
 		return false;
-	failure.from = policy_host_failed(d->policy, now_of(d), c->slot, HOST_REFUSES);
+	failure.from = policy_host_failed(d->policy, now_of(d), c->match.slot, HOST_REFUSES);
 	if (!others_left_from(f->domain, c->host, failure.from))
 		return false;
 	route_host_failed(d, f->domain, c->host, &failure);
@@ -84,7 +84,7 @@ bool host_broke(struct dispatch *d, struct connection *c, struct domain *m,
 	bool others = others_left(m, c->host, UINT16_MAX);
 
 	if (!c->broke)
-		c->broke_from = policy_host_failed(d->policy, now_of(d), c->slot, fault);
+		c->broke_from = policy_host_failed(d->policy, now_of(d), c->match.slot, fault);
 	c->broke = true;
 	failure.from = c->broke_from;
 	if (!others && failure.from == POLICY_FROM_ALL)
@@ -95,15 +95,17 @@ bool host_broke(struct dispatch *d, struct connection *c, struct domain *m,
 
 void host_late(struct dispatch *d, struct connection *c)
 {
-	struct flow *f = c->asked_by;
+	struct match_flow *by = c->match.asked_by;
+	struct match_work *w = by ? match_first(by) : NULL;
+	struct flow *f = by ? container(by, struct flow, match) : NULL;
 	struct policy_want want;
 
-	if (!f || list_empty(&f->ready) || f->pool->index < 0)
+	if (!w || f->pool->index < 0)
 		return;
-	want_of(f, container(f->ready.next, struct work, in_flow), &want);
-	if (!policy_host_late(d->policy, now_of(d), c->slot, &want))
+	want_of(f, container(w, struct work, match), &want);
+	if (!policy_host_late(d->policy, now_of(d), c->match.slot, &want))
 		return;
-	connection_opening_over(c);
+	match_opening_over(&c->match);
 	route_relink(d, f->domain);
 }
 

@@ -129,9 +129,10 @@ unsigned host_memory_without(
 static bool failed(
 	struct dispatch *d, struct connection *c, unsigned extension, bool at_once, const char *why)
 {
-	const struct provider_params *v = provider_of(d, c->provider);
+	const struct provider_params *v = provider_of(d, c->match.provider);
 	bool tls = extension == EXT_TLS;
-	struct key k = key_of(&c->host->addr, tls ? &d->params->sources[c->source].address : NULL);
+	struct key k =
+		key_of(&c->host->addr, tls ? &d->params->sources[c->match.source].address : NULL);
 	ms_t now = loop_mono(d->loop),
 	     keep = tls ? v->transport.tls_failure_memory : v->transport.extension_memory;
 	unsigned n = number_of(extension);
@@ -166,8 +167,8 @@ static void retire_others(struct dispatch *d, const struct connection *c, unsign
 		if (!o || o == c || o->without & extension ||
 			!addr_eq(&o->host->addr, &c->host->addr))
 			continue;
-		o->retire = true;
-		connection_sort(d, o);
+		o->match.retire = true;
+		match_sort(&d->match, now_of(d), &o->match);
 	}
 }
 
@@ -207,12 +208,12 @@ bool host_memory_result(struct dispatch *d, struct connection *c, const struct o
 
 static uint32_t source_bit(const struct connection *c)
 {
-	return UINT32_C(1) << c->source % 32;
+	return UINT32_C(1) << c->match.source % 32;
 }
 
 void host_memory_up(struct dispatch *d, struct connection *c)
 {
-	struct key k = key_of(&c->host->addr, &d->params->sources[c->source].address);
+	struct key k = key_of(&c->host->addr, &d->params->sources[c->match.source].address);
 	struct memory *m;
 
 	if (!c->tls[0])
@@ -227,11 +228,13 @@ bool host_memory_tls(struct dispatch *d, struct connection *c, const char *why)
 {
 	bool proven = c->host->tls_works & source_bit(c);
 
-	if (provider_of(d, c->provider)->transport.tls != TLS_OPPORTUNISTIC || c->without & EXT_TLS)
+	if (provider_of(d, c->match.provider)->transport.tls != TLS_OPPORTUNISTIC ||
+		c->without & EXT_TLS)
 		return false;
 	/* the first of two is no lesson, but the same is tried again all the same */
 	if (!failed(d, c, EXT_TLS, !proven, why))
-		return proven && provider_of(d, c->provider)->transport.tls_failure_memory > 0;
+		return proven &&
+		       provider_of(d, c->match.provider)->transport.tls_failure_memory > 0;
 	c->host->tls_works &= ~source_bit(c);
 	return true;
 }

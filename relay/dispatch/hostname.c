@@ -18,12 +18,12 @@ void hostname_want(struct dispatch *d, const struct connection *c)
 {
 	struct hostname *h;
 
-	if (d->names_asked >= ASKED_MAX || !policy_wants_ptr(d->policy, now_of(d), c->slot))
+	if (d->names_asked >= ASKED_MAX || !policy_wants_ptr(d->policy, now_of(d), c->match.slot))
 		return;
 	h = malloc(sizeof(*h));
 	if (!h)
 		return;
-	*h = (struct hostname){ d->params, c->provider, c->host->addr };
+	*h = (struct hostname){ d->params, c->match.provider, c->host->addr };
 	if (resolver_name(d->resolver, &h->addr, h))
 		free(h);
 	else

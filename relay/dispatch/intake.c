@@ -81,7 +81,7 @@ static void fresh(struct dispatch *d, struct message *msg)
 	struct party *p = party_get(d, msg);
 	/* No memory for the body, or work stopped: it is in the index, and comes with its turn.
 	 * Part of the memory is left to what comes in: waiting mail must not stop it. */
-	bool later = (msg->flags & MESSAGE_HELD) || d->draining || !p ||
+	bool later = (msg->flags & MESSAGE_HELD) || d->match.draining || !p ||
 		     (msg->body && body_memory() > fair_body_max(d, p));
 
 	for (uint32_t k = 0; k < msg->nrecipients; k++) {
@@ -198,7 +198,7 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 		return;
 	}
 	prefer = same_again(d, i);
-	if (!joins(g, q) || g->work->tried.prefer != prefer) {
+	if (!joins(g, q) || g->work->match.tried.prefer != prefer) {
 		group_end(d, g);
 		g->work = work_new(q->message);
 		if (!g->work) {
@@ -206,7 +206,7 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 			domain_due(d, g->m, q->due);
 			return;
 		}
-		g->work->tried.prefer = prefer;
+		g->work->match.tried.prefer = prefer;
 	}
 	work_add(g->work, &g->last, i);
 }
@@ -255,7 +255,7 @@ static void take_reading(struct dispatch *d, struct reading *r)
 {
 	struct queue_window *w = &r->window;
 	struct domain *m = r->domain;
-	bool used = !r->result && m->feed.state == FEED_READING && !d->draining;
+	bool used = !r->result && m->feed.state == FEED_READING && !d->match.draining;
 	struct feed_in in = {
 		.last = place_of(w->last),
 		.some_parked = r->nwithout > 0,
@@ -310,7 +310,7 @@ void intake_due(struct dispatch *d)
 
 	/* who cannot be read now is read when answers or readings come */
 	while (reader_room(d->reader) && (m = next_due(d))) {
-		if (d->draining || d->stalled >= STALLED_MAX)
+		if (d->match.draining || d->match.stalled)
 			return;
 		d->due_turn++;
 		if (!ask_window(d, m))
@@ -368,8 +368,8 @@ void flow_age(struct dispatch *d, struct flow *f)
 	ms_t wall = loop_wall(d->loop);
 	struct list *l, *next;
 
-	for (l = f->ready.next; l != &f->ready; l = next) {
-		struct work *w = container(l, struct work, in_flow);
+	for (l = f->match.ready.next; l != &f->match.ready; l = next) {
+		struct work *w = container(l, struct work, match.in_flow);
 		bool expired = all_given_up(d, w);
 		bool notice = !expired && wall < w->message->expires &&
 			      notice_due(d, w->message, w->items, wall);

@@ -155,14 +155,14 @@ struct work *work_new(struct message *m)
 
 	if (!w)
 		return NULL;
-	list_init(&w->in_flow);
+	match_work_init(&w->match);
 	w->message = message_ref(m);
-	w->tried.message = m->id;
-	w->tried.sender = strrchr(m->sender, '@');
-	if (w->tried.sender)
-		w->tried.sender++;
-	w->tried.client = m->client;
-	w->tried.from = m->sender[0] ? policy_recipient_hash(m->sender) : 0;
+	w->match.tried.message = m->id;
+	w->match.tried.sender = strrchr(m->sender, '@');
+	if (w->match.tried.sender)
+		w->match.tried.sender++;
+	w->match.tried.client = m->client;
+	w->match.tried.from = m->sender[0] ? policy_recipient_hash(m->sender) : 0;
 	return w;
 }
 
@@ -212,7 +212,7 @@ void work_place(struct dispatch *d, struct work *w, struct domain *m)
 {
 	struct party *p = party_get(d, w->message);
 	const struct flow_kind k = {
-		.pool = p ? party_pool(p) : NULL, .party = p, .diverted = w->tried.n > 0
+		.pool = p ? party_pool(p) : NULL, .party = p, .diverted = w->match.tried.n > 0
 	};
 	struct flow *f = p ? flow_get(d, m, &k) : NULL;
 

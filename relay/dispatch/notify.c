@@ -144,7 +144,7 @@ struct item *notify_gather(struct dispatch *d, struct message *m, struct item *i
 
 	for (struct item *i = items; i; i = next) {
 		next = i->next;
-		if (!d->draining && !d->quiet && to_be_gathered(i) && gather(d, m, i))
+		if (!d->match.draining && !d->quiet && to_be_gathered(i) && gather(d, m, i))
 			continue;
 		i->next = at_once;
 		at_once = i;

@@ -52,7 +52,7 @@ int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const
 
 	if (!o)
 		return -ENOMEM;
-	if (d->draining) {
+	if (d->match.draining) {
 		free(o);
 		return -ESHUTDOWN;
 	}
@@ -344,7 +344,7 @@ static ms_t wall_of(const struct dispatch *d, ms_t mono)
 /* What waits for a place is looked at again at the latest then. */
 static ms_t flow_until(const struct dispatch *d, const struct flow *f)
 {
-	const struct waiter *w = &f->waiter;
+	const struct waiter *w = &f->match.waiter;
 	bool place = w->reason == HOLD_CAP || w->reason == HOLD_WINDOW;
 
 	return wall_of(d, !w->until && place && w->wake.pos ? w->wake.at : w->until);
@@ -353,7 +353,7 @@ static ms_t flow_until(const struct dispatch *d, const struct flow *f)
 static void flow_reason(
 	const struct dispatch *d, const struct flow *f, char *reason, size_t max, ms_t *until)
 {
-	const struct waiter *w = &f->waiter;
+	const struct waiter *w = &f->match.waiter;
 
 	if (w->waiting) {
 		const char *limit = policy_limit_text(w->limit);
@@ -365,7 +365,7 @@ static void flow_reason(
 		*until = flow_until(d, f);
 	} else if (!f->domain->route && f->domain->asked) {
 		snprintf(reason, max, "waiting for DNS");
-	} else if (f->opening) {
+	} else if (f->match.opening) {
 		snprintf(reason, max, "connecting");
 	} else {
 		snprintf(reason, max, "ready");
@@ -378,9 +378,9 @@ static const struct flow *waiting_flow(const struct domain *m, const char *pool)
 	const struct flow *any = NULL;
 
 	for (const struct flow *f = m->flows; f; f = f->next) {
-		if (f->waiter.waiting && !strcmp(f->pool->name, pool))
+		if (f->match.waiter.waiting && !strcmp(f->pool->name, pool))
 			return f;
-		if (f->waiter.waiting && !any)
+		if (f->match.waiter.waiting && !any)
 			any = f;
 	}
 	return any;
@@ -440,15 +440,15 @@ static void domain_info(
 	*ret = (struct dispatch_domain_info){
 		.domain = m->name,
 		.provider = m->nhosts ? provider_of(d, m->provider)->name : "",
-		.in_flight = m->in_flight,
+		.in_flight = m->match.in_flight,
 		.next_due = m->feed.next,
 		.reason = "",
 	};
 	for (const struct flow *f = m->flows; f; f = f->next) {
-		for (const struct list *l = f->ready.next; l != &f->ready; l = l->next)
-			ret->ready += container(l, struct work, in_flow)->n;
-		if (f->nready && f->waiter.waiting) {
-			ret->reason = hold_reason_text(f->waiter.reason);
+		for (const struct list *l = f->match.ready.next; l != &f->match.ready; l = l->next)
+			ret->ready += container(l, struct work, match.in_flow)->n;
+		if (f->match.nready && f->match.waiter.waiting) {
+			ret->reason = hold_reason_text(f->match.waiter.reason);
 			ret->until = flow_until(d, f);
 		}
 	}

@@ -30,7 +30,7 @@ static void take_effects(struct dispatch *d)
 /* One domain's own wait, or one of which nothing is known that others share. */
 static bool is_alone(const struct flow *f)
 {
-	const struct waiter *w = &f->waiter;
+	const struct waiter *w = &f->match.waiter;
 
 	return f->diverted || hold_is_domains(w->reason) || w->reason == HOLD_NO_HOST ||
 	       w->limit == LIMIT_REFUSED;
@@ -43,21 +43,21 @@ void park_flow(struct dispatch *d, struct flow *f)
 	struct wait_for why = {
 		.pool = f->pool,
 		.alone = is_alone(f),
-		.cluster = f->waiter.cluster,
+		.cluster = f->match.waiter.cluster,
 		.provider = m->provider,
-		.reason = f->waiter.reason,
-		.limit = f->waiter.limit,
-		.until = f->waiter.until,
+		.reason = f->match.waiter.reason,
+		.limit = f->match.waiter.limit,
+		.until = f->match.waiter.until,
 	};
 	bool parked;
 
-	memcpy(why.where, f->waiter.where, sizeof(why.where));
+	memcpy(why.where, f->match.waiter.where, sizeof(why.where));
 	parked = wait_park(&d->waits, &m->parking, &why, loop_mono(d->loop));
 	take_effects(d);
 	if (!parked)
 		return;
-	while (!list_empty(&f->ready))
-		work_evict(d, container(f->ready.next, struct work, in_flow));
+	while (!list_empty(&f->match.ready))
+		work_evict(d, container(f->match.ready.next, struct work, match.in_flow));
 	m->idle_since = 0; /* its route goes with the next sweep */
 	domain_feed(d, m, FEED_ON_STOP, NULL);
 }

@@ -7,8 +7,8 @@
 
 static void forget_sources(struct work *w)
 {
-	w->tried.n = 0;
-	w->tried.prefer = 0;
+	w->match.tried.n = 0;
+	w->match.tried.prefer = 0;
 }
 
 static void forget_numbers(struct dispatch *d)
@@ -18,10 +18,11 @@ static void forget_numbers(struct dispatch *d)
 	HASH_ITER (hh, d->domains, m, next) {
 		route_drop(d, m);
 		for (struct flow *f = m->flows; f; f = f->next) {
-			for (struct list *l = f->ready.next; l != &f->ready; l = l->next)
-				forget_sources(container(l, struct work, in_flow));
+			for (struct list *l = f->match.ready.next; l != &f->match.ready;
+				l = l->next)
+				forget_sources(container(l, struct work, match.in_flow));
 			flow_wait_over(d, f);
-			if (f->nready)
+			if (f->match.nready)
 				flow_ask(d, f);
 		}
 	}
@@ -31,14 +32,15 @@ static void forget_numbers(struct dispatch *d)
 
 		if (!c)
 			continue;
-		policy_slot(d->policy, c->slot, &info);
-		c->provider = info.provider < d->params->nproviders ? info.provider
-								    : d->params->nproviders - 1;
-		c->source = info.source;
-		c->retire = true;
-		for (unsigned k = 0; k < c->nrunning; k++)
+		policy_slot(d->policy, c->match.slot, &info);
+		c->match.provider = info.provider < d->params->nproviders
+					    ? info.provider
+					    : d->params->nproviders - 1;
+		c->match.source = info.source;
+		c->match.retire = true;
+		for (unsigned k = 0; k < c->match.nrunning; k++)
 			forget_sources(c->running[k]);
-		connection_sort(d, c);
+		match_sort(&d->match, now_of(d), &c->match);
 	}
 	hosts_retire(d);
 }
@@ -79,7 +81,7 @@ static void adopt(struct dispatch *d, struct dispatch_change *c, struct own *own
 	own_free(d->own);
 	d->own = own;
 	d->tls = c->tls;
-	d->params = c->policy;
+	d->params = d->match.params = c->policy;
 	d->rules = c->rules;
 	c->tls = before;
 	c->ntls = nbefore;

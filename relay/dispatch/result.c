@@ -167,9 +167,9 @@ static bool fewer(struct sorting *s, struct item *i, const struct reply *r,
 	if (!s->t || s->t->n < 2 || (i->flags & RCPT_STATE_SPLIT))
 		return false;
 	if (!s->too_many)
-		policy_too_many(s->d->policy, now_of(s->d), s->c->slot, s->t->n, s->accepted);
+		policy_too_many(s->d->policy, now_of(s->d), s->c->match.slot, s->t->n, s->accepted);
 	s->too_many = true;
-	limit = policy_recipients(s->d->policy, now_of(s->d), s->c->slot);
+	limit = policy_recipients(s->d->policy, now_of(s->d), s->c->match.slot);
 	if (!limit || limit >= s->t->n)
 		return false;
 	log_attempt(s, i, EVENT_DEFERRED, r, verdict, v->cause,
@@ -215,7 +215,7 @@ static void dispose(
 			i->flags |= RCPT_STATE_SPLIT;
 			to_work(s, &alone, i);
 			if (alone) {
-				alone->tried = s->tried;
+				alone->match.tried = s->tried;
 				flow_push(s->d, s->flow, alone, false);
 			}
 			return;
@@ -282,7 +282,7 @@ static bool of_the_session(
 
 	if (of_the_host(c))
 		return true;
-	policy_slot(s->d->policy, s->c->slot, &info);
+	policy_slot(s->d->policy, s->c->match.slot, &info);
 	return c->verdict == VERDICT_SOURCE_THROTTLE && !c->token[0] && r->detail < 500 &&
 	       info.messages > SESSION_SURE;
 }
@@ -293,7 +293,7 @@ static bool another_session(
 	struct sorting *s, struct item *i, const struct reply *r, const struct classification *c)
 {
 	if (r->code != 421 || !of_the_session(s, r, c) || !may_be_at_once(i) ||
-		!policy_session_ended(s->d->policy, now_of(s->d), s->c->slot, !timed_out(r)))
+		!policy_session_ended(s->d->policy, now_of(s->d), s->c->match.slot, !timed_out(r)))
 		return false;
 	at_once(s, i, r, verdict_name(c->verdict), NULL, "another connection next");
 	return true;
@@ -331,7 +331,8 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 	struct policy_verdict v;
 	char text[512];
 
-	classify(d->rules, slice_of(provider_of(d, s->c->provider)->name), slice_of(phase), r, &c);
+	classify(d->rules, slice_of(provider_of(d, s->c->match.provider)->name), slice_of(phase), r,
+		&c);
 	reply_format(text, sizeof(text), r);
 	remember(s, i, text, r->code, c.verdict);
 	d->stats.by_verdict[c.verdict]++;
@@ -339,7 +340,7 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 		return;
 	s->tried.recipient = policy_recipient_hash(i->recipient->address);
 	s->tried.families = families_of(i->domain);
-	policy_result(d->policy, now_of(d), s->c->slot, i->domain->name, &c, &s->tried, &v);
+	policy_result(d->policy, now_of(d), s->c->match.slot, i->domain->name, &c, &s->tried, &v);
 	/* it did not understand us: who knows what it takes the next command for */
 	s->went_wrong |= c.verdict == VERDICT_TRANSIENT_OTHER && r->code >= 500;
 	if (!another_host(s, i, r, &c, &v))
@@ -370,7 +371,7 @@ static void lost(struct sorting *s, struct item *i, bool counts)
 	/* a message that breaks whatever it meets may not go round for long; what was not begun
 	 * may, or what another session or host can take */
 	if (counts && may_be_at_once(i) &&
-		(policy_session_ended(s->d->policy, now_of(s->d), s->c->slot, false) ||
+		(policy_session_ended(s->d->policy, now_of(s->d), s->c->match.slot, false) ||
 			host_broke(s->d, s->c, i->domain, HOST_LOST, why)))
 		counts = false;
 	i->lost = (uint8_t)(i->lost + (counts ? 3 : 1));
@@ -427,7 +428,8 @@ static void in_doubt(struct sorting *s, struct item *i, const struct reply *r)
 
 	s->went_wrong = true;
 	s->d->stats.in_doubt++;
-	if (!s->lesson && !policy_session_ended(s->d->policy, now_of(s->d), s->c->slot, false))
+	if (!s->lesson &&
+		!policy_session_ended(s->d->policy, now_of(s->d), s->c->match.slot, false))
 		host_broke(s->d, s->c, i->domain, HOST_LOST, why);
 	remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
 	if (i->cancel) {
@@ -464,7 +466,7 @@ static void sort_one(struct sorting *s, struct item *i, const struct rcpt_result
 	switch (o->outcome) {
 	case RCPT_DELIVERED:
 		s->tried.recipient = policy_recipient_hash(i->recipient->address);
-		policy_result(s->d->policy, now_of(s->d), s->c->slot, i->domain->name, &good,
+		policy_result(s->d->policy, now_of(s->d), s->c->match.slot, i->domain->name, &good,
 			&s->tried, &v);
 		delivered(s, i, o, r);
 		break;
@@ -499,7 +501,7 @@ static void sorting_end(struct sorting *s)
 	if (s->settled)
 		settle_items(d, s->message, s->settled);
 	if (s->again) {
-		s->again->tried = s->tried;
+		s->again->match.tried = s->tried;
 		flow_push(d, s->flow, s->again, true);
 	}
 	if (s->diverted) {
@@ -508,8 +510,8 @@ static void sorting_end(struct sorting *s)
 		};
 		struct flow *f = flow_get(d, s->flow->domain, &k);
 
-		s->diverted->tried = s->tried;
-		s->diverted->tried.prefer = 0;
+		s->diverted->match.tried = s->tried;
+		s->diverted->match.tried.prefer = 0;
 		flow_push(d, f ? f : s->flow, s->diverted, false);
 	}
 }
@@ -518,12 +520,12 @@ static void take_off(struct connection *c, const struct work *w)
 {
 	unsigned k = 0;
 
-	while (k < c->nrunning && c->running[k] != w)
+	while (k < c->match.nrunning && c->running[k] != w)
 		k++;
-	must(k < c->nrunning);
-	for (; k + 1 < c->nrunning; k++)
+	must(k < c->match.nrunning);
+	for (; k + 1 < c->match.nrunning; k++)
 		c->running[k] = c->running[k + 1];
-	c->nrunning--;
+	c->match.nrunning--;
 }
 
 /* The receiver took this recipient, whatever became of the content. */
@@ -547,7 +549,7 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 		.c = c,
 		.t = t,
 		.message = w->message,
-		.tried = w->tried,
+		.tried = w->match.tried,
 		.flow = w->flow,
 		.mx = w->mx ? w->mx : c->host_name };
 	struct item *i = w->items;
@@ -555,14 +557,14 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 
 	take_off(c, w);
 	d->in_flight -= w->n;
-	w->flow->domain->in_flight -= w->n;
+	w->flow->domain->match.in_flight -= w->n;
 	s.lesson = host_memory_result(d, c, t);
 	if (t->results[0].outcome == RCPT_PENDING)
-		policy_unadmit(d->policy, now_of(d), c->slot);
+		policy_unadmit(d->policy, now_of(d), c->match.slot);
 	for (uint32_t k = 0; k < t->n; k++)
 		s.accepted += rcpt_accepted(&t->results[k]);
 	if (s.accepted > 1)
-		policy_took(d->policy, now_of(d), c->slot, s.accepted);
+		policy_took(d->policy, now_of(d), c->match.slot, s.accepted);
 	for (uint32_t k = 0; k < t->n; k++) {
 		struct item *next = i->next;
 
@@ -572,14 +574,14 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 	}
 	must(!i);
 	if (reached)
-		policy_reached(d->policy, c->slot);
+		policy_reached(d->policy, c->match.slot);
 	if (t->results[0].outcome != RCPT_PENDING)
-		policy_finished(d->policy, now_of(d), c->slot);
+		policy_finished(d->policy, now_of(d), c->match.slot);
 	sorting_end(&s);
 	work_free(w);
 	c->told = true;
 	if (s.went_wrong)
-		c->retire = true;
+		c->match.retire = true;
 }
 
 void result_local(struct dispatch *d, struct work *w, const char *status, const char *text,
@@ -636,7 +638,7 @@ void result_refused(struct dispatch *d, struct connection *c, struct work *w,
 	struct sorting s = { .d = d,
 		.c = c,
 		.message = w->message,
-		.tried = w->tried,
+		.tried = w->match.tried,
 		.flow = w->flow,
 		.mx = mx ? mx : c->host_name };
 	struct item *next;
@@ -653,7 +655,8 @@ void result_refused(struct dispatch *d, struct connection *c, struct work *w,
 		d->stats.by_verdict[k->verdict]++;
 		remember(&s, i, text, r->code, k->verdict);
 		s.tried.families = families_of(i->domain);
-		policy_result(d->policy, now_of(d), c->slot, i->domain->name, k, &s.tried, &v);
+		policy_result(
+			d->policy, now_of(d), c->match.slot, i->domain->name, k, &s.tried, &v);
 		dispose(&s, i, r, &v);
 	}
 	sorting_end(&s);

@@ -36,9 +36,7 @@ static struct host *host_get(
 	h->addr = *a;
 	h->proven = opening_proven(d, a);
 	h->provider = provider;
-	list_init(&h->turns);
-	list_init(&h->idle);
-	list_init(&h->half);
+	match_host_init(&h->match);
 	addr_format(h->text, a);
 	HASH_ADD_KEYPTR(hh, d->hosts, h->key, n, h);
 	if (!h->hh.tbl) {
@@ -55,7 +53,7 @@ void host_unref(struct dispatch *d, struct host *h)
 	must(h->refs > 0);
 	if (--h->refs)
 		return;
-	if (!h->retired)
+	if (!h->match.retired)
 		HASH_DEL(d->hosts, h);
 	free(h);
 }
@@ -67,7 +65,7 @@ void hosts_retire(struct dispatch *d)
 
 	HASH_ITER (hh, d->hosts, h, next) {
 		HASH_DEL(d->hosts, h);
-		h->retired = true;
+		h->match.retired = true;
 		if (!h->refs)
 			free(h);
 	}
@@ -78,9 +76,7 @@ void hosts_retire(struct dispatch *d)
 void route_drop(struct dispatch *d, struct domain *m)
 {
 	for (struct flow *f = m->flows; f; f = f->next) {
-		flow_unlink(d, f);
-		free(f->links);
-		f->links = NULL;
+		match_forget_hosts(&d->match, &f->match);
 	}
 	for (unsigned i = 0; i < m->nhosts; i++)
 		host_unref(d, m->candidates[i].host);
@@ -137,13 +133,13 @@ static void *shrink(void *p, size_t n)
 static bool set_route(
 	struct dispatch *d, struct domain *m, struct dns_route *r, unsigned provider, uint32_t cut)
 {
-	struct policy_host *hosts = calloc(HOSTS_MAX, sizeof(*hosts));
-	struct candidate *candidates = calloc(HOSTS_MAX, sizeof(*candidates));
+	struct policy_host *hosts = calloc(MATCH_HOSTS, sizeof(*hosts));
+	struct candidate *candidates = calloc(MATCH_HOSTS, sizeof(*candidates));
 	bool ok = hosts && candidates;
 	unsigned n = 0;
 
 	for (unsigned i = 0; ok && i < r->nhosts; i++)
-		for (unsigned k = 0; ok && k < r->hosts[i].naddrs && n < HOSTS_MAX; k++)
+		for (unsigned k = 0; ok && k < r->hosts[i].naddrs && n < MATCH_HOSTS; k++)
 			if (r->hosts[i].preference < cut &&
 				!own_never(d->own, &r->hosts[i].addrs[k]))
 				ok = add_candidate(d, hosts, candidates, &n, m, provider,
@@ -172,8 +168,8 @@ static void fail_domain(struct dispatch *d, struct domain *m, const char *status
 	enum hold_reason why)
 {
 	for (struct flow *f = m->flows; f; f = f->next)
-		while (!list_empty(&f->ready)) {
-			struct work *w = container(f->ready.next, struct work, in_flow);
+		while (!list_empty(&f->match.ready)) {
+			struct work *w = container(f->match.ready.next, struct work, match.in_flow);
 
 			flow_remove(d, w);
 			result_local(d, w, status, text, why);
@@ -241,7 +237,7 @@ static bool not_for_us(
 static void ask_all(struct dispatch *d, struct domain *m)
 {
 	for (struct flow *f = m->flows; f; f = f->next)
-		if (f->nready)
+		if (f->match.nready)
 			flow_ask(d, f);
 }
 
@@ -356,8 +352,8 @@ static void mark(struct dispatch *d, struct domain *m, const struct host *h,
 void route_relink(struct dispatch *d, struct domain *m)
 {
 	for (struct flow *f = m->flows; f; f = f->next) {
-		flow_unlink(d, f);
-		if (f->nready)
+		match_unlink(&d->match, &f->match);
+		if (f->match.nready)
 			flow_ask(d, f);
 	}
 }
@@ -369,8 +365,8 @@ void route_host_failed(
 		mark(d, m, h, f);
 	if (f->in_session)
 		return;
-	for (struct link *l; (l = fair_first(h));)
-		mark(d, l->flow->domain, h, f);
+	for (struct match_link *l; (l = match_links_first(&h->match));)
+		mark(d, container(l->flow, struct flow, match)->domain, h, f);
 }
 
 bool route_all_failed(const struct domain *m)

@@ -322,7 +322,7 @@ void settle_again(struct dispatch *d, struct settle *s)
 		return;
 	}
 	s->stalled = false;
-	d->stalled--;
+	d->match.stalled = --d->stalled >= STALLED_MAX;
 	post(d, s);
 }
 
@@ -364,7 +364,7 @@ void settle_answer(struct dispatch *d, struct queue_job *j)
 	log_event(d->log, LOG_ERR, EVENT_SETTLE_FAILED,
 		"outcomes cannot be recorded (%s); trying again", strerror(-j->result));
 	s->stalled = true;
-	d->stalled++;
+	d->match.stalled = ++d->stalled >= STALLED_MAX;
 	wake_set(&d->wakes, &s->wake, loop_mono(d->loop) + AGAIN);
 }
 

@@ -220,11 +220,11 @@ static void free_waiting(struct dispatch *d)
 
 	HASH_ITER (hh, d->domains, m, next)
 		for (struct flow *f = m->flows; f; f = f->next)
-			while (!list_empty(&f->ready)) {
-				struct work *w = container(f->ready.next, struct work, in_flow);
+			while (!list_empty(&f->match.ready)) {
+				struct work *w =
+					container(f->match.ready.next, struct work, match.in_flow);
 
-				list_del(&w->in_flow);
-				f->nready--;
+				match_remove(&d->match, &f->match, &w->match);
 				free_work(d, w);
 			}
 }
@@ -236,14 +236,9 @@ static void free_connections(struct dispatch *d)
 
 		if (!c)
 			continue;
-		for (unsigned k = 0; k < c->nrunning; k++)
+		for (unsigned k = 0; k < c->match.nrunning; k++)
 			free_work(d, c->running[k]);
-		if (c->in_idle) {
-			list_del(&c->idle);
-			list_del(&c->all_idle);
-		}
-		if (c->in_half)
-			list_del(&c->half);
+		match_gone(&d->match, &c->match);
 		wake_clear(&d->wakes, &c->wake);
 		host_unref(d, c->host);
 		free(c);
@@ -296,11 +291,10 @@ void dispatch_free_memory(struct dispatch *d)
 	free_stalled(d);
 	if (d->loop)
 		domains_free(d);
-	turns_deinit(&d->turns);
 	hosts_retire(d);
 	host_memory_free(d);
 	waits_deinit(&d->waits);
-	places_deinit(&d->places);
+	match_deinit(&d->match);
 	wake_heap_deinit(&d->wakes);
 	for (unsigned i = 0; i < d->npools; i++) {
 		free(d->pools[i]->name);

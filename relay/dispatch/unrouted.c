@@ -64,8 +64,8 @@ static void put_back(struct dispatch *d, struct domain *m)
 	m->put_off = true; /* first: what leaves memory is due again */
 	d->nput_off++;
 	for (struct flow *f = m->flows; f; f = f->next)
-		while (!list_empty(&f->ready))
-			work_evict(d, container(f->ready.next, struct work, in_flow));
+		while (!list_empty(&f->match.ready))
+			work_evict(d, container(f->match.ready.next, struct work, match.in_flow));
 	domain_feed(d, m, FEED_ON_STOP, NULL);
 }
 

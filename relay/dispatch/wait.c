@@ -6,12 +6,12 @@
 
 static bool waits(const struct flow *f, const struct pool *pool)
 {
-	return f->pool == pool && !f->aside && f->nready && f->waiter.waiting;
+	return f->pool == pool && !f->aside && f->match.nready && f->match.waiter.waiting;
 }
 
 static void tell_flow(const struct flow *f, struct dispatch_wait *ret)
 {
-	const struct waiter *w = &f->waiter;
+	const struct waiter *w = &f->match.waiter;
 
 	ret->reason = w->reason;
 	ret->limit = w->limit;
@@ -38,8 +38,8 @@ static uint32_t recipients(const struct flow *f)
 {
 	uint32_t n = 0;
 
-	for (const struct list *l = f->ready.next; l != &f->ready; l = l->next)
-		n += container(l, struct work, in_flow)->n;
+	for (const struct list *l = f->match.ready.next; l != &f->match.ready; l = l->next)
+		n += container(l, struct work, match.in_flow)->n;
 	return n;
 }
 
