@@ -141,6 +141,7 @@ int queue_open(struct queue **ret, const struct queue_params *p, char *error, si
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&q->cond, &attr);
+	gather_init(&q->gather, &attr);
 	pthread_condattr_destroy(&attr);
 	pthread_mutex_init(&q->lock, NULL);
 	r = work_init(&q->work, &q->store);
@@ -180,6 +181,7 @@ struct queue *queue_close(struct queue *q)
 	work_deinit(&q->work);
 	young_domains_free(q->sweep, q->nsweep);
 	store_close(&q->store);
+	gather_deinit(&q->gather);
 	pthread_cond_destroy(&q->cond);
 	pthread_mutex_destroy(&q->lock);
 	free(q->batch);
@@ -197,8 +199,8 @@ void queue_set_fresh(struct queue *q, struct mpsc *fresh)
 void queue_post(struct queue *q, struct queue_job *job)
 {
 	must(!q->params.read_only);
-	atomic_fetch_add_explicit(&q->waiting, 1, memory_order_relaxed);
 	mpsc_post(&q->inbox, &job->node);
+	gather_posted(&q->gather, 1);
 }
 
 void queue_post_batch(struct queue *q, struct mpsc_batch *b)
@@ -208,12 +210,14 @@ void queue_post_batch(struct queue *q, struct mpsc_batch *b)
 	must(!q->params.read_only);
 	for (struct mpsc_node *node = b->first; node; node = node->next)
 		n++;
-	atomic_fetch_add_explicit(&q->waiting, n, memory_order_relaxed);
 	mpsc_batch_post(b, &q->inbox);
+	gather_posted(&q->gather, n);
 }
 
 void queue_stats(struct queue *q, struct queue_stats *ret)
 {
+	uint64_t answered, posted;
+
 	pthread_mutex_lock(&q->lock);
 	*ret = q->stats;
 	readers_told(&q->readers_seen, ret);
@@ -221,5 +225,8 @@ void queue_stats(struct queue *q, struct queue_stats *ret)
 	ret->refused_error = q->refused_error;
 	ret->refused_ago_ms = q->refused_error ? (clock_mono_us() - q->refused_us) / 1000 : 0;
 	pthread_mutex_unlock(&q->lock);
-	ret->waiting_jobs = atomic_load_explicit(&q->waiting, memory_order_relaxed);
+	/* a job is answered before it is counted as posted when the writer is quick */
+	answered = atomic_load_explicit(&q->answered, memory_order_relaxed);
+	posted = atomic_load_explicit(&q->gather.posted, memory_order_relaxed);
+	ret->waiting_jobs = posted > answered ? posted - answered : 0;
 }

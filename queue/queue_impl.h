@@ -1,6 +1,7 @@
 /* struct queue, shared by the writer's side and the reading side. */
 #pragma once
 
+#include "gather.h"
 #include "store.h"
 #include "work.h"
 
@@ -28,8 +29,9 @@ struct queue {
 	atomic_bool ids_short; /* the writer shall extend id_limit */
 
 	struct mpsc inbox;
-	_Atomic(struct mpsc *) fresh;  /* where new messages are told; NULL: nowhere */
-	atomic_uint_least64_t waiting; /* jobs posted and not answered */
+	_Atomic(struct mpsc *) fresh; /* where new messages are told; NULL: nowhere */
+	struct gather gather;
+	atomic_uint_least64_t answered; /* of the jobs posted */
 
 	bool started;
 	pthread_t thread;
@@ -51,9 +53,7 @@ struct queue {
 	struct job_list lazy; /* learned state, waits for company */
 	uint64_t lazy_since_us;
 	struct queue_job **batch;
-	uint32_t batch_max, last_batch, last_mail;
-	uint32_t active, senders, in_vain, until_probe; /* for gathering */
-	bool probing;
+	uint32_t batch_max;
 	uint64_t mail_us; /* when new mail was here last */
 	uint64_t last_commit_us, commit_us /* how long it took */, reopen_at_us;
 	int reopen_error; /* why the store has no environment */
@@ -78,9 +78,6 @@ struct queue_job *jobs_take(struct job_list *l);	/* of a list that is not empty 
 void inbox_collect(struct queue *q);			/* what was posted, into its lists */
 uint32_t inbox_waiting(const struct queue *q);		/* of those that batches gather */
 void inbox_wait(struct queue *q, uint64_t until_us /* 0: for ever */);
-/* Right after a commit: who is at work. Then, before the next batch, inbox_gather. */
-void inbox_count(struct queue *q);
-void inbox_gather(struct queue *q);
 void queue_wake(void *arg);
 bool queue_ask_fix(struct queue *q, const struct fix *f); /* any thread; false: full */
 

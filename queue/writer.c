@@ -111,7 +111,7 @@ static void answer(struct queue *q, struct answers *out, struct queue_job *job, 
 		a->blocks = NULL;
 	}
 	job->result = result;
-	atomic_fetch_sub_explicit(&q->waiting, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&q->answered, 1, memory_order_relaxed);
 	/* Who has its fence may free its mailboxes: what else is for it must be there by then, also
 	 * the mail of a notification that was stored with the fence. */
 	if (job->kind == QUEUE_FENCE)
@@ -223,7 +223,7 @@ static int commit(struct queue *q)
 	q->last_commit_us = clock_mono_us();
 	q->commit_us = q->last_commit_us - from;
 	/* before the answers: who is answered comes again, and would count twice */
-	inbox_count(q);
+	gather_count(q);
 	if (dirty && !r) {
 		/* LMDB syncs the data, then writes its meta page through a synchronous descriptor
 		 */
@@ -491,7 +491,7 @@ void *queue_writer(void *arg)
 {
 	struct queue *q = arg;
 
-	/* the short sleeps of gathering would otherwise be half as long again */
+	/* gathering waits for a millisecond or two: not for a tenth of that longer */
 	prctl(PR_SET_TIMERSLACK, 1000ul, 0ul, 0ul, 0ul);
 	pthread_setname_np(pthread_self(), "queue-writer");
 	for (;;) {
@@ -499,7 +499,7 @@ void *queue_writer(void *arg)
 
 		inbox_collect(q);
 		if (inbox_waiting(q) > 0 || q->later.n > 0) {
-			inbox_gather(q);
+			gather_batch(q);
 			run_batch(q, fill_batch(q));
 		} else if (lazy_due(q, closing)) {
 			run_batch(q, fill_batch(q));
