@@ -8,7 +8,8 @@
 
 #include <errno.h>
 
-#define ENVELOPE_VERSION  1u
+/* 1: without what follows message_id. */
+#define ENVELOPE_VERSION  2u
 #define RECIPIENT_VERSION 1u
 #define CRC_LEN		  4u
 /* No text of an envelope is longer: what a decoder meets beyond is damage, not data. */
@@ -159,7 +160,8 @@ static struct slice get_text(struct reader *r)
 	return s;
 }
 
-/* Checks version and CRC. r then stands behind the version, its end before the CRC. */
+/* Checks version and CRC. r then stands behind the version, its end before the CRC. version: the
+ * newest known; older ones are known, too. */
 static int reader_open(struct reader *r, struct slice in, uint8_t version)
 {
 	uint32_t want = 0;
@@ -173,7 +175,7 @@ static int reader_open(struct reader *r, struct slice in, uint8_t version)
 		return -EBADMSG;
 	if ((uint8_t)in.p[0] > version)
 		return -EPROTO;
-	if ((uint8_t)in.p[0] != version)
+	if ((uint8_t)in.p[0] == 0)
 		return -EBADMSG;
 	r->p = in.p + 1;
 	r->end = in.p + in.n - CRC_LEN;
@@ -187,9 +189,9 @@ static int reader_close(const struct reader *r)
 
 /* ---- envelope: version, flags, size, then the rest ---- */
 
-static void put_envelope_head(struct writer *w, uint32_t flags, uint64_t size)
+static void put_envelope_head(struct writer *w, uint8_t version, uint32_t flags, uint64_t size)
 {
-	put_u8(w, ENVELOPE_VERSION);
+	put_u8(w, version);
 	put_varint(w, flags);
 	put_varint(w, size);
 }
@@ -198,7 +200,7 @@ int envelope_encode(struct buf *b, const struct message *m)
 {
 	struct writer w = writer_at(b);
 
-	put_envelope_head(&w, m->flags, m->size);
+	put_envelope_head(&w, ENVELOPE_VERSION, m->flags, m->size);
 	put_signed(&w, m->arrived);
 	put_signed(&w, m->expires);
 	put_u8(&w, m->body_type);
@@ -211,6 +213,9 @@ int envelope_encode(struct buf *b, const struct message *m)
 	put_text(&w, m->user);
 	put_text(&w, m->listener);
 	put_text(&w, m->message_id);
+	put_text(&w, m->from_domain);
+	put_text(&w, m->class);
+	put_text(&w, m->tag);
 	return put_crc(&w);
 }
 
@@ -218,7 +223,7 @@ int envelope_reflag(struct buf *b, const struct envelope_brief *old, uint32_t fl
 {
 	struct writer w = writer_at(b);
 
-	put_envelope_head(&w, flags, old->size);
+	put_envelope_head(&w, old->version, flags, old->size);
 	put(&w, old->rest.p, old->rest.n);
 	return put_crc(&w);
 }
@@ -233,7 +238,7 @@ int envelope_restamp(struct buf *b, const struct envelope_brief *old, ms_t now)
 		return -EBADMSG;
 	if (arrived <= now)
 		return 1;
-	put_envelope_head(&w, old->flags, old->size);
+	put_envelope_head(&w, old->version, old->flags, old->size);
 	put_signed(&w, now);
 	put_signed(&w, expires > arrived ? now + (expires - arrived) : now);
 	put(&w, rd.p, (size_t)(rd.end - rd.p));
@@ -260,6 +265,7 @@ int envelope_brief(struct envelope_brief *ret, struct slice in)
 
 	if (r)
 		return r;
+	e.version = (uint8_t)in.p[0];
 	e.flags = (uint32_t)get_bounded(&rd, UINT32_MAX);
 	e.size = get_varint(&rd);
 	if (rd.bad)
@@ -287,6 +293,7 @@ struct slice envelope_pool(const struct envelope_brief *e)
 int envelope_decode(struct message *m, struct slice in, struct arena *a)
 {
 	struct slice sender, envid, pool, client, helo, user, listener, message_id;
+	struct slice from_domain = { NULL, 0 }, class = { NULL, 0 }, tag = { NULL, 0 };
 	struct reader rd;
 	int r = reader_open(&rd, in, ENVELOPE_VERSION);
 
@@ -306,6 +313,11 @@ int envelope_decode(struct message *m, struct slice in, struct arena *a)
 	user = get_text(&rd);
 	listener = get_text(&rd);
 	message_id = get_text(&rd);
+	if (in.p[0] >= 2) {
+		from_domain = get_text(&rd);
+		class = get_text(&rd);
+		tag = get_text(&rd);
+	}
 	r = reader_close(&rd);
 	if (r)
 		return r;
@@ -320,6 +332,9 @@ int envelope_decode(struct message *m, struct slice in, struct arena *a)
 	m->user = keep(a, user, &r);
 	m->listener = keep(a, listener, &r);
 	m->message_id = keep(a, message_id, &r);
+	m->from_domain = keep(a, from_domain, &r);
+	m->class = keep(a, class, &r);
+	m->tag = keep(a, tag, &r);
 	return r;
 }
 

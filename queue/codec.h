@@ -42,6 +42,7 @@ int recipient_restate(
 struct envelope_brief {
 	uint64_t size;
 	uint32_t flags;
+	uint8_t version;   /* of the record; changes keep it */
 	struct slice rest; /* what follows the flags, up to the CRC */
 };
 int envelope_brief(struct envelope_brief *ret, struct slice in);

@@ -8,10 +8,12 @@
 #define SCHEMA_KEY "schema"
 
 /* 1: the first release. 2: a message may have a head (MAIL_HEAD), without which 1 would deliver it
- * unsigned. A new number comes with a step here, and with a file of the old one in
+ * unsigned. 3: envelopes say who may be meant by a selector, and a recipient may be held by an order.
+ * A new number comes with a step here, and with a file of the old one in
  * tests/crash/data. */
-static const struct schema_step steps[] = { { .from = 1, .run = NULL } };
-const struct schema schema_current = { .number = 2, .steps = steps, .nsteps = 1 };
+static const struct schema_step steps[] = { { .from = 1, .run = NULL },
+	{ .from = 2, .run = NULL } };
+const struct schema schema_current = { .number = 3, .steps = steps, .nsteps = 2 };
 
 static int find_step(const struct schema *known, uint32_t from, const struct schema_step **ret)
 {

@@ -112,6 +112,10 @@ struct message {
 	const char *client; /* text of the peer's address, for logs and show */
 	const char *helo, *user, *listener; /* NULL when none */
 	const char *message_id;		    /* of the header, for logs; NULL when unknown */
+	/* By what it can be selected, beside the above; NULL when none, or when an older version
+	 * took it in. from_domain: of the first author in the From field; lower case, A-labels.
+	 * tag: X-Postern-Tag. */
+	const char *from_domain, *class, *tag;
 	uint32_t nrecipients;
 	struct recipient
 		*recipients; /* those still waiting, when read from the queue; all, when fresh */

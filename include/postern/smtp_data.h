@@ -38,7 +38,7 @@ int data_chunk_end(
 	struct data_decoder *d, struct header_filter *out); /* after the last: a CR held back */
 
 /* Passes content into a body; while in the header section it counts Received fields, notes what is
- * missing, takes out X-Postern-Pool (keeping its value) and at its end adds Date and Message-ID
+ * missing, takes out X-Postern-Pool and X-Postern-Tag (keeping their values), keeps the first From and at its end adds Date and Message-ID
  * when they are missing (RFC 6409 section 8). Bcc and From are left alone. At the head, lines "From
  * …" and ">From …" of an mbox file are dropped. A line that cannot be a header field, with
  * well-known fields behind it, stays in the section as X-Postern-Malformed; else it ends the
@@ -46,8 +46,10 @@ int data_chunk_end(
  * no longer looked at (over is set). Content is copied once, into the body; only the name of a
  * field that is not yet known whole is held back. */
 #define HEADER_NAME_MAX 200 /* a longer run without a colon is no field name */
+#define HEADER_TAG_MAX	64
 struct header_filter_params {
 	struct slice pool_header;  /* "X-Postern-Pool"; empty: none is taken out */
+	struct slice tag_header;   /* "X-Postern-Tag"; the same */
 	struct slice missing_date; /* value for Date when missing */
 	struct slice missing_id;   /* value for Message-ID when missing, with <> */
 	bool pool_allowed;	   /* false: header removed, value ignored */
@@ -68,12 +70,15 @@ struct header_filter {
 		    */
 	bool nul;  /* a NUL byte there */
 	bool pool_bad; /* a pool name that does not fit: it must not be taken for its beginning */
-	uint16_t pool_n, message_id_n;
-	char pool[64];	      /* value of the first pool header, "" when none */
-	char message_id[256]; /* for the log; cut when longer */
-	uint32_t malformed;   /* lines that became X-Postern-Malformed */
-	uint32_t received;    /* number of Received fields: loop detection */
-	uint32_t bytes;	      /* of the header section */
+	uint16_t pool_n, message_id_n, tag_n, from_n;
+	bool seen_tag, seen_from;
+	char pool[64];		      /* value of the first pool header, "" when none */
+	char message_id[256];	      /* for the log; cut when longer */
+	char tag[HEADER_TAG_MAX + 1]; /* of the first tag header; cut when longer */
+	char from[640];		      /* value of the first From; cut when longer */
+	uint32_t malformed;	      /* lines that became X-Postern-Malformed */
+	uint32_t received;	      /* number of Received fields: loop detection */
+	uint32_t bytes;		      /* of the header section */
 };
 /* p's slices must live until header_filter_end. body is borrowed. */
 void header_filter_init(

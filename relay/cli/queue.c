@@ -137,6 +137,10 @@ static void print_show(void *arg, const json_t *m)
 	print("  expires %s\n  client %s  listener %s%s%s\n  Message-ID %s\n",
 		text_of(m, "expires"), text_of(m, "client"), text_of(m, "listener"),
 		*text_of(m, "user") ? "  user " : "", text_of(m, "user"), text_of(m, "message_id"));
+	if (*text_of(m, "from_domain") || *text_of(m, "class") || *text_of(m, "tag"))
+		print("  From domain %s%s%s%s%s\n", text_of(m, "from_domain"),
+			*text_of(m, "class") ? "  class " : "", text_of(m, "class"),
+			*text_of(m, "tag") ? "  tag " : "", text_of(m, "tag"));
 }
 
 static int run_show(const struct cli_command *self, int argc, char **argv)

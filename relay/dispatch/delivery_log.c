@@ -130,6 +130,8 @@ static void put_message(struct log_line *ln, const struct message *m)
 	log_line_cstr(ln, "pool", or_null(m->pool));
 	log_line_cstr(ln, "client", or_null(m->client));
 	log_line_cstr(ln, "user", or_null(m->user));
+	log_line_cstr(ln, "class", m->class);
+	log_line_cstr(ln, "tag", m->tag);
 	log_line_int(ln, "size", (int64_t)m->size);
 	log_line_cstr(ln, "message_id", or_null(m->message_id));
 }

@@ -176,6 +176,10 @@ static void log_accepted(struct session *s, const struct message *m)
 	log_line_cstr(ln, "helo", m->helo);
 	log_line_cstr(ln, "user", m->user);
 	log_line_cstr(ln, "listener", m->listener);
+	log_line_cstr(ln, "pool", m->pool);
+	log_line_cstr(ln, "from_domain", m->from_domain);
+	log_line_cstr(ln, "class", m->class);
+	log_line_cstr(ln, "tag", m->tag);
 	log_line_int(ln, "size", (int64_t)m->size);
 	log_line_cstr(ln, "message_id", m->message_id);
 	if (m->flags & (MESSAGE_HEADER_MENDED | MESSAGE_HEADER_CUT))

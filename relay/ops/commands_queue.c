@@ -75,12 +75,14 @@ static json_t *message_json(const struct listed *l)
 		answers_add(recipients,
 			recipient_json(&m->recipients[i], &l->states[i], &l->reasons[i]));
 	queue_id_format(id, m->id);
-	return json_pack("{so so so so sI so so so so so sb so}", "id", json_text(id), "arrived",
-		json_time(m->arrived), "expires", json_time(m->expires), "from",
+	return json_pack("{so so so so sI so so so so so so so so sb so}", "id", json_text(id),
+		"arrived", json_time(m->arrived), "expires", json_time(m->expires), "from",
 		json_text(m->sender), "size", (json_int_t)m->size, "pool", json_text(m->pool),
 		"client", json_text(m->client), "user", json_text(m->user), "listener",
-		json_text(m->listener), "message_id", json_text(m->message_id), "held",
-		(m->flags & MESSAGE_HELD) != 0, "recipients", recipients);
+		json_text(m->listener), "from_domain", json_text(m->from_domain), "class",
+		json_text(m->class), "tag", json_text(m->tag), "message_id",
+		json_text(m->message_id), "held", (m->flags & MESSAGE_HELD) != 0, "recipients",
+		recipients);
 }
 
 static bool matches(const struct message *m, const char *domain)

@@ -14,7 +14,16 @@
 #include "postern/text.h"
 
 enum filter_state { AT_LINE /* name or blank line under decision */, IN_VALUE, DROPPED, HELD };
-enum field { FIELD_NONE, FIELD_OTHER, FIELD_DATE, FIELD_RECEIVED, FIELD_MESSAGE_ID, FIELD_POOL };
+enum field {
+	FIELD_NONE,
+	FIELD_OTHER,
+	FIELD_DATE,
+	FIELD_RECEIVED,
+	FIELD_MESSAGE_ID,
+	FIELD_FROM,
+	FIELD_POOL,
+	FIELD_TAG
+};
 enum verdict { UNDECIDED, IS_FIELD, IS_BLANK, NOT_A_FIELD };
 
 #define HOLD_MAX  2048u
@@ -42,12 +51,13 @@ void header_filter_init(
 	/* field by field: the arrays need no zeroes, and this is done for each message */
 	f->body = body;
 	f->p = *p;
-	f->name_n = f->pool_n = f->message_id_n = 0;
+	f->name_n = f->pool_n = f->message_id_n = f->tag_n = f->from_n = 0;
+	f->seen_tag = f->seen_from = false;
 	f->state = AT_LINE;
 	f->field = FIELD_NONE;
 	f->last_cr = f->seen_date = f->seen_id = f->over = f->bare = f->nul = f->pool_bad = false;
 	f->in_header = true;
-	f->pool[0] = f->message_id[0] = '\0';
+	f->pool[0] = f->message_id[0] = f->tag[0] = f->from[0] = '\0';
 	f->received = f->bytes = 0;
 	f->malformed = 0;
 	f->cut = false;
@@ -58,6 +68,12 @@ void header_filter_init(
 static bool holds(const struct header_filter *f)
 {
 	return f->p.hold && buf_size(f->p.hold) > 0;
+}
+
+/* Fields for this relay alone, which nobody else is to see. */
+static bool is_taken_out(const struct header_filter *f)
+{
+	return f->field == FIELD_POOL || f->field == FIELD_TAG;
 }
 
 static int pass(struct header_filter *f, const char *p, size_t n)
@@ -131,6 +147,10 @@ static enum field field_of(const struct header_filter *f, struct slice name)
 		return FIELD_MESSAGE_ID;
 	if (f->p.pool_header.n && slice_case_eq(name, f->p.pool_header))
 		return FIELD_POOL;
+	if (f->p.tag_header.n && slice_case_eq(name, f->p.tag_header))
+		return FIELD_TAG;
+	if (slice_case_eq(name, SLICE_LIT("From")))
+		return FIELD_FROM;
 	return FIELD_OTHER;
 }
 
@@ -166,6 +186,14 @@ static int keep_line(struct header_filter *f, struct scan *c)
 	return pass(f, f->name, c->held);
 }
 
+/* Of fields that are kept the first counts; of a second one the text is not looked at. */
+static void first_counts(struct header_filter *f, bool *seen, enum field otherwise)
+{
+	if (*seen)
+		f->field = (uint8_t)otherwise;
+	*seen = true;
+}
+
 static int begin_field(struct header_filter *f, struct scan *c)
 {
 	struct slice name = { f->name, f->name_n - 1u };
@@ -178,19 +206,19 @@ static int begin_field(struct header_filter *f, struct scan *c)
 		f->received++;
 	if (f->field == FIELD_DATE)
 		f->seen_date = true;
-	if (f->field == FIELD_MESSAGE_ID) {
-		/* only the first is captured; a second one finds its text there already */
-		if (f->seen_id)
-			f->field = FIELD_OTHER;
-		f->seen_id = true;
-	}
-	if (f->field != FIELD_POOL)
+	if (f->field == FIELD_MESSAGE_ID)
+		first_counts(f, &f->seen_id, FIELD_OTHER);
+	if (f->field == FIELD_FROM)
+		first_counts(f, &f->seen_from, FIELD_OTHER);
+	if (!is_taken_out(f))
 		return keep_line(f, c);
 	if (c->line)
 		r = flush(f, c, c->line);
 	c->run = NULL;
-	if (f->pool_n || f->pool_bad) /* so with the pool: the first counts */
+	if (f->field == FIELD_POOL && (f->pool_n || f->pool_bad))
 		f->p.pool_allowed = false;
+	if (f->field == FIELD_TAG && f->tag_n)
+		f->seen_tag = true;
 	return r;
 }
 
@@ -375,7 +403,7 @@ static int step_line(struct header_filter *f, struct scan *c)
 		if (f->field != FIELD_NONE && (*c->p == ' ' || *c->p == '\t')) {
 			f->state = IN_VALUE; /* folded: the field goes on */
 			f->last_cr = false;
-			if (f->field == FIELD_POOL)
+			if (is_taken_out(f))
 				c->run = NULL;
 			else if (!c->run)
 				c->run = c->p;
@@ -435,6 +463,10 @@ static void take_value(struct header_filter *f, struct slice s)
 {
 	if (f->field == FIELD_MESSAGE_ID)
 		capture(f->message_id, &f->message_id_n, sizeof(f->message_id), s);
+	else if (f->field == FIELD_FROM)
+		capture(f->from, &f->from_n, sizeof(f->from), s);
+	else if (f->field == FIELD_TAG && !f->seen_tag)
+		capture(f->tag, &f->tag_n, sizeof(f->tag), s);
 	else if (f->field == FIELD_POOL && f->p.pool_allowed &&
 		 !capture(f->pool, &f->pool_n, sizeof(f->pool), s))
 		f->pool_bad = true;
@@ -487,7 +519,7 @@ int header_filter_feed(struct header_filter *f, struct slice in)
 	/* what is passed on begins with this call, unless the line under decision began before it,
 	 * or what is taken out or held back goes on */
 	if ((f->state == AT_LINE && f->name_n > 0) || holds(f) || f->state == DROPPED ||
-		(f->state == IN_VALUE && f->field == FIELD_POOL))
+		(f->state == IN_VALUE && is_taken_out(f)))
 		c.run = NULL;
 	while (!r && f->in_header && c.p < c.end)
 		r = f->state == AT_LINE	   ? step_line(f, &c)
@@ -507,6 +539,7 @@ int header_filter_end(struct header_filter *f)
 
 	trim_end(f->message_id, &f->message_id_n);
 	trim_end(f->pool, &f->pool_n);
+	trim_end(f->tag, &f->tag_n);
 	if (!f->in_header)
 		return 0;
 	if (holds(f) || (f->state == AT_LINE && f->name_n > 0))
@@ -514,7 +547,7 @@ int header_filter_end(struct header_filter *f)
 	f->in_header = false;
 	/* content that is all header section: no blank line is needed, but the last field must end
 	 */
-	if (f->state == IN_VALUE && f->field != FIELD_POOL && (!f->seen_date || !f->seen_id))
+	if (f->state == IN_VALUE && !is_taken_out(f) && (!f->seen_date || !f->seen_id))
 		r = pass(f, "\r\n", 2);
 	return r ? r : add_missing(f);
 }

@@ -3,7 +3,10 @@
 #include "server.h"
 
 #include <errno.h>
+#include <stdio.h>
 
+#include "postern/authors.h"
+#include "postern/foreign.h"
 #include "postern/must.h"
 #include "postern/text.h"
 
@@ -142,6 +145,7 @@ static int header_params(struct smtp_server *s, const char *id, struct header_fi
 		return -ENOMEM;
 	*ret = (struct header_filter_params){
 		.pool_header = SLICE_LIT("X-Postern-Pool"),
+		.tag_header = SLICE_LIT("X-Postern-Tag"),
 		.missing_date = slice_of(date_copy),
 		.missing_id = { mid, buf_size(&s->scratch) },
 		.pool_allowed = s->p->pool_header,
@@ -281,6 +285,29 @@ static const char *keep(struct message *m, const char *text, bool *ok)
 	return copy;
 }
 
+/* A text of the header as it can be kept: whole characters, and nothing that a line of ours could
+ * end with. */
+static const char *keep_label(struct message *m, const char *text, bool *ok)
+{
+	char clean[HEADER_TAG_MAX + 1];
+
+	snprintf(clean, sizeof(clean), "%s", text);
+	foreign_end(clean);
+	for (char *c = clean; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '_';
+	return keep(m, clean, ok);
+}
+
+static const char *from_domain(const struct smtp_server *s, struct message *m, bool *ok)
+{
+	struct authors a;
+
+	a.n = 0; /* its names need no zeroes */
+	authors_add(&a, (struct slice){ s->filter.from, s->filter.from_n }, s->p->domain_to_ascii);
+	return a.n ? keep(m, a.domain[0], ok) : NULL;
+}
+
 static int complete_message(struct smtp_server *s)
 {
 	struct message *m = s->message;
@@ -294,6 +321,8 @@ static int complete_message(struct smtp_server *s)
 	m->user = keep(m, s->user, &ok);
 	m->listener = keep(m, s->p->listener, &ok);
 	m->message_id = keep(m, s->filter.message_id, &ok);
+	m->tag = keep_label(m, s->filter.tag, &ok);
+	m->from_domain = from_domain(s, m, &ok);
 	if (!ok)
 		return -ENOMEM;
 	if (pool)

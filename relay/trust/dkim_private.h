@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <stdatomic.h>
 
+#include "postern/authors.h"
 #include "postern/dkim.h"
 
 #define DKIM_HASH 32u
@@ -36,18 +37,6 @@ void dkim_body_end(struct dkim_body *b);
 /* One field, with its CRLF (sections 3.4.1 and 3.4.2). */
 void dkim_field(struct dkim_sink *k, enum dkim_form form, struct slice field);
 
-/* ---- dkim_from.c ---- */
-
-#define DKIM_DOMAIN_MAX	 254
-#define DKIM_AUTHORS_MAX 8
-struct dkim_authors {
-	unsigned n;
-	char domain[DKIM_AUTHORS_MAX][DKIM_DOMAIN_MAX];
-};
-/* Adds the domains of a From field's value; lower case, A-labels, each once. What is no domain name
- * is left out. */
-void dkim_authors_add(struct dkim_authors *a, struct slice value, dkim_to_ascii_fn to_ascii);
-
 /* ---- dkim_key.c ---- */
 
 struct dkim_key {
@@ -78,5 +67,5 @@ struct dkim_set {
 	unsigned nnamed, nlisted;
 };
 /* Those that sign for these authors, at most max. */
-unsigned dkim_set_choose(const struct dkim_set *s, const struct dkim_authors *a,
+unsigned dkim_set_choose(const struct dkim_set *s, const struct authors *a,
 	const struct dkim_signs **out, unsigned max);

@@ -172,7 +172,7 @@ static void choose_listed(struct choice *c, const struct dkim_set *s, const char
 				choose(c, s->listed[i]);
 }
 
-unsigned dkim_set_choose(const struct dkim_set *s, const struct dkim_authors *a,
+unsigned dkim_set_choose(const struct dkim_set *s, const struct authors *a,
 	const struct dkim_signs **out, unsigned max)
 {
 	struct choice c = { .out = out, .max = max };

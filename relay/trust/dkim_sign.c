@@ -162,14 +162,14 @@ static int signed_name(struct slice name)
 
 static void choose_rules(struct dkim_signer *s)
 {
-	struct dkim_authors authors = { 0 };
+	struct authors authors = { 0 };
 	struct slice header = buf_slice(&s->header), field;
 
 	for (size_t at = 0; next_field(header, &at, &field);) {
 		struct slice name = name_of(field);
 
 		if (slice_case_eq(name, SLICE_LIT("From")))
-			dkim_authors_add(&authors,
+			authors_add(&authors,
 				slice_from(field,
 					(size_t)((const char *)memchr(field.p, ':', field.n) + 1 -
 						 field.p)),

@@ -139,7 +139,7 @@ class Damage(RelayCase):
                 self.assertEqual((path / "data.mdb").read_bytes(), data)
 
     def test_newer_schema(self):
-        data = self.bytes.replace(b"schema\x02\x00\x00\x00", b"schema\x63\x00\x00\x00")
+        data = self.bytes.replace(b"schema\x03\x00\x00\x00", b"schema\x63\x00\x00\x00")
         self.assertNotEqual(data, self.bytes)
         path = self.place(data, "newer")
         for args in (("check-queue",), ("check-queue", "--repair")):
@@ -167,6 +167,7 @@ class Damage(RelayCase):
                 relay.start()
                 self.assertEqual(relay.json("queue")["summary"]["messages"], 5)
                 sim.disable_rule("wait")
+                relay.cli("release", "--all")
                 relay.cli("retry", "--all")
                 # older than it may become where the clock says so: then it is bounced, and still dealt with
                 relay.wait_event(("delivered", "expired"), count=6)

@@ -38,7 +38,10 @@ static void test_envelope(void **state)
 			.helo = "h",
 			.user = "u",
 			.listener = "l",
-			.message_id = "<m@i>" },
+			.message_id = "<m@i>",
+			.from_domain = "shop.example",
+			.class = "codes",
+			.tag = "otp-\xc3\xa4" },
 		{ .size = 127,
 			.arrived = -1,
 			.sender = "j\xc3\xb6rg@b",
@@ -67,6 +70,8 @@ static void test_envelope(void **state)
 		assert_true(same(got.helo, rows[i].helo) && same(got.user, rows[i].user) &&
 			    same(got.listener, rows[i].listener) &&
 			    same(got.message_id, rows[i].message_id));
+		assert_true(same(got.from_domain, rows[i].from_domain) &&
+			    same(got.class, rows[i].class) && same(got.tag, rows[i].tag));
 		assert_int_equal(envelope_brief(&brief, buf_slice(&b)), 0);
 		assert_true(brief.size == rows[i].size && brief.flags == rows[i].flags);
 		arena_deinit(&a);

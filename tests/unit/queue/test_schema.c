@@ -115,6 +115,10 @@ static const struct schema too_much = SCHEMA(3, { 1, split_envelopes }, { 2, fil
 static const struct schema deadly = SCHEMA(3, { 1, split_envelopes }, { 2, die });
 static const struct schema gap = SCHEMA(4, { 1, split_envelopes }, { 3, count_envelopes });
 static const struct schema additions = SCHEMA(2, { 1, NULL }, { 2, NULL });
+static const struct schema newer = { .number = 5,
+	.steps = (const struct schema_step[]){ { 1, split_envelopes }, { 2, count_envelopes },
+		{ 3, NULL }, { 4, NULL } },
+	.nsteps = 4 };
 static const struct schema later = SCHEMA(4, { 2, split_envelopes }, { 3, count_envelopes });
 
 /* ---- the sample ---- */
@@ -230,7 +234,7 @@ static void test_step_without_change(void **state)
 static void test_own_schema(void **state)
 {
 	check_untouched();
-	assert_int_equal(schema_current.number, 2);
+	assert_int_equal(schema_current.number, 3);
 }
 
 static void test_steps_in_order_and_once(void **state)
@@ -256,14 +260,14 @@ static void test_older_refuses_newer(void **state)
 	char error[512];
 	size_t before, after;
 
-	assert_int_equal(open_as(&good, error, sizeof(error)), 0);
+	assert_int_equal(open_as(&newer, error, sizeof(error)), 0);
 	entries("mail", &before);
 	for (int read_only = 0; read_only <= 1; read_only++) {
 		sample.params.read_only = read_only;
 		assert_int_equal(queue_open(&q, &sample.params, error, sizeof(error)), -EPROTO);
 		assert_non_null(strstr(error, sample.file));
 		assert_non_null(
-			strstr(error, "newer version (schema 3; this one knows 2); run the newer"));
+			strstr(error, "newer version (schema 5; this one knows 3); run the newer"));
 	}
 	/* and leaves it alone */
 	assert_int_equal(entries("envelope", &after), MESSAGES);

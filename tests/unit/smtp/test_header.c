@@ -119,10 +119,16 @@ static const struct {
 	{ "X-Postern-Pool: a", D M, "a", "<new@x>", 0 },
 	{ "X-Postern-Pool: a\r\nnot a field\r\n", D M "\r\nnot a field\r\n", "a", "<new@x>", 0 },
 	{ "X-Postern-Pools: a\r\n" HAVE, "X-Postern-Pools: a\r\n" HAVE, "", "<a@b>", 0 },
+	/* the tag goes, too */
+	{ "x-postern-tag: t\r\nX-Postern-Pool: p\r\nX-Postern-Tag: u\r\n" HAVE "\r\nb",
+		HAVE "\r\nb", "p", "<a@b>", 0 },
+	{ "X-Postern-Tag:\r\n\tfolded\r\n" HAVE, HAVE, "", "<a@b>", 0 },
+	{ "X-Postern-Tag: a", D M, "", "<new@x>", 0 },
 };
 
 static const struct header_filter_params params = {
 	.pool_header = { "X-Postern-Pool", 14 },
+	.tag_header = { "X-Postern-Tag", 13 },
 	.missing_date = { "then", 4 },
 	.missing_id = { "<new@x>", 7 },
 	.pool_allowed = true,
@@ -202,6 +208,34 @@ static void test_held_too_long(void **state)
 		body_unref(b);
 	}
 	buf_deinit(&hold);
+}
+
+/* By what a message can be selected: the first tag that says something, the first From. */
+static void test_labels(void **state)
+{
+	static const struct {
+		const char *in, *tag, *from;
+	} cases[] = {
+		{ "X-Postern-Tag: \r\nx-postern-tag: otp \r\nX-Postern-Tag: b\r\n" HAVE, "otp",
+			"" },
+		{ "X-Postern-Tag:\r\n spring\r\n sale\r\n" HAVE, "spring sale", "" },
+		{ "From: a@b.example\r\nfrom: c@d.example\r\n" HAVE, "", "a@b.example" },
+		{ "From:\r\n \"A, B\"\r\n <a@b.example>\r\n" HAVE, "", "\"A, B\" <a@b.example>" },
+		{ "From a@mbox\r\nSender: x@y\r\n" HAVE "\r\nFrom: not@header\r\n", "", "" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (uint64_t seed = 0; seed < 20; seed++) {
+			struct body *b = body_new();
+			struct header_filter f;
+
+			header_filter_init(&f, b, &params);
+			feed(&f, slice_of(cases[i].in), seed);
+			assert_string_equal(f.tag, cases[i].tag);
+			assert_string_equal(f.from, cases[i].from);
+			body_unref(b);
+		}
+	}
 }
 
 static void test_pool_not_allowed(void **state)
@@ -350,6 +384,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_held_too_long),
+		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_pool_not_allowed),
 		cmocka_unit_test(test_pool_too_long),
 		cmocka_unit_test(test_long_name_is_no_field),

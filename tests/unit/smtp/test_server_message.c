@@ -16,6 +16,47 @@ static void play(struct rig *r, const char *script)
 	rig_play(r, slice_of(script), 0);
 }
 
+/* By what a message can be selected later; the text is the client's. */
+static void test_labels(void **state)
+{
+	static const struct {
+		const char *head, *tag, *from_domain;
+	} rows[] = {
+		{ "", NULL, NULL },
+		{ "From: A <a@Shop.Example>\r\nX-Postern-Tag: spring\r\n", "spring",
+			"shop.example" },
+		{ "From: a@one.example, b@two.example\r\n", NULL, "one.example" },
+		{ "From: \"@evil.example\" <a@b.example>\r\n", NULL, "b.example" },
+		{ "From: nobody\r\nX-Postern-Tag:  \r\n", NULL, NULL },
+		{ "X-Postern-Tag: a\x1b[2J\tb\r\n", "a_[2J_b", NULL },
+		{ "X-Postern-Tag: "
+		  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa4\r\n",
+			"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char script[600];
+		struct rig r;
+
+		rig_init(&r);
+		rig_open(&r);
+		snprintf(script, sizeof(script),
+			EHLO MAIL RCPT "DATA\r\n%s" HEAD "\r\nbody\r\n.\r\n", rows[i].head);
+		play(&r, script);
+		assert_non_null(r.last);
+		if (rows[i].tag)
+			assert_string_equal(r.last->tag, rows[i].tag);
+		else
+			assert_null(r.last->tag);
+		if (rows[i].from_domain)
+			assert_string_equal(r.last->from_domain, rows[i].from_domain);
+		else
+			assert_null(r.last->from_domain);
+		assert_null(r.last->class);
+		rig_close(&r);
+	}
+}
+
 static void test_envelope(void **state)
 {
 	struct rig r;
@@ -513,6 +554,7 @@ int main(void)
 		cmocka_unit_test(test_envelope),
 		cmocka_unit_test(test_contents),
 		cmocka_unit_test(test_flags_and_utf8),
+		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_pools),
 		cmocka_unit_test(test_many_recipients),
 		cmocka_unit_test(test_large_chunk),

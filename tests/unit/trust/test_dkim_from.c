@@ -51,10 +51,10 @@ static void test_rows(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct dkim_authors a = { 0 };
+		struct authors a = { 0 };
 		char text[1024] = "";
 
-		dkim_authors_add(&a, slice_of(rows[i].value), NULL);
+		authors_add(&a, slice_of(rows[i].value), NULL);
 		for (unsigned k = 0; k < a.n; k++) {
 			if (k)
 				strcat(text, " ");
@@ -68,21 +68,21 @@ static void test_rows(void **state)
 
 static void test_many(void **state)
 {
-	struct dkim_authors a = { 0 };
+	struct authors a = { 0 };
 	char value[100];
 
 	(void)state;
 	for (int i = 0; i < 20; i++) {
 		snprintf(value, sizeof(value), " x@d%d.example", i);
-		dkim_authors_add(&a, slice_of(value), NULL);
+		authors_add(&a, slice_of(value), NULL);
 	}
-	assert_int_equal(a.n, DKIM_AUTHORS_MAX);
+	assert_int_equal(a.n, AUTHORS_MAX);
 	memset(value, 'a', sizeof(value) - 1);
 	value[0] = '@';
 	value[99] = '\0';
 	a.n = 0;
 	for (int i = 0; i < 3; i++)
-		dkim_authors_add(&a, slice_of(value), NULL);
+		authors_add(&a, slice_of(value), NULL);
 	assert_int_equal(a.n, 1);
 }
 
@@ -97,10 +97,10 @@ static int to_ascii(struct slice in, char *out, size_t max)
 
 static void test_idn(void **state)
 {
-	struct dkim_authors a = { 0 };
+	struct authors a = { 0 };
 
 	(void)state;
-	dkim_authors_add(&a, slice_of(" x@\xc3\xa4.example, y@\xff.example"), to_ascii);
+	authors_add(&a, slice_of(" x@\xc3\xa4.example, y@\xff.example"), to_ascii);
 	assert_int_equal(a.n, 1);
 	assert_string_equal(a.domain[0], "xn--x.example");
 }

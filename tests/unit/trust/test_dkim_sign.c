@@ -216,7 +216,7 @@ static void test_choice(void **state)
 static void test_many_domains(void **state)
 {
 	struct dkim_set *set = dkim_set_new(NULL);
-	struct dkim_authors a = { .n = 1 };
+	struct authors a = { .n = 1 };
 	const struct dkim_signs *out[DKIM_SIGNATURES_MAX];
 	char name[40];
 

@@ -1,11 +1,13 @@
-/* Whose mail it is: the domains of a From field (RFC 5322 section 3.6.2), by which keys are chosen.
- * Called by dkim_sign.c; pure.
+/* Whose mail it is: the domains of a From field (RFC 5322 section 3.6.2), by which keys are chosen
+ * and mail is selected. Called for each message on its way in; pure.
  *
  * The field is a stranger's text. Comments, quoted strings and names are passed over; each mailbox
  * ends at a comma, a group's colon or semicolon, or its closing bracket, and its domain is what
  * stands behind the last @ of the address. A reader of mail may see any of several authors, so all
  * of them count. */
-#include "dkim_private.h"
+#include "postern/authors.h"
+
+#include <string.h>
 
 struct from_reader {
 	struct slice in;
@@ -16,7 +18,7 @@ struct from_reader {
 	bool gap;    /* white space or a comment stands behind a part of the domain */
 	bool done;   /* <> has been: what follows it is no address */
 	size_t n;
-	char text[4 * DKIM_DOMAIN_MAX];
+	char text[4 * AUTHOR_DOMAIN_MAX];
 };
 
 static void skip_comment(struct from_reader *r)
@@ -47,11 +49,11 @@ static void skip_quoted(struct from_reader *r)
 	}
 }
 
-static void take(struct from_reader *r, struct dkim_authors *a, dkim_to_ascii_fn to_ascii)
+static void take(struct from_reader *r, struct authors *a, authors_to_ascii_fn to_ascii)
 {
-	char name[DKIM_DOMAIN_MAX];
+	char name[AUTHOR_DOMAIN_MAX];
 	struct slice text = { r->text, r->n };
-	bool wanted = r->domain && !r->bad && r->n > 0 && a->n < DKIM_AUTHORS_MAX;
+	bool wanted = r->domain && !r->bad && r->n > 0 && a->n < AUTHORS_MAX;
 
 	r->domain = r->bad = r->gap = false;
 	r->n = 0;
@@ -95,7 +97,7 @@ static void domain_byte(struct from_reader *r, char c)
 }
 
 static void from_byte(
-	struct from_reader *r, struct dkim_authors *a, dkim_to_ascii_fn to_ascii, char c)
+	struct from_reader *r, struct authors *a, authors_to_ascii_fn to_ascii, char c)
 {
 	bool blank = c == ' ' || c == '\t' || c == '\r' || c == '\n';
 
@@ -126,7 +128,7 @@ static void from_byte(
 	}
 }
 
-void dkim_authors_add(struct dkim_authors *a, struct slice value, dkim_to_ascii_fn to_ascii)
+void authors_add(struct authors *a, struct slice value, authors_to_ascii_fn to_ascii)
 {
 	struct from_reader r = { .in = value };
 
