@@ -275,6 +275,13 @@ int envelope_brief(struct envelope_brief *ret, struct slice in)
 	return 0;
 }
 
+ms_t envelope_arrived(const struct envelope_brief *e)
+{
+	struct reader rd = { .p = e->rest.p, .end = e->rest.p + e->rest.n };
+
+	return get_signed(&rd);
+}
+
 struct slice envelope_pool(const struct envelope_brief *e)
 {
 	struct reader rd = { .p = e->rest.p, .end = e->rest.p + e->rest.n };

@@ -48,6 +48,7 @@ struct envelope_brief {
 int envelope_brief(struct envelope_brief *ret, struct slice in);
 /* The pool in it; p NULL: damaged. */
 struct slice envelope_pool(const struct envelope_brief *e);
+ms_t envelope_arrived(const struct envelope_brief *e);
 int envelope_reflag(struct buf *b, const struct envelope_brief *old, uint32_t flags);
 /* 0; 1: it came before now, nothing is written; -EBADMSG, -ENOMEM. */
 int envelope_restamp(struct buf *b, const struct envelope_brief *old, ms_t now);

@@ -75,6 +75,7 @@ static int take(struct walk *w, void (*fn)(void *arg, const struct queue_brief *
 		const struct queue_brief m = {
 			.id = id,
 			.size = e.size,
+			.arrived = envelope_arrived(&e),
 			.held = e.flags & MESSAGE_HELD,
 			.pool = envelope_pool(&e),
 			.n = w->n,

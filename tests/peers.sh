@@ -16,6 +16,13 @@ if [ ! -f done ]; then
 	chmod u-s exim/usr/sbin/exim4 # it runs as whoever starts it
 	touch done
 fi
+if [ ! -f done-prometheus ]; then # promtool alone of it is run
+	rm -rf prometheus ./*.deb
+	apt-get download -q prometheus >/dev/null
+	dpkg -x prometheus_*.deb prometheus
+	rm -f ./*.deb prometheus/usr/bin/prometheus
+	touch done-prometheus
+fi
 if [ ! -f done-samples ]; then
 	rm -rf samples ./*.deb
 	apt-get download -q libpython3.11-testsuite golang-github-jhillyerd-enmime-dev >/dev/null

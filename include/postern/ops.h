@@ -8,6 +8,24 @@
 #include "postern/queue.h"
 #include "postern/worker.h"
 
+/* Counts what waits and why, now and then, on a thread of its own; control and http read it. It ends
+ * before the dispatcher does. */
+struct survey;
+int survey_start(struct survey **ret, struct queue *queue, struct dispatch *dispatch); /* -errno */
+struct survey *survey_stop(struct survey *s); /* NULL-safe */
+
+/* Files that a reload reads: their age and end. */
+#define OPS_CERTIFICATES 64u
+struct ops_files {
+	bool reload_failed; /* the last one: an older configuration is in force */
+	ms_t reloaded;	    /* wall; when that was read */
+	unsigned ncertificates;
+	struct ops_certificate {
+		char listener[64];
+		ms_t expires; /* wall; of the first of its chain that ends */
+	} certificates[OPS_CERTIFICATES];
+};
+
 /* What the rooms above are, for as long as control and http run. All borrowed. */
 struct ops_context {
 	struct queue *queue;
@@ -15,6 +33,7 @@ struct ops_context {
 	struct worker **workers;
 	unsigned nworkers;
 	struct session_limits *limits;
+	struct survey *survey;
 	struct log *log;
 	ms_t started; /* wall */
 	/* Any thread, as all of these. Reads the configuration again. Appends errors or warnings to
@@ -24,6 +43,8 @@ struct ops_context {
 	void (*hostname)(void *arg, char out[256]);
 	/* Appends which reply rules are in force, of what date. Any thread. 0, -ENOMEM. */
 	int (*rules)(void *arg, struct buf *out);
+	/* Of the configuration in force. Any thread. */
+	void (*files)(void *arg, struct ops_files *ret);
 	void *arg;
 };
 

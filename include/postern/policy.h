@@ -543,8 +543,8 @@ void policy_events(
 /* Once a second: what time alone changes. */
 void policy_tick(struct policy *p, struct policy_now now);
 struct policy_summary {
-	uint32_t lanes, throttled, resting, probing, blocked,
-		suspended; /* lanes by health; blocked: source × provider */
+	/* lanes, and by health; the others are healthy. blocked: source × provider */
+	uint32_t lanes, throttled, resting, probing, blocked, suspended;
 	uint32_t clusters, clusters_deferring, hosts, hosts_known, domains_backing_off;
 	uint32_t unwelcome, senders_held; /* pairs that one receiver refuses; senders held */
 	uint32_t deferrals_high;	  /* providers with that alarm */

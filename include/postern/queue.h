@@ -208,6 +208,7 @@ int queue_count(struct queue *q, const char *domain, uint32_t max, uint32_t *ret
 /* Messages as a listing or a count needs them, without their texts and content. */
 struct queue_brief {
 	uint64_t id, size;
+	ms_t arrived; /* wall */
 	bool held;
 	struct slice pool; /* borrowed */
 	uint32_t n;

@@ -98,6 +98,8 @@ int tls_server_new(
 	struct tls_context **ret, const struct tls_server_params *p, char *error, size_t error_max);
 int tls_client_new(
 	struct tls_context **ret, const struct tls_client_params *p, char *error, size_t error_max);
+/* Of a server's: the first end (wall) among the certificates of its chain; 0: not known. */
+ms_t tls_server_expires(const struct tls_context *c);
 struct tls_context *tls_context_ref(struct tls_context *c);
 struct tls_context *tls_context_unref(struct tls_context *c);
 

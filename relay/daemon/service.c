@@ -148,6 +148,11 @@ static int rules_for_ops(void *arg, struct buf *out)
 	return r;
 }
 
+static void files_for_ops(void *arg, struct ops_files *ret)
+{
+	service_files(arg, ret);
+}
+
 static void hostname_for_ops(void *arg, char out[256])
 {
 	struct service *s = arg;
@@ -163,6 +168,12 @@ static int start_ops(struct service *s)
 	char text[ADDR_TEXT_MAX];
 	uint16_t port;
 
+	s->reloaded = clock_wall_ms();
+	if ((c->control_socket || c->http.enabled) &&
+		survey_start(&s->survey, s->queue, s->dispatch)) {
+		snprintf(s->error, s->error_max, "a thread cannot be started");
+		return EX_OSERR;
+	}
 	s->ops = (struct ops_context){
 		.queue = s->queue,
 		.dispatch = s->dispatch,
@@ -175,6 +186,8 @@ static int start_ops(struct service *s)
 		.reload = reload_for_ops,
 		.running = running_for_ops,
 		.rules = rules_for_ops,
+		.files = files_for_ops,
+		.survey = s->survey,
 		.arg = s,
 	};
 	if (c->control_socket && control_start(&s->control, &s->ops, c->control_socket,
@@ -371,6 +384,7 @@ struct service *service_free(struct service *s)
 		return NULL;
 	control_stop(s->control);
 	http_stop(s->http);
+	survey_stop(s->survey);
 	dispatch_quiet(s->dispatch);
 	/* workers first: their events need the dispatcher's mailbox, their messages the queue's */
 	for (unsigned i = 0; i < s->nworkers; i++)

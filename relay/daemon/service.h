@@ -15,6 +15,8 @@ int service_start(struct service **ret, struct config *c, char *error, size_t er
 int service_reload(struct service *s, struct buf *why, struct buf *restart);
 /* The values in force, as `postern check --dump` has them. Any thread. */
 int service_running(struct service *s, struct buf *out);
+/* Whether the last reload failed; certificates. Any thread. */
+void service_files(struct service *s, struct ops_files *ret);
 /* Ends politely: no new mail, running transactions finish within the deadline. stop: descriptor
  * that becomes readable when there is no more time (a second SIGTERM); -1 for none. */
 void service_drain(struct service *s, int stop);

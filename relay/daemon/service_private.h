@@ -67,6 +67,9 @@ struct service {
 	uint32_t outbound_max;	       /* as descriptors allow */
 	struct session_limits *limits; /* counted over all workers */
 	struct listening listening;
+	bool reload_failed; /* the last one; under the lock, as is the next */
+	ms_t reloaded;	    /* wall */
+	struct survey *survey;
 	struct control *control;
 	struct http *http;
 	struct ops_context ops;

@@ -208,6 +208,9 @@ int service_reload(struct service *s, struct buf *why, struct buf *restart)
 	if (!r)
 		commit(s, x);
 	finish(s, x);
+	s->reload_failed = r != 0;
+	if (!r)
+		s->reloaded = clock_wall_ms();
 	tell(s, r, why, restart);
 	pthread_mutex_unlock(&s->reload_lock);
 	free(x);
@@ -222,4 +225,24 @@ int service_running(struct service *s, struct buf *out)
 	r = config_dump_running(out, s->first->config, s->now->config);
 	pthread_mutex_unlock(&s->reload_lock);
 	return r;
+}
+
+void service_files(struct service *s, struct ops_files *ret)
+{
+	const struct config *c;
+
+	pthread_mutex_lock(&s->reload_lock);
+	c = s->now->config;
+	*ret = (struct ops_files){ .reload_failed = s->reload_failed, .reloaded = s->reloaded };
+	for (unsigned i = 0; i < c->nlisteners && ret->ncertificates < OPS_CERTIFICATES; i++) {
+		const struct tls_context *tls = s->now->credentials[i].tls;
+		struct ops_certificate *k = &ret->certificates[ret->ncertificates];
+
+		if (!tls)
+			continue;
+		snprintf(k->listener, sizeof(k->listener), "%.63s", c->listeners[i].name);
+		k->expires = tls_server_expires(tls);
+		ret->ncertificates += k->expires != 0;
+	}
+	pthread_mutex_unlock(&s->reload_lock);
 }

@@ -6,6 +6,7 @@
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "postern/must.h"
 #include "tls_private.h"
@@ -108,6 +109,31 @@ int tls_server_new(
 out:
 	tls_context_unref(c);
 	return r;
+}
+
+static ms_t expires(const X509 *x)
+{
+	struct tm t;
+	time_t end;
+
+	if (!x || ASN1_TIME_to_tm(X509_get0_notAfter(x), &t) != 1)
+		return 0;
+	end = timegm(&t);
+	return end > 0 ? (ms_t)end * 1000 : 0;
+}
+
+ms_t tls_server_expires(const struct tls_context *c)
+{
+	STACK_OF(X509) *chain = NULL;
+	ms_t first = expires(SSL_CTX_get0_certificate(c->ssl)), t;
+
+	SSL_CTX_get0_chain_certs(c->ssl, &chain);
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		t = expires(sk_X509_value(chain, i));
+		if (t && (!first || t < first))
+			first = t;
+	}
+	return first;
 }
 
 static int on_new_session(SSL *ssl, SSL_SESSION *s)

@@ -49,12 +49,35 @@ static void gather_why(struct dispatch *d, void *arg)
 		w->more = policy_why(p, dispatch_now(d), &w->f, add_why, w);
 }
 
+static bool still_wanted(void *client)
+{
+	const struct control_client *c = client;
+
+	return !c->broken;
+}
+
+static int gather_waits(struct control_client *c, struct why *w)
+{
+	const struct waits_asked a = { .queue = c->ctx->queue,
+		.dispatch = c->ctx->dispatch,
+		.pool = w->f.pool,
+		.at = w->f.at,
+		.go_on = still_wanted,
+		.arg = c };
+	struct waits *waits = NULL;
+	int r = waits_take(&waits, &a);
+
+	for (size_t i = 0; !r && i < waits->ngroups; i++)
+		answers_add(w->array, waits_group_json(&waits->groups[i]));
+	waits_free(waits);
+	return r;
+}
+
 static void run_why(struct control_client *c, const json_t *request)
 {
 	struct why w = { .f = { request_str(request, "source"), request_str(request, "at"),
 				 request_str(request, "pool") },
 		.array = json_array() };
-	const struct waits_asked a = { w.f.pool, w.f.at, w.array };
 	int r = 0;
 
 	ask(c->ctx->dispatch, gather_why, &w);
@@ -66,7 +89,7 @@ static void run_why(struct control_client *c, const json_t *request)
 	}
 	/* one source's own waiting mail is no number: its pool's is */
 	if (!w.f.source)
-		r = waits_gather(c, &a);
+		r = gather_waits(c, &w);
 	if (w.more)
 		answers_add(
 			w.array, json_pack("{so so}", "row", json_text("more"), "text",

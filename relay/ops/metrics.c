@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include "metrics_causes.h"
+#include "metrics_files.h"
 #include "metrics_history.h"
+#include "metrics_queue.h"
 #include "metrics_rejected.h"
 #include "metrics_warmup.h"
 #include "totals.h"
@@ -33,7 +35,7 @@ struct snapshot {
 	X(rejected_messages_total, counter, "Messages refused at the end of content.",             \
 		inbound.rejected_messages)                                                         \
 	X(queue_messages, gauge, "Messages waiting.", queue.messages)                              \
-	X(queue_recipients, gauge, "Recipients waiting.", queue.recipients)                        \
+	X(queue_recipients_waiting, gauge, "Recipients waiting.", queue.recipients)                \
 	X(queue_content_bytes, gauge, "Content of waiting messages.", queue.content_bytes)         \
 	X(queue_used_bytes, gauge, "Part of the queue file in use.", queue.bytes_used)             \
 	X(queue_max_bytes, gauge, "Size that the queue file may reach.", queue.bytes_max)          \
@@ -161,7 +163,7 @@ static int render_policy(struct buf *out, const struct dispatch_stats *s)
 		{ "resting", p->resting },
 		{ "probing", p->probing },
 		{ "suspended", p->suspended },
-		{ "any", p->lanes },
+		{ "other", p->lanes - p->throttled - p->resting - p->probing - p->suspended },
 	};
 	int r = head(out, "lanes", "gauge", "Lanes (source and cluster) by their health.");
 
@@ -207,6 +209,10 @@ int metrics_render(struct buf *out, const struct ops_context *ctx)
 		r = metrics_warmup(out, ctx);
 	if (!r)
 		r = metrics_rejected(out, ctx);
+	if (!r)
+		r = metrics_queue(out, ctx);
+	if (!r)
+		r = metrics_files(out, ctx);
 	if (!r)
 		r = metrics_history(out, ctx);
 	if (!r)

@@ -8,23 +8,11 @@
 #include <string.h>
 
 #include "ask.h"
+#include "metrics_label.h"
 #include "postern/history.h"
 
 #define PROVIDERS_MAX 32u
 #define LANES_MAX     2000u
-#define LABEL_MAX     160u
-
-/* A name as a label's value: nothing of it may end that, or be no UTF-8. */
-static const char *label(char out[LABEL_MAX], struct slice s)
-{
-	size_t n = 0;
-
-	for (; n < s.n && n + 1 < LABEL_MAX; n++)
-		out[n] = s.p[n] < ' ' || s.p[n] > '~' || s.p[n] == '"' || s.p[n] == '\\' ? '_'
-											 : s.p[n];
-	out[n] = '\0';
-	return out;
-}
 
 /* ---- deliveries ---- */
 
@@ -55,8 +43,9 @@ static void put_outcome(
 		c->r = buf_printf(c->out,
 			"postern_deliveries_total{provider=\"%s\",cluster=\"%s\",source=\"%s\","
 			"outcome=\"%s\"} %llu\n",
-			label(provider, cell->name[3]), label(cluster, cell->name[1]),
-			label(source, cell->name[0]), outcome, (unsigned long long)n);
+			metrics_label(provider, cell->name[3]),
+			metrics_label(cluster, cell->name[1]), metrics_label(source, cell->name[0]),
+			outcome, (unsigned long long)n);
 }
 
 static void add_delays(struct counting *c, const struct history_cell *cell)
@@ -65,7 +54,7 @@ static void add_delays(struct counting *c, const struct history_cell *cell)
 	struct by_provider *p;
 	unsigned i = 0;
 
-	label(name, cell->name[3]);
+	metrics_label(name, cell->name[3]);
 	while (i < c->n && strcmp(c->providers[i].name, name) != 0)
 		i++;
 	if (i == PROVIDERS_MAX)
@@ -201,8 +190,8 @@ static int put_health(struct buf *out, const struct ops_context *ctx)
 		"resting, 4 blocked or suspended.\n# TYPE postern_lane_health gauge\n");
 	for (unsigned i = 0; i < l->n && !r; i++)
 		r = buf_printf(out, "postern_lane_health{source=\"%s\",cluster=\"%s\"} %u\n",
-			label(source, slice_of(l->a[i].source)),
-			label(cluster, slice_of(l->a[i].cluster)), l->a[i].health);
+			metrics_label(source, slice_of(l->a[i].source)),
+			metrics_label(cluster, slice_of(l->a[i].cluster)), l->a[i].health);
 	free(l);
 	return r;
 }

@@ -1,7 +1,7 @@
 /* Refusals as a metric: a sample for each listener and reason that there was. */
 #include "metrics_rejected.h"
 
-#include <errno.h>
+#include "metrics_label.h"
 
 struct rendering {
 	struct buf *out;
@@ -11,19 +11,13 @@ struct rendering {
 static void put(void *arg, const char *listener, enum smtp_reject why, uint64_t n)
 {
 	struct rendering *g = arg;
-	char name[128];
-	size_t i = 0;
+	char name[LABEL_MAX];
 
-	/* a listener's name is the administrator's: nothing of it may end the label */
-	for (; listener[i] && i + 1 < sizeof(name); i++)
-		name[i] = listener[i] == '"' || listener[i] == '\\' || listener[i] == '\n'
-				  ? '_'
-				  : listener[i];
-	name[i] = '\0';
 	if (!g->r)
 		g->r = buf_printf(g->out,
-			"postern_rejected_total{listener=\"%s\",reason=\"%s\"} %llu\n", name,
-			smtp_reject_name(why), (unsigned long long)n);
+			"postern_rejected_total{listener=\"%s\",reason=\"%s\"} %llu\n",
+			metrics_label(name, slice_of(listener)), smtp_reject_name(why),
+			(unsigned long long)n);
 }
 
 int metrics_rejected(struct buf *out, const struct ops_context *ctx)

@@ -307,7 +307,7 @@ class Http(RelayCase):
         self.assertEqual(m["postern_accepted_messages_total"], 21)
         self.assertEqual(m["postern_accepted_recipients_total"], 23)
         self.assertEqual(m["postern_connects_total"], ledger["connections"]["opened"])
-        self.assertEqual(m["postern_queue_recipients"], 1)
+        self.assertEqual(m["postern_queue_recipients_waiting"], 1)
         self.assertEqual(m['postern_verdicts_total{verdict="delivered"}'], 21)
         of = '{provider="microsoft365"}'
         self.assertEqual(m['postern_delivery_delay_seconds_bucket{provider="microsoft365",le="+Inf"}'], 21)
