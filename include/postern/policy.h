@@ -449,6 +449,9 @@ bool policy_warmup_wants(const struct policy *p);
 void policy_save_warmup(struct policy *p, struct policy_now now,
 	void (*put)(void *arg, struct slice key, struct slice value), void *arg, uint64_t *ticket);
 void policy_warmup_saved(struct policy *p, struct policy_now now, uint64_t ticket, bool saved);
+/* The process is about to end: what is granted and not used is given back, to be written by the
+ * policy_save that follows. What goes nevertheless is asked for as before. */
+void policy_end(struct policy *p, struct policy_now now);
 
 struct policy_warmup_info {
 	const char *plan, *source, *provider;

@@ -560,13 +560,19 @@ int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworker
 	return r;
 }
 
+static void last_save(struct dispatch *d)
+{
+	policy_end(d->policy, now_of(d));
+	state_save(d);
+}
+
 static void drain(struct dispatch *d, void *arg)
 {
 	d->drained = d->drain_asked;
 	match_drain(&d->match);
 	d->drain_by = loop_mono(d->loop) + d->p.drain_deadline;
 	notify_tell_all(d);
-	state_save(d);
+	last_save(d);
 	/* the deadline may pass without any event: the tick looks */
 }
 
@@ -581,7 +587,7 @@ void dispatch_drain(struct dispatch *d, void (*done)(void *arg), void *arg)
 static void quiet(struct dispatch *d, void *arg)
 {
 	if (!d->match.draining)
-		state_save(d);
+		last_save(d);
 	d->match.draining = d->quiet = true;
 	flush(d);
 	uv_sem_post(arg);
@@ -606,7 +612,7 @@ void dispatch_quiet(struct dispatch *d)
 static void stop(struct dispatch *d, void *arg)
 {
 	if (!d->match.draining)
-		state_save(d);
+		last_save(d);
 	keep_history(d);
 	d->match.draining = d->quiet = d->stopping = true;
 	d->drained = NULL;

@@ -5,6 +5,7 @@
 #include "cluster.h"
 #include "evidence.h"
 #include "health.h"
+#include "lane_save.h"
 #include "limit.h"
 #include "names.h"
 #include "params.h"
@@ -59,7 +60,7 @@ static bool forgettable(const struct policy *p, const struct cluster *c)
 	for (unsigned i = 0; i < p->nsubnets; i++)
 		if (c->paths[i] && worth_keeping(&c->paths[i]->health))
 			return false;
-	return true;
+	return !lanes_kept(p, c);
 }
 
 static void forget_saved(struct policy *p, const struct cluster *c)
@@ -81,6 +82,7 @@ static void forget_saved(struct policy *p, const struct cluster *c)
 		if (!save_key(key, sizeof(key), "path", subnet, c->key.name, provider))
 			forget_key(p, key);
 	}
+	lanes_forget(p, c);
 }
 
 /* The tables are bounded, mail is not. */
@@ -212,6 +214,16 @@ static void health_inherit(struct health *from, struct health *to)
 	from->dirty = true;
 }
 
+static void door_inherit(struct door *from, struct door *to)
+{
+	if (!from->limit)
+		return;
+	*to = *from;
+	to->saved = false;
+	to->dirty = true;
+	*from = (struct door){ .dirty = from->saved, .saved = from->saved };
+}
+
 static void lane_inherit(struct lane *from, struct lane *to)
 {
 	to->window = from->window;
@@ -224,6 +236,16 @@ static void lane_inherit(struct lane *from, struct lane *to)
 	to->evidence = from->evidence;
 	evidence_clear(&from->evidence);
 	health_inherit(&from->health, &to->health);
+	door_inherit(&from->door, &to->door);
+	if (from->pace.rate > 0) {
+		to->pace = from->pace;
+		from->pace = (struct pace){ .dirty = true };
+		to->pace.dirty = true;
+	}
+	to->ramp = from->ramp;
+	to->ramp.dirty = true;
+	to->ramp.saved = false;
+	from->ramp = (struct lane_ramp){ .dirty = true, .saved = from->ramp.saved };
 }
 
 /* Both were used: what was sent to one was sent to the other. */
@@ -261,12 +283,14 @@ void cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to,
 		to->paths[i]->evidence = from->paths[i]->evidence;
 		evidence_clear(&from->paths[i]->evidence);
 		health_inherit(&from->paths[i]->health, &to->paths[i]->health);
+		door_inherit(&from->paths[i]->door, &to->paths[i]->door);
 	}
 	to->evidence = from->evidence;
 	evidence_clear(&from->evidence);
 	health_inherit(&from->health, &to->health);
 	to->limit = from->limit;
 	to->limit_at = from->limit_at;
+	to->limit_dirty |= to->limit != 0;
 	to->ramp = from->ramp;
 	to->ramp_at = from->ramp_at;
 	to->ramp_fed = from->ramp_fed;

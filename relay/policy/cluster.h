@@ -31,8 +31,9 @@ struct cluster {
 	ms_t *suspended;     /* by source, wall; NULL: none */
 	ms_t *pinned;
 	/* a cap of the receiver's that is lower than ours, as it showed */
-	uint32_t limit;	       /* 0: none */
-	ms_t limit_at;	       /* mono */
+	uint32_t limit; /* 0: none */
+	ms_t limit_at;	/* mono */
+	bool limit_dirty, limit_saved;
 	struct limits *limits; /* limit.c; NULL: none */
 	const void *door;      /* the host that refused a connection last, nobody got in since */
 	ms_t door_at;	       /* mono */

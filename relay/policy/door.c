@@ -24,6 +24,7 @@ static bool met(struct door *d, uint32_t inside, ms_t mono)
 	}
 	d->limit = inside;
 	d->at = mono;
+	d->dirty = true;
 	return true;
 }
 
@@ -96,7 +97,7 @@ bool door_refused(struct policy *p, struct policy_now now, struct slot *s)
 		struct lane *l = s->cluster->lanes[i];
 
 		if (l && l->path == s->path && now.mono - l->door.at < (ms_t)2 * GROWS)
-			l->door = (struct door){ 0 };
+			l->door = (struct door){ .dirty = l->door.saved, .saved = l->door.saved };
 	}
 	return met(d, inside, now.mono);
 }

@@ -9,6 +9,7 @@ struct slot;
 struct door {
 	uint32_t limit; /* 0: none known */
 	uint8_t confirmed;
+	bool dirty, saved;
 	ms_t at; /* mono; it was met last */
 };
 

@@ -30,6 +30,7 @@ struct lane_ramp {
 	double expected;	/* of bad, as the warm ones' shares were */
 	/* own outcomes of one half hour, that are to be set beside those of the pool's warm ones */
 	uint32_t pending, pending_span, pending_pool;
+	bool dirty, saved;
 };
 
 /* source × cluster */

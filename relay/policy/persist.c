@@ -42,6 +42,23 @@ void save_entry(const struct saver *s, const char *kind, const char *a, const ch
 	save_put(s, &e);
 }
 
+unsigned saved_numbers(const char *text, int64_t *n, unsigned max)
+{
+	unsigned k = 0;
+
+	while (k < max) {
+		char *end;
+
+		errno = 0;
+		n[k] = strtoll(text, &end, 10);
+		if (end == text || errno || n[k] > NUMBER_MAX || n[k] < -NUMBER_MAX)
+			break;
+		text = end;
+		k++;
+	}
+	return k;
+}
+
 /* That there was a process: lanes may have been used that are not saved yet. */
 void save_mark(const struct saver *s)
 {

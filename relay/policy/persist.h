@@ -4,7 +4,10 @@
 
 #include "postern/policy.h"
 
-#define KEY_MAX 480 /* bytes of a key, its end included */
+#define KEY_MAX	  480 /* bytes of a key, its end included */
+#define VALUE_MAX 512 /* of a value */
+/* Times and counts of entries lie within ±this: they are added to others. */
+#define NUMBER_MAX ((int64_t)1 << 53)
 
 struct saver {
 	void (*put)(void *arg, struct slice key, struct slice value);
@@ -26,6 +29,19 @@ void save_numbers(const struct saver *s, const char *kind, const char *a, const 
 void save_entry(const struct saver *s, const char *kind, const char *a, const char *b,
 	const char *c, bool gone, const int64_t n[4]);
 int save_key(char *out, size_t max, const char *kind, const char *a, const char *b, const char *c);
+
+/* The numbers with which a text begins, max at the most; those that are out of bounds end them.
+ * Returns how many there are. */
+unsigned saved_numbers(const char *text, int64_t *n, unsigned max);
+static inline uint32_t saved_count(int64_t v)
+{
+	return v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+}
+/* A day's number; what is none is 0. */
+static inline int32_t saved_day(int64_t v)
+{
+	return v > 0 && v < INT32_MAX / 2 ? (int32_t)v : 0;
+}
 
 /* Keys of saved entries that are no more. */
 struct gone_keys {

@@ -133,6 +133,8 @@ static void begin_afresh(struct ramp *r, struct policy_now now)
 	r->paused_today = r->pause.state != HEALTHY;
 	r->pacing.tokens = at_first(r);
 	r->pacing.hour_used = 0;
+	if (r->pacing.left && r->pacing.left < r->day.start)
+		r->pacing.left = r->day.start;
 }
 
 bool ramp_roll(struct ramp *r, const struct zone *z, struct policy_now now, bool stepped)
@@ -256,6 +258,18 @@ static double spout_rate(const struct ramp *r)
 	return rate > 0.001 ? rate : 0.001;
 }
 
+/* How long what is due was not counted: also while no process ran, on the same day. */
+static double uncounted(const struct ramp *r, struct policy_now now)
+{
+	ms_t ms = 0;
+
+	if (r->pacing.at)
+		ms = now.mono - r->pacing.at;
+	else if (r->pacing.left >= r->day.start)
+		ms = now.wall - r->pacing.left;
+	return ms > 0 ? (double)ms : 0;
+}
+
 static void refill(struct ramp *r, struct policy_now now)
 {
 	ms_t hour = now.wall / 3600000;
@@ -264,12 +278,12 @@ static void refill(struct ramp *r, struct policy_now now)
 	if (r->pacing.hour != hour)
 		r->pacing.hour_used = 0;
 	r->pacing.hour = hour;
-	if (r->pacing.at && now.mono > r->pacing.at) {
-		double ms = (double)(now.mono - r->pacing.at);
+	if (r->pacing.at || r->pacing.left) {
+		double ms = uncounted(r, now);
 
 		r->pacing.tokens += ms * pace(r, now.wall);
 		r->pacing.spout += ms * spout_rate(r);
-	} else if (!r->pacing.at) {
+	} else {
 		r->pacing.spout = most;
 	}
 	if (r->pacing.tokens > hour_most(r))
@@ -482,4 +496,16 @@ void ramp_grant(struct ramp *r)
 	}
 	/* never less than what is out already: the allowance may have been lowered */
 	r->asked = next > r->granted ? (uint32_t)next : r->granted;
+}
+
+void ramp_give_back(struct ramp *r)
+{
+	uint64_t gone = (uint64_t)r->used + r->reserved;
+
+	if (gone < r->granted)
+		r->granted = (uint32_t)gone;
+	/* a save that is under way grants nothing any more: this one comes after it */
+	r->asked = 0;
+	r->ticket = 0;
+	r->dirty = true;
 }

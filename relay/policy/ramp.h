@@ -77,6 +77,7 @@ struct ramp_pacing {
 	double tokens;	    /* what is due by now and not used, at most that of some hours */
 	double spout;	    /* of it, what may go at once */
 	ms_t at;	    /* mono, up to which it is counted; 0: not begun */
+	ms_t left;	    /* wall, up to which an earlier process counted it; 0: none did */
 	ms_t hour;	    /* number of it, by the wall clock … */
 	uint32_t hour_used; /* … and what went in it */
 };
@@ -155,6 +156,8 @@ void ramp_done(struct ramp *r, uint32_t n, bool seen);
 void ramp_expect(struct ramp *r);
 /* What the day may use beyond what is granted is asked for in time. */
 void ramp_grant(struct ramp *r);
+/* No more goes for now: what is granted and not used need not count as used after a restart. */
+void ramp_give_back(struct ramp *r);
 /* What is due is asked for before it is wanted: the first of a burst need not wait for the disk. */
 void ramp_prepare(struct ramp *r, struct policy_now now);
 double ramp_share(const struct ramp_day *d);

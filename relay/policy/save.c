@@ -9,6 +9,7 @@
 #include "clock_step.h"
 #include "cluster.h"
 #include "health.h"
+#include "lane_save.h"
 #include "learn.h"
 #include "limit.h"
 #include "names.h"
@@ -20,8 +21,6 @@
 #include "table.h"
 #include "tenant.h"
 #include "warmup_save.h"
-
-#define NUMBER_MAX ((int64_t)1 << 53)
 
 /* ---- health ---- */
 
@@ -88,6 +87,8 @@ static void save_cluster(struct policy *p, const struct saver *s, struct cluster
 			&l->health, l->window);
 		save_pace(s, p->params->sources[i].name, c->key.name, provider, &l->pace);
 	}
+	doors_save(p, s, c);
+	shares_save(p, s, c);
 }
 
 static void save_blocks(struct policy *p, const struct saver *s)
@@ -282,6 +283,34 @@ static int load_pace(struct policy *p, const struct loaded *l)
 	return 0;
 }
 
+static int load_door(struct policy *p, const struct loaded *l)
+{
+	struct cluster *c = l->source < 0 ? NULL : cluster_of(p, l, l->b);
+
+	return c ? door_load(p, c, (unsigned)l->source, NULL, l->n) : 0;
+}
+
+static int load_door_subnet(struct policy *p, const struct loaded *l)
+{
+	struct cluster *c = cluster_of(p, l, l->b);
+
+	return c ? door_load(p, c, 0, l->a, l->n) : 0;
+}
+
+static int load_door_all(struct policy *p, const struct loaded *l)
+{
+	struct cluster *c = cluster_of(p, l, l->a);
+
+	return c ? door_all_load(c, l->n) : 0;
+}
+
+static int load_share(struct policy *p, const struct loaded *l)
+{
+	struct cluster *c = l->source < 0 ? NULL : cluster_of(p, l, l->b);
+
+	return c ? share_load(p, c, (unsigned)l->source, l->n, l->name) : 0;
+}
+
 static int load_mark(struct policy *p, const struct loaded *l)
 {
 	(void)p;
@@ -449,6 +478,10 @@ static const struct {
 	{ "path", load_path, 0 },
 	{ "lane", load_lane, 1 },
 	{ "pace", load_pace, 1 },
+	{ "door", load_door, 1 },
+	{ "door-subnet", load_door_subnet, 0 },
+	{ "door-all", load_door_all, 0 },
+	{ "share", load_share, 1 },
 	{ "block", load_block, 1 },
 	{ "tenant", load_tenant, 0 },
 	{ "tenant-block", load_tenant_block, 0 },
@@ -487,7 +520,7 @@ static char *split_key(char *key, struct loaded *l)
 
 int policy_load(struct policy *p, struct slice key, struct slice value)
 {
-	char k[KEY_MAX], v[320], *kind;
+	char k[KEY_MAX], v[VALUE_MAX], *kind;
 	struct loaded l = { .source = -1 };
 	int version, at = 0;
 
@@ -529,8 +562,10 @@ void policy_begin(struct policy *p, struct policy_now now)
 	p->start.at = p->start.loaded ? now.mono : 0;
 	p->clock = now;
 	clock_bound(p, now.wall); /* what was loaded may be of a clock that was ahead */
-	HASH_ITER (hh, p->clusters, c, next)
+	HASH_ITER (hh, p->clusters, c, next) {
+		doors_begin(p, c, now);
 		for (unsigned i = 0; i < p->params->nsources; i++)
 			if (c->lanes[i])
 				rates_begin(p, c->lanes[i]);
+	}
 }

@@ -491,6 +491,7 @@ static void session_refused(
 			s->cluster->limit = s->cluster->uses.up ? s->cluster->uses.up
 								: s->cluster->uses.in_use - 1;
 			s->cluster->limit_at = now.mono;
+			s->cluster->limit_dirty = true;
 		} else if (!s->blamed && k->scope != SCOPE_DOMAIN && !host_alone_ill(s) &&
 			   !s->taken) {
 			f.kind = KIND_BUSY;

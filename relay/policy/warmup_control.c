@@ -197,6 +197,7 @@ static void leave_out(struct ramp *r, struct lane_ramp *v)
 
 	v->aside_day = r->day.number;
 	v->rise = 0;
+	v->dirty = true;
 	n = n < r->seen.bad ? n : r->seen.bad;
 	r->seen.bad -= n;
 	r->seen.other += n;
@@ -233,6 +234,7 @@ void control_lane_failed(struct policy *p, struct policy_now now, struct slot *s
 	struct lane *l = s->lane;
 
 	l->ramp.day = r->day.number;
+	l->ramp.dirty = true;
 	if (l->ramp.aside_day && sick(&l->ramp.share))
 		l->ramp.aside_day = r->day.number;
 	if (!sick(&l->ramp.share))
@@ -292,6 +294,7 @@ void control_outcome(
 		r->recent_expected += n * c.share;
 		v->expected += n * c.share;
 	}
+	v->dirty |= bad || v->bad || v->score > 0 || v->day != r->day.number;
 	v->day = r->day.number;
 	v->seen += n;
 	v->bad += bad ? n : 0;

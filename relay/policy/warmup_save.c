@@ -9,29 +9,48 @@
 #include "persist.h"
 #include "policy_impl.h"
 #include "ramp.h"
+#include "warmup_control.h"
 #include "warmup_save.h"
 
-#define NUMBERS 20u
-#define MORE	30u /* with what is told of warm peers; older versions wrote NUMBERS + 1 */
+#define NUMBERS 21u
+#define MORE	34u /* with what is told of warm peers, and pacing; older versions wrote fewer */
 
 static uint64_t millionths(double v)
 {
 	return v > 0 && v < 1e12 ? (uint64_t)(v * 1e6) : 0;
 }
 
+/* As if all that is granted went at once: so it counts after a restart. */
+static struct ramp_pacing pacing_after(
+	const struct policy *p, const struct ramp *r, uint32_t granted)
+{
+	struct ramp_pacing a = r->pacing;
+	uint32_t goes = granted - r->used - r->reserved;
+
+	if (a.at) {
+		a.left = p->clock.wall - (p->clock.mono - a.at);
+		a.hour_used += goes;
+		a.tokens -= goes;
+		a.spout -= goes;
+	}
+	return a;
+}
+
 static void save(const struct policy *p, const struct saver *s, unsigned provider, unsigned source,
 	struct ramp *r)
 {
-	char key[480], value[480];
+	char key[KEY_MAX], value[VALUE_MAX];
 	uint32_t granted = r->asked > r->granted ? r->asked : r->granted;
+	struct ramp_pacing pacing;
 	int n;
 
 	if (granted < r->used + r->reserved)
 		granted = r->used + r->reserved;
+	pacing = pacing_after(p, r, granted);
 	n = snprintf(value, sizeof(value),
 		"2 %d %u %u %d %u %d %u %u %u %d %d %u %" PRId64 " %d %" PRId64 " %" PRId64
 		" %u %u %d %d %u %u %u %u %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %u %" PRIu64
-		" %" PRIu64 " %u %u",
+		" %" PRIu64 " %u %u %" PRIu64 " %" PRIu64 " %" PRId64 " %u",
 		(int)r->day.number, r->rung, granted,
 		(r->hold ? 1 : 0) | (r->paused_today ? 2 : 0) | (ramp_warm(r) ? 4 : 0), r->volume,
 		(int)r->fresh, r->seen.good, r->seen.bad, r->seen.other, (int)r->first,
@@ -42,7 +61,8 @@ static void save(const struct policy *p, const struct saver *s, unsigned provide
 		millionths(r->seen.expected), (uint64_t)r->seen.peers,
 		millionths(r->recent_expected), r->judged.seen.matched,
 		millionths(r->judged.seen.expected), (uint64_t)r->judged.seen.peers,
-		r->judged.aside, r->judged.clusters);
+		r->judged.aside, r->judged.clusters, millionths(pacing.tokens),
+		millionths(pacing.spout), pacing.left, pacing.hour_used);
 	if (n < 0 || (size_t)n >= sizeof(value) ||
 		save_key(key, sizeof(key), "ramp", p->params->sources[source].name, "",
 			p->params->providers[provider].name))
@@ -124,29 +144,20 @@ void policy_warmup_saved(struct policy *p, struct policy_now now, uint64_t ticke
 		}
 }
 
+void policy_end(struct policy *p, struct policy_now now)
+{
+	for (unsigned k = 0; p->nramps && k < p->params->nproviders; k++)
+		for (unsigned i = 0; i < p->params->nsources; i++) {
+			struct ramp *r = p->providers[k].ramps[i];
+
+			if (!r || !r->day.number)
+				continue;
+			control_settle(p, now.mono, k, i, r, true);
+			ramp_give_back(r);
+		}
+}
+
 /* ---- back ---- */
-
-static unsigned numbers(const char *text, int64_t n[MORE])
-{
-	unsigned k = 0;
-
-	while (k < MORE) {
-		char *end;
-
-		errno = 0;
-		n[k] = strtoll(text, &end, 10);
-		if (end == text || errno)
-			break;
-		text = end;
-		k++;
-	}
-	return k;
-}
-
-static uint32_t count_of(int64_t v)
-{
-	return v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
-}
 
 static double share_sum(int64_t v)
 {
@@ -156,15 +167,26 @@ static double share_sum(int64_t v)
 /* Of warm peers. */
 static void load_more(struct ramp *r, const int64_t v[MORE])
 {
-	r->seen.matched = count_of(v[21]);
+	r->seen.matched = saved_count(v[21]);
 	r->seen.expected = share_sum(v[22]);
-	r->seen.peers = count_of(v[23]);
+	r->seen.peers = saved_count(v[23]);
 	r->recent_expected = share_sum(v[24]);
-	r->judged.seen.matched = count_of(v[25]);
+	r->judged.seen.matched = saved_count(v[25]);
 	r->judged.seen.expected = share_sum(v[26]);
-	r->judged.seen.peers = count_of(v[27]);
-	r->judged.aside = count_of(v[28]);
-	r->judged.clusters = count_of(v[29]);
+	r->judged.seen.peers = saved_count(v[27]);
+	r->judged.aside = saved_count(v[28]);
+	r->judged.clusters = saved_count(v[29]);
+}
+
+static void load_pacing(struct ramp *r, const int64_t v[MORE])
+{
+	if (v[32] <= 0)
+		return;
+	r->pacing = (struct ramp_pacing){ .tokens = share_sum(v[30]),
+		.spout = share_sum(v[31]),
+		.left = v[32],
+		.hour = v[32] / 3600000,
+		.hour_used = saved_count(v[33]) };
 }
 
 int ramp_load(
@@ -173,38 +195,39 @@ int ramp_load(
 	struct ramp *r = ramp_of(p, provider, source);
 	int64_t v[MORE] = { 0 };
 
-	if (numbers(rest, v) < NUMBERS + 1 || n[0] < 1 || n[0] > INT32_MAX || n[1] < 0 ||
+	if (saved_numbers(rest, v, MORE) < NUMBERS || !saved_day(n[0]) || n[1] < 0 ||
 		v[9] < HEALTHY || v[9] > PROBING || v[14] < 0 || v[14] >= RAMP_CHANGES)
 		return -EINVAL;
 	if (!r)
 		return 0;
-	ramp_set_rung(r, ramp_rung_of(r->plan, count_of(n[1]), count_of(v[0]), n[3] & 4));
+	ramp_set_rung(r, ramp_rung_of(r->plan, saved_count(n[1]), saved_count(v[0]), n[3] & 4));
 	r->day.number = (int32_t)n[0];
-	r->used = r->granted = count_of(n[2]);
+	r->used = r->granted = saved_count(n[2]);
 	r->hold = n[3] & 1;
 	r->paused_today = n[3] & 2;
-	r->fresh = (int32_t)v[1];
+	r->fresh = saved_day(v[1]);
 	r->seen = (struct ramp_day){
-		.good = count_of(v[2]), .bad = count_of(v[3]), .other = count_of(v[4])
+		.good = saved_count(v[2]), .bad = saved_count(v[3]), .other = saved_count(v[4])
 	};
-	r->first = (int32_t)v[5];
-	r->last = (int32_t)v[6];
-	r->idle_steps = count_of(v[7]);
+	r->first = saved_day(v[5]);
+	r->last = saved_day(v[6]);
+	r->idle_steps = saved_count(v[7]);
 	r->hold_until = v[8];
 	r->pause.state = v[9] == HEALTHY ? HEALTHY : RESTING;
 	r->pause.until = v[10];
 	r->pause.length = v[11];
 	r->pause.since = v[10] - v[11];
-	r->recent_seen = count_of(v[12]);
-	r->recent_bad = count_of(v[13]);
+	r->recent_seen = saved_count(v[12]);
+	r->recent_bad = saved_count(v[13]);
 	r->judged.change = (uint8_t)v[14];
-	r->judged.from = (uint8_t)count_of(v[15]);
-	r->judged.used = count_of(v[16]);
-	r->judged.allowance = count_of(v[17]);
+	r->judged.from = (uint8_t)saved_count(v[15]);
+	r->judged.used = saved_count(v[16]);
+	r->judged.allowance = saved_count(v[17]);
 	r->judged.seen = (struct ramp_day){
-		.good = count_of(v[18]), .bad = count_of(v[19]), .other = count_of(v[20])
+		.good = saved_count(v[18]), .bad = saved_count(v[19]), .other = saved_count(v[20])
 	};
 	load_more(r, v);
+	load_pacing(r, v);
 	r->dirty = r->want = false;
 	return 0;
 }

@@ -18,6 +18,9 @@ static struct pool_params pool;
 static __typeof__(*((struct pool_params *)0)->members) members[2] = { { 0, 1 }, { 1, 1 } };
 static struct provider_params providers[2];
 static ms_t schedule[1] = { 300000 };
+static uint32_t ladder[2] = { 100, 200 };
+static unsigned cold[1] = { 1 };
+static struct warmup_params plan;
 static struct policy_params params;
 
 static void set_up(void)
@@ -47,6 +50,20 @@ static void set_up(void)
 			.nschedule = 1,
 			.expire = 48 * HOUR,
 			.subnets_per_cycle = 2 } };
+	plan = (struct warmup_params){ .name = (char *)(uintptr_t) "cold",
+		.sources = cold,
+		.nsources = 1,
+		.start = 1,
+		.daily = ladder,
+		.ndaily = 2,
+		.pace = PACE_EVEN,
+		.advance_at = 0.9,
+		.hold_at = 0.005,
+		.step_back_at = 0.05,
+		.pause_at = 0.2,
+		.idle_reset = 30 };
+	params.warmups = &plan;
+	params.nwarmups = 1;
 	params.nsources = 2;
 }
 
@@ -113,6 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	decide(p, 0);
 	decide(p, 1);
 	policy_tick(p, (struct policy_now){ 2000, WALL + 1000 });
+	policy_end(p, (struct policy_now){ 2000, WALL + 1000 });
 	policy_save(p, load_again, again);
 	policy_summary(again, (struct policy_now){ 2000, WALL + 1000 }, &s);
 	policy_free(p);

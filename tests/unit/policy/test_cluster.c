@@ -462,6 +462,47 @@ static void restart(struct rig *r)
 	policy_begin(r->policy, r->now);
 }
 
+/* How many connections a receiver takes, of all or of a subnet, as its refusals showed, is not asked
+ * anew; it grows meanwhile as it would have. */
+static void test_doors_over_a_restart(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		struct classification k = { .verdict = i & 1 ? VERDICT_SOURCE_THROTTLE
+							     : VERDICT_DESTINATION_BUSY,
+			.scope = SCOPE_CLUSTER };
+		struct policy_choice c[2];
+		unsigned n = 0;
+		struct rig r;
+
+		microsoft(&r);
+		r.pools[0].nmembers = 2; /* of one subnet */
+		policy_tick(r.policy, r.now);
+		for (unsigned s = 0; s < 2; s++) {
+			c[s] = rig_choose(&r);
+			up(&r, c[s].slot, "DB5EUR01FT043", 157286400);
+		}
+		for (unsigned s = 0; s < 2; s++)
+			policy_disconnected(r.policy, r.now, rig_choose(&r).slot, &k, 0);
+		if (i & 2)
+			restart(&r);
+		else
+			for (unsigned s = 0; s < 2; s++)
+				rig_end(&r, c[s].slot);
+		rig_pass(&r, 1000);
+		while (n < 5 && (c[0] = rig_choose(&r)).go) {
+			up(&r, c[0].slot, "DB5EUR01FT043", 157286400);
+			n++;
+		}
+		if (n != 2)
+			fail_msg("%u: %u connections", i, n);
+		rig_pass(&r, 65000);
+		while (n < 9 && (c[0] = rig_choose(&r)).go)
+			n++;
+		assert_in_range(n, 3, 4);
+		rig_deinit(&r);
+	}
+}
+
 static void told(void *arg, const struct policy_cluster_info *i)
 {
 	snprintf(arg, 64, "%s by %s", i->cluster, i->how);
@@ -660,6 +701,7 @@ int main(void)
 		cmocka_unit_test(test_named_later),
 		cmocka_unit_test(test_receiver_cap),
 		cmocka_unit_test(test_frees),
+		cmocka_unit_test(test_doors_over_a_restart),
 		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_rates_over_a_restart),
 		cmocka_unit_test(test_first_process),

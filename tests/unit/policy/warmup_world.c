@@ -47,10 +47,17 @@ static void put(void *arg, struct slice key, struct slice value)
 	struct world *w = arg;
 	unsigned i = 0;
 
-	if (memmem(key.p, key.n, "/ramp/", 6) == NULL || w->disk_full)
+	if ((!memmem(key.p, key.n, "/ramp/", 6) && !memmem(key.p, key.n, "/share/", 7)) ||
+		w->disk_full)
 		return;
-	while (i < w->nstore && strncmp(w->store[i].key, key.p, key.n))
+	while (i < w->nstore &&
+		(strlen(w->store[i].key) != key.n || memcmp(w->store[i].key, key.p, key.n)))
 		i++;
+	if (!value.p) {
+		if (i < w->nstore)
+			w->store[i] = w->store[--w->nstore];
+		return;
+	}
 	if (i == w->nstore)
 		w->nstore++;
 	assert_true(i < STORE && key.n < sizeof(w->store[i].key) &&
@@ -84,9 +91,15 @@ void world_kill(struct world *w)
 	w->r.policy = policy_free(w->r.policy);
 }
 
-void world_stop(struct world *w)
+void world_keep(struct world *w)
 {
 	policy_save(w->r.policy, put, w);
+}
+
+void world_stop(struct world *w)
+{
+	policy_end(w->r.policy, w->r.now);
+	world_keep(w);
 	world_kill(w);
 }
 

@@ -26,7 +26,7 @@ struct world {
 	struct rig r;
 	struct warmup_params plans[2];
 	unsigned plan_sources[4];
-	uint32_t daily[8];
+	uint32_t daily[64];
 	struct {
 		char key[96], value[512];
 	} store[STORE];
@@ -44,6 +44,7 @@ struct world {
 void world_init(struct world *w, const uint32_t *daily, unsigned ndaily);
 void world_start(struct world *w); /* the process, with what is stored */
 void world_kill(struct world *w);
+void world_keep(struct world *w); /* what is saved each half minute, and when it is urgent */
 void world_stop(struct world *w);
 void world_deinit(struct world *w);
 void world_pass(struct world *w, ms_t ms); /* ticks and saves as it goes */
