@@ -1,7 +1,7 @@
 /* Storing messages: whole, or streamed in pieces before the envelope. */
 #include <errno.h>
 
-#include "work.h"
+#include "txn.h"
 
 /* An envelope or recipient record beyond this is refused: it would not be readable again. */
 #define RECORD_MAX (512u << 10)
@@ -12,13 +12,13 @@ static uint64_t chunks_of(uint64_t bytes)
 }
 
 /* Puts the blocks' content as chunks from number *chunk on. */
-static int put_blocks(struct work *w, uint64_t id, const struct body_block *b, uint32_t *chunk)
+static int put_blocks(struct qtxn *t, uint64_t id, const struct body_block *b, uint32_t *chunk)
 {
 	for (; b; b = b->next) {
 		for (uint32_t off = 0; off < b->len; off += BODY_CHUNK) {
 			uint32_t n = b->len - off < BODY_CHUNK ? b->len - off : BODY_CHUNK;
 			struct chunk_key k = chunk_key(id, *chunk, crc32c(0, b->data + off, n));
-			int r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)),
+			int r = qtxn_put(t, t->mail, 0, val_of(k.b, sizeof(k.b)),
 				val_of(b->data + off, n), 0);
 
 			if (r)
@@ -30,11 +30,11 @@ static int put_blocks(struct work *w, uint64_t id, const struct body_block *b, u
 }
 
 /* A chunk of its own number, so that it goes with the others when the message does. */
-static int put_head(struct work *w, uint64_t id, const struct body_block *head)
+static int put_head(struct qtxn *t, uint64_t id, const struct body_block *head)
 {
 	struct chunk_key k = chunk_key(id, MAIL_HEAD, crc32c(0, head->data, head->len));
 
-	return work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(head->data, head->len), 0);
+	return qtxn_put(t, t->mail, 0, val_of(k.b, sizeof(k.b)), val_of(head->data, head->len), 0);
 }
 
 static uint32_t head_bytes(const struct message *m)
@@ -54,14 +54,14 @@ static bool blocks_whole(const struct body_block *b, uint64_t *bytes)
 	return true;
 }
 
-static bool take_room(struct work *w, uint64_t pages, bool emergency)
+static bool take_room(struct qtxn *t, uint64_t pages, bool emergency)
 {
-	uint64_t *room = emergency ? &w->emergency : &w->room;
+	uint64_t *room = emergency ? &t->emergency : &t->room;
 
 	if (*room < pages)
 		return false;
 	*room -= pages;
-	w->pages += pages;
+	t->pages += pages;
 	return true;
 }
 
@@ -89,7 +89,7 @@ static int judge_accept(const struct queue_accept *a, uint64_t *body_bytes)
 }
 
 /* The pieces sent ahead must all be there: one that failed (no space) is a gap in the body. */
-static int join_appended(struct work *w, const struct queue_accept *a)
+static int join_appended(struct qtxn *t, const struct queue_accept *a)
 {
 	uint64_t have = 0;
 	bool dead;
@@ -97,13 +97,13 @@ static int join_appended(struct work *w, const struct queue_accept *a)
 
 	if (!a->appended || !a->message->body || a->message->body->taken == 0)
 		return 0;
-	r = work_loose_get(w, a->message->id, &have, &dead);
+	r = qtxn_loose_get(t, a->message->id, &have, &dead);
 	if (!r && (dead || have != a->message->body->taken))
 		r = -ENOENT;
 	return r;
 }
 
-static int put_recipients(struct work *w, const struct queue_accept *a)
+static int put_recipients(struct qtxn *t, const struct queue_accept *a)
 {
 	const struct message *m = a->message;
 	const struct queue_rcpt_state fresh = { .due = a->due };
@@ -114,54 +114,54 @@ static int put_recipients(struct work *w, const struct queue_accept *a)
 		struct slice rec;
 		int r;
 
-		buf_reset(&w->record);
-		r = recipient_encode(&w->record, rc, &fresh);
+		buf_reset(&t->record);
+		r = recipient_encode(&t->record, rc, &fresh);
 		if (r) {
-			w->broken = true;
+			t->broken = true;
 			return r;
 		}
-		rec = buf_slice(&w->record);
-		r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(rec.p, rec.n),
+		rec = buf_slice(&t->record);
+		r = qtxn_put(t, t->mail, 0, val_of(k.b, sizeof(k.b)), val_of(rec.p, rec.n),
 			MDB_NOOVERWRITE);
 		if (!r && !(m->flags & MESSAGE_HELD))
-			r = work_due_new(w, slice_of(rc->domain), a->due, m->id, rc->index);
+			r = qtxn_due_new(t, slice_of(rc->domain), a->due, m->id, rc->index);
 		if (r)
 			return r;
 	}
 	return 0;
 }
 
-static int put_envelope(struct work *w, const struct message *m)
+static int put_envelope(struct qtxn *t, const struct message *m)
 {
 	struct mail_key k = mail_key(m->id, 0);
 	MDB_val key = val_of(k.b, sizeof(k.b)), v;
 	int r, rc;
 
-	buf_reset(&w->record);
-	r = envelope_encode(&w->record, m);
+	buf_reset(&t->record);
+	r = envelope_encode(&t->record, m);
 	if (r)
 		return r;
-	v = val_of(w->record.p, w->record.len);
+	v = val_of(t->record.p, t->record.len);
 	if (v.mv_size > RECORD_MAX)
 		return -EINVAL;
-	rc = mdb_cursor_put(w->mail, &key, &v, MDB_NOOVERWRITE);
+	rc = mdb_cursor_put(t->mail, &key, &v, MDB_NOOVERWRITE);
 	if (rc == MDB_KEYEXIST)
 		return -EEXIST; /* nothing changed yet */
-	w->dirty = true;
-	return work_fail(w, rc);
+	t->dirty = true;
+	return qtxn_fail(t, rc);
 }
 
-static int forget_loose(struct work *w, uint64_t id)
+static int forget_loose(struct qtxn *t, uint64_t id)
 {
 	char k[8];
 	MDB_val key;
 
 	put_be64(k, id);
 	key = val_of(k, sizeof(k));
-	return work_fail(w, mdb_del(w->txn, w->s->loose, &key, NULL));
+	return qtxn_fail(t, mdb_del(t->txn, t->s->loose, &key, NULL));
 }
 
-static int accept_with(struct work *w, const struct queue_accept *a, bool emergency)
+static int accept_with(struct qtxn *t, const struct queue_accept *a, bool emergency)
 {
 	const struct message *m = a->message;
 	uint64_t body_bytes, taken = a->appended && m->body ? m->body->taken : 0;
@@ -169,42 +169,42 @@ static int accept_with(struct work *w, const struct queue_accept *a, bool emerge
 	int r = judge_accept(a, &body_bytes);
 
 	if (!r)
-		r = join_appended(w, a);
+		r = join_appended(t, a);
 	if (r)
 		return r;
 	/* some pages for the body's short end, the records and a leaf that splits */
-	if (!take_room(w, chunks_of(body_bytes) + chunks_of(head_bytes(m)) + 2 + m->nrecipients / 4,
+	if (!take_room(t, chunks_of(body_bytes) + chunks_of(head_bytes(m)) + 2 + m->nrecipients / 4,
 		    emergency))
 		return -ENOSPC;
-	r = put_envelope(w, m);
+	r = put_envelope(t, m);
 	if (!r)
-		r = put_recipients(w, a);
+		r = put_recipients(t, a);
 	if (!r && m->body)
-		r = put_blocks(w, m->id, m->body->first, &chunk);
+		r = put_blocks(t, m->id, m->body->first, &chunk);
 	if (!r && head_bytes(m) > 0)
-		r = put_head(w, m->id, m->body->head);
+		r = put_head(t, m->id, m->body->head);
 	if (!r && taken > 0)
-		r = forget_loose(w, m->id);
+		r = forget_loose(t, m->id);
 	if (r)
 		return r;
-	w->totals.messages++;
-	w->totals.recipients += m->nrecipients;
-	w->totals.bytes += m->size;
-	w->accepted++;
+	t->totals.messages++;
+	t->totals.recipients += m->nrecipients;
+	t->totals.bytes += m->size;
+	t->accepted++;
 	return 0;
 }
 
-int work_accept(struct work *w, const struct queue_accept *a)
+int qtxn_accept(struct qtxn *t, const struct queue_accept *a)
 {
-	return accept_with(w, a, false);
+	return accept_with(t, a, false);
 }
 
-int work_accept_notice(struct work *w, const struct queue_accept *a)
+int qtxn_accept_notice(struct qtxn *t, const struct queue_accept *a)
 {
-	return accept_with(w, a, true);
+	return accept_with(t, a, true);
 }
 
-int work_append(struct work *w, const struct queue_append *a)
+int qtxn_append(struct qtxn *t, const struct queue_append *a)
 {
 	uint64_t bytes, have = 0;
 	uint32_t chunk = (uint32_t)(a->offset / BODY_CHUNK);
@@ -216,31 +216,31 @@ int work_append(struct work *w, const struct queue_append *a)
 		return -EINVAL;
 	if (chunks_of(a->offset + bytes) >= MAIL_BODY)
 		return -EFBIG;
-	r = work_loose_get(w, a->id, &have, &dead);
+	r = qtxn_loose_get(t, a->id, &have, &dead);
 	if (r && r != -ENOENT)
 		return r;
 	/* out of order means that an earlier piece failed; what is there is thrown away by DISCARD
 	 */
 	if (dead || have != a->offset)
 		return -ENOENT;
-	if (!take_room(w, chunks_of(bytes) + 2, false))
+	if (!take_room(t, chunks_of(bytes) + 2, false))
 		return -ENOSPC;
-	r = put_blocks(w, a->id, a->blocks, &chunk);
+	r = put_blocks(t, a->id, a->blocks, &chunk);
 	if (!r)
-		r = work_loose_set(w, a->id, have + bytes, false);
+		r = qtxn_loose_set(t, a->id, have + bytes, false);
 	return r;
 }
 
-int work_discard(struct work *w, uint64_t id)
+int qtxn_discard(struct qtxn *t, uint64_t id)
 {
 	uint64_t have = 0;
 	bool dead = false;
-	int r = work_loose_get(w, id, &have, &dead);
+	int r = qtxn_loose_get(t, id, &have, &dead);
 
 	if (r == -ENOENT)
 		return 0;
 	if (r || dead)
 		return r;
-	w->more_loose = true;
-	return work_loose_set(w, id, have, true);
+	t->more_loose = true;
+	return qtxn_loose_set(t, id, have, true);
 }

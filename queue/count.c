@@ -26,7 +26,7 @@ static int count_stored(MDB_cursor *c, struct slice domain, uint32_t max, uint32
 /* First the index in memory, then the database (young.h): what moves meanwhile counts twice. */
 static int count_young(struct queue *q, struct slice domain, uint32_t max, uint32_t *n)
 {
-	uint32_t all = young_count(q->work.young);
+	uint32_t all = young_count(q->txn.young);
 	struct young_entry *e;
 
 	if (all > max)
@@ -36,7 +36,7 @@ static int count_young(struct queue *q, struct slice domain, uint32_t max, uint3
 	e = malloc(all * sizeof(*e));
 	if (!e)
 		return -ENOMEM;
-	*n = young_peek(q->work.young, domain, NULL, e, all);
+	*n = young_peek(q->txn.young, domain, NULL, e, all);
 	free(e);
 	return 0;
 }

@@ -36,20 +36,20 @@ uint64_t queue_new_id(struct queue *q)
 static int ids_begin(struct queue *q)
 {
 	uint64_t next = (uint64_t)clock_wall_ms() << 20;
-	struct work *w = &q->work;
-	int r = work_begin(w, 0);
+	struct qtxn *t = &q->txn;
+	int r = qtxn_begin(t, 0);
 
 	if (r)
 		return r;
-	if (next < w->totals.id_limit)
-		next = w->totals.id_limit;
-	w->totals.id_limit = next + QUEUE_ID_BLOCK;
-	w->first_id = next;
-	w->dirty = true;
+	if (next < t->totals.id_limit)
+		next = t->totals.id_limit;
+	t->totals.id_limit = next + QUEUE_ID_BLOCK;
+	t->first_id = next;
+	t->dirty = true;
 	atomic_init(&q->next_id, next);
-	atomic_init(&q->id_limit, w->totals.id_limit);
+	atomic_init(&q->id_limit, t->totals.id_limit);
 	q->now = q->stats;
-	return work_commit(w);
+	return qtxn_commit(t);
 }
 
 /* ---- life ---- */
@@ -144,7 +144,7 @@ int queue_open(struct queue **ret, const struct queue_params *p, char *error, si
 	gather_init(&q->gather, &attr);
 	pthread_condattr_destroy(&attr);
 	pthread_mutex_init(&q->lock, NULL);
-	r = work_init(&q->work, &q->store);
+	r = qtxn_init(&q->txn, &q->store);
 	if (r)
 		complain(&c, r, "%s: out of memory", p->path);
 	else
@@ -178,7 +178,7 @@ struct queue *queue_close(struct queue *q)
 		pthread_mutex_unlock(&q->lock);
 		must(pthread_join(q->thread, NULL) == 0);
 	}
-	work_deinit(&q->work);
+	qtxn_deinit(&q->txn);
 	young_domains_free(q->sweep, q->nsweep);
 	store_close(&q->store);
 	gather_deinit(&q->gather);

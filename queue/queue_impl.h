@@ -3,7 +3,7 @@
 
 #include "gather.h"
 #include "store.h"
-#include "work.h"
+#include "txn.h"
 
 #define FIXES_MAX 64u
 
@@ -47,7 +47,7 @@ struct queue {
 	uint32_t nfixes;
 
 	/* the writer's own */
-	struct work work;
+	struct qtxn txn;
 	/* new mail first, then outcomes, then operators' passes; a fence waits behind them all */
 	struct job_list todo, outcomes, later;
 	struct job_list lazy; /* learned state, waits for company */

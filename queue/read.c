@@ -112,7 +112,7 @@ int queue_domains(struct queue *q, int (*fn)(void *arg, const char *domain, ms_t
 	struct domain_scan s = { 0 };
 	uint32_t n = 0;
 	MDB_txn *txn;
-	int r = young_domains(q->work.young, &young, &n);
+	int r = young_domains(q->txn.young, &young, &n);
 
 	if (r)
 		return r;
@@ -216,7 +216,7 @@ static int copy_chunks(
 	MDB_val key = val_of(k.b, sizeof(k.b)), v;
 	int rc = mdb_cursor_get(c, &key, &v, MDB_SET_RANGE);
 
-	for (*n = 0; !rc && *n < max && work_key_of(key, id, &sub) && sub != MAIL_BODY + MAIL_HEAD;
+	for (*n = 0; !rc && *n < max && qtxn_key_of(key, id, &sub) && sub != MAIL_BODY + MAIL_HEAD;
 		rc = mdb_cursor_get(c, &key, &v, MDB_NEXT)) {
 		size_t len;
 		int r = judge_chunk(key, v, chunk);
@@ -245,7 +245,7 @@ static int head_at(MDB_cursor *c, uint64_t id, struct slice *ret)
 
 	if (rc && rc != MDB_NOTFOUND)
 		return lmdb_errno(rc);
-	if (rc || !work_key_of(key, id, &sub) || v.mv_size == 0 || v.mv_size > BODY_HEAD_MAX ||
+	if (rc || !qtxn_key_of(key, id, &sub) || v.mv_size == 0 || v.mv_size > BODY_HEAD_MAX ||
 		crc32c(0, v.mv_data, v.mv_size) != get_be32((char *)key.mv_data + MAIL_KEY_LEN))
 		return -EBADMSG;
 	*ret = slice_of_val(v);
@@ -311,7 +311,7 @@ static bool key_is_recipient(MDB_val key, uint64_t id, uint32_t *index)
 {
 	uint32_t sub;
 
-	if (!work_key_of(key, id, &sub))
+	if (!qtxn_key_of(key, id, &sub))
 		return false;
 	*index = sub - 1;
 	return sub > 0 && sub < MAIL_BODY;

@@ -1,53 +1,53 @@
 /* Outcomes: recipients that are done or wait on, messages that end, and the operator's flags. */
 #include <errno.h>
 
-#include "work.h"
+#include "txn.h"
 
 /* Chunks removed with the message itself; the rest of a large body goes in transactions of its own,
  * so that no transaction, and no one who waits for it, grows with the size of a message. */
 #define CHUNKS_AT_ONCE 64u
 
-static int get_record(struct work *w, uint64_t id, uint32_t sub, MDB_val *v)
+static int get_record(struct qtxn *t, uint64_t id, uint32_t sub, MDB_val *v)
 {
 	struct mail_key k = mail_key(id, sub);
 	MDB_val key = val_of(k.b, sizeof(k.b));
 
-	return mdb_cursor_get(w->mail, &key, v, MDB_SET);
+	return mdb_cursor_get(t->mail, &key, v, MDB_SET);
 }
 
 /* -ENOENT, -EBADMSG; the error changes nothing. */
-static int get_envelope(struct work *w, uint64_t id, struct envelope_brief *ret)
+static int get_envelope(struct qtxn *t, uint64_t id, struct envelope_brief *ret)
 {
 	MDB_val v;
-	int rc = get_record(w, id, 0, &v);
+	int rc = get_record(t, id, 0, &v);
 
 	if (rc)
 		return lmdb_errno(rc);
 	return envelope_brief(ret, slice_of_val(v));
 }
 
-static bool is_held(struct work *w, uint64_t id)
+static bool is_held(struct qtxn *t, uint64_t id)
 {
 	struct envelope_brief e;
 
-	return get_envelope(w, id, &e) == 0 && (e.flags & MESSAGE_HELD);
+	return get_envelope(t, id, &e) == 0 && (e.flags & MESSAGE_HELD);
 }
 
 /* Whether some recipient is left. The envelope then stays. */
-static int any_left(struct work *w, uint64_t id, bool *ret)
+static int any_left(struct qtxn *t, uint64_t id, bool *ret)
 {
 	struct mail_key k = mail_key(id, 1);
 	MDB_val key = val_of(k.b, sizeof(k.b)), v;
-	int rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
+	int rc = mdb_cursor_get(t->mail, &key, &v, MDB_SET_RANGE);
 	uint32_t sub;
 
 	if (rc && rc != MDB_NOTFOUND)
-		return work_fail(w, rc);
-	*ret = !rc && work_key_of(key, id, &sub) && sub < MAIL_BODY;
+		return qtxn_fail(t, rc);
+	*ret = !rc && qtxn_key_of(key, id, &sub) && sub < MAIL_BODY;
 	return 0;
 }
 
-static int remove_message(struct work *w, uint64_t id)
+static int remove_message(struct qtxn *t, uint64_t id)
 {
 	struct envelope_brief e = { 0 };
 	struct mail_key k = mail_key(id, 0);
@@ -57,32 +57,32 @@ static int remove_message(struct work *w, uint64_t id)
 
 	/* a damaged envelope ends with its last recipient like any other; its size is then unknown
 	 */
-	if (get_envelope(w, id, &e))
+	if (get_envelope(t, id, &e))
 		e.size = 0;
-	rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
-	while (!rc && work_key_of(key, id, &sub)) {
+	rc = mdb_cursor_get(t->mail, &key, &v, MDB_SET_RANGE);
+	while (!rc && qtxn_key_of(key, id, &sub)) {
 		if (++removed > CHUNKS_AT_ONCE) {
-			int r = work_loose_set(w, id, e.size, true);
+			int r = qtxn_loose_set(t, id, e.size, true);
 
-			w->more_loose = true;
+			t->more_loose = true;
 			if (r)
 				return r;
 			break;
 		}
-		rc = mdb_cursor_del(w->mail, 0);
+		rc = mdb_cursor_del(t->mail, 0);
 		if (!rc)
-			rc = mdb_cursor_get(w->mail, &key, &v, MDB_NEXT);
+			rc = mdb_cursor_get(t->mail, &key, &v, MDB_NEXT);
 	}
 	if (rc && rc != MDB_NOTFOUND)
-		return work_fail(w, rc);
-	w->pages += removed / 2; /* a page for each chunk but the tail, and those are freed */
-	w->totals.messages -= w->totals.messages > 0;
-	w->totals.bytes -= e.size < w->totals.bytes ? e.size : w->totals.bytes;
+		return qtxn_fail(t, rc);
+	t->pages += removed / 2; /* a page for each chunk but the tail, and those are freed */
+	t->totals.messages -= t->totals.messages > 0;
+	t->totals.bytes -= e.size < t->totals.bytes ? e.size : t->totals.bytes;
 	return 0;
 }
 
 static int rcpt_gone(
-	struct work *w, const struct queue_settle *j, const struct queue_settle_rcpt *o, MDB_val v)
+	struct qtxn *t, const struct queue_settle *j, const struct queue_settle_rcpt *o, MDB_val v)
 {
 	struct recipient_brief b;
 	bool was;
@@ -96,18 +96,18 @@ static int rcpt_gone(
 		return r;
 	/* the mail cursor stands on the record; due is another tree: v stays where it is until mail
 	 * changes */
-	r = work_due_remove(w, b.domain, b.due, j->id, o->index, &was);
+	r = qtxn_due_remove(t, b.domain, b.due, j->id, o->index, &was);
 	if (r)
 		return r;
-	w->dirty = true;
-	r = work_fail(w, mdb_cursor_del(w->mail, 0));
-	w->totals.recipients -= w->totals.recipients > 0;
-	w->settled++;
+	t->dirty = true;
+	r = qtxn_fail(t, mdb_cursor_del(t->mail, 0));
+	t->totals.recipients -= t->totals.recipients > 0;
+	t->settled++;
 	return r;
 }
 
 static int rcpt_defer(
-	struct work *w, const struct queue_settle *j, const struct queue_settle_rcpt *o, MDB_val v)
+	struct qtxn *t, const struct queue_settle *j, const struct queue_settle_rcpt *o, MDB_val v)
 {
 	struct mail_key k = mail_key(j->id, o->index + 1);
 	struct recipient_brief b;
@@ -122,21 +122,21 @@ static int rcpt_defer(
 		return -EBADMSG;
 	memcpy(domain, b.domain.p, b.domain.n);
 	d.n = b.domain.n;
-	buf_reset(&w->record);
-	r = recipient_restate(&w->record, &b, &o->state);
+	buf_reset(&t->record);
+	r = recipient_restate(&t->record, &b, &o->state);
 	if (r)
 		return r;
-	r = work_due_remove(w, d, b.due, j->id, o->index, &was);
+	r = qtxn_due_remove(t, d, b.due, j->id, o->index, &was);
 	if (!r)
-		r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)),
-			val_of(w->record.p, w->record.len), 0);
+		r = qtxn_put(t, t->mail, 0, val_of(k.b, sizeof(k.b)),
+			val_of(t->record.p, t->record.len), 0);
 	/* Who had no entry is held, and gets one when released. Looked up only then: it is rare. */
-	if (!r && (was || !is_held(w, j->id)))
-		r = work_due_add(w, d, o->state.due, j->id, o->index);
+	if (!r && (was || !is_held(t, j->id)))
+		r = qtxn_due_add(t, d, o->state.due, j->id, o->index);
 	return r;
 }
 
-int work_settle(struct work *w, const struct queue_settle *j)
+int qtxn_settle(struct qtxn *t, const struct queue_settle *j)
 {
 	bool changed = false, left = true;
 	int r = 0;
@@ -144,35 +144,35 @@ int work_settle(struct work *w, const struct queue_settle *j)
 	for (uint32_t i = 0; i < j->n && !r; i++) {
 		const struct queue_settle_rcpt *o = &j->rcpts[i];
 		MDB_val v;
-		int rc = o->index < MAIL_BODY - 2 ? get_record(w, j->id, o->index + 1, &v)
+		int rc = o->index < MAIL_BODY - 2 ? get_record(t, j->id, o->index + 1, &v)
 						  : MDB_NOTFOUND;
 
 		if (rc == MDB_NOTFOUND)
 			continue; /* removed by the operator meanwhile */
 		if (rc)
-			return work_fail(w, rc);
-		r = o->outcome == OUTCOME_GONE ? rcpt_gone(w, j, o, v) : rcpt_defer(w, j, o, v);
-		w->broken |= r && changed;
+			return qtxn_fail(t, rc);
+		r = o->outcome == OUTCOME_GONE ? rcpt_gone(t, j, o, v) : rcpt_defer(t, j, o, v);
+		t->broken |= r && changed;
 		changed = true;
 	}
 	if (r)
 		return r;
 	if (!changed && j->n > 0)
 		return -ENOENT;
-	w->pages += 2 * j->n;
+	t->pages += 2 * j->n;
 	for (uint32_t i = 0; i < j->ndsn && !r; i++)
-		r = work_accept_notice(w, j->dsn[i]);
+		r = qtxn_accept_notice(t, j->dsn[i]);
 	if (!r)
-		r = any_left(w, j->id, &left);
+		r = any_left(t, j->id, &left);
 	if (!r && !left)
-		r = remove_message(w, j->id);
-	w->broken |= r && changed;
+		r = remove_message(t, j->id);
+	t->broken |= r && changed;
 	return r;
 }
 
 /* ---- flags ---- */
 
-static int flag_recipient(struct work *w, const struct queue_flag *j, uint32_t sub, MDB_val v)
+static int flag_recipient(struct qtxn *t, const struct queue_flag *j, uint32_t sub, MDB_val v)
 {
 	struct mail_key k = mail_key(j->id, sub);
 	struct recipient_brief b;
@@ -193,29 +193,29 @@ static int flag_recipient(struct work *w, const struct queue_flag *j, uint32_t s
 	if (r)
 		goto out;
 	/* about: neighbours in the index share their pages */
-	w->pages += slice_eq(b.domain, w->flagged) ? 1 : 3;
+	t->pages += slice_eq(b.domain, t->flagged) ? 1 : 3;
 	memcpy(domain, b.domain.p, b.domain.n);
 	d.n = b.domain.n;
-	memcpy(w->flagged_name, domain, d.n);
-	w->flagged = (struct slice){ w->flagged_name, d.n };
-	r = work_due_remove(w, d, b.due, j->id, sub - 1, &was);
+	memcpy(t->flagged_name, domain, d.n);
+	t->flagged = (struct slice){ t->flagged_name, d.n };
+	r = qtxn_due_remove(t, d, b.due, j->id, sub - 1, &was);
 	if (r || j->op == FLAG_HOLD)
 		goto out;
 	st.due = j->now;
-	buf_reset(&w->record);
-	r = recipient_restate(&w->record, &b, &st);
+	buf_reset(&t->record);
+	r = recipient_restate(&t->record, &b, &st);
 	if (!r)
-		r = work_put(w, w->mail, 0, val_of(k.b, sizeof(k.b)),
-			val_of(w->record.p, w->record.len), 0);
+		r = qtxn_put(t, t->mail, 0, val_of(k.b, sizeof(k.b)),
+			val_of(t->record.p, t->record.len), 0);
 	if (!r)
-		r = work_due_add(w, d, j->now, j->id, sub - 1);
+		r = qtxn_due_add(t, d, j->now, j->id, sub - 1);
 out:
-	w->broken |= r != 0;
+	t->broken |= r != 0;
 	arena_deinit(&a);
 	return r;
 }
 
-static int flag_envelope(struct work *w, const struct queue_flag *j, const struct envelope_brief *e)
+static int flag_envelope(struct qtxn *t, const struct queue_flag *j, const struct envelope_brief *e)
 {
 	struct mail_key k = mail_key(j->id, 0);
 	uint32_t flags =
@@ -224,58 +224,58 @@ static int flag_envelope(struct work *w, const struct queue_flag *j, const struc
 
 	if (flags == e->flags)
 		return 0;
-	buf_reset(&w->record);
-	r = envelope_reflag(&w->record, e, flags);
+	buf_reset(&t->record);
+	r = envelope_reflag(&t->record, e, flags);
 	if (r)
 		return r;
-	return work_put(
-		w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(w->record.p, w->record.len), 0);
+	return qtxn_put(
+		t, t->mail, 0, val_of(k.b, sizeof(k.b)), val_of(t->record.p, t->record.len), 0);
 }
 
-static int restamp(struct work *w, const struct queue_flag *j, const struct envelope_brief *e)
+static int restamp(struct qtxn *t, const struct queue_flag *j, const struct envelope_brief *e)
 {
 	struct mail_key k = mail_key(j->id, 0);
 	int r;
 
-	buf_reset(&w->record);
-	r = envelope_restamp(&w->record, e, j->now);
+	buf_reset(&t->record);
+	r = envelope_restamp(&t->record, e, j->now);
 	if (r)
 		return r < 0 ? r : 0;
-	w->pages++;
-	return work_put(
-		w, w->mail, 0, val_of(k.b, sizeof(k.b)), val_of(w->record.p, w->record.len), 0);
+	t->pages++;
+	return qtxn_put(
+		t, t->mail, 0, val_of(k.b, sizeof(k.b)), val_of(t->record.p, t->record.len), 0);
 }
 
-int work_flag(struct work *w, const struct queue_flag *j, uint32_t *changed)
+int qtxn_flag(struct qtxn *t, const struct queue_flag *j, uint32_t *changed)
 {
 	struct envelope_brief e;
 	uint32_t sub = 1;
-	int r = get_envelope(w, j->id, &e), rc;
+	int r = get_envelope(t, j->id, &e), rc;
 
 	*changed = 0;
 	if (r)
 		return r;
 	if (j->op == FLAG_RESTAMP)
-		return restamp(w, j, &e);
+		return restamp(t, j, &e);
 	/* due now is for what waits for its time; what is held waits for its release */
 	if (j->op == FLAG_DUE_NOW && (e.flags & MESSAGE_HELD))
 		return 0;
 	if (j->op == FLAG_RELEASE && !(e.flags & MESSAGE_HELD))
 		return 0;
-	r = flag_envelope(w, j, &e);
+	r = flag_envelope(t, j, &e);
 	while (!r) {
 		struct mail_key k = mail_key(j->id, sub);
 		MDB_val key = val_of(k.b, sizeof(k.b)), v;
 
-		rc = mdb_cursor_get(w->mail, &key, &v, MDB_SET_RANGE);
+		rc = mdb_cursor_get(t->mail, &key, &v, MDB_SET_RANGE);
 		if (rc && rc != MDB_NOTFOUND)
-			return work_fail(w, rc);
-		if (rc || !work_key_of(key, j->id, &sub) || sub >= MAIL_BODY)
+			return qtxn_fail(t, rc);
+		if (rc || !qtxn_key_of(key, j->id, &sub) || sub >= MAIL_BODY)
 			break;
-		r = flag_recipient(w, j, sub, v);
+		r = flag_recipient(t, j, sub, v);
 		++*changed;
 		sub++;
 	}
-	w->pages++;
+	t->pages++;
 	return r;
 }

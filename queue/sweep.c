@@ -30,7 +30,7 @@ static int load_one(struct queue *q, MDB_txn *txn, struct slice key)
 	if (rc)
 		return rc;
 	e.due = b.due;
-	return young_add(q->work.young, b.domain, &e);
+	return young_add(q->txn.young, b.domain, &e);
 }
 
 int sweep_load(struct queue *q)
@@ -45,7 +45,7 @@ int sweep_load(struct queue *q)
 	rc = mdb_cursor_open(txn, q->store.young, &c);
 	for (rc = rc ? rc : mdb_cursor_get(c, &key, NULL, MDB_FIRST); !rc;
 		rc = mdb_cursor_get(c, &key, NULL, MDB_NEXT)) {
-		q->work.young_strays |= load_one(q, txn, slice_of_val(key)) != 0;
+		q->txn.young_strays |= load_one(q, txn, slice_of_val(key)) != 0;
 		store_touched(&q->store, q->store.page_size / 8);
 	}
 	if (c)
@@ -63,7 +63,7 @@ static void sweep_end(struct queue *q)
 
 bool sweep_waits(struct queue *q)
 {
-	return q->sweep || q->work.young_strays || young_count(q->work.young) >= SWEEP_AT;
+	return q->sweep || q->txn.young_strays || young_count(q->txn.young) >= SWEEP_AT;
 }
 
 int sweep_step(struct queue *q)
@@ -71,22 +71,22 @@ int sweep_step(struct queue *q)
 	uint32_t max = SWEEP_STEP, pos;
 	int r = 0;
 
-	if (q->work.young_strays)
-		r = work_young_strays(&q->work);
-	if (r || (!q->sweep && young_count(q->work.young) < SWEEP_AT))
+	if (q->txn.young_strays)
+		r = qtxn_young_strays(&q->txn);
+	if (r || (!q->sweep && young_count(q->txn.young) < SWEEP_AT))
 		return r;
 	if (!q->sweep)
-		r = young_domains(q->work.young, &q->sweep, &q->nsweep);
+		r = young_domains(q->txn.young, &q->sweep, &q->nsweep);
 	for (pos = q->sweep_pos; pos < q->nsweep && max > 0 && !r;) {
 		bool finished;
 
-		r = work_young_move(&q->work, slice_of(q->sweep[pos].name), &max, &finished);
+		r = qtxn_young_move(&q->txn, slice_of(q->sweep[pos].name), &max, &finished);
 		pos += finished;
 	}
 	/* if the transaction fails they are found again by the next sweep */
 	q->sweep_pos = pos;
 	if (pos == q->nsweep || r)
 		sweep_end(q);
-	q->work.pages += SWEEP_STEP - max;
+	q->txn.pages += SWEEP_STEP - max;
 	return r;
 }

@@ -124,21 +124,21 @@ static void answer(struct queue *q, struct answers *out, struct queue_job *job, 
 
 /* ---- one transaction ---- */
 
-static int execute(struct work *w, struct queue_job *job)
+static int execute(struct qtxn *t, struct queue_job *job)
 {
 	switch (job->kind) {
 	case QUEUE_ACCEPT:
-		return work_accept(w, (struct queue_accept *)job);
+		return qtxn_accept(t, (struct queue_accept *)job);
 	case QUEUE_APPEND:
-		return work_append(w, (struct queue_append *)job);
+		return qtxn_append(t, (struct queue_append *)job);
 	case QUEUE_DISCARD:
-		return work_discard(w, ((struct queue_append *)job)->id);
+		return qtxn_discard(t, ((struct queue_append *)job)->id);
 	case QUEUE_SETTLE:
-		return work_settle(w, (struct queue_settle *)job);
+		return qtxn_settle(t, (struct queue_settle *)job);
 	case QUEUE_STATE:
-		return work_state(w, (struct queue_state_put *)job);
+		return qtxn_state(t, (struct queue_state_put *)job);
 	case QUEUE_FLAG:
-		return work_flag(w, (struct queue_flag *)job, &((struct queue_flag *)job)->changed);
+		return qtxn_flag(t, (struct queue_flag *)job, &((struct queue_flag *)job)->changed);
 	case QUEUE_FENCE:
 		return 0;
 	}
@@ -157,41 +157,41 @@ static int run_fixes(struct queue *q)
 	q->nfixes = 0;
 	pthread_mutex_unlock(&q->lock);
 	for (uint32_t i = 0; i < n && !r; i++)
-		r = work_fix(&q->work, &fixes[i]);
+		r = qtxn_fix(&q->txn, &fixes[i]);
 	return r;
 }
 
 /* What the writer does for itself, along with the jobs. */
 static int housekeeping(struct queue *q, uint32_t reap)
 {
-	struct work *w = &q->work;
+	struct qtxn *t = &q->txn;
 	uint64_t next = atomic_load_explicit(&q->next_id, memory_order_relaxed);
 	int r;
 
-	if (next + QUEUE_ID_BLOCK / 2 > w->totals.id_limit) {
-		w->totals.id_limit = next + QUEUE_ID_BLOCK;
-		w->dirty = true;
+	if (next + QUEUE_ID_BLOCK / 2 > t->totals.id_limit) {
+		t->totals.id_limit = next + QUEUE_ID_BLOCK;
+		t->dirty = true;
 	}
 	if (clock_mono_us() < q->chores_at_us)
 		return 0;
 	r = run_fixes(q);
-	if (!r && (q->loose_waits || w->more_loose))
-		r = work_reap(w, reap);
+	if (!r && (q->loose_waits || t->more_loose))
+		r = qtxn_reap(t, reap);
 	return r ? r : sweep_step(q);
 }
 
 static void publish(struct queue *q, bool failed)
 {
-	struct work *w = &q->work;
+	struct qtxn *t = &q->txn;
 
 	if (!failed) {
-		q->now.messages = w->totals.messages;
-		q->now.recipients = w->totals.recipients;
-		q->now.content_bytes = w->totals.bytes;
-		q->now.accepted += w->accepted;
-		q->now.settled += w->settled;
-		q->now.full = w->room < 64;
-		atomic_store_explicit(&q->id_limit, w->totals.id_limit, memory_order_relaxed);
+		q->now.messages = t->totals.messages;
+		q->now.recipients = t->totals.recipients;
+		q->now.content_bytes = t->totals.bytes;
+		q->now.accepted += t->accepted;
+		q->now.settled += t->settled;
+		q->now.full = t->room < 64;
+		atomic_store_explicit(&q->id_limit, t->totals.id_limit, memory_order_relaxed);
 		atomic_store(&q->ids_short, false);
 	} else {
 		q->now.failed_commits++;
@@ -213,13 +213,13 @@ static void publish_readers(struct queue *q)
 
 static int commit(struct queue *q)
 {
-	struct work *w = &q->work;
-	bool dirty = w->dirty;
+	struct qtxn *t = &q->txn;
+	bool dirty = t->dirty;
 	uint64_t from = clock_mono_us();
 	int r;
 
-	q->now.bytes_used = store_pages_used(&q->store, w->txn) * q->store.page_size;
-	r = work_commit(w);
+	q->now.bytes_used = store_pages_used(&q->store, t->txn) * q->store.page_size;
+	r = qtxn_commit(t);
 	q->last_commit_us = clock_mono_us();
 	q->commit_us = q->last_commit_us - from;
 	/* before the answers: who is answered comes again, and would count twice */
@@ -232,7 +232,7 @@ static int commit(struct queue *q)
 		q->now.commit_us_total += q->last_commit_us - from;
 	}
 	publish(q, r != 0);
-	store_touched(&q->store, w->pages * q->store.page_size);
+	store_touched(&q->store, t->pages * q->store.page_size);
 	return r;
 }
 
@@ -243,7 +243,7 @@ enum step { STEP_DONE, STEP_CULPRIT, STEP_COMMIT_FAILED };
 static enum step transact(
 	struct queue *q, struct queue_job **jobs, uint32_t n, uint32_t *done, int *error)
 {
-	struct work *w = &q->work;
+	struct qtxn *t = &q->txn;
 	uint32_t i;
 
 	*done = 0;
@@ -251,30 +251,30 @@ static enum step transact(
 	if (!q->store.env)
 		return STEP_COMMIT_FAILED;
 	store_allocate_ahead(&q->store);
-	*error = work_begin(w, q->reserve);
+	*error = qtxn_begin(t, q->reserve);
 	if (*error)
 		return STEP_COMMIT_FAILED;
-	for (i = 0; i < n && w->pages < PAGES_MAX; i++) {
-		jobs[i]->result = execute(w, jobs[i]);
-		if (w->broken) {
+	for (i = 0; i < n && t->pages < PAGES_MAX; i++) {
+		jobs[i]->result = execute(t, jobs[i]);
+		if (t->broken) {
 			*done = i;
 			*error = jobs[i]->result;
-			work_abort(w);
+			qtxn_abort(t);
 			return STEP_CULPRIT;
 		}
 	}
 	*done = i;
 	*error = housekeeping(q, n > 0 ? REAP_ALONG : REAP_ALONE);
 	if (*error) {
-		work_abort(w);
+		qtxn_abort(t);
 		q->chores_at_us = clock_mono_us() + CHORES_AGAIN_US;
 		return n > 0 ? transact(q, jobs, n, done, error) : STEP_COMMIT_FAILED;
 	}
-	q->loose_waits = w->more_loose || (q->loose_waits && clock_mono_us() < q->chores_at_us);
+	q->loose_waits = t->more_loose || (q->loose_waits && clock_mono_us() < q->chores_at_us);
 	*error = commit(q);
 	/* before the answers: whoever is told shall find it; and the names are theirs */
 	if (!*error)
-		w->young_strays = !work_young_apply(w);
+		t->young_strays = !qtxn_young_apply(t);
 	return *error ? STEP_COMMIT_FAILED : STEP_DONE;
 }
 
@@ -467,13 +467,13 @@ static bool is_closing(struct queue *q)
 /* The ids that were not given out are given back. */
 static void last_commit(struct queue *q)
 {
-	struct work *w = &q->work;
+	struct qtxn *t = &q->txn;
 
-	if (!q->store.env || work_begin(w, 0))
+	if (!q->store.env || qtxn_begin(t, 0))
 		return;
-	w->totals.id_limit = atomic_load(&q->next_id);
-	w->dirty = true;
-	work_commit(w);
+	t->totals.id_limit = atomic_load(&q->next_id);
+	t->dirty = true;
+	qtxn_commit(t);
 }
 
 static uint64_t next_look(const struct queue *q)

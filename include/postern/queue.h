@@ -11,7 +11,7 @@
  * - After a failed sync the environment is closed and opened again; meanwhile reads and jobs give
  * -EIO, until it works (looked at ten times a second).
  * - Ids are never used again, also after a crash or a rebuilt queue.
- * - Reads (window, body, list, show) use short read transactions on the calling thread; none is
+ * - Reads (what is due, body, list, show) use short read transactions on the calling thread; none is
  * open across calls, and body reads last one chunk copy. */
 #pragma once
 
@@ -151,7 +151,7 @@ void queue_set_fresh(struct queue *q, struct mpsc *fresh);
 
 /* ---- reading ---- */
 
-/* One waiting recipient as the due index and its record tell. Text lives in the window's arena. */
+/* One waiting recipient as the due index and its record tell. Text lives in the reading's arena. */
 struct queue_due {
 	uint64_t id;
 	uint32_t index;
@@ -160,7 +160,7 @@ struct queue_due {
 	struct queue_rcpt_state state;
 	struct message
 		*message; /* a reference; shared by neighbours of the same message; body NULL.
-			   * Its recipients array is empty: the window gives them one by one */
+			   * Its recipients array is empty: the reading gives them one by one */
 };
 /* A place in a domain's order of waiting recipients. */
 struct queue_place {
@@ -168,7 +168,8 @@ struct queue_place {
 	uint64_t id;
 	uint32_t index;
 };
-struct queue_window {
+/* One reading of the due index: what of a domain is due, as many as were asked for. */
+struct queue_reading {
 	struct arena arena;
 	struct queue_due *items;
 	uint32_t n, max;
@@ -182,7 +183,7 @@ struct queue_look {
 	ms_t now;	/* due by then */
 	uint32_t limit; /* at most so many */
 	uint32_t skipped_max;
-	bool (*skip)(void *arg, uint64_t id, uint32_t index); /* already in work; NULL: none */
+	bool (*skip)(void *arg, uint64_t id, uint32_t index); /* in memory already; NULL: none */
 	bool (*wanted)(void *arg, const struct message *m);   /* by its envelope; NULL: all */
 	void *arg;
 	const struct queue_place *after; /* only behind that place; NULL: from the first */
@@ -190,11 +191,11 @@ struct queue_look {
 /* Reads entries of the domain, oldest first, without those skipped or not wanted. Held messages are
  * left out. Bounded work: looks at no more than limit + skipped_max entries; those not wanted count
  * against the limit. */
-int queue_window_read(
-	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w);
-void queue_window_init(struct queue_window *w);
-void queue_window_clear(struct queue_window *w);  /* drops message references and texts */
-void queue_window_deinit(struct queue_window *w); /* the same, and its memory */
+int queue_read_due(struct queue *q, const char *domain, const struct queue_look *look,
+	struct queue_reading *w);
+void queue_reading_init(struct queue_reading *w);
+void queue_reading_clear(struct queue_reading *w);  /* drops message references and texts */
+void queue_reading_deinit(struct queue_reading *w); /* the same, and its memory */
 
 /* Each domain that has waiting recipients, with its earliest due time, by skip-scan: cost grows
  * with the number of domains, not of messages. fn is called inside a read transaction and must not

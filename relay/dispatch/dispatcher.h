@@ -228,7 +228,7 @@ struct reading {
 	struct party *many[WITHOUT_MAX]; /* ahead.c: not theirs; a reference each */
 	unsigned nmany;
 	int result;
-	struct queue_window window;
+	struct queue_reading window;
 };
 struct reader; /* reader.c */
 

@@ -235,7 +235,7 @@ static bool ask_window(struct dispatch *d, struct domain *m)
 	return true;
 }
 
-static void take_window(struct dispatch *d, struct domain *m, struct queue_window *w)
+static void take_window(struct dispatch *d, struct domain *m, struct queue_reading *w)
 {
 	struct grouping g = { .m = m };
 
@@ -253,7 +253,7 @@ static struct feed_place place_of(struct queue_place p)
 
 static void take_reading(struct dispatch *d, struct reading *r)
 {
-	struct queue_window *w = &r->window;
+	struct queue_reading *w = &r->window;
 	struct domain *m = r->domain;
 	bool used = !r->result && m->feed.state == FEED_READING && !d->match.draining;
 	struct feed_in in = {

@@ -71,7 +71,7 @@ static void read_one(struct queue *q, struct reading *r)
 		.after = r->after.id ? &r->after : NULL,
 	};
 
-	r->result = queue_window_read(q, r->domain->name, &look, &r->window);
+	r->result = queue_read_due(q, r->domain->name, &look, &r->window);
 }
 
 static void on_asked(void *arg, struct mpsc_node *first)
@@ -108,7 +108,7 @@ int reader_new(struct reader **ret, struct queue *queue, struct mpsc *answers)
 	for (unsigned i = 0; i < READINGS_MAX; i++) {
 		struct reading *x = &rd->all[i];
 
-		queue_window_init(&x->window);
+		queue_reading_init(&x->window);
 		x->next = rd->idle;
 		rd->idle = x;
 	}
@@ -133,7 +133,7 @@ struct reader *reader_free(struct reader *rd)
 		loop_stop(rd->loop, NULL, NULL);
 	loop_free(rd->loop);
 	for (unsigned i = 0; i < READINGS_MAX; i++) {
-		queue_window_deinit(&rd->all[i].window);
+		queue_reading_deinit(&rd->all[i].window);
 		free(rd->all[i].known);
 	}
 	free(rd);
@@ -251,7 +251,7 @@ void reader_done(struct dispatch *d, struct reading *r)
 	struct reader *rd = d->reader;
 	struct domain *m = r->domain;
 
-	queue_window_clear(&r->window);
+	queue_reading_clear(&r->window);
 	for (unsigned i = 0; i < r->nmany; i++)
 		party_unref(d, r->many[i]);
 	r->nmany = 0;

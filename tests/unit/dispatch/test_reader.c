@@ -15,10 +15,10 @@ static struct {
 	atomic_uint waiting_before, waiting_after, calls;
 } gate;
 
-int __real_queue_window_read(
-	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w);
-int __wrap_queue_window_read(
-	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w);
+int __real_queue_read_due(struct queue *q, const char *domain, const struct queue_look *look,
+	struct queue_reading *w);
+int __wrap_queue_read_due(struct queue *q, const char *domain, const struct queue_look *look,
+	struct queue_reading *w);
 
 static void pass(sem_t *s, atomic_uint *waiting)
 {
@@ -28,15 +28,15 @@ static void pass(sem_t *s, atomic_uint *waiting)
 	atomic_fetch_sub(waiting, 1);
 }
 
-int __wrap_queue_window_read(
-	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w)
+int __wrap_queue_read_due(
+	struct queue *q, const char *domain, const struct queue_look *look, struct queue_reading *w)
 {
 	bool stop = !strcmp(domain, "a.test") && atomic_load(&gate.closed);
 	int r;
 
 	if (stop)
 		pass(&gate.before, &gate.waiting_before);
-	r = __real_queue_window_read(q, domain, look, w);
+	r = __real_queue_read_due(q, domain, look, w);
 	if (stop)
 		pass(&gate.after, &gate.waiting_after);
 	atomic_fetch_add(&gate.calls, 1);

@@ -11,16 +11,16 @@ enum { SHORT = 10000, HOUR = 3600000 }; /* ms; the first is longer than it takes
 
 static atomic_uint readings;
 
-int __real_queue_window_read(
-	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w);
-int __wrap_queue_window_read(
-	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w);
+int __real_queue_read_due(struct queue *q, const char *domain, const struct queue_look *look,
+	struct queue_reading *w);
+int __wrap_queue_read_due(struct queue *q, const char *domain, const struct queue_look *look,
+	struct queue_reading *w);
 
-int __wrap_queue_window_read(
-	struct queue *q, const char *domain, const struct queue_look *look, struct queue_window *w)
+int __wrap_queue_read_due(
+	struct queue *q, const char *domain, const struct queue_look *look, struct queue_reading *w)
 {
 	atomic_fetch_add(&readings, 1);
-	return __real_queue_window_read(q, domain, look, w);
+	return __real_queue_read_due(q, domain, look, w);
 }
 
 static char names[DOMAINS][16];

@@ -248,16 +248,16 @@ int settle_defer(struct fixture *f, uint64_t id, uint32_t index, const char *dom
 
 unsigned count_due(struct fixture *f, const char *domain, ms_t now)
 {
-	struct queue_window w;
+	struct queue_reading w;
 	unsigned n;
 
-	queue_window_init(&w);
-	assert_int_equal(queue_window_read(f->q, domain,
+	queue_reading_init(&w);
+	assert_int_equal(queue_read_due(f->q, domain,
 				 &(struct queue_look){ .now = now, .limit = 10000 }, &w),
 		0);
 	assert_false(w.more);
 	n = w.n;
-	queue_window_deinit(&w);
+	queue_reading_deinit(&w);
 	return n;
 }
 

@@ -326,7 +326,7 @@ static _Noreturn void use_queue(struct fixture *f)
 {
 	static char piece[100000];
 	struct queue_rcpt_state *st;
-	struct queue_window w;
+	struct queue_reading w;
 	struct message *m;
 	char error[512] = "";
 	uint64_t id = 0;
@@ -337,15 +337,15 @@ static _Noreturn void use_queue(struct fixture *f)
 		_exit(strstr(error, f->dir) ? 10 : 20); /* told, and it names the file */
 	found = queue_check(f->q, false, NULL, NULL);
 	queue_domains(f->q, see_domain, f);
-	queue_window_init(&w);
+	queue_reading_init(&w);
 	for (unsigned i = 0; i < 20; i++) {
 		char domain[32];
 
 		snprintf(domain, sizeof(domain), "d%u.example", i);
-		queue_window_read(
+		queue_read_due(
 			f->q, domain, &(struct queue_look){ .now = INT64_MAX, .limit = 1000 }, &w);
 	}
-	queue_window_deinit(&w);
+	queue_reading_deinit(&w);
 	for (; queue_next_message(f->q, &id) == 0; id++) {
 		if (queue_load(f->q, id, &m, &st) == 0)
 			message_unref(m);

@@ -437,11 +437,11 @@ static void *read_all_the_time(void *arg)
 {
 	struct reader *rd = arg;
 	struct queue *q = rd->f->q;
-	struct queue_window w;
+	struct queue_reading w;
 
-	queue_window_init(&w);
+	queue_reading_init(&w);
 	while (!*rd->stop) {
-		int r = queue_window_read(
+		int r = queue_read_due(
 			q, "x.example", &(struct queue_look){ .now = NOW, .limit = 50 }, &w);
 
 		rd->rounds++;
@@ -452,7 +452,7 @@ static void *read_all_the_time(void *arg)
 		r = queue_domains(q, ignore_domain, NULL);
 		rd->wrong += r && r != -EIO;
 	}
-	queue_window_deinit(&w);
+	queue_reading_deinit(&w);
 	return NULL;
 }
 

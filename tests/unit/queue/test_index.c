@@ -36,15 +36,15 @@ static void test_window(void **state)
 	uint64_t b = put_message(f, "b@x.example b2@x.example other@y.example", 10, NOW + 20);
 	uint64_t a = put_message(f, "a@x.example", 10, NOW + 10);
 	uint64_t c = put_message(f, "c@x.example", 10, NOW + 5);
-	struct queue_window w;
+	struct queue_reading w;
 
 	/* now the first of them, and in the index on disk */
 	assert_int_equal(settle_defer(f, b, 1, "x.example", NOW + 20, &later), 0);
-	queue_window_init(&w);
+	queue_reading_init(&w);
 	for (int round = 0; round < 2; round++) {
 		struct skips s = { .id = a };
 
-		assert_int_equal(queue_window_read(f->q, "x.example",
+		assert_int_equal(queue_read_due(f->q, "x.example",
 					 &(struct queue_look){ .now = NOW + 20, .limit = 10 }, &w),
 			0);
 		assert_int_equal(w.n, 4);
@@ -64,21 +64,21 @@ static void test_window(void **state)
 		assert_string_equal(w.items[0].message->pool, "main");
 
 		/* what is not due yet */
-		assert_int_equal(queue_window_read(f->q, "x.example",
+		assert_int_equal(queue_read_due(f->q, "x.example",
 					 &(struct queue_look){ .now = NOW + 9, .limit = 10 }, &w),
 			0);
 		assert_int_equal(w.n, 2);
 		assert_int_equal(w.next_due, NOW + 10);
 		assert_false(w.more);
 		/* the limit */
-		assert_int_equal(queue_window_read(f->q, "x.example",
+		assert_int_equal(queue_read_due(f->q, "x.example",
 					 &(struct queue_look){ .now = NOW + 20, .limit = 2 }, &w),
 			0);
 		assert_int_equal(w.n, 2);
 		assert_true(w.more);
 		assert_int_equal(w.next_due, NOW + 10);
 		/* skipping */
-		assert_int_equal(queue_window_read(f->q, "x.example",
+		assert_int_equal(queue_read_due(f->q, "x.example",
 					 &(struct queue_look){ .now = NOW + 20,
 						 .limit = 10,
 						 .skipped_max = 5,
@@ -89,20 +89,20 @@ static void test_window(void **state)
 		assert_int_equal(w.n, 3);
 		assert_int_equal(s.calls, 4);
 		/* domains that only begin alike, or are not there */
-		assert_int_equal(queue_window_read(f->q, "x.exampl",
+		assert_int_equal(queue_read_due(f->q, "x.exampl",
 					 &(struct queue_look){
 						 .now = NOW + 20, .limit = 10, .skipped_max = 5 },
 					 &w),
 			0);
 		assert_int_equal(w.n, 0);
 		assert_int_equal(
-			queue_window_read(f->q, "",
+			queue_read_due(f->q, "",
 				&(struct queue_look){ .now = NOW, .limit = 10, .skipped_max = 5 },
 				&w),
 			-EINVAL);
 		fixture_reopen(f);
 	}
-	queue_window_deinit(&w);
+	queue_reading_deinit(&w);
 }
 
 static bool even(void *arg, const struct message *m)
@@ -119,7 +119,7 @@ static void test_window_behind(void **state)
 	struct queue_rcpt_state later = { .due = NOW + 1 };
 	struct fixture *f = *state;
 	unsigned all = 0, evens = 0;
-	struct queue_window w;
+	struct queue_reading w;
 
 	for (unsigned i = 0; i < MESSAGES; i++) {
 		uint64_t id = put_message(f,
@@ -133,7 +133,7 @@ static void test_window_behind(void **state)
 			assert_int_equal(
 				settle_defer(f, id, 0, "x.example", NOW + i / 4, &later), 0);
 	}
-	queue_window_init(&w);
+	queue_reading_init(&w);
 	for (int round = 0; round < 4; round++) {
 		struct queue_place place, *after = NULL;
 		unsigned calls = 0, found = 0, looks = 0;
@@ -145,7 +145,7 @@ static void test_window_behind(void **state)
 
 		do {
 			look.after = after;
-			assert_int_equal(queue_window_read(f->q, "x.example", &look, &w), 0);
+			assert_int_equal(queue_read_due(f->q, "x.example", &look, &w), 0);
 			for (uint32_t i = 0; i < w.n; i++) {
 				assert_true(w.items[i].due >= last);
 				last = w.items[i].due;
@@ -160,25 +160,25 @@ static void test_window_behind(void **state)
 		assert_int_equal(found, look.wanted ? evens : all);
 		/* nothing is behind the end */
 		look.after = after;
-		assert_int_equal(queue_window_read(f->q, "x.example", &look, &w), 0);
+		assert_int_equal(queue_read_due(f->q, "x.example", &look, &w), 0);
 		assert_int_equal(w.n, 0);
 		if (round == 1)
 			fixture_reopen(f);
 	}
-	queue_window_deinit(&w);
+	queue_reading_deinit(&w);
 }
 
 /* Looks at no more than limit + skipped_max entries, and says that there is more. */
 static void test_window_bounded(void **state)
 {
 	struct fixture *f = *state;
-	struct queue_window w;
+	struct queue_reading w;
 	unsigned calls = 0;
 
 	for (unsigned i = 0; i < 40; i++)
 		put_message(f, "a@x.example b@x.example", 1, NOW);
-	queue_window_init(&w);
-	assert_int_equal(queue_window_read(f->q, "x.example",
+	queue_reading_init(&w);
+	assert_int_equal(queue_read_due(f->q, "x.example",
 				 &(struct queue_look){ .now = NOW,
 					 .limit = 8,
 					 .skipped_max = 10,
@@ -189,7 +189,7 @@ static void test_window_bounded(void **state)
 	assert_int_equal(w.n, 0);
 	assert_true(w.more);
 	assert_in_range(calls, 10, 18);
-	queue_window_deinit(&w);
+	queue_reading_deinit(&w);
 }
 
 struct seen {
@@ -243,7 +243,7 @@ static void test_sweep(void **state)
 	struct fixture *f = *state;
 	struct queue_accept *a = calloc(WINDOW, sizeof(*a));
 	struct seen s = { 0 };
-	struct queue_window w;
+	struct queue_reading w;
 	unsigned total = 0, posted = 0, done = 0;
 
 	assert_non_null(a);
@@ -277,21 +277,21 @@ static void test_sweep(void **state)
 		s = (struct seen){ 0 };
 		assert_int_equal(queue_domains(f->q, see_domain, &s), 0);
 		assert_int_equal(s.n, DOMAINS);
-		queue_window_init(&w);
+		queue_reading_init(&w);
 		total = 0;
 		for (unsigned d = 0; d < DOMAINS; d++) {
 			char name[32];
 
 			snprintf(name, sizeof(name), "d%03u.example", d);
 			assert_int_equal(
-				queue_window_read(f->q, name,
+				queue_read_due(f->q, name,
 					&(struct queue_look){ .now = INT64_MAX, .limit = N }, &w),
 				0);
 			for (uint32_t i = 1; i < w.n; i++)
 				assert_true(w.items[i].due > w.items[i - 1].due);
 			total += w.n;
 		}
-		queue_window_deinit(&w);
+		queue_reading_deinit(&w);
 		assert_int_equal(total, N);
 		check_clean(f, N, N);
 		fixture_reopen(f);

@@ -1,6 +1,6 @@
 /* One write transaction under construction: what each kind of job does to the trees.
  *
- * Each work_* gives 0, or an error that left the transaction as it was, or an error with w->broken
+ * Each qtxn_* gives 0, or an error that left the transaction as it was, or an error with t->broken
  * set: then the transaction is half changed and must be aborted. None of them changes its job, so
  * that a job may be run again in another transaction. */
 #pragma once
@@ -17,7 +17,7 @@ struct young_op {
 	struct slice domain; /* p NULL: removal. Borrowed from the job */
 };
 
-struct work {
+struct qtxn {
 	struct store *s;
 	MDB_txn *txn;
 	MDB_cursor *mail, *due;
@@ -41,29 +41,29 @@ struct work {
 	uint64_t accepted, settled; /* counted in this transaction */
 };
 
-int work_init(struct work *w, struct store *s); /* 0, -ENOMEM */
-void work_deinit(struct work *w);
-int work_begin(struct work *w, uint64_t reserve);
-int work_commit(struct work *w); /* 0, or the error of writing or syncing; over either way */
-void work_abort(struct work *w);
+int qtxn_init(struct qtxn *t, struct store *s); /* 0, -ENOMEM */
+void qtxn_deinit(struct qtxn *t);
+int qtxn_begin(struct qtxn *t, uint64_t reserve);
+int qtxn_commit(struct qtxn *t); /* 0, or the error of writing or syncing; over either way */
+void qtxn_abort(struct qtxn *t);
 
-int work_accept(struct work *w, const struct queue_accept *a);
+int qtxn_accept(struct qtxn *t, const struct queue_accept *a);
 /* A notification, on behalf of settling: may use the space that is kept back. */
-int work_accept_notice(struct work *w, const struct queue_accept *a);
-int work_append(struct work *w, const struct queue_append *a);
-int work_discard(struct work *w, uint64_t id);
-int work_settle(struct work *w, const struct queue_settle *j);
-int work_state(struct work *w, const struct queue_state_put *j);
-int work_flag(struct work *w, const struct queue_flag *j, uint32_t *changed);
+int qtxn_accept_notice(struct qtxn *t, const struct queue_accept *a);
+int qtxn_append(struct qtxn *t, const struct queue_append *a);
+int qtxn_discard(struct qtxn *t, uint64_t id);
+int qtxn_settle(struct qtxn *t, const struct queue_settle *j);
+int qtxn_state(struct qtxn *t, const struct queue_state_put *j);
+int qtxn_flag(struct qtxn *t, const struct queue_flag *j, uint32_t *changed);
 /* Removes up to max chunks of loose bodies; more_loose says whether some are left. */
-int work_reap(struct work *w, uint32_t max);
+int qtxn_reap(struct qtxn *t, uint32_t max);
 /* Moves up to *max entries of a domain from the young tree into the due index, counted down.
  * finished: it had no more. To be called once a transaction and domain. */
-int work_young_move(struct work *w, struct slice domain, uint32_t *max, bool *finished);
+int qtxn_young_move(struct qtxn *t, struct slice domain, uint32_t *max, bool *finished);
 /* Moves what is in the young tree and not in the index in memory. */
-int work_young_strays(struct work *w);
+int qtxn_young_strays(struct qtxn *t);
 /* After the commit. False: some did not fit, and are strays now. */
-bool work_young_apply(struct work *w);
+bool qtxn_young_apply(struct qtxn *t);
 
 /* Repairs. What is taken out of a tree is put into `damaged`, never dropped. */
 enum fix_kind {
@@ -81,22 +81,22 @@ struct fix {
 	enum fix_kind kind;
 	struct due_key key;
 };
-int work_fix(struct work *w, const struct fix *f);
+int qtxn_fix(struct qtxn *t, const struct fix *f);
 
 /* shared by the parts of it */
-static inline bool work_key_of(MDB_val key, uint64_t id, uint32_t *sub)
+static inline bool qtxn_key_of(MDB_val key, uint64_t id, uint32_t *sub)
 {
 	uint64_t got;
 
 	return mail_key_parse(key.mv_data, key.mv_size, &got, sub) && got == id;
 }
-int work_put(struct work *w, MDB_cursor *c, MDB_dbi dbi, MDB_val key, MDB_val v, unsigned flags);
-int work_fail(struct work *w, int rc); /* LMDB's result; anything but 0 breaks the transaction */
-int work_loose_set(struct work *w, uint64_t id, uint64_t bytes, bool dead);
-int work_loose_get(struct work *w, uint64_t id, uint64_t *bytes, bool *dead); /* -ENOENT */
+int qtxn_put(struct qtxn *t, MDB_cursor *c, MDB_dbi dbi, MDB_val key, MDB_val v, unsigned flags);
+int qtxn_fail(struct qtxn *t, int rc); /* LMDB's result; anything but 0 breaks the transaction */
+int qtxn_loose_set(struct qtxn *t, uint64_t id, uint64_t bytes, bool dead);
+int qtxn_loose_get(struct qtxn *t, uint64_t id, uint64_t *bytes, bool *dead); /* -ENOENT */
 /* For a message just accepted: into the young tree if there is room, else the due index. */
-int work_due_new(struct work *w, struct slice domain, ms_t due, uint64_t id, uint32_t index);
-int work_young_del(struct work *w, uint64_t id, uint32_t index, bool *was);
-int work_due_add(struct work *w, struct slice domain, ms_t due, uint64_t id, uint32_t index);
-int work_due_remove(
-	struct work *w, struct slice domain, ms_t due, uint64_t id, uint32_t index, bool *was);
+int qtxn_due_new(struct qtxn *t, struct slice domain, ms_t due, uint64_t id, uint32_t index);
+int qtxn_young_del(struct qtxn *t, uint64_t id, uint32_t index, bool *was);
+int qtxn_due_add(struct qtxn *t, struct slice domain, ms_t due, uint64_t id, uint32_t index);
+int qtxn_due_remove(
+	struct qtxn *t, struct slice domain, ms_t due, uint64_t id, uint32_t index, bool *was);
