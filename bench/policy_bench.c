@@ -128,9 +128,8 @@ static void fill(struct bench *b)
 			b->open[b->nopen].slot = choice.slot;
 			b->open[b->nopen++].cluster = c;
 			for (unsigned n = 0; n < 20; n++)
-				policy_result(b->policy, b->now, choice.slot, w.domain, &good,
-					&tried, &v),
-					policy_finished(b->policy, b->now, choice.slot);
+				policy_refused(b->policy, b->now, choice.slot, w.domain, &good,
+					&tried, &v);
 		}
 	printf("{\"what\":\"connections open\",\"n\":%u}\n", b->nopen);
 }
@@ -151,11 +150,11 @@ static void messages(struct bench *b, uint64_t n)
 		struct policy_choice why;
 		struct policy_verdict v;
 		struct policy_want w;
-		bool retire;
+		struct policy_txn txn = { 0 };
 
 		want_of(b, tenant, &w, hosts);
-		if (!policy_admit(b->policy, b->now, b->open[k].slot, &w, &why, &retire)) {
-			must(retire);
+		if (!policy_admit(b->policy, b->now, b->open[k].slot, &w, &txn, &why)) {
+			must(why.retire);
 			refused++;
 			policy_disconnected(b->policy, b->now, b->open[k].slot, NULL, 0);
 			policy_choose(b->policy, b->now, &w, &why);
@@ -163,10 +162,10 @@ static void messages(struct bench *b, uint64_t n)
 			chosen++;
 			up(b, why.slot, b->open[k].cluster);
 			b->open[k].slot = why.slot;
-			must(policy_admit(b->policy, b->now, b->open[k].slot, &w, &why, &retire));
+			must(policy_admit(b->policy, b->now, b->open[k].slot, &w, &txn, &why));
 		}
-		policy_result(b->policy, b->now, b->open[k].slot, w.domain, &good, &tried, &v);
-		policy_finished(b->policy, b->now, b->open[k].slot);
+		policy_result(b->policy, b->now, &txn, w.domain, &good, &tried, &v);
+		policy_txn_end(b->policy, &txn, TXN_SENT);
 		if (i % 8 == 0) {
 			b->now.mono++;
 			b->now.wall++;
@@ -238,8 +237,7 @@ static void refusals(struct bench *b, uint64_t n)
 		policy_choose(b->policy, b->now, &w, &choice);
 		if (!choice.go)
 			continue;
-		policy_result(b->policy, b->now, choice.slot, w.domain, &bad, &tried, &v);
-		policy_finished(b->policy, b->now, choice.slot);
+		policy_refused(b->policy, b->now, choice.slot, w.domain, &bad, &tried, &v);
 		policy_disconnected(b->policy, b->now, choice.slot, NULL, 0);
 	}
 	report("choose, a refusal by one of 100,000 tenants, and end", n, clock_mono_us() - start);

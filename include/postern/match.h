@@ -35,6 +35,7 @@ struct match_work {
 	struct list in_flow;
 	uint32_t count; /* messages that it stands for; more than one in a rehearsal alone */
 	struct policy_tried tried;
+	struct policy_txn txn; /* under way: as the policy admitted it */
 };
 
 struct match_host {
@@ -212,7 +213,7 @@ enum match_no {
 };
 enum match_no match_refused(const struct policy_choice *why, bool diverted, ms_t mono);
 
-/* policy_admit said no; retire as it said. */
+/* policy_admit said no. */
 enum match_declined {
 	MATCH_RETIRE,	 /* the connection has carried enough: it ends */
 	MATCH_SET_ASIDE, /* the work is its sender's to wait with; the flow's next one is offered */
@@ -221,4 +222,4 @@ enum match_declined {
 	MATCH_PAUSE,	    /* the connection takes nothing before why.until */
 	MATCH_STAY	    /* nor any other: it stays idle */
 };
-enum match_declined match_declined(const struct policy_choice *why, bool retire);
+enum match_declined match_declined(const struct policy_choice *why);

@@ -4,7 +4,7 @@
  *
  * The caller asks before it acts and reports after: policy_choose before a connection, policy_admit
  * before each transaction on it, policy_connected / policy_disconnected around it, policy_result
- * after each transaction. Slots are counted from policy_choose on (before connecting) until
+ * and policy_txn_end after each transaction. Slots are counted from policy_choose on (before connecting) until
  * policy_disconnected, so a cap is never passed while a connection is being made. */
 #pragma once
 
@@ -229,6 +229,7 @@ struct policy_choice {
 	enum policy_limit limit;
 	uint64_t cluster_id;
 	char cluster[32]; /* where; "" unknown */
+	bool retire;	  /* admit: the connection should end, after this transaction if it goes */
 };
 /* May a new connection be opened for this work, and from where to where? Counts the slot when go.
  */
@@ -252,22 +253,37 @@ void policy_recipient_goes(
 /* A refused choice for work that other subnets have refused (diverted): is it to go back to the
  * schedule, because no other can take it soon? */
 bool policy_impatient(const struct policy_choice *why, ms_t mono);
+/* One transaction on a connection: handed out by policy_admit, given back to policy_txn_end. In the
+ * caller's storage, zero before its first use and free for another after its end.
+ *
+ *     NONE ── policy_admit says go ──► ADMITTED ── policy_result ──► HEARD ◄─┐ policy_result,
+ *      ▲                                  │                            │ └───┘ once a recipient
+ *      └──────── policy_txn_end ◄─────────┴────────────────────────────┘
+ *
+ * Any other order is the caller's fault and ends the process (must). A connection may have several
+ * under way; the results of one are told without those of another between them. policy_disconnected
+ * ends what is under way, and no handle of it may be used after it. */
+enum policy_txn_state { TXN_NONE, TXN_ADMITTED, TXN_HEARD };
+struct policy_txn {
+	enum policy_txn_state state;
+	uint32_t slot, serial; /* the connection; which of all transactions */
+	unsigned pool;	       /* of the mail, when it was admitted */
+	uint32_t count;	       /* messages that it stands for: policy_want.count, or fewer */
+};
 /* May this open connection carry one more transaction, for this work? Counts the message against
- * the lane when it says go; *retire then says that it is the last one that the connection may
- * carry. On refusal reason/until are set, and *retire when the connection should be ended (age,
- * messages). */
+ * the lane when it says go; why->retire then says that it is the last one that the connection may
+ * carry. On refusal reason/until are set, and retire when the connection should be ended (age,
+ * messages); the handle stays as it was. */
 bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
-	const struct policy_want *w, struct policy_choice *why, bool *retire);
+	const struct policy_want *w, struct policy_txn *t, struct policy_choice *why);
 /* A refusal for want of a slot: would ending this idle connection help? */
 bool policy_frees(const struct policy *p, uint32_t slot, const struct policy_choice *why);
-/* An admitted transaction has ended; comes after its policy_result calls. (One that never began:
- * policy_unadmit instead.) */
-void policy_finished(struct policy *p, struct policy_now now, uint32_t slot);
-/* The transaction under way sent its content to the end, whatever was answered: a warm-up counts
- * it. Before policy_finished. */
-void policy_reached(struct policy *p, uint32_t slot);
-/* An admitted transaction that was never begun (came back pending): takes the count back. */
-void policy_unadmit(struct policy *p, struct policy_now now, uint32_t slot);
+enum policy_txn_end {
+	TXN_NOT_BEGUN, /* it came back untried, without a result: the count is taken back */
+	TXN_CUT,       /* its content was not sent to the end */
+	TXN_SENT       /* it was, whatever was answered: a warm-up counts it */
+};
+void policy_txn_end(struct policy *p, struct policy_txn *t, enum policy_txn_end how);
 /* The connection is up: banner and EHLO tell the cluster better; moves the slot's reservation. */
 void policy_connected(struct policy *p, struct policy_now now, uint32_t slot,
 	const struct smtp_client_info *info);
@@ -344,7 +360,11 @@ struct policy_verdict {
 };
 /* What one recipient's reply means and what to do with that recipient. Called once a recipient;
  * adjusts lanes. tried is updated. */
-void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const char *domain,
+void policy_result(struct policy *p, struct policy_now now, struct policy_txn *t,
+	const char *domain, const struct classification *c, struct policy_tried *tried,
+	struct policy_verdict *ret);
+/* The same for a recipient whose connection was refused before a transaction could begin. */
+void policy_refused(struct policy *p, struct policy_now now, uint32_t slot, const char *domain,
 	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret);
 
 /* Delay before the next attempt, with jitter. attempts: those made, from 1. */

@@ -15,6 +15,7 @@ struct sorting {
 	struct dispatch *d;
 	struct connection *c;
 	struct outbound_transact *t; /* NULL: none was made */
+	struct policy_txn *txn;	     /* with t */
 	struct message *message;
 	struct policy_tried tried;
 	struct flow *flow;
@@ -340,7 +341,7 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 		return;
 	s->tried.recipient = policy_recipient_hash(i->recipient->address);
 	s->tried.families = families_of(i->domain);
-	policy_result(d->policy, now_of(d), s->c->match.slot, i->domain->name, &c, &s->tried, &v);
+	policy_result(d->policy, now_of(d), s->txn, i->domain->name, &c, &s->tried, &v);
 	/* it did not understand us: who knows what it takes the next command for */
 	s->went_wrong |= c.verdict == VERDICT_TRANSIENT_OTHER && r->code >= 500;
 	if (!another_host(s, i, r, &c, &v))
@@ -466,8 +467,8 @@ static void sort_one(struct sorting *s, struct item *i, const struct rcpt_result
 	switch (o->outcome) {
 	case RCPT_DELIVERED:
 		s->tried.recipient = policy_recipient_hash(i->recipient->address);
-		policy_result(s->d->policy, now_of(s->d), s->c->match.slot, i->domain->name, &good,
-			&s->tried, &v);
+		policy_result(
+			s->d->policy, now_of(s->d), s->txn, i->domain->name, &good, &s->tried, &v);
 		delivered(s, i, o, r);
 		break;
 	case RCPT_REPLIED:
@@ -542,6 +543,14 @@ static bool content_ended(const struct rcpt_result *o)
 	       (o->outcome == RCPT_REPLIED && o->phase == PHASE_EOD);
 }
 
+/* How the transaction ended, one recipient more looked at. */
+static enum policy_txn_end txn_end_of(enum policy_txn_end before, const struct rcpt_result *o)
+{
+	if (content_ended(o))
+		return TXN_SENT;
+	return before == TXN_NOT_BEGUN && o->outcome != RCPT_PENDING ? TXN_CUT : before;
+}
+
 void result_take(struct dispatch *d, struct connection *c, struct outbound_transact *t)
 {
 	struct work *w = t->owner;
@@ -550,17 +559,16 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 		.t = t,
 		.message = w->message,
 		.tried = w->match.tried,
+		.txn = &w->match.txn,
 		.flow = w->flow,
 		.mx = w->mx ? w->mx : c->host_name };
 	struct item *i = w->items;
-	bool reached = false;
+	enum policy_txn_end end = TXN_NOT_BEGUN;
 
 	take_off(c, w);
 	d->in_flight -= w->n;
 	w->flow->domain->match.in_flight -= w->n;
 	s.lesson = host_memory_result(d, c, t);
-	if (t->results[0].outcome == RCPT_PENDING)
-		policy_unadmit(d->policy, now_of(d), c->match.slot);
 	for (uint32_t k = 0; k < t->n; k++)
 		s.accepted += rcpt_accepted(&t->results[k]);
 	if (s.accepted > 1)
@@ -568,15 +576,12 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 	for (uint32_t k = 0; k < t->n; k++) {
 		struct item *next = i->next;
 
-		reached |= content_ended(&t->results[k]);
+		end = txn_end_of(end, &t->results[k]);
 		sort_one(&s, i, &t->results[k]);
 		i = next;
 	}
 	must(!i);
-	if (reached)
-		policy_reached(d->policy, c->match.slot);
-	if (t->results[0].outcome != RCPT_PENDING)
-		policy_finished(d->policy, now_of(d), c->match.slot);
+	policy_txn_end(d->policy, &w->match.txn, end);
 	sorting_end(&s);
 	work_free(w);
 	c->told = true;
@@ -655,7 +660,7 @@ void result_refused(struct dispatch *d, struct connection *c, struct work *w,
 		d->stats.by_verdict[k->verdict]++;
 		remember(&s, i, text, r->code, k->verdict);
 		s.tried.families = families_of(i->domain);
-		policy_result(
+		policy_refused(
 			d->policy, now_of(d), c->match.slot, i->domain->name, k, &s.tried, &v);
 		dispose(&s, i, r, &v);
 	}

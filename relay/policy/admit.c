@@ -18,6 +18,7 @@
 #include "source.h"
 #include "tenant.h"
 #include "times.h"
+#include "txn.h"
 #include "warmup.h"
 #include "warmup_control.h"
 
@@ -134,17 +135,12 @@ static enum hold_reason slot_rests(
 	return HOLD_NONE;
 }
 
+/* What rests is probed by it. */
 static void admitted(
 	struct policy *p, struct policy_now now, struct slot *s, struct tenant *t, uint32_t n)
 {
-	warmup_admitted(p, now, s, n);
-	pace_take(&s->lane->pace, now.mono, n);
 	if (t)
 		pace_take(&t->pace, now.mono, n);
-	s->began[1] = s->began[0];
-	s->began[0] = now.mono;
-	s->messages += n;
-	slot_transaction(p, s, true);
 	if (sick(&s->cluster->health))
 		health_probe(&s->cluster->health, now);
 	if (sick(&s->path->health))
@@ -157,12 +153,6 @@ static void admitted(
 		health_probe(&t->health, now);
 		t->probe_at = now.mono;
 	}
-}
-
-static void ended(struct policy *p, struct slot *s)
-{
-	if (s->outstanding)
-		slot_transaction(p, s, false);
 }
 
 static uint32_t wanted(const struct policy *p, const struct slot *s, const struct policy_want *w)
@@ -182,7 +172,7 @@ static bool no(struct policy_choice *why, enum hold_reason reason, ms_t until)
 }
 
 bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
-	const struct policy_want *w, struct policy_choice *why, bool *retire)
+	const struct policy_want *w, struct policy_txn *txn, struct policy_choice *why)
 {
 	struct slot *s = slot_get(p, slot);
 	const struct provider_params *v;
@@ -191,11 +181,12 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	ms_t until = 0;
 	uint32_t n;
 
+	must(txn->state == TXN_NONE);
 	*why = (struct policy_choice){
 		.slot = slot, .blocking_source = s->source, .blocking_provider = s->provider
 	};
-	*retire = !s->lane || s->provider == ~0u; /* left over from before a reload */
-	if (*retire)
+	why->retire = !s->lane || s->provider == ~0u; /* left over from before a reload */
+	if (why->retire)
 		return no(why, HOLD_NO_SOURCE, 0);
 	v = &p->params->providers[s->provider];
 	memcpy(why->cluster, s->cluster->key.name,
@@ -203,11 +194,11 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	why->cluster_id = s->cluster->id;
 	r = source_obstacle(p, now, s->source, s->cluster, s->provider, &until);
 	if (r != HOLD_NONE) {
-		*retire = true;
+		why->retire = true;
 		return no(why, r, until ? mono_or_soon(now, until) : 0);
 	}
 	if (s->surplus || worn_out(p, s, v, now.mono) || makes_way(p, s, now.mono)) {
-		*retire = true;
+		why->retire = true;
 		return no(why, HOLD_CAP, 0);
 	}
 	if (w->provider != s->provider || !serves(p, now, w, s->source) ||
@@ -231,7 +222,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	if (source_banned_at(p, now, slot, s->source, s->cluster, &until) &&
 		!pinned(p, s->cluster, s->source, now.wall))
 		return no(why, HOLD_NO_SOURCE, 0);
-	r = slot_rests(p, now, s, &until, retire);
+	r = slot_rests(p, now, s, &until, &why->retire);
 	if (r != HOLD_NONE)
 		return no(why, r, until);
 	if (!bucket_ready(&s->lane->messages, &v->lane_message_rate, now.mono, &until)) {
@@ -246,37 +237,15 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 	if (r != HOLD_NONE)
 		return no(why, r, until);
 	n = bucket_take_some(&s->lane->messages, &v->lane_message_rate, n);
+	*txn = (struct policy_txn){ .slot = slot, .pool = w->pool, .count = n };
+	transaction_begin(p, now, txn);
 	admitted(p, now, s, t, n);
 	bans_probe(p, now, slot, s, w->domain, w->sender, true);
 	why->count = n;
-	s->pool = w->pool;
 	why->go = true;
 	why->source = s->source;
-	*retire = worn_out(p, s, v, now.mono);
+	why->retire = worn_out(p, s, v, now.mono);
 	return true;
-}
-
-void policy_unadmit(struct policy *p, struct policy_now now, uint32_t slot)
-{
-	struct slot *s = slot_get(p, slot);
-
-	s->messages -= s->messages < s->weight ? s->messages : s->weight;
-	if (s->lane && s->provider != ~0u)
-		bucket_give_back(&s->lane->messages,
-			&p->params->providers[s->provider].lane_message_rate, s->weight);
-	if (s->lane)
-		pace_give_back(&s->lane->pace, s->weight);
-	warmup_unadmitted(p, s);
-	ended(p, s);
-}
-
-void policy_finished(struct policy *p, struct policy_now now, uint32_t slot)
-{
-	struct slot *s = slot_get(p, slot);
-
-	warmup_finished(p, s);
-	ended(p, s);
-	s->good_told = s->bad_told = false;
 }
 
 void policy_connected(

@@ -531,12 +531,12 @@ enum cause blame(struct policy *p, struct policy_now now, struct slot *s, struct
 {
 	struct tenant *t = f->domain ? tenant_get(p, f->domain, now.mono) : NULL;
 	enum cause r = probe_failed(p, now, s, t, f->kind);
-	bool first = !s->bad_told; /* of this transaction */
+	bool first = !s->told.bad; /* of this transaction */
 	bool limited, told;
 
 	if (r != CAUSE_NONE)
 		return r;
-	s->bad_told = true;
+	s->told.bad = true;
 	if (first)
 		note(s, now, f);
 	told = t && accuse_tenant(t, now, s, f);
@@ -628,9 +628,9 @@ static void acquit_place(struct policy *p, struct policy_now now, struct slot *s
 void acquit(struct policy *p, struct policy_now now, struct slot *s, const char *domain)
 {
 	acquit_tenant(p, now, s, domain);
-	if (s->good_told)
+	if (s->told.good)
 		return;
-	s->good_told = true;
+	s->told.good = true;
 	host_slot_good(p, s);
 	host_noted(s->host, now.mono, false);
 	limits_taken(p, now, s);

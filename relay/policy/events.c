@@ -22,11 +22,11 @@ struct policy_event *event_add(struct policy *p, enum policy_event_kind kind, st
 {
 	struct policy_event *e;
 
-	if (p->nevents < EVENTS_MAX) {
-		e = &p->events[p->nevents++];
+	if (p->events.n < EVENTS_MAX) {
+		e = &p->events.all[p->events.n++];
 	} else {
-		e = &p->events[EVENTS_MAX - 1];
-		p->events_lost++;
+		e = &p->events.all[EVENTS_MAX - 1];
+		p->events.lost++;
 	}
 	memset(e, 0, sizeof(*e));
 	e->kind = kind;
@@ -36,9 +36,9 @@ struct policy_event *event_add(struct policy *p, enum policy_event_kind kind, st
 
 void policy_events(struct policy *p, void (*fn)(void *arg, const struct policy_event *e), void *arg)
 {
-	for (unsigned i = 0; i < p->nevents; i++)
-		fn(arg, &p->events[i]);
-	p->nevents = 0;
+	for (unsigned i = 0; i < p->events.n; i++)
+		fn(arg, &p->events.all[i]);
+	p->events.n = 0;
 }
 
 void count_change(struct policy *p, unsigned provider, enum cause c, bool rests)

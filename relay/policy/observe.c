@@ -222,7 +222,7 @@ void policy_summary(const struct policy *p, struct policy_now now, struct policy
 		.unknown_high = unknown_high(p),
 		.recipients_waiting = recipients_waiting(p, now.mono),
 		.health_changes = p->health_changes,
-		.events_lost = p->events_lost,
+		.events_lost = p->events.lost,
 	};
 	HASH_ITER (hh, p->clusters, c, next) {
 		ret->clusters_deferring += sick(&c->health);

@@ -158,11 +158,11 @@ int policy_new(struct policy **ret, const struct policy_params *params, uint64_t
 	if (!p)
 		return -ENOMEM;
 	must(params->nproviders > 0);
-	p->events = calloc(EVENTS_MAX, sizeof(*p->events));
-	if (p->events)
+	p->events.all = calloc(EVENTS_MAX, sizeof(*p->events.all));
+	if (p->events.all)
 		r = tables_new(&t, params);
 	if (r) {
-		free(p->events);
+		free(p->events.all);
 		free(p);
 		return r;
 	}
@@ -229,7 +229,7 @@ struct policy *policy_free(struct policy *p)
 	free(p->gone.keys);
 	free(p->suspensions);
 	free(p->slots);
-	free(p->events);
+	free(p->events.all);
 	t = (struct tables){ p->sources, p->pools, p->providers, p->nsubnets };
 	tables_free(&t, p->params);
 	free(p);

@@ -27,6 +27,19 @@ struct process_start {
 	uint64_t mark_ticket;
 };
 
+/* What happened and has not been asked for yet; the last one is overwritten when it is full. */
+struct event_list {
+	struct policy_event *all;
+	unsigned n;
+	uint64_t lost;
+};
+
+/* Transactions are numbered as they begin; 0 is none. */
+struct txn_serials {
+	uint32_t last;
+	uint32_t before_reload; /* up to this one they know pools by other numbers */
+};
+
 struct policy {
 	const struct policy_params *params;
 	struct source_state *sources;
@@ -48,13 +61,13 @@ struct policy {
 	uint32_t provider_seq;
 	struct slot *slots;
 	uint32_t nslots, free_slot; /* free list by index; ~0u: none */
+	struct txn_serials txns;
 	struct suspension *suspensions;
 	size_t nsuspensions;
 	ms_t next_expiry;	   /* wall; of a suspension; 0: none */
 	struct findings *findings; /* finding.c; NULL: none yet */
-	struct policy_event *events;
-	unsigned nevents;
-	uint64_t events_lost, health_changes;
+	struct event_list events;
+	uint64_t health_changes;
 	struct gone_keys gone;
 	bool urgent; /* something is worth saving now */
 	unsigned nramps;

@@ -111,6 +111,7 @@ static void move_slot(
 	int source, subnet;
 
 	s->pool = ~0u;
+	p->txns.before_reload = p->txns.last;
 	slot_known(p, s);
 	if (n->provider[s->provider] < 0) {
 		orphan(p, s, true);

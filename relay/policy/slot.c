@@ -41,7 +41,7 @@ int slot_new(struct policy *p, uint32_t *ret)
 		p->nslots = more;
 	}
 	p->free_slot = p->slots[n].next_free;
-	p->slots[n] = (struct slot){ .used = true };
+	p->slots[n] = (struct slot){ .used = true, .first_serial = p->txns.last + 1 };
 	*ret = n;
 	return 0;
 }

@@ -8,14 +8,21 @@
 #include "learn.h"
 #include "names.h"
 
+/* What the results of a transaction have done already, so that its second recipient does not do it
+ * again. */
+struct txn_told {
+	bool good, bad;		/* it is in the evidence */
+	bool accepted, refused; /* a warm-up has counted it */
+};
+
 struct slot {
 	bool used, up, unknown, surplus, in_probe;
-	bool good_told, bad_told; /* this transaction's outcome is in the evidence */
-	bool blamed;		  /* a refusal of this session is in the evidence */
-	bool foreign;		  /* its host is none of the provider's */
-	bool host_told;		  /* its host's failure was */
-	bool probes_host;	  /* it finds out whether its host is well again */
-	unsigned source, provider, pool;
+	bool blamed;	  /* a refusal of this session is in the evidence */
+	bool foreign;	  /* its host is none of the provider's */
+	bool host_told;	  /* its host's failure was */
+	bool probes_host; /* it finds out whether its host is well again */
+	unsigned source, provider;
+	unsigned pool; /* of the mail that it was asked for, or whose results are told */
 	struct host *host;
 	struct cluster *cluster;
 	struct lane *lane;
@@ -27,11 +34,13 @@ struct slot {
 	bool session_ended;    /* by the receiver */
 	uint32_t probes_limit; /* it may carry so many, more than was learned; 0: none */
 	char banner[BANNER_NAME];
+	uint32_t first_serial; /* transactions before this one were another connection's */
+	uint32_t telling;      /* the transaction whose results are being told; 0: none */
+	uint32_t weight;       /* messages that the one told of last stands for */
+	struct txn_told told;  /* of the one being told of */
 	/* warm-up */
-	uint32_t weight;   /* messages that a transaction stands for */
 	uint32_t reserved; /* of the ramp's allowance, by the transactions under way */
 	bool expects;	   /* counted in the ramp: a connection that has not carried anything yet */
-	bool reached, accepted, refused; /* the transaction, by its receiver */
 	uint32_t next_free;
 };
 

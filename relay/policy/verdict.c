@@ -19,6 +19,7 @@
 #include "slot.h"
 #include "source.h"
 #include "tenant.h"
+#include "txn.h"
 #include "unknown.h"
 #include "warmup.h"
 
@@ -405,10 +406,9 @@ static void recipient_outcome(struct policy *p, struct policy_now now, const str
 		unknown_note(p, now, s->provider, domain, tried->client, unknown);
 }
 
-void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const char *domain,
+static void judge(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
 	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
 {
-	struct slot *s = slot_get(p, slot);
 	bool permanent = c->code >= 500;
 
 	*ret = (struct policy_verdict){ .what = DISPOSE_DEFER };
@@ -452,6 +452,23 @@ void policy_result(struct policy *p, struct policy_now now, uint32_t slot, const
 			c->verdict == VERDICT_MESSAGE_REJECTED) &&
 		permanent)
 		acquit(p, now, s, domain);
+}
+
+void policy_result(struct policy *p, struct policy_now now, struct policy_txn *t,
+	const char *domain, const struct classification *c, struct policy_tried *tried,
+	struct policy_verdict *ret)
+{
+	judge(p, now, transaction_heard(p, t), domain, c, tried, ret);
+}
+
+void policy_refused(struct policy *p, struct policy_now now, uint32_t slot, const char *domain,
+	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
+{
+	struct slot *s = slot_get(p, slot);
+
+	must(!s->outstanding);
+	s->told = (struct txn_told){ 0 };
+	judge(p, now, s, domain, c, tried, ret);
 }
 
 /* Refused at the door of a host that has, or is about to have, others of ours: it has a cap. */

@@ -297,7 +297,6 @@ void warmup_admitted(struct policy *p, struct policy_now now, struct slot *s, ui
 {
 	struct ramp *r = ramp_of(p, s->provider, s->source);
 
-	s->weight = n;
 	if (!r)
 		return;
 	expect_over(s, r);
@@ -318,21 +317,21 @@ static void end(struct policy *p, struct slot *s, uint32_t n, bool seen)
 		ramp_done(r, n, seen);
 }
 
-void warmup_unadmitted(struct policy *p, struct slot *s)
+void warmup_not_begun(struct policy *p, struct slot *s, uint32_t n)
 {
-	end(p, s, s->weight, false);
+	end(p, s, n, false);
 }
 
-void warmup_finished(struct policy *p, struct slot *s)
+void warmup_ended(struct policy *p, struct slot *s, uint32_t n, bool reached)
 {
 	struct ramp *r = ramp_of(p, s->provider, s->source);
+	bool judged = s->told.accepted || s->told.refused;
 
-	if (r && s->reached && !s->accepted && !s->refused) {
-		r->seen.other += s->weight;
-		r->recent_seen += s->weight;
+	if (r && reached && !judged) {
+		r->seen.other += n;
+		r->recent_seen += n;
 	}
-	end(p, s, s->weight, s->reached || s->accepted || s->refused);
-	s->reached = s->accepted = s->refused = false;
+	end(p, s, n, reached || judged);
 }
 
 /* What is under way there may be seen yet. */
@@ -420,9 +419,9 @@ void warmup_accepted(struct policy *p, struct policy_now now, struct slot *s)
 {
 	struct ramp *r = ramp_of(p, s->provider, s->source);
 
-	if (!p->nramps || s->accepted)
+	if (!p->nramps || s->told.accepted)
 		return;
-	s->accepted = true;
+	s->told.accepted = true;
 	control_note(s->lane, now.mono, s->weight, false);
 	if (!r)
 		return;
@@ -473,9 +472,9 @@ void warmup_refused(struct policy *p, struct policy_now now, struct slot *s, con
 		warmup_excuse(p, now, s->cluster, NULL);
 	else if (guilty == CAUSE_DOMAIN)
 		warmup_excuse(p, now, NULL, domain);
-	if (!p->nramps || s->refused)
+	if (!p->nramps || s->told.refused)
 		return;
-	s->refused = true; /* seen, whoever is to blame */
+	s->told.refused = true; /* seen, whoever is to blame */
 	if (own)
 		control_note(s->lane, now.mono, s->weight, true);
 	if (!r)
@@ -543,9 +542,4 @@ void warmup_excuse(
 				excuse(p, now, k, i, p->providers[k].ramps[i], c ? c->id : 0,
 					tenant);
 	}
-}
-
-void policy_reached(struct policy *p, uint32_t slot)
-{
-	slot_get(p, slot)->reached = true;
 }

@@ -35,11 +35,12 @@ bool warmup_saving(
 int warmup_overflow(const struct policy *p, unsigned provider, unsigned source);
 void warmup_expect(struct policy *p, struct slot *s);
 void warmup_admitted(struct policy *p, struct policy_now now, struct slot *s, uint32_t n);
-void warmup_unadmitted(struct policy *p, struct slot *s);
+/* Of its n messages none was sent; or it is over. reached: its content was sent to the end. */
+void warmup_not_begun(struct policy *p, struct slot *s, uint32_t n);
+void warmup_ended(struct policy *p, struct slot *s, uint32_t n, bool reached);
 void warmup_accepted(struct policy *p, struct policy_now now, struct slot *s);
 void warmup_refused(struct policy *p, struct policy_now now, struct slot *s, const char *domain,
 	enum cause guilty);
-void warmup_finished(struct policy *p, struct slot *s);
 void warmup_slot_gone(struct policy *p, struct slot *s);
 /* It was the cluster (domain NULL), or that tenant, after all. */
 void warmup_excuse(

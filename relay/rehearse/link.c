@@ -191,18 +191,17 @@ static enum offer offer(struct rehearsal *r, uint32_t i, uint32_t flow)
 	struct policy_choice why;
 	struct policy_want w;
 	unsigned says;
-	bool retire;
 
 	if (tried_here(r, flow, k->source))
 		return OFFER_OTHER;
 	mail_want(r, flow, &w, hosts);
 	w.count = receiver_judge(r, k, r->flows[flow].first,
 		r->flows[flow].diverted ? 1 : r->flows[flow].messages, &says);
-	if (policy_admit(r->policy, policy_time(r), k->slot, &w, &why, &retire)) {
+	if (policy_admit(r->policy, policy_time(r), k->slot, &w, &k->txn, &why)) {
 		begin(r, i, flow, why.count ? why.count : 1, says);
 		return OFFER_TAKEN;
 	}
-	switch (match_declined(&why, retire)) {
+	switch (match_declined(&why)) {
 	case MATCH_RETIRE:
 		link_close(r, i);
 		return OFFER_NONE;

@@ -122,12 +122,12 @@ void end_step(struct rehearsal *r, struct link *k, uint32_t first)
 	const char *domain = r->receivers[k->cluster].domains[g->tenant];
 	struct policy_verdict v;
 
-	if (!a)
+	if (!a) {
+		policy_txn_end(r->policy, &k->txn, TXN_NOT_BEGUN);
 		return;
-	policy_result(r->policy, policy_time(r), k->slot, domain, &a->is, &g->tried, &v);
-	if (k->says == SAYS_YES)
-		policy_reached(r->policy, k->slot);
-	policy_finished(r->policy, policy_time(r), k->slot);
+	}
+	policy_result(r->policy, policy_time(r), &k->txn, domain, &a->is, &g->tried, &v);
+	policy_txn_end(r->policy, &k->txn, k->says == SAYS_YES ? TXN_SENT : TXN_CUT);
 	if (k->says == SAYS_YES) {
 		delivered(r, k, first);
 		return;

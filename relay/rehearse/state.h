@@ -81,6 +81,7 @@ struct link {
 	unsigned then;
 	uint32_t then_after;
 	uint32_t running, count; /* letters; messages */
+	struct policy_txn txn;
 	unsigned says;
 	ms_t idle_since;
 };

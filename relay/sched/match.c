@@ -24,9 +24,9 @@ enum match_no match_refused(const struct policy_choice *why, bool diverted, ms_t
 	return MATCH_WAIT;
 }
 
-enum match_declined match_declined(const struct policy_choice *why, bool retire)
+enum match_declined match_declined(const struct policy_choice *why)
 {
-	if (retire)
+	if (why->retire)
 		return MATCH_RETIRE;
 	if (why->reason == HOLD_SENDER)
 		return MATCH_SET_ASIDE;
@@ -100,7 +100,7 @@ static enum offer give(struct match *m, struct policy_now now, struct match_conn
 	c->nrunning++;
 	if (!m->driver->transact(m->arg, c, f, w, count)) {
 		c->nrunning--;
-		policy_unadmit(m->policy, now, c->slot);
+		policy_txn_end(m->policy, &w->txn, TXN_NOT_BEGUN);
 		return OFFER_NONE;
 	}
 	if (retire) /* told at once, so that QUIT goes out behind the content */
@@ -109,9 +109,9 @@ static enum offer give(struct match *m, struct policy_now now, struct match_conn
 }
 
 static enum offer declined(struct match *m, struct policy_now now, struct match_connection *c,
-	struct match_flow *f, struct match_work *w, const struct policy_choice *why, bool retire)
+	struct match_flow *f, struct match_work *w, const struct policy_choice *why)
 {
-	switch (match_declined(why, retire)) {
+	switch (match_declined(why)) {
 	case MATCH_RETIRE:
 		c->retire = true;
 		return OFFER_NONE;
@@ -146,7 +146,6 @@ static enum offer offer_first(
 	struct match_work *w = work_for(f, c->source);
 	struct policy_choice why;
 	struct policy_want want;
-	bool retire;
 
 	if (!w || !m->driver->serves(&c->source, f->pool) || tried_here(w, c->source) ||
 		leaves_room(c, f, now))
@@ -154,9 +153,9 @@ static enum offer offer_first(
 	if (!fits(m, f, w))
 		return OFFER_AGAIN;
 	m->driver->want(m->arg, f, w, c, &want);
-	if (policy_admit(m->policy, now, c->slot, &want, &why, &retire))
-		return give(m, now, c, f, w, why.count ? why.count : 1, retire);
-	return declined(m, now, c, f, w, &why, retire);
+	if (policy_admit(m->policy, now, c->slot, &want, &w->txn, &why))
+		return give(m, now, c, f, w, why.count ? why.count : 1, why.retire);
+	return declined(m, now, c, f, w, &why);
 }
 
 static enum offer offer(

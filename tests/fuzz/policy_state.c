@@ -105,15 +105,15 @@ static void decide(struct policy *p, unsigned provider)
 	struct policy_tried tried = { .sender = "s.example" };
 	struct policy_choice c, why;
 	struct policy_verdict v;
-	bool retire;
+	struct policy_txn txn = { 0 };
 
 	must(!addr_parse(&host.addr, slice_of("203.0.113.1")));
 	policy_choose(p, now, &w, &c);
 	if (!c.go)
 		return;
-	if (policy_admit(p, now, c.slot, &w, &why, &retire)) {
-		policy_result(p, now, c.slot, w.domain, &good, &tried, &v);
-		policy_finished(p, now, c.slot);
+	if (policy_admit(p, now, c.slot, &w, &txn, &why)) {
+		policy_result(p, now, &txn, w.domain, &good, &tried, &v);
+		policy_txn_end(p, &txn, TXN_SENT);
 	}
 	policy_disconnected(p, now, c.slot, NULL, 0);
 }

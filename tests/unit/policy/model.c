@@ -344,7 +344,6 @@ static void assign(struct model *m, uint32_t i)
 		struct policy_choice why;
 		struct policy_want w;
 		char domain[32];
-		bool retire;
 		unsigned at = 0;
 
 		while (at + 1 < hosts_of(m, f / 2) && tenant_host(m, f / 2, at) != k->host)
@@ -358,7 +357,7 @@ static void assign(struct model *m, uint32_t i)
 		if (x->flows[f].waiting && x->flows[f].reason == HOLD_BACKOFF)
 			continue;
 		want_of(m, f, &w, hosts, domain);
-		if (policy_admit(m->policy, now_of(m), k->slot, &w, &why, &retire)) {
+		if (policy_admit(m->policy, now_of(m), k->slot, &w, &k->txn, &why)) {
 			k->running = flow_pop(m, f);
 			k->flow = f;
 			m->total.attempts++;
@@ -367,7 +366,7 @@ static void assign(struct model *m, uint32_t i)
 			post(m, m->now + trip(m, k->cluster, 1), DONE, i, k->generation);
 			return;
 		}
-		if (retire) {
+		if (why.retire) {
 			connection_close(m, i);
 			return;
 		}
@@ -471,8 +470,8 @@ static void on_done(struct model *m, uint32_t i)
 	domain_of(g->tenant, domain);
 	k->running = -1;
 	g->tried.recipient = g->tried.message % MODEL_RECIPIENTS + 1;
-	policy_result(m->policy, now_of(m), k->slot, domain, &c, &g->tried, &v);
-	policy_finished(m->policy, now_of(m), k->slot);
+	policy_result(m->policy, now_of(m), &k->txn, domain, &c, &g->tried, &v);
+	policy_txn_end(m->policy, &k->txn, a.verdict == VERDICT_DELIVERED ? TXN_SENT : TXN_CUT);
 	dispose(m, k, running, &v);
 	assign(m, i);
 }

@@ -46,6 +46,7 @@ struct connection {
 	uint32_t slot, generation, idle;
 	unsigned source, cluster, host, flow;
 	int32_t running;
+	struct policy_txn txn;
 	bool refused, retire, counted;
 	ms_t idle_since;
 	bool waking;

@@ -19,6 +19,7 @@
 /* relay/policy/slot.h: do all counts of connections say what the slots are? After each step. */
 bool slots_counted(struct policy *p);
 
+#define RIG_TXNS 512
 struct rig {
 	struct source_params sources[4];
 	struct pool_params pools[2];
@@ -29,6 +30,8 @@ struct rig {
 	struct policy_now now;
 	struct policy_host hosts[3];
 	struct policy_want want;
+	struct policy_txn txns[RIG_TXNS]; /* those under way, the last admitted last */
+	unsigned ntxns;
 };
 
 static inline struct addr rig_addr(const char *text)
@@ -126,10 +129,59 @@ static inline struct policy_choice rig_choose(struct rig *r)
 
 static inline bool rig_admit(struct rig *r, uint32_t slot, struct policy_choice *why, bool *retire)
 {
-	bool go = policy_admit(r->policy, r->now, slot, &r->want, why, retire);
+	struct policy_txn *t = &r->txns[r->ntxns];
+	bool go;
 
+	assert_true(r->ntxns < RIG_TXNS);
+	*t = (struct policy_txn){ 0 };
+	go = policy_admit(r->policy, r->now, slot, &r->want, t, why);
+	*retire = why->retire;
+	r->ntxns += go;
 	assert_true(slots_counted(r->policy));
 	return go;
+}
+
+/* The last transaction that was admitted on the slot and is under way; NULL: none. */
+static inline struct policy_txn *rig_txn(struct rig *r, uint32_t slot)
+{
+	for (unsigned i = r->ntxns; i-- > 0;)
+		if (r->txns[i].slot == slot)
+			return &r->txns[i];
+	return NULL;
+}
+
+static inline void rig_forget(struct rig *r, struct policy_txn *t)
+{
+	memmove(t, t + 1, (size_t)(&r->txns[r->ntxns] - (t + 1)) * sizeof(*t));
+	r->ntxns--;
+}
+
+static inline void rig_txn_end(struct rig *r, uint32_t slot, enum policy_txn_end how)
+{
+	struct policy_txn *t = rig_txn(r, slot);
+
+	assert_non_null(t);
+	policy_txn_end(r->policy, t, how);
+	rig_forget(r, t);
+	assert_true(slots_counted(r->policy));
+}
+
+/* A result of the slot's transaction; where a test has admitted none, of a refused connection. */
+static inline void rig_hear(struct rig *r, uint32_t slot, const char *domain,
+	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret)
+{
+	struct policy_txn *t = rig_txn(r, slot);
+
+	if (t)
+		policy_result(r->policy, r->now, t, domain, c, tried, ret);
+	else
+		policy_refused(r->policy, r->now, slot, domain, c, tried, ret);
+}
+
+static inline void rig_end_if_any(struct rig *r, uint32_t slot, enum policy_txn_end how)
+{
+	if (rig_txn(r, slot))
+		rig_txn_end(r, slot, how);
 }
 
 /* One transaction on the slot, for that tenant, that ends with this verdict and code. */
@@ -140,8 +192,8 @@ static inline struct policy_verdict rig_result_of(struct rig *r, uint32_t slot, 
 	struct policy_verdict ret;
 
 	coded.code = code >= 400 ? code : 0;
-	policy_result(r->policy, r->now, slot, domain, &coded, tried, &ret);
-	policy_finished(r->policy, r->now, slot);
+	rig_hear(r, slot, domain, &coded, tried, &ret);
+	rig_end_if_any(r, slot, TXN_CUT);
 	assert_true(slots_counted(r->policy));
 	return ret;
 }
@@ -171,6 +223,8 @@ static inline void rig_sicken(struct rig *r, uint32_t slot, enum verdict v)
 static inline void rig_end(struct rig *r, uint32_t slot)
 {
 	policy_disconnected(r->policy, r->now, slot, NULL, 0);
+	for (struct policy_txn *t; (t = rig_txn(r, slot));)
+		rig_forget(r, t);
 	assert_true(slots_counted(r->policy));
 }
 

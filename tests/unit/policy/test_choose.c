@@ -176,7 +176,7 @@ static void test_admit(void **state)
 	assert_int_equal(why.reason, HOLD_RATE);
 	assert_false(retire);
 	/* what was not begun is given back */
-	policy_unadmit(r.policy, r.now, c.slot);
+	rig_txn_end(&r, c.slot, TXN_NOT_BEGUN);
 	assert_true(rig_admit(&r, c.slot, &why, &retire));
 	rig_pass(&r, 60000);
 	/* a message that this source's subnet has refused goes elsewhere */

@@ -32,8 +32,8 @@ static void says(struct rig *r, uint32_t slot, const char *text)
 
 	reply_make(&reply, 550, text);
 	classify_facts(&reply, &k);
-	policy_result(r->policy, r->now, slot, "example.org", &k, &tried, &v);
-	policy_finished(r->policy, r->now, slot);
+	rig_hear(r, slot, "example.org", &k, &tried, &v);
+	rig_end_if_any(r, slot, TXN_CUT);
 }
 
 static const char *cluster_of(const struct rig *r, uint32_t slot)
@@ -327,8 +327,8 @@ static void exchange(struct rig *r, uint32_t slot, unsigned n, bool bad)
 	snprintf(domain, sizeof(domain), "t%u.example", n);
 	r->want.domain = domain;
 	if (rig_admit(r, slot, &why, &retire)) {
-		policy_result(r->policy, r->now, slot, domain, &c, &tried, &v);
-		policy_finished(r->policy, r->now, slot);
+		rig_hear(r, slot, domain, &c, &tried, &v);
+		rig_txn_end(r, slot, TXN_CUT);
 	}
 	r->want.domain = "example.com";
 }
@@ -360,7 +360,7 @@ static void test_named_later(void **state)
 	policy_lanes(r.policy, r.now, count_rests, &rests);
 	assert_int_equal(rests, 1);
 	while (rig_admit(&r, c[a].slot, &why, &retire))
-		policy_finished(r.policy, r.now, c[a].slot);
+		rig_txn_end(&r, c[a].slot, TXN_CUT);
 	assert_int_equal(why.limit, LIMIT_MESSAGES);
 	/* a tail gives it a name */
 	says(&r, c[a].slot, "5.4.1 x [AM7PEPF00000001.eurprd05.prod.outlook.com 2025 08DE]");

@@ -194,7 +194,7 @@ static void test_pair(void **state)
 		w.r.want.domain = "choosy.example";
 		if (!rig_admit(&w.r, w.slot[2], &why, &retire))
 			break;
-		policy_unadmit(w.r.policy, w.r.now, w.slot[2]);
+		rig_txn_end(&w.r, w.slot[2], TXN_NOT_BEGUN);
 	}
 	assert_in_range(n, 1, 6);
 	assert_int_equal(b_rests(&w), 0);
@@ -225,7 +225,7 @@ static void test_tenants_limit(void **state)
 		if (!rig_admit(&w.r, w.slot[0], &why, &retire))
 			limited += why.reason == HOLD_DOMAIN_RATE || why.reason == HOLD_BACKOFF;
 		else
-			policy_unadmit(w.r.policy, w.r.now, w.slot[0]);
+			rig_txn_end(&w.r, w.slot[0], TXN_NOT_BEGUN);
 	}
 	assert_true(limited > 10);
 	assert_int_equal(b_rests(&w), 0);

@@ -343,7 +343,7 @@ static unsigned carried(struct rig *r, unsigned most, bool said)
 	while (!retire && rig_admit(r, c.slot, &why, &retire)) {
 		if (n == most) {
 			assert_true(policy_session_ended(r->policy, r->now, c.slot, said));
-			policy_unadmit(r->policy, r->now, c.slot);
+			rig_txn_end(r, c.slot, TXN_NOT_BEGUN);
 			break;
 		}
 		rig_result(r, c.slot, VERDICT_DELIVERED, 250, &tried);
@@ -538,7 +538,7 @@ static void test_ipv6_refused(void **state)
 		assert_int_equal(c.host, 1);
 		reply_make(&reply, v6_rows[k].code, v6_rows[k].text);
 		classify_facts(&reply, &is);
-		policy_result(r.policy, r.now, c.slot, "example.org", &is, &tried, &v);
+		policy_refused(r.policy, r.now, c.slot, "example.org", &is, &tried, &v);
 		rig_end(&r, c.slot);
 		assert_int_equal(v.what == DISPOSE_RETRY_SUBNET, v6_rows[k].moves);
 		if (!v6_rows[k].moves) {
@@ -579,7 +579,7 @@ static void test_ipv6_alone(void **state)
 	assert_true(c.go);
 	reply_make(&reply, 550, "5.7.26 unauthenticated over IPv6");
 	classify_facts(&reply, &is);
-	policy_result(r.policy, r.now, c.slot, "example.org", &is, &tried, &v);
+	policy_refused(r.policy, r.now, c.slot, "example.org", &is, &tried, &v);
 	assert_int_equal(v.what, DISPOSE_BOUNCE);
 	rig_deinit(&r);
 }

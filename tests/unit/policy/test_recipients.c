@@ -38,8 +38,8 @@ static void told(
 	c.verdict = text ? VERDICT_DESTINATION_BUSY : VERDICT_DELIVERED;
 	c.scope = text ? SCOPE_RECIPIENT : SCOPE_DEFAULT;
 	c.cooldown = text ? HOUR : 0;
-	policy_result(r->policy, r->now, slot, "example.org", &c, &t, &v);
-	policy_finished(r->policy, r->now, slot);
+	rig_hear(r, slot, "example.org", &c, &t, &v);
+	rig_end_if_any(r, slot, TXN_CUT);
 	if (text)
 		assert_int_equal(v.what, DISPOSE_DEFER);
 }

@@ -82,7 +82,7 @@ static void work_over(struct walk *w, unsigned i)
 	if (draw(w, 4))
 		rig_result(&w->r, w->slot[i], verdicts[draw(w, COUNT(verdicts))], 451, &tried);
 	else
-		policy_unadmit(w->r.policy, w->r.now, w->slot[i]);
+		rig_txn_end(&w->r, w->slot[i], TXN_NOT_BEGUN);
 }
 
 /* Fewer sources, another subnet of one, a provider less, or all as at first. */

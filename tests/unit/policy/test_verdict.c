@@ -89,7 +89,7 @@ static void test_rest(void **state)
 		} else {
 			rig_result(&r, c.slot, VERDICT_SOURCE_THROTTLE, 451, &tried);
 			assert_true(rig_admit(&r, c.slot, &why, &retire));
-			policy_unadmit(r.policy, r.now, c.slot);
+			rig_txn_end(&r, c.slot, TXN_NOT_BEGUN);
 			rig_sicken(&r, c.slot, VERDICT_SOURCE_THROTTLE);
 		}
 		assert_false(rig_admit(&r, c.slot, &why, &retire));

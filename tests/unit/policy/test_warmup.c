@@ -250,14 +250,12 @@ static void test_one_transaction(void **state)
 	assert_true(c.go);
 	assert_true(rig_admit(&w.r, c.slot, &why, &retire));
 	assert_int_equal(world_info(&w, "b1").used, 1);
-	policy_unadmit(w.r.policy, w.r.now, c.slot);
+	rig_txn_end(&w.r, c.slot, TXN_NOT_BEGUN);
 	assert_int_equal(world_info(&w, "b1").used, 0);
 	assert_true(rig_admit(&w.r, c.slot, &why, &retire));
 	for (unsigned i = 0; i < 5; i++)
-		policy_result(
-			w.r.policy, w.r.now, c.slot, "t.example", i < 3 ? &good : &bad, &tried, &v);
-	policy_reached(w.r.policy, c.slot);
-	policy_finished(w.r.policy, w.r.now, c.slot);
+		rig_hear(&w.r, c.slot, "t.example", i < 3 ? &good : &bad, &tried, &v);
+	rig_txn_end(&w.r, c.slot, TXN_SENT);
 	assert_int_equal(world_info(&w, "b1").used, 1);
 	assert_int_equal(world_info(&w, "b1").delivered, 1);
 	assert_int_equal(world_info(&w, "b1").deferred, 1);

@@ -144,7 +144,7 @@ static void test_overflow_wait(void **state)
 			snprintf(domain, sizeof(domain), "t%u.example", n);
 			w.r.want.domain = domain;
 			if (rig_admit(&w.r, c.slot, &why, &retire))
-				policy_unadmit(w.r.policy, w.r.now, c.slot);
+				rig_txn_end(&w.r, c.slot, TXN_NOT_BEGUN);
 			else
 				refused++;
 		}

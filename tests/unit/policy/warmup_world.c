@@ -144,7 +144,7 @@ void world_answer(struct world *w, uint32_t slot, enum heard h)
 		uint16_t code;
 		bool reached;
 	} rows[] = {
-		[HEARD_ACCEPTED] = { VERDICT_DELIVERED, 250, true },
+		[HEARD_ACCEPTED] = { VERDICT_DELIVERED, 0, true },
 		[HEARD_THROTTLE] = { VERDICT_SOURCE_THROTTLE, 451, false },
 		[HEARD_BLOCK] = { VERDICT_SOURCE_BLOCK, 550, false },
 		[HEARD_BAD_RCPT] = { VERDICT_RECIPIENT_INVALID, 550, false },
@@ -152,15 +152,12 @@ void world_answer(struct world *w, uint32_t slot, enum heard h)
 		[HEARD_LOST] = { VERDICT_COUNT, 0, false },
 	};
 	struct policy_tried tried = { .message = rng_next(&w->rng) | 1 };
+	const struct classification c = { .verdict = rows[h].verdict, .code = rows[h].code };
+	struct policy_verdict v;
 
-	if (rows[h].reached)
-		policy_reached(w->r.policy, slot);
-	if (h == HEARD_LOST)
-		policy_finished(w->r.policy, w->r.now, slot);
-	else
-		rig_result_of(&w->r, slot, w->r.want.domain,
-			&(struct classification){ .verdict = rows[h].verdict }, rows[h].code,
-			&tried);
+	if (h != HEARD_LOST)
+		rig_hear(&w->r, slot, w->r.want.domain, &c, &tried, &v);
+	rig_end_if_any(&w->r, slot, rows[h].reached ? TXN_SENT : TXN_CUT);
 }
 
 bool world_send(struct world *w, const char *domain, enum heard h, int *source)

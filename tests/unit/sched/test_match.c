@@ -251,9 +251,9 @@ static void finished(struct world *w, struct connection *c)
 	struct work *x = c->running[0];
 	struct policy_verdict v;
 
-	policy_result(w->rig.policy, w->rig.now, c->match.slot, w->names[x->flow->domain], &good,
+	policy_result(w->rig.policy, w->rig.now, &x->match.txn, w->names[x->flow->domain], &good,
 		&x->match.tried, &v);
-	policy_finished(w->rig.policy, w->rig.now, c->match.slot);
+	policy_txn_end(w->rig.policy, &x->match.txn, TXN_CUT);
 	x->flow->sent++;
 	w->done++;
 	w->domains[x->flow->domain].in_flight--;
