@@ -111,5 +111,5 @@ ms_t dns_temporary_ttl(const struct dns *d);
 bool host_resolve(
 	struct dns *d, struct dns_host_entry *h, struct host_wait *w, struct dns_job *job);
 void host_forget(struct dns_host_entry *h);
-/* dns.c */
+/* dns_job.c */
 void host_arrived(struct dns_job *job);
