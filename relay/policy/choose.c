@@ -137,12 +137,15 @@ static void cluster_gate(struct policy *p, struct policy_now now, struct candida
 static void add_candidate(struct policy *p, struct policy_now now, const struct policy_want *w,
 	unsigned host, struct candidates *all)
 {
+	const struct host_standing at =
+		host_standing(p, w->provider, &w->hosts[host].addr, now.mono);
 	struct candidate *k = &all->a[all->n];
 	unsigned same = 0;
 
 	k->host = (uint8_t)host;
-	k->cluster = host_cluster(p, w->provider, &w->hosts[host].addr, now.mono, &k->known);
-	k->guessed = address_guessed(p, w->provider, &w->hosts[host].addr);
+	k->cluster = at.cluster;
+	k->known = at.known;
+	k->guessed = at.guessed;
 	all->n++;
 	if (!k->cluster) {
 		k->gate = HOLD_CAP;
@@ -282,20 +285,20 @@ static int pick_host(struct policy *p, struct policy_now now, const struct candi
 		const struct candidate *k = &all->a[(all->start + i) % all->n];
 		struct answer a;
 
+		if (k->cluster == refused && k->known && !k->guessed)
+			continue; /* the same answer again */
+		refused = k->known && !k->guessed ? k->cluster : NULL;
 		if (k->gate != HOLD_NONE &&
 			!(k->gate == HOLD_RESTING && pinned(p, k->cluster, source, now.wall))) {
 			refuse(f, k->gate, k->limit, source, k->cluster, k->until);
 			continue;
 		}
-		if (k->cluster == refused && k->known && !k->guessed)
-			continue; /* the same answer again */
 		ask_lane(p, now, k, source, &a);
 		if (a.reason == HOLD_NONE) {
 			*probe = a.probe;
 			return (int)((all->start + i) % all->n);
 		}
 		refuse(f, a.reason, a.limit, source, k->cluster, a.until);
-		refused = k->known && !k->guessed ? k->cluster : NULL;
 	}
 	return -1;
 }
@@ -381,7 +384,7 @@ struct choosing {
 	struct policy_now now;
 	const struct policy_want *w;
 	struct tenant *tenant;
-	struct candidates all[2]; /* IPv4, IPv6 */
+	struct candidates *all; /* IPv4, IPv6; large: only what is found is written */
 	struct refusals f;
 	bool alike;	  /* no host has a mark, or failed for some only: as good for all subnets */
 	bool good;	  /* a source has a host that is well, and may go now or soon */
@@ -642,10 +645,12 @@ static unsigned choose_source(struct choosing *c)
 void policy_choose(struct policy *p, struct policy_now now, const struct policy_want *w,
 	struct policy_choice *ret)
 {
+	struct candidates all[2];
 	struct choosing c = {
 		.p = p,
 		.now = now,
 		.w = w,
+		.all = all,
 		.tenant = tenant_find(p, w->domain),
 		.f = { .source = ~0u },
 		.owner = warmup_owner(p, w->provider, w->pool, w->domain),
@@ -672,7 +677,7 @@ void policy_choose(struct policy *p, struct policy_now now, const struct policy_
 		return;
 	}
 	ret->until = 0;
-	c.all[0].family = c.all[1].family = 0;
+	all[0].family = all[1].family = 0;
 	c.alike = hosts_alike(p, w);
 	pool = choose_source(&c);
 	if (c.best >= 0) {

@@ -221,16 +221,17 @@ static bool network_known(const struct policy *p, const struct network *n)
 	return n->agreed || n->settled || !microsoft(p, n->provider);
 }
 
-struct cluster *host_cluster(
-	struct policy *p, unsigned provider, const struct addr *a, ms_t mono, bool *known)
+struct host_standing host_standing(
+	struct policy *p, unsigned provider, const struct addr *a, ms_t mono)
 {
-	struct host *h = host_find(p, provider, a);
-	struct network *n = h ? h->network : network_get(p, provider, a, mono);
+	const struct host *h = host_find(p, provider, a);
+	const struct network *n = h ? h->network : network_get(p, provider, a, mono);
 
 	if (!n)
-		return NULL;
-	*known = (h && h->cluster) || network_known(p, n);
-	return h ? host_place(h) : network_place(n);
+		return (struct host_standing){ 0 };
+	return (struct host_standing){ .cluster = h ? host_place(h) : network_place(n),
+		.known = (h && h->cluster) || network_known(p, n),
+		.guessed = !(h && h->cluster) && n->agreed && n->tails };
 }
 
 const char *how_name(const struct host *h)
@@ -277,19 +278,6 @@ static void network_agree(struct policy *p, struct network *n)
 bool host_guessed(const struct host *h)
 {
 	return h && !h->cluster && h->network->agreed && h->network->tails;
-}
-
-bool address_guessed(const struct policy *p, unsigned provider, const struct addr *a)
-{
-	struct net net = net_of(a, CLUSTER_NET_V4, CLUSTER_NET_V6);
-	struct host_key key = key_of(p, provider, &net.addr);
-	const struct host *h = host_find(p, provider, a);
-	struct network *n;
-
-	if (h)
-		return host_guessed(h);
-	HASH_FIND(hh, p->networks, &key, sizeof(key), n);
-	return n && n->agreed && n->tails;
 }
 
 /* Open connections to what was just learned about count where they belong from now on. heirs_of:

@@ -60,10 +60,15 @@ struct name {
 	ms_t learned, seen; /* wall */
 };
 
-/* Where this host's connections count now. *known: false before its first banner. NULL: no memory,
- * or the tables are full. */
-struct cluster *host_cluster(
-	struct policy *p, unsigned provider, const struct addr *a, ms_t mono, bool *known);
+/* Where this host's connections count now; known: false before its first banner. guessed: as
+ * host_guessed, also for a host that was not met yet. cluster NULL: no memory, or the tables are
+ * full. One look-up for all three: it is asked for each host of each choice. */
+struct host_standing {
+	struct cluster *cluster;
+	bool known, guessed;
+};
+struct host_standing host_standing(
+	struct policy *p, unsigned provider, const struct addr *a, ms_t mono);
 struct host *host_get(
 	struct policy *p, unsigned provider, const struct addr *a, struct policy_now now);
 struct host *host_find(const struct policy *p, unsigned provider, const struct addr *a);
@@ -86,7 +91,6 @@ const char *how_name(const struct host *h);
  * for the sake of caps, and is otherwise neither sick with the others nor a witness that they are
  * well. */
 bool host_guessed(const struct host *h);
-bool address_guessed(const struct policy *p, unsigned provider, const struct addr *a);
 
 /* Forgets all marks of its failures (host.c). */
 void host_untroubled(struct policy *p, struct host *h);
