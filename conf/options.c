@@ -153,6 +153,11 @@ static const struct option http_options[] = {
 		"Address and port of metrics, health and the web page, all read only. Default: "
 		"none.",
 		0, NULL },
+	TEXT("token_file", struct config, http_token_file, STRING, NULL, 0,
+		"File with a token of 16 to 200 visible characters, read at the start, that "
+		"everything but /health then asks for: as password of any user, or as \"Bearer\". "
+		"Without one, an address that is not loopback shows /metrics and /health alone, "
+		"since the pages name whom mail goes to."),
 };
 
 static const struct option log_options[] = {

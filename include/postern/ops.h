@@ -58,12 +58,19 @@ int control_start(struct control **ret, const struct ops_context *ctx, const cha
 struct control *control_stop(
 	struct control *c); /* waits for running commands; removes the socket; NULL-safe */
 
-/* GET / (a page for people), /history.json (by, step, since, of, sum as `postern history` has them),
+/* GET / and the views beside it (pages for people; each with .json, too), /history.json (by, step, since, of, sum as `postern history` has them),
  * /metrics (Prometheus text format 0.0.4), /health (200 "ok", or 503
  * with the reason). Read only. */
 struct http;
-int http_start(struct http **ret, const struct ops_context *ctx, const struct addr *a,
-	uint16_t port, uint16_t *bound, char *error, size_t error_max);
+struct http_params {
+	struct addr addr;
+	uint16_t port;
+	/* What it holds everything but /health asks for; NULL: nothing is, and at an address that is
+	 * not loopback the pages are not shown. */
+	const char *token_file;
+};
+int http_start(struct http **ret, const struct ops_context *ctx, const struct http_params *params,
+	uint16_t *bound, char *error, size_t error_max);
 struct http *http_stop(struct http *h);
 /* The text of /metrics. */
 int metrics_render(struct buf *out, const struct ops_context *ctx);

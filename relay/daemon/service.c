@@ -165,6 +165,7 @@ static void hostname_for_ops(void *arg, char out[256])
 static int start_ops(struct service *s)
 {
 	const struct config *c = s->first->config;
+	struct http_params p;
 	char text[ADDR_TEXT_MAX];
 	uint16_t port;
 
@@ -195,8 +196,8 @@ static int start_ops(struct service *s)
 		return EX_OSERR;
 	if (!c->http.enabled)
 		return EX_OK;
-	if (http_start(
-		    &s->http, &s->ops, &c->http.addr, c->http.port, &port, s->error, s->error_max))
+	p = (struct http_params){ c->http.addr, c->http.port, c->http_token_file };
+	if (http_start(&s->http, &s->ops, &p, &port, s->error, s->error_max))
 		return EX_OSERR;
 	addr_format(text, &c->http.addr);
 	log_event(s->log, LOG_INFO, EVENT_HTTP,
@@ -251,6 +252,7 @@ static void say_files(struct service *s)
 
 	say_unreadable(s, c->path);
 	say_unreadable(s, c->rules_file);
+	say_unreadable(s, c->http_token_file);
 	for (unsigned i = 0; i < c->nlisteners; i++) {
 		say_unreadable(s, c->listeners[i].certificate);
 		say_unreadable(s, c->listeners[i].key);

@@ -84,7 +84,7 @@ class Relay(Program):
         text = "".join(f"{k} = {render(v)}\n" for k, v in self.root.items())
         text += section("queue", self.queue) + section("control", {"socket": self.socket_path}) + section("log", self.log)
         text += section("dns", self.dns) if self.dns else ""
-        text += section("http", {"address": "127.0.0.1:0"}) if self.http else ""
+        text += section("http", {"address": "127.0.0.1:0", **(self.http if isinstance(self.http, dict) else {})}) if self.http else ""
         for name, options in self.listeners.items():
             text += section("listener", options, name)
         for name, options in self.sources.items():
