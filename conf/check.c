@@ -1,5 +1,7 @@
 /* What no single option can tell: names that must exist, addresses that must differ, values that
- * must fit one another. Also fills in what is derived. */
+ * must fit one another. Also fills in what is derived. Called by config.c after bind.c, on the
+ * thread that loads the configuration; the parts are check_*.c. All that is wrong is told, not
+ * only the first. */
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>

@@ -1,4 +1,6 @@
-/* Listeners: who may relay, over what, and that no two want the same port. */
+/* Listeners: who may relay, over what, and that no two want the same port. Called by check.c, on
+ * the thread that loads the configuration; pool_known and pool_for_sender are asked by sessions
+ * while they run. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>

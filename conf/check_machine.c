@@ -1,6 +1,6 @@
 /* What only the machine can tell: are the addresses of the configuration its own, and who else may
  * take the place of the control socket? Mostly warnings: the check may run elsewhere, or before an
- * address was added. */
+ * address was added. Called by check.c, on the thread that loads the configuration. */
 #include <errno.h>
 #include <libgen.h>
 #include <pwd.h>

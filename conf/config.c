@@ -1,4 +1,5 @@
-/* A configuration's life: load, free, compare. */
+/* A configuration's life: load (scan → bind → check), free, compare. Called by the main thread, by
+ * whoever reloads, and by the commands. Immutable once loaded. */
 #include "postern/config.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* The option tables as text for people. */
+/* The option tables as text for people: `check --defaults`, and the manual page. Called by
+ * commands and by the build; pure. */
 #include <string.h>
 
 #include "ladders.h"

@@ -1,4 +1,5 @@
-/* A configuration back to text, and two of them compared by it. */
+/* A configuration back to text, and two of them compared by it: what a reload takes over, and what
+ * it cannot. Called by `postern check`, and by whoever reloads. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Values back to text, in the file's syntax, without loss: what is printed parses to the same. */
+/* Values back to text, in the file's syntax, without loss: what is printed parses to the same.
+ * Called by dump.c and describe.c; pure. */
 #include <errno.h>
 #include <string.h>
 

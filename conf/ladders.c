@@ -1,5 +1,5 @@
 /* Built-in warm-up plans: messages a day from one source to one provider. Beyond the last rung a
- * source is warm. */
+ * source is warm. Called by warmup.c and describe.c; a table without state. */
 #include "ladders.h"
 
 #include <stddef.h>

@@ -1,5 +1,6 @@
 /* The option tables. Help is one or two plain sentences: it is printed by `postern check
- * --defaults` and becomes the manual page. */
+ * --defaults` and becomes the manual page. Read by scan.c, bind.c, describe.c and dump.c; no code
+ * of its own. */
 #define ROWS_OF struct config
 #include "rows.h"
 

@@ -1,5 +1,6 @@
 /* The providers that everybody has. Microsoft's limits are its own secret; these are values at
- * which senders of good standing are left alone, and lanes adapt below them. */
+ * which senders of good standing are left alone, and lanes adapt below them. Called by bind.c,
+ * describe.c and dump.c. */
 #include <string.h>
 
 #include "option.h"

@@ -1,5 +1,6 @@
 /* Values: text to typed members of the parameters. Each parser writes one item; lists are built
- * from items, and put in place only when all of them are right. */
+ * from items, and put in place only when all of them are right. Called by bind.c, on the thread
+ * that loads the configuration. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

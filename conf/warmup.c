@@ -1,4 +1,5 @@
-/* Warm-up plans: from what is written to what the policy takes. */
+/* Warm-up plans: from what is written to what the policy takes. Called by check.c after the
+ * sections were bound, on the thread that loads the configuration. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,7 +154,7 @@ static void bind_pace(const struct plan *plan)
 			w->name, w->hours);
 }
 
-/* ---- the rest ---- */
+/* ---- shares, overflow, sources ---- */
 
 static void bind_shares(const struct plan *plan)
 {

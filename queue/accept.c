@@ -1,4 +1,10 @@
-/* Storing messages: whole, or streamed in pieces before the envelope. */
+/* Storing messages: whole, or streamed in pieces (append) before their envelope. Called by the
+ * writer, on its thread, inside one transaction.
+ *
+ * Order of what a message writes: content, recipients with their entry in an index, the envelope.
+ * An error before anything was written leaves the transaction as it was; one in the middle breaks
+ * it (qtxn). Pieces are `loose` until the envelope comes: a session that ends, or a kill, leaves
+ * content that nobody owns, and the writer removes it. */
 #include <errno.h>
 
 #include "txn.h"

@@ -187,7 +187,7 @@ static int reader_close(const struct reader *r)
 	return r->bad || r->p != r->end ? -EBADMSG : 0;
 }
 
-/* ---- envelope: version, flags, size, then the rest ---- */
+/* ---- envelope: version, flags, size, then all other fields ---- */
 
 static void put_envelope_head(struct writer *w, uint8_t version, uint32_t flags, uint64_t size)
 {

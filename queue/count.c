@@ -1,4 +1,5 @@
-/* How much waits for a domain. */
+/* How much waits for a domain: the young index and the due index, counted up to a bound. Called by
+ * the dispatcher, for what it says of a domain's backlog; one short read transaction. */
 #include <errno.h>
 #include <stdlib.h>
 

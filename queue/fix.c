@@ -1,4 +1,7 @@
-/* Setting aside what is damaged, and mending what can be derived again. */
+/* Repairs, one record each: what is damaged is copied into the tree `damaged` and then taken out,
+ * what can be derived again (index entries, totals) is made anew. Called by the writer on its
+ * thread, for repairs that readers or check-queue posted; each is part of a transaction like any
+ * job. */
 #include <errno.h>
 
 #include "txn.h"

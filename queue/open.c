@@ -1,4 +1,9 @@
-/* Opening: everything that can be wrong with a directory and a file, told in words. */
+/* Opening a queue: everything that can be wrong with a directory and a file, told in words. Called
+ * by queue_open, once, before the writer starts.
+ *
+ * directory → lock file → lock on the data file → its pages judged as bytes (queue/raw) → LMDB
+ * maps it → schema. LMDB trusts what it maps, so nothing of it is mapped that was not judged
+ * first. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -13,7 +13,7 @@ struct job_list {
 	uint32_t n, mail; /* all; those that bring new mail */
 };
 
-/* readers.c: the writer's, as of its last look */
+/* readers.c: the writer's, as of its last check */
 struct readers {
 	uint64_t txn; /* of the oldest; UINT64_MAX: none */
 	int pid;

@@ -1,4 +1,6 @@
-/* Reading: short read transactions on the calling thread, none open across calls. */
+/* Reading: the domains that have mail, one message, its content. Short read transactions on the
+ * calling thread, none open across calls, since an open one keeps every page that is freed
+ * meanwhile. Any thread. */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,5 +1,9 @@
-/* Readings of the due index: what of a domain is due, oldest first, from the index in memory and the
- * database at once. */
+/* Readings of the due index: what of a domain is due, oldest first. Called by the dispatcher's
+ * reading thread; one read transaction each.
+ *
+ * Two places have entries: the young index in memory and the due index on disk. Memory is read
+ * first, then the disk: what the writer moves from one to the other meanwhile is seen twice, and
+ * taken once; never missed. */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,10 +1,15 @@
-/* Outcomes: recipients that are done or wait on, messages that end, and the operator's flags. */
+/* Outcomes: recipients that are done or wait on, messages that end with their last recipient, and
+ * the operator's flags (hold, release, due now). Called by the writer, on its thread, inside one
+ * transaction.
+ *
+ * A message whose last recipient goes loses envelope and index entries at once; a large body
+ * follows in later transactions, as loose content. */
 #include <errno.h>
 
 #include "txn.h"
 
-/* Chunks removed with the message itself; the rest of a large body goes in transactions of its own,
- * so that no transaction, and no one who waits for it, grows with the size of a message. */
+/* Chunks removed with the message itself; what is left of a large body goes in transactions of its
+ * own, so that no transaction, and no one who waits for it, grows with the size of a message. */
 #define CHUNKS_AT_ONCE 64u
 
 static int get_record(struct qtxn *t, uint64_t id, uint32_t sub, MDB_val *v)

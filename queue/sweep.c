@@ -1,9 +1,14 @@
-/* Keeping the index of young recipients below its limit. */
+/* Keeping the young index below its limit: from three quarters on its entries are moved into the
+ * due index, domain by domain, a bounded number in each transaction. Called by the writer, on its
+ * thread, when it has nothing better to do, and at the start (sweep_load), when the index in
+ * memory is filled from disk.
+ *
+ * waits (sweep_waits) → steps, one a transaction (sweep_step) → none left */
 #include <errno.h>
 
 #include "queue_impl.h"
 
-/* A sweep begins here; what comes meanwhile has the rest. */
+/* A sweep begins here; the last quarter is for what comes meanwhile. */
 #define SWEEP_AT (YOUNG_MAX / 4 * 3)
 /* Entries moved in one transaction: enough that neighbours share leaf pages on both sides, few
  * enough that those who wait for the commit do not notice. */

@@ -1,4 +1,10 @@
-/* The writer thread: jobs in, one transaction and one sync for many of them, answers out. */
+/* The writer thread: jobs in, one transaction and one sync for many of them, answers out.
+ *
+ * gather (gather.c) → run the batch in one transaction → commit → answers, one wake-up a mailbox.
+ * Nothing is answered before the commit is on disk. A job that breaks its transaction is answered
+ * alone, and the batch is run again without it; without space new mail is refused, and settling
+ * goes on in small transactions; after a failed commit every job of it fails and the file is
+ * opened again. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -10,10 +16,10 @@
 /* Pages a transaction writes at most, about: its dirty pages are memory of ours until the commit.
  */
 #define PAGES_MAX 1024u
-/* After a failure for lack of space the rest goes in transactions of this many jobs, which need few
- * new pages each and give some back to the next but one. */
+/* After a failure for lack of space what is left goes in transactions of this many jobs, which
+ * need few new pages each and give some back to the next but one. */
 #define GROUP_AFTER_FULL 64u
-/* Bodies without message removed along with other work, and in a transaction of their own. */
+/* Bodies without message removed along with jobs, and in a transaction of their own. */
 #define REAP_ALONG	256u
 #define REAP_ALONE	1024u
 #define REOPEN_EVERY_US 100000u
@@ -333,7 +339,7 @@ static bool room_after_all(struct queue *q, const struct batch *b)
 	return b->failures < 2 && readers_clear(q) > 0;
 }
 
-/* One job made the transaction impossible. For lack of space, new mail gives way; else that job
+/* One job made the transaction impossible. For lack of space, new mail is refused; else that job
  * alone. */
 static void after_culprit(struct queue *q, struct batch *b, uint32_t done, int error)
 {

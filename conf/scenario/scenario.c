@@ -1,4 +1,5 @@
-/* Scenarios of `postern rehearse`: read by their table, then what no single option can tell. */
+/* Scenarios of `postern rehearse`: read by their table, then what no single option can tell.
+ * Called by rehearse.c, on the main thread of a tool. */
 #include "scenario.h"
 
 #include <errno.h>

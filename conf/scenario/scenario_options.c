@@ -1,4 +1,5 @@
-/* What a scenario of `postern rehearse` may say; printed by `postern rehearse --scenario-help`. */
+/* What a scenario of `postern rehearse` may say; printed by `postern rehearse --scenario-help`.
+ * The table of scenario.c; no code of its own. */
 #define ROWS_OF struct scenario
 #include "../rows.h"
 #include "postern/rehearse.h"

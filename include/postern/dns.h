@@ -11,11 +11,11 @@
 struct dns_params {
 	const char *const *servers; /* "127.0.0.1:53"; n 0: the system's (resolv.conf) */
 	unsigned nservers;
-	ms_t timeout;	      /* per try; 0: 3 s */
-	unsigned tries;	      /* 0: 3 */
-	unsigned running_max; /* look-ups at once; 0: 500; more wait in line, at most waiting_max */
-	unsigned waiting_max; /* 0: 100000; above: DNS_TEMPORARY at once */
-	unsigned cache_max;   /* names; 0: 200000; least recently used go */
+	ms_t timeout;	       /* per try; 0: 3 s */
+	unsigned tries;	       /* 0: 3 */
+	unsigned running_max;  /* look-ups at once; 0: 500; more wait, waiting_max at most */
+	unsigned waiting_max;  /* 0: 100000; above: DNS_TEMPORARY at once */
+	unsigned cache_max;    /* names; 0: 200000; least recently used go */
 	ms_t ttl_min, ttl_max; /* clamps; 0: 5 s, 1 h */
 	ms_t negative_ttl; /* NXDOMAIN and no data; 0: 60 s. Failures are remembered as long, but at
 			    * most 15 s (and at least ttl_min) */

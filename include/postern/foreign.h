@@ -11,7 +11,7 @@ void foreign_end(char *text);
 /* As valid UTF-8: each byte that is none, and NUL, becomes U+FFFD. 0, -ENOMEM/-ENOBUFS. */
 int foreign_utf8(struct buf *out, struct slice s);
 
-/* Characters that change what a terminal, or a reader, makes of the rest: C0, DEL, C1, line and
+/* Characters that change what a terminal, or a reader, makes of what follows: C0, DEL, C1, line and
  * paragraph separators, marks and overrides of direction, invisible formats and tags. */
 bool foreign_unsafe(uint32_t character);
 

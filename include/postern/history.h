@@ -148,7 +148,8 @@ struct history_view *history_view_free(struct history_view *v); /* NULL-safe */
 struct history_view *history_ever(struct history *h);
 /* Complete from then on; earlier periods had to go. 0: nothing had to. */
 ms_t history_view_since(const struct history_view *v);
-/* The lines, whose names are borrowed until fn returns, by start, then by names. fn false: no more. 0, -ENOMEM, -E2BIG: one period had more
- * than 20,000, of which the rest is left out. start: wall; of RAMP: the number of the day. */
+/* The lines, whose names are borrowed until fn returns, by start, then by names. fn false: no
+ * more. 0, -ENOMEM, -E2BIG: one period had more than 20,000, all others are left out. start: wall;
+ * of RAMP: the number of the day. */
 int history_view_each(struct history_view *v,
 	bool (*fn)(void *arg, ms_t start, const struct history_cell *c), void *arg);

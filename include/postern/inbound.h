@@ -1,6 +1,6 @@
-/* Inbound sessions of one worker: from an accepted socket to a message in the queue. The room knows
- * streams, the SMTP server's state machine and the queue, not who delivers. Also what the workers of
- * a process share about clients (struct session_limits), and the password file. */
+/* Inbound sessions of one worker: from an accepted socket to a message in the queue. The room
+ * knows streams, the SMTP server's state machine and the queue, not who delivers. Also what the
+ * workers of a process share about clients (struct session_limits), and the password file. */
 #pragma once
 
 #include "postern/dkim.h"
@@ -32,7 +32,7 @@ struct listener_params {
 	bool pool_by_user;     /* a user's own pool wins over the listener's */
 	uint32_t sessions_max; /* of this listener */
 	uint32_t sessions_per_client;
-	uint32_t auth_failures_max; /* of late, before passwords are not looked at: 421; 0: no limit
+	uint32_t auth_failures_max; /* of late, before passwords are not checked: 421; 0: no limit
 				     */
 	ms_t command_timeout;	    /* idle between commands: RFC 5321 section 4.5.3.2.7, 5 min */
 	ms_t data_timeout;	    /* between data blocks: 3 min */

@@ -24,7 +24,7 @@
 struct body_block {
 	struct body_block *next;
 	uint32_t len, cap; /* cap is a multiple of BODY_CHUNK; only the last block is not full */
-	uint32_t room;	   /* bytes of data that it has memory for; a rest has less than cap */
+	uint32_t room;	   /* bytes of data that it has memory for; a remainder has less than cap */
 	char data[];
 };
 struct body {

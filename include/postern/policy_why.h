@@ -11,7 +11,7 @@ struct policy_why_row {
 	char what[96];
 	double accepted, refused;
 	/* how much better "it is refused at a share of its own" explains the figures than "it is
-	 * refused like all else there": log likelihood ratio; 0: no worse than the rest */
+	 * refused like all else there": log likelihood ratio; 0: no worse than all else there */
 	double ratio;
 };
 #define POLICY_WHY_ROWS 8u

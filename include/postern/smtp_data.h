@@ -12,9 +12,9 @@ enum data_status {
 	DATA_END, /* <CRLF>.<CRLF> seen */
 };
 
-/* Decoder for DATA (RFC 5321 section 4.5.2): takes dots off, finds the only legal end. A bare CR or
- * LF is noted in `bare` and, with BARE_REJECT, the rest is swallowed up to the real end and must be
- * refused. Also used for BDAT content (data_chunk), which has no dots and no end mark. */
+/* Decoder for DATA (RFC 5321 section 4.5.2): takes dots off, finds the only legal end. A bare CR
+ * or LF is noted in `bare` and, with BARE_REJECT, what follows is swallowed up to the real end and
+ * must be refused. Also used for BDAT content (data_chunk), which has no dots and no end mark. */
 struct data_decoder {
 	uint8_t state;
 	enum bare_newline mode;
@@ -38,13 +38,13 @@ int data_chunk_end(
 	struct data_decoder *d, struct header_filter *out); /* after the last: a CR held back */
 
 /* Passes content into a body; while in the header section it counts Received fields, notes what is
- * missing, takes out X-Postern-Pool and X-Postern-Tag (keeping their values), keeps the first From and at its end adds Date and Message-ID
- * when they are missing (RFC 6409 section 8). Bcc and From are left alone. At the head, lines "From
- * …" and ">From …" of an mbox file are dropped. A line that cannot be a header field, with
- * well-known fields behind it, stays in the section as X-Postern-Malformed; else it ends the
- * section: a blank line is put before it. Header sections over header_max bytes are passed on but
- * no longer looked at (over is set). Content is copied once, into the body; only the name of a
- * field that is not yet known whole is held back. */
+ * missing, takes out X-Postern-Pool and X-Postern-Tag (keeping their values), keeps the first From
+ * and at its end adds Date and Message-ID when they are missing (RFC 6409 section 8). Bcc and From
+ * are left alone. At the head, lines "From …" and ">From …" of an mbox file are dropped. A line
+ * that cannot be a header field, with well-known fields behind it, stays in the section as
+ * X-Postern-Malformed; else it ends the section: a blank line is put before it. Header sections
+ * over header_max bytes are passed on but no longer looked at (over is set). Content is copied
+ * once, into the body; only the name of a field that is not yet known whole is held back. */
 #define HEADER_NAME_MAX 200 /* a longer run without a colon is no field name */
 #define HEADER_TAG_MAX	64
 struct header_filter_params {

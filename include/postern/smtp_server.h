@@ -169,7 +169,7 @@ struct smtp_credentials {
 void smtp_server_credentials(const struct smtp_server *s, struct smtp_credentials *ret);
 /* pool: the user's pool or NULL (copied). The pool of a message: X-Postern-Pool where the listener
  * has pool_header, else the user's, else the sender domain's, else the listener's. */
-/* LIMITED: not looked at, since too many failed before; ends the session. */
+/* LIMITED: not checked, since too many failed before; ends the session. */
 enum smtp_auth_result { AUTH_OK, AUTH_BAD, AUTH_TEMPORARY, AUTH_LIMITED };
 int smtp_server_authenticated(
 	struct smtp_server *s, enum smtp_auth_result r, const char *pool, struct buf *out);

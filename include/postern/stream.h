@@ -31,7 +31,7 @@ enum {
 	STREAM_E_BIND = -10002 /* source address unavailable: nothing was sent */
 };
 
-/* Encrypted bytes that wait for the socket; the rest stays in clear. */
+/* Encrypted bytes that wait for the socket; what follows stays in clear. */
 #define STREAM_WIRE_MAX (64u * 1024u)
 /* The kernel's send buffer of outbound connections, instead of one that grows to megabytes for a
  * receiver that does not read. Linux takes twice this, with its overhead. */
@@ -59,7 +59,7 @@ void stream_set_write_max(struct stream *s, size_t max);
 size_t stream_pending(const struct stream *s); /* bytes not yet taken by the kernel */
 /* Bytes that the kernel holds until the other side's acknowledges them. A system call. */
 size_t stream_unacknowledged(const struct stream *s);
-/* No on_data until stream_resume: back-pressure to the peer (at most 64 KiB are held here, the rest
+/* No on_data until stream_resume: back-pressure to the peer (at most 64 KiB are held here, all else
  * in the kernel). Costs nothing when nothing comes meanwhile. Held input is delivered at the end of
  * the iteration. */
 void stream_pause(struct stream *s);

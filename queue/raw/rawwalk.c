@@ -1,4 +1,6 @@
-/* The page structure of the data file, verified without LMDB. */
+/* The page structure of the data file, verified without LMDB: each page is reached once, lies
+ * inside the file, and its keys are in order. Called by open.c before LMDB may map the file, for
+ * as long as a start may wait, and by check-queue for the whole of it. One thread; reads only. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>

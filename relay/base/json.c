@@ -1,4 +1,5 @@
-/* Building one line of a log: straight into the buffer, no printf, one pass over each value. */
+/* Building one line of a log: straight into the buffer, no printf, one pass over each value.
+ * Called by whoever logs, on its own thread; text of others is made fit on the way (foreign.c). */
 #include <errno.h>
 
 #include "postern/foreign.h"

@@ -1,5 +1,6 @@
-/* The writer behind the logs. Producers copy finished lines into one buffer under a lock held for a
- * memcpy; the writer swaps it for an empty one and writes it out without the lock. */
+/* The writer behind the logs. Producers, on any thread, copy finished lines into one buffer under
+ * a lock held for a memcpy; the writer's thread swaps it for an empty one and writes it out
+ * without the lock. A full buffer drops lines and counts them: nobody waits for a log. */
 #include "postern/log.h"
 
 #include <errno.h>
@@ -388,7 +389,7 @@ void log_emit(struct log *l, struct log_line *ln)
 		pthread_mutex_lock(&l->lock);
 		was_empty = buf_size(&l->waiting) == 0;
 		r = buf_add_slice(&l->waiting, buf_slice(&ln->b));
-		/* half full: the writer may be gathering and need not wait for the rest of its time
+		/* half full: the writer may be gathering and need not wait out its time
 		 */
 		if (was_empty || buf_size(&l->waiting) >= l->max / 2)
 			pthread_cond_signal(&l->cond);

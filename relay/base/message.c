@@ -13,7 +13,7 @@
 /* Most messages fit the first block; what does not is on its way to a large one. */
 #define FIRST_CHUNKS 2u
 #define LAST_CHUNKS  16u
-/* What a rest grows by at least. */
+/* What a remainder grows by at least. */
 #define REST_STEP 256u
 /* An envelope of tens of thousands of recipients with all their parameters fits. */
 #define ENVELOPE_MAX (64u * 1024u * 1024u)
@@ -145,7 +145,7 @@ static struct body_block **last_link(struct body *b)
 }
 
 /* Memory for n more bytes in the last block, as far as they belong there. It has all of it from the
- * start, unless it is a rest that was split off. */
+ * start, unless it is a remainder that was split off. */
 static int last_grow(struct body *b, size_t n)
 {
 	struct body_block *k = b->last, **link;
@@ -246,21 +246,21 @@ struct body_block *body_take_full(struct body *b)
 	return first;
 }
 
-/* The last block, cut after its last whole chunk; the rest of it in a block of its own, with memory
+/* The last block, cut after its last whole chunk; the remainder in a block of its own, with memory
  * for what it has: of many clients that stop within a message the rests must not be the most. */
 static int split_last(struct body *b)
 {
-	struct body_block *k = b->last, *rest = NULL, **link;
+	struct body_block *k = b->last, *remainder = NULL, **link;
 	uint32_t whole = k->len - k->len % BODY_CHUNK;
 
 	if (k->len == k->cap || (whole == 0 && k->room - k->len <= REST_STEP))
 		return 0;
 	if (k->len > whole) {
-		rest = block_with(BODY_CHUNK, k->len - whole);
-		if (!rest)
+		remainder = block_with(BODY_CHUNK, k->len - whole);
+		if (!remainder)
 			return -ENOMEM;
-		rest->len = k->len - whole;
-		memcpy(rest->data, k->data + whole, rest->len);
+		remainder->len = k->len - whole;
+		memcpy(remainder->data, k->data + whole, remainder->len);
 	}
 	link = last_link(b);
 	if (whole > 0) {
@@ -270,15 +270,15 @@ static int split_last(struct body *b)
 	} else {
 		body_blocks_free(k);
 	}
-	*link = rest;
-	if (rest)
-		b->last = rest;
+	*link = remainder;
+	if (remainder)
+		b->last = remainder;
 	return 0;
 }
 
 struct body_block *body_take_chunks(struct body *b)
 {
-	/* without memory for the rest, what is full can go all the same */
+	/* without memory for the remainder, what is full can go all the same */
 	if (b->last && !b->last->next)
 		(void)split_last(b);
 	return body_take_full(b);

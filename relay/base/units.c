@@ -1,4 +1,5 @@
-/* Durations, sizes and rates as people write them. */
+/* Durations, sizes and rates as people write them, to values; durations also back. Pure; called by
+ * the reader of configurations and by the commands. */
 #include <errno.h>
 
 #include "postern/text.h"

@@ -1,5 +1,6 @@
-/* Days and minutes of a zone. Everything is asked of one function, the span of time around a moment
- * in which the offset stays the same. */
+/* Days and minutes of a time zone, for warm-ups that count by local days. Pure once loaded; called
+ * by the policy. Everything is asked of one function, the span of time around a moment in which
+ * the offset stays the same. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

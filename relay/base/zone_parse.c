@@ -1,4 +1,5 @@
-/* TZif files (RFC 8536), and where they are found. */
+/* TZif files (RFC 8536), and where they are found. Called when a configuration is loaded; what is
+ * parsed is immutable. A file may be anything: each count is bounded before it is used. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

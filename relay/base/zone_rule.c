@@ -1,4 +1,5 @@
-/* The rule of a TZif file's footer: a POSIX TZ text, such as "CET-1CEST,M3.5.0,M10.5.0/3". */
+/* The rule of a TZif file's footer: a POSIX TZ text, such as "CET-1CEST,M3.5.0,M10.5.0/3". Called
+ * by zone_parse.c; pure. */
 #include <errno.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* postern history: what was delivered, deferred and bounced, by minute, hour or day, for lanes and
- * what they roll up into. */
+ * what they roll up into. Asks the relay; main thread of a tool. */
 #include <string.h>
 
 #include "cli.h"

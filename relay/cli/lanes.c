@@ -1,4 +1,5 @@
-/* lanes, clusters, suspend, resume. */
+/* postern lanes, clusters, suspend and resume: what the policy knows, as tables. Asks the relay;
+ * main thread of a tool. */
 #include "cli.h"
 
 static void print_lane(void *arg, const json_t *l)

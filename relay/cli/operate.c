@@ -1,4 +1,5 @@
-/* retry, hold, release, remove, bounce: alike but for their verb. */
+/* postern retry, hold, release, remove and bounce: alike but for their verb. Asks the relay, which
+ * answers at once and then tells how far it is; main thread of a tool. */
 #include <stdlib.h>
 #include <string.h>
 

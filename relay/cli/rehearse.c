@@ -1,4 +1,6 @@
-/* The rehearsal as a command. */
+/* postern rehearse: reads configuration and scenario, runs the rehearsal (relay/rehearse), prints
+ * what came of it by rehearse_print.c, rehearse_json.c or rehearse_svg.c. Asks no relay; main
+ * thread of a tool. */
 #include "rehearse.h"
 
 #include <errno.h>

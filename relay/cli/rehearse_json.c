@@ -1,4 +1,4 @@
-/* A rehearsal for programs. */
+/* A rehearsal for programs: all figures by hour, and the findings. Called by rehearse.c. */
 #include <stdlib.h>
 
 #include "rehearse.h"

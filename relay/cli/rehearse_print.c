@@ -1,4 +1,5 @@
-/* A rehearsal for people: a table, what happened, what it means. */
+/* A rehearsal for people: a table, what happened, what it means. Called by rehearse.c; all text
+ * goes through print.c. */
 #include "rehearse.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Plots of a rehearsal: volume by source, the queue, deferrals by subnet × cluster. */
+/* Plots of a rehearsal: volume by source, the queue, deferrals by subnet × cluster. Called by
+ * rehearse.c; writes one file. */
 #include <errno.h>
 #include <math.h>
 

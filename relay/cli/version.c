@@ -9,7 +9,7 @@
 #include "postern/classify.h"
 #include "postern/config.h"
 
-/* The date of the built-in reply rules: they age faster than the rest. */
+/* The date of the built-in reply rules: they age faster than the code. */
 static void rules_dated(char *ret, size_t max)
 {
 	struct classifier *rules = NULL;

@@ -1,4 +1,5 @@
-/* warmup: ramps as they stand, and what operators do to them. */
+/* postern warmup: ramps as they stand, and what operators do to them. Asks the relay; main thread
+ * of a tool. */
 #include <string.h>
 
 #include "cli.h"

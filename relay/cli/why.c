@@ -1,5 +1,5 @@
 /* postern why: what the relay believes about receivers, by which figures, and what a pool's mail
- * waits for. */
+ * waits for. Asks the relay; main thread of a tool. */
 #include <string.h>
 
 #include "cli.h"

@@ -105,7 +105,7 @@ struct flow {
 	struct domain *domain;
 	struct pool *pool;
 	struct party *party;	/* NULL: of many; set aside, never linked */
-	bool diverted;		/* work that other subnets refused: must not hold up the rest */
+	bool diverted;		/* work that other subnets refused: must not hold up its others */
 	enum hold_reason aside; /* work that waits alone, of senders or for recipients: aside.c */
 	struct flow *next;	/* of the domain */
 	uint32_t works;		/* ready, and running ones that were taken from it */
@@ -341,7 +341,7 @@ static inline bool domain_probing(const struct domain *m)
 {
 	return !m->route || m->parking.all;
 }
-/* Recipients in memory from which on no more are read: the rest is for mail that comes in. */
+/* Recipients in memory from which on no more are read: what is left is for mail that comes in. */
 static inline uint32_t due_max(const struct dispatch *d)
 {
 	return d->p.work_max - d->p.work_max / 4;

@@ -312,7 +312,7 @@ static bool worth_an_event(enum hold_reason r)
 
 /* Does it wait too long for memory? A short wait is too long only for those that have much there;
  * and for a place, which may be free any time, only when hardly any room is left. */
-static bool makes_way(const struct dispatch *d, const struct flow *f)
+static bool is_put_back(const struct dispatch *d, const struct flow *f)
 {
 	ms_t until = f->match.waiter.until, wait = until - loop_mono(d->loop);
 
@@ -330,7 +330,7 @@ static bool makes_way(const struct dispatch *d, const struct flow *f)
 /* What waits long already need not fill memory up. */
 void flow_crowded(struct dispatch *d, struct flow *f)
 {
-	if (f->match.waiter.waiting && makes_way(d, f))
+	if (f->match.waiter.waiting && is_put_back(d, f))
 		park_flow(d, f);
 }
 
@@ -344,7 +344,7 @@ void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice
 		f->domain->warmup_pool = f->pool;
 	if (f->match.nready && worth_an_event(reason) && f->domain->logged != reason)
 		log_hold(d, f);
-	if (f->match.nready && makes_way(d, f))
+	if (f->match.nready && is_put_back(d, f))
 		park_flow(d, f);
 }
 

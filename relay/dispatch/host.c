@@ -2,7 +2,7 @@
  * come up (connection.c), or a session broke or told of trouble of its own (result.c).
  *
  * The policy says for which of our subnets a host has failed, and leaves it alone for a while for
- * everybody. Here it is marked for the rest of the domain's cycle, so that the next host of the
+ * everybody. Here it is marked until the domain's cycle ends, so that the next host of the
  * same preference is asked at once, then those of the next one, and no retry is used up. When
  * nothing is left, what waits is deferred by its schedule. A domain's last host is marked only if
  * it could not be reached: one message may break it, and the others are to go on. */

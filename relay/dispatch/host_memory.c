@@ -8,7 +8,7 @@
  * the same mail goes again at once, without what failed; each lesson takes one thing away, so that
  * there is an end. When the time is over it is tried anew.
  *
- * The table is bounded, and lessons are kept over a restart, with the rest of what was learned: one
+ * The table is bounded, and lessons are kept over a restart, with all else that was learned: one
  * costs a failure a host, which may be a wait of minutes. A lesson is in one of four states: new
  * (dirty) → saved → over (dirty again, until its entry is deleted) → freed. */
 #include "host_memory.h"

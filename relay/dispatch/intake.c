@@ -21,7 +21,7 @@
 /* ---- fresh ---- */
 
 /* Recipients of one domain need not be neighbours: those of one message are gone through once for
- * each of its domains, and the first of a domain takes the rest along. */
+ * each of its domains, and the first of a domain takes the others along. */
 static void fresh_domain(struct dispatch *d, struct message *msg, uint32_t first, struct domain *m,
 	const struct party *p)
 {
@@ -57,7 +57,7 @@ static void fresh_domain(struct dispatch *d, struct message *msg, uint32_t first
 
 static bool seen_before(const struct message *msg, uint32_t k)
 {
-	/* neighbours mostly; a look back over all would be quadratic for a long list */
+	/* neighbours mostly; a search back over all would be quadratic for a long list */
 	for (uint32_t n = 1; n <= 8 && n <= k; n++)
 		if (!strcmp(msg->recipients[k].domain, msg->recipients[k - n].domain))
 			return true;

@@ -3,9 +3,9 @@
  * tried again). Called by flows that wait, by transactions that begin, by operators and by the
  * turn, on the dispatcher's thread.
  *
- * The due index knows no pools. When mail of some of a domain's pools is parked, the rest of it is
- * looked for behind and among that: from the place that was reached (feed.cursor), and each entry
- * once. */
+ * The due index knows no pools. When mail of some of a domain's pools is parked, what others have
+ * is looked for behind and among that: from the place that was reached (feed.cursor), and each
+ * entry once. */
 #include "dispatcher.h"
 
 #define CLASSES_A_TURN 64u

@@ -158,7 +158,7 @@ static void cancelled(struct sorting *s, struct item *i)
 	}
 }
 
-/* The receiver takes so many recipients a transaction, or at least fewer than these: the rest goes
+/* The receiver takes so many recipients a transaction, or at least fewer than these: all others go
  * in the next ones, as many in each. False: that is not known, and they go one by one. */
 static bool fewer(struct sorting *s, struct item *i, const struct reply *r,
 	const struct policy_verdict *v, const char *verdict)
@@ -273,9 +273,9 @@ static bool timed_out(const struct reply *r)
 	return r->has_enhanced && r->enhanced[1] == 4 && r->detail == 2;
 }
 
-/* "Too many messages" may be said of a session or of a source. After several were taken it is tried:
- * a receiver that means the source says so again, to the next connection before it takes anything.
- * Not where a mark or a code of Microsoft's says which. */
+/* "Too many messages" may be said of a session or of a source. After several were taken it is
+ * tried: a receiver that means the source says so again, to the next connection before it takes
+ * anything. Not where a mark or a code of Microsoft's says which. */
 static bool of_the_session(
 	const struct sorting *s, const struct reply *r, const struct classification *c)
 {

@@ -1,15 +1,15 @@
-/* Mail whose domain never had a route, as far as memory goes: a share of memory, so that what waits
- * for silent name servers leaves the rest to mail that can go. Called by intake.c, item.c, domain.c
- * and route.c, on the dispatcher's thread.
+/* Mail whose domain never had a route, as far as memory goes: a share of memory, so that what
+ * waits for silent name servers leaves what is left to mail that can go. Called by intake.c,
+ * item.c, domain.c and route.c, on the dispatcher's thread.
  *
- * A domain without a route that has mail due waits in a list of its own (due_first); the newest and
- * the oldest of it are read in turn, as far as the share has room. When it has none, mail whose
- * look-up takes long is put back into the queue: the domain is put off, and read again when the
- * answer comes. */
+ * A domain without a route that has mail due waits in a list of its own (due_first); the newest
+ * and the oldest of it are read in turn, as far as the share has room. When it has none, mail
+ * whose look-up takes long is put back into the queue: the domain is put off, and read again when
+ * the answer comes. */
 #include "dispatcher.h"
 
 #define SHARE	4u  /* part of the recipients in memory */
-#define LONG	250 /* ms; a look-up that takes as long makes way */
+#define LONG	250 /* ms; mail whose look-up takes as long is put back */
 #define OUT_MAX 64u /* put back in one go */
 #define PUT_OFF_MAX                                                                                \
 	512u /* look-ups under way for those: more than the slow lane of the resolver holds */

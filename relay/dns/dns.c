@@ -1,5 +1,9 @@
 /* The resolver's front: coalesces look-ups of a domain, follows RFC 5321 section 5.1 from MX to
- * addresses, and remembers the outcome. */
+ * addresses, and remembers the outcome. On the resolver's loop; called by resolver.c, or directly
+ * by tests.
+ *
+ * asked → MX → addresses of all hosts at once → route (to all who asked) → kept until its time
+ * runs out; then the old one serves while a new one is made, for as long as addresses are kept. */
 #include "postern/dns.h"
 
 #include <errno.h>

@@ -8,7 +8,7 @@
  *   zone that has not answered yet has few under way, one that is silent hardly any, and of what
  *   waits for a silent one the oldest is given up.
  * - Each question has one quick try (quicker while many wait). Who does not answer it comes to the
- *   slow lane, which has a share of its own; when its line is full the quick try was all.
+ *   slow lane, which has a share of its own; when that is full the quick try was all.
  * - A name that did not answer is left alone for a while, which doubles each time. That is
  *   remembered in a table of fixed size, apart from the cache, so that silent names push no good
  *   ones out. Where nobody at all answers it is our own name server, and nothing is remembered.
@@ -52,7 +52,7 @@ struct dns_zone {
 	ms_t since;		   /* new: when it came */
 	ms_t answered_at;	   /* 0: never */
 	unsigned silent;	   /* questions without answer since then */
-	unsigned running, waiting; /* waiting: in line */
+	unsigned running, waiting; /* waiting: for a place */
 	unsigned held;		   /* waiting in the known or the slow lane */
 	struct dns_query *line;
 	char name[];

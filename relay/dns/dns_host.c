@@ -1,5 +1,6 @@
 /* The addresses of one MX host: what the last answer said, and for some minutes what earlier ones
- * did. */
+ * did, since large receivers answer with a few of their addresses at a time. Called by dns.c, on
+ * the resolver's loop. */
 #include "dns_private.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* Names of addresses, for evidence and for the clusters' geography. */
+/* Names of addresses (PTR), as evidence of a host's cluster and its geography. Called by
+ * resolver.c, on the resolver's loop. A name that is not there is an ordinary answer. */
 #include "dns_private.h"
 
 #include <stdio.h>

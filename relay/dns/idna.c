@@ -1,4 +1,5 @@
-/* Internationalised domain names (IDNA2008) to what DNS asks for. */
+/* Internationalised domain names (IDNA2008) to what DNS asks for. Pure; called by the resolver,
+ * and by sessions for the domains of envelopes and From fields. */
 #include <errno.h>
 #include <idn2.h>
 

@@ -1,4 +1,5 @@
-/* One line of the history: its kind and names, its counts, its delays. */
+/* One line of the history: its kind and names, its counts, its delays. Called by table.c,
+ * segment.c and view.c; pure. */
 #include <errno.h>
 #include <math.h>
 

@@ -1,5 +1,8 @@
 /* The history as its owner sees it: counting into the open minute, and what time brings. Called by
- * the dispatcher, on its thread. */
+ * the dispatcher, on its thread; pure (time is an argument).
+ *
+ * open minute (table.c) → closed: into the rings of minute, hour and day (keep.c) → saved as
+ * segments (segment.c); asked by views (view.c) */
 #include <errno.h>
 
 #include "inner.h"

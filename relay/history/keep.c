@@ -1,5 +1,6 @@
-/* What is kept: the open minute goes into the rings of its minute, hour and day; what is too old or
- * too much goes out of them; each change is put, to be saved, and what was saved is loaded. */
+/* What is kept: the open minute goes into the rings of its minute, hour and day; what is too old
+ * or too much goes out of them; each change is put, to be saved, and what was saved is loaded.
+ * Called by history.c, on the owner's thread. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* The periods of one level and class that are kept, in order. */
+/* The periods of one level and class that are kept, in order. Called by keep.c, on the owner's
+ * thread. */
 #include <errno.h>
 
 #include "inner.h"

@@ -1,8 +1,9 @@
 /* The form in which a period is kept and saved.
  *
- * version, level and class (a byte each), a sum of the rest (4 bytes), the period; the names that
- * occur, each once; the cells in strict order. A cell: its kind, its names as numbers, which counts
- * are not 0, these, and its delays as bins and counts. Numbers are little-endian base 128.
+ * version, level and class (a byte each), a sum of all that follows (4 bytes), the period; the
+ * names that occur, each once; the cells in strict order. A cell: its kind, its names as numbers,
+ * which counts are not 0, these, and its delays as bins and counts. Numbers are little-endian base
+ * 128.
  *
  * What is read may be anything: nothing is believed that was not checked. */
 #include <errno.h>

@@ -2,7 +2,7 @@
  * and what follows for the next one. Bounded tables whose entries decay; time is an argument, no
  * clock, no lock: the caller has one (limits.c).
  *
- * The first failures are free, then each doubles the delay before the next password is looked at,
+ * The first failures are free, then each doubles the delay before the next password is checked,
  * and over the limit none is. What counts is the worse of network and user; but where this user
  * logged in from this network of late, only what failed there with this name counts. So a user who
  * is guessed at from elsewhere, or whose neighbour guesses, still gets in. */
@@ -22,7 +22,7 @@
 struct guesses;
 struct guesses *guesses_new(uint64_t seed); /* NULL when memory is out */
 struct guesses *guesses_free(struct guesses *g);
-/* May a password be looked at, and after how many ms? False: not now (limit: failures; 0: none). */
+/* May a password be checked, and after how many ms? False: not now (limit: failures; 0: none). */
 bool guesses_ask(struct guesses *g, ms_t now, const struct addr *client, const char *user,
 	unsigned limit, ms_t *delay);
 /* Did this user log in from this network of late? */

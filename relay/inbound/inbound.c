@@ -274,8 +274,8 @@ void session_ready(struct session *s, enum session_wait what)
 {
 	if (s->waits & WAIT_FOR_US & what) {
 		session_progress(s);
-		s->window_start = s->since;
-		s->window_bytes = 0;
+		s->interval_start = s->since;
+		s->interval_bytes = 0;
 	}
 	s->waits &= ~(unsigned)what;
 	if (s->closed || s->waits)
@@ -305,7 +305,7 @@ static void on_data(void *arg, struct slice in)
 	session_hold(s);
 	if (s->begun) {
 		session_progress(s);
-		s->window_bytes += in.n;
+		s->interval_bytes += in.n;
 		if (!s->waits && inbound_over_budget(s) && !budget_may_go_on(s))
 			inbound_starve(s);
 	}

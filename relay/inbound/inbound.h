@@ -52,8 +52,8 @@ struct inbound {
 	ms_t closings_since;	      /* mono */
 	uint32_t closings;	      /* since then, that linger */
 	struct session *strangers;    /* not proven, the longest silent first */
-	struct session *auth_waiting; /* passwords that wait to be looked at */
-	ms_t relieved;		      /* mono: the last look for silent holders of content */
+	struct session *auth_waiting; /* passwords that wait to be checked */
+	ms_t relieved;		      /* mono: the last search for silent holders of content */
 	uv_timer_t starved_timer;
 	unsigned starved_ticks;
 	struct inbound_counters count;
@@ -118,8 +118,8 @@ struct session {
 
 	struct loop_timer timer;
 	ms_t started, since; /* mono; since: the last progress of what is timed now */
-	ms_t window_start;
-	uint64_t window_bytes;
+	ms_t interval_start;
+	uint64_t interval_bytes;
 
 	struct signing *signing; /* of the content that is coming in; NULL: nobody signs */
 	bool begun;		 /* content is coming in under `id` */
@@ -136,7 +136,7 @@ struct session {
 	struct loop_timer auth_timer;
 	bool auth_known; /* this user, or client, is no stranger */
 	ms_t auth_begun,
-		auth_from; /* mono; 0: none waits. from: before it no password is looked at */
+		auth_from; /* mono; 0: none waits. from: before it no password is checked */
 
 	struct preface *preface;
 	char tls[128]; /* description, "" in clear */
@@ -165,7 +165,7 @@ void session_start(struct session *s);
 extern const struct stream_ops session_stream_ops;
 
 /* ---- inbound_accept.c ---- */
-/* The timer looks at the limits of time. */
+/* The timer checks the limits of time. */
 void session_arm(struct session *s);
 
 /* ---- rejects.c ---- */

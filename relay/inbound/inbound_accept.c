@@ -1,9 +1,10 @@
-/* Inbound sessions: the way in, from the accepted socket to the first word, and the limits of time.
- * Runs on the worker's thread.
+/* Inbound sessions: the way in, from the accepted socket to the first word, and the limits of
+ * time. Runs on the worker's thread.
  *
  * Places: strangers, whose network had no message accepted of late, get nine in ten and no more.
- * Who comes when there is none, or a stranger when the rest is for others, takes the place of the
- * stranger that has been silent longest (inbound_stress.c); if nobody is silent, it is refused. */
+ * Who comes when there is none, or a stranger when only the places of others are left, takes the
+ * place of the stranger that has been silent longest (inbound_stress.c); if nobody is silent, it
+ * is refused. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,8 +19,8 @@
 #define DATA_TIMEOUT	   180000
 #define PREFACE_TIMEOUT	   10000
 #define TLS_TIMEOUT	   30000
-#define RATE_WINDOW	   60000
-#define STRANGER_LOOK	   5000 /* so soon is seen that places have become short */
+#define RATE_INTERVAL	   60000
+#define STRANGER_CHECK	   5000 /* so soon is seen that places have become short */
 #define REFUSALS_TOLD	   10000
 #define STRANGERS_SHARE	   900 /* thousandths of the places … */
 #define STRANGERS_SHARE_OF 20  /* … where there are so many */
@@ -41,9 +42,9 @@ static ms_t lesser(ms_t a, ms_t b)
 	return a < b ? a : b;
 }
 
-static ms_t rate_window(const struct listener_params *p)
+static ms_t rate_interval(const struct listener_params *p)
 {
-	return lesser(RATE_WINDOW, or_default(p->data_timeout, DATA_TIMEOUT));
+	return lesser(RATE_INTERVAL, or_default(p->data_timeout, DATA_TIMEOUT));
 }
 
 struct due {
@@ -100,19 +101,19 @@ static struct due session_due(const struct session *s)
 static bool too_slow(struct session *s, ms_t now)
 {
 	const struct listener_params *p = s->ln->p;
-	ms_t window = rate_window(p);
+	ms_t interval = rate_interval(p);
 	bool slow;
 
 	if (p->rate_min == 0 || !s->begun || (s->waits & WAIT_FOR_US) ||
-		now - s->window_start < window)
+		now - s->interval_start < interval)
 		return false;
-	slow = s->window_bytes < p->rate_min * (uint64_t)window / 1000;
-	s->window_start = now;
-	s->window_bytes = 0;
+	slow = s->interval_bytes < p->rate_min * (uint64_t)interval / 1000;
+	s->interval_start = now;
+	s->interval_bytes = 0;
 	return slow;
 }
 
-/* The timer looks at least as often as the shortest of the limits, so that a limit that starts
+/* The timer fires at least as often as the shortest of the limits, so that a limit that starts
  * later than it was armed is still met in time; nothing is armed per command or message. */
 void session_arm(struct session *s)
 {
@@ -123,11 +124,11 @@ void session_arm(struct session *s)
 	delay = lesser(or_default(p->command_timeout, COMMAND_TIMEOUT),
 		or_default(p->data_timeout, DATA_TIMEOUT));
 	if (p->rate_min > 0)
-		delay = lesser(delay, rate_window(p));
+		delay = lesser(delay, rate_interval(p));
 	if (p->rate_min > 0 && s->begun)
-		delay = lesser(delay, s->window_start + rate_window(p) - now);
+		delay = lesser(delay, s->interval_start + rate_interval(p) - now);
 	if (s->stranger)
-		delay = lesser(delay, STRANGER_LOOK);
+		delay = lesser(delay, STRANGER_CHECK);
 	if (d.at)
 		delay = lesser(delay, d.at - now);
 	loop_timer_arm(s->ib->loop, &s->timer, delay > 0 ? delay : 0);

@@ -1,9 +1,9 @@
-/* AUTH: whether, when and how a password is looked at. Runs on the worker's thread; the hash, which
+/* AUTH: whether, when and how a password is checked. Runs on the worker's thread; the hash, which
  * takes milliseconds by intent, is made on libuv's pool.
  *
- * A client's failures of late delay the next look, and end in 421 (guesses.h). One password of a
- * client is looked at at a time, and a few in all, so that guesses never take the processor from
- * mail: others wait in line, in inbound->auth_waiting, until one is done or their timer looks again.
+ * A client's failures of late delay the next check, and end in 421 (guesses.h). One password of a
+ * client is checked at a time, and a few in all, so that guesses never take the processor from
+ * mail: others wait their turn, in inbound->auth_waiting, until one is done or their timer fires.
  * A log-in that succeeded a moment ago is known again without a hash (logins.h). */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,9 +15,9 @@
 #define USER_MAX     256u
 #define PASSWORD_MAX 512u /* crypt(3) takes no longer ones */
 #define WAIT_STEP    250
-#define LINE_TRIES   4
-#define LINE_LOOKS   32
-#define WAIT_MAX     60000 /* in line, beyond the delay */
+#define TURN_TRIES   4
+#define TURN_SEEN    32
+#define WAIT_MAX     60000 /* for a turn, beyond the delay */
 
 struct auth_check {
 	uv_work_t work;
@@ -53,9 +53,9 @@ static void auth_answer(struct session *s, enum smtp_auth_result result, const c
 		session_send(s);
 }
 
-/* ---- the line ---- */
+/* ---- whose turn it is ---- */
 
-static void line_leave(struct session *s)
+static void turn_leave(struct session *s)
 {
 	if (!s->auth_begun)
 		return;
@@ -66,7 +66,7 @@ static void line_leave(struct session *s)
 
 /* Who is known stands before who is not: however many guess, each from an address of his own, those
  * that log in every day do not wait behind them. */
-static void line_enter(struct session *s, ms_t delay)
+static void turn_wait(struct session *s, ms_t delay)
 {
 	s->auth_begun = loop_mono(s->ib->loop);
 	s->auth_from = s->auth_begun + delay;
@@ -78,18 +78,18 @@ static void line_enter(struct session *s, ms_t delay)
 	loop_timer_arm(s->ib->loop, &s->auth_timer, delay > 0 ? delay : WAIT_STEP);
 }
 
-/* Somebody in line was there before, and waits for nothing but a place. */
+/* Somebody was there before, and waits for nothing but a place. */
 static bool must_queue(const struct session *s)
 {
 	ms_t now = loop_mono(s->ib->loop);
-	unsigned looks = 0;
+	unsigned seen = 0;
 	const struct session *other;
 
 	if (s->auth_known || s->auth_begun)
 		return false;
 	DL_FOREACH2(s->ib->auth_waiting, other, auth_next)
 	{
-		if (other->auth_from <= now || ++looks == LINE_LOOKS)
+		if (other->auth_from <= now || ++seen == TURN_SEEN)
 			return true;
 	}
 	return false;
@@ -120,7 +120,7 @@ static void place_leave(struct session *s)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* ---- one look ---- */
+/* ---- one check ---- */
 
 static void auth_free(struct auth_check *a)
 {
@@ -151,7 +151,7 @@ static void learn(struct auth_check *a)
 static void auth_try(struct session *s);
 
 /* An answer can be the session's last, and the end of it. */
-static bool stays_in_line(struct session *s)
+static bool still_waits(struct session *s)
 {
 	bool stays;
 
@@ -163,29 +163,29 @@ static bool stays_in_line(struct session *s)
 }
 
 /* Gives back the hold. */
-static bool held_in_line(struct session *s)
+static bool waits_held(struct session *s)
 {
-	bool in_line = s->auth_begun != 0;
+	bool waits = s->auth_begun != 0;
 
 	session_release(s);
-	return in_line;
+	return waits;
 }
 
-/* A place is free, perhaps: those in line look whether it is for them. A few that cannot have it do
+/* A place is free, perhaps: those that wait try whether it is theirs. A few that cannot have it do
  * not keep those behind them from it. */
-static void line_moves(struct inbound *ib)
+static void turns_go_on(struct inbound *ib)
 {
 	struct session *s = ib->auth_waiting, *next;
 	unsigned failed = 0;
 
-	while (s && failed < LINE_TRIES) {
+	while (s && failed < TURN_TRIES) {
 		next = s->auth_next;
 		if (s->auth_from <= loop_mono(ib->loop)) {
 			if (next)
 				session_hold(next);
-			failed += stays_in_line(s);
-			/* who is behind one that left meanwhile looks by its own timer */
-			if (next && !held_in_line(next))
+			failed += still_waits(s);
+			/* who is behind one that left meanwhile tries by its own timer */
+			if (next && !waits_held(next))
 				break;
 		}
 		s = next;
@@ -206,7 +206,7 @@ static void on_checked(uv_work_t *work, int status)
 	auth_free(a);
 	session_ready(s, WAIT_AUTH);
 	session_release(s);
-	line_moves(ib);
+	turns_go_on(ib);
 }
 
 /* False when there is no memory, or no thread to do it. */
@@ -249,7 +249,7 @@ static void answer_now(struct session *s, enum smtp_auth_result result, const ch
 {
 	bool waited = s->auth_begun != 0;
 
-	line_leave(s);
+	turn_leave(s);
 	session_hold(s);
 	auth_answer(s, result, pool);
 	if (waited)
@@ -279,7 +279,7 @@ static bool must_wait(struct session *s, ms_t delay)
 	if (delay == 0)
 		return false;
 	if (!s->auth_begun)
-		line_enter(s, delay);
+		turn_wait(s, delay);
 	left = s->auth_begun + delay - loop_mono(s->ib->loop);
 	if (left <= 0)
 		return false;
@@ -303,16 +303,16 @@ static void auth_try(struct session *s)
 		answer_now(s, AUTH_OK, pool);
 	} else if (must_queue(s) || !place_take(s)) {
 		if (!s->auth_begun)
-			line_enter(s, 0);
+			turn_wait(s, 0);
 	} else if (!start_check(s, &c)) {
 		place_leave(s);
 		answer_now(s, AUTH_TEMPORARY, NULL);
 	} else {
-		line_leave(s);
+		turn_leave(s);
 	}
 }
 
-static ms_t next_look(const struct session *s)
+static ms_t next_try(const struct session *s)
 {
 	ms_t left = s->auth_from - loop_mono(s->ib->loop);
 
@@ -324,11 +324,11 @@ static void on_auth_timer(void *arg)
 	struct session *s = arg;
 
 	session_hold(s);
-	line_moves(s->ib);
+	turns_go_on(s->ib);
 	if (s->auth_begun && loop_mono(s->ib->loop) - s->auth_from > WAIT_MAX)
 		answer_now(s, AUTH_TEMPORARY, NULL);
 	else if (s->auth_begun)
-		loop_timer_arm(s->ib->loop, &s->auth_timer, next_look(s));
+		loop_timer_arm(s->ib->loop, &s->auth_timer, next_try(s));
 	session_release(s);
 }
 
@@ -339,7 +339,7 @@ void inbound_auth_init(struct session *s)
 
 void inbound_auth_stop(struct session *s)
 {
-	line_leave(s);
+	turn_leave(s);
 }
 
 void inbound_auth(struct session *s)

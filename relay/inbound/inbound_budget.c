@@ -17,7 +17,7 @@
 #define RELIEVE_EVERY 20   /* ms */
 #define SILENT	      200  /* ms after which content is thought to be held */
 #define SILENT_ENDS   5000 /* a stranger's ends then */
-#define HOLDERS	      256u /* looked at in one go */
+#define HOLDERS	      256u /* searched in one go */
 
 void budget_charge(struct session *s)
 {

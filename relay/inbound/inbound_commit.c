@@ -1,5 +1,9 @@
 /* A message's way from the session to the queue: its id, parts of large content ahead of it, the
- * commit, and back-pressure while the process holds too much content. */
+ * commit, and back-pressure while the process holds too much content. On the worker's thread; the
+ * writer's answers come through the worker's mailbox (inbound_answers).
+ *
+ * Jobs of one session: at most APPENDS_MAX parts under way, then one commit, which the client
+ * waits for. A session lives until the last of them is answered, however its connection ended. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,8 +16,8 @@
 /* What a job is when it comes back; its owner is the session. */
 enum answer_tag { ANSWER_ACCEPT, ANSWER_SLOT };
 
-#define STARVED_LOOK_MS	 5
-#define STARVED_LET_GO	 50 /* looks after which some may go on though memory is still short … */
+#define STARVED_CHECK_MS 5
+#define STARVED_LET_GO	 50 /* checks after which some may go on though memory is still short … */
 #define STARVED_LET_GO_N 4  /* … so that it cannot be held for ever by those that wait for it */
 
 void inbound_begin(struct session *s)
@@ -24,8 +28,8 @@ void inbound_begin(struct session *s)
 	s->id = id;
 	s->begun = true;
 	s->append_error = 0;
-	s->since = s->window_start = loop_mono(ib->loop);
-	s->window_bytes = 0;
+	s->since = s->interval_start = loop_mono(ib->loop);
+	s->interval_bytes = 0;
 	if (sign_begin(s) ||
 		smtp_server_begun(s->server, id, COMMIT_OK, &ib->out, loop_wall(ib->loop)))
 		session_close(s, 0, "out of memory");
@@ -362,7 +366,7 @@ void inbound_starve(struct session *s)
 	DL_APPEND2(ib->starved, s, hungry_prev, hungry_next);
 	if (!uv_is_active((uv_handle_t *)&ib->starved_timer))
 		uv_timer_start(
-			&ib->starved_timer, on_starved_timer, STARVED_LOOK_MS, STARVED_LOOK_MS);
+			&ib->starved_timer, on_starved_timer, STARVED_CHECK_MS, STARVED_CHECK_MS);
 }
 
 void inbound_unstarve(struct session *s)

@@ -1,5 +1,9 @@
-/* The PROXY preface is looked at with MSG_PEEK and only its own bytes are taken from the socket:
- * what follows, a TLS client's hello perhaps, stays there for the stream. */
+/* The PROXY preface: who the client really is, told by a load balancer in front of us. Called by
+ * inbound_accept.c on the worker's thread, before the stream exists.
+ *
+ * It is read with MSG_PEEK and only its own bytes are taken from the socket: what follows, a TLS
+ * client's hello perhaps, stays there for the stream. Only peers of proxy_from are believed. waits
+ * → whole (the session begins) or bad, too late (closed) */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>

@@ -1,5 +1,8 @@
-/* Counts of sessions, in all, by listener and by client. Called by the inbound sessions of all
- * workers. */
+/* Counts of sessions: in all, by listener and by client. Called by the inbound sessions of all
+ * workers, who share them under one lock that is held for a few additions.
+ *
+ * limits_enter (the socket was accepted) → limits_enter_client (the address is known) →
+ * limits_leave (the end): what was counted in is counted out once. */
 #include "limits.h"
 
 #include <stdlib.h>
@@ -8,7 +11,7 @@
 #include "postern/must.h"
 #include "postern/rng.h"
 
-#define CHECKS_MAX 4 /* passwords looked at together: as many as libuv's pool has threads */
+#define CHECKS_MAX 4 /* passwords checked at once: as many as libuv's pool has threads */
 
 /* Hashed as memory: no byte of it may be undefined. */
 struct limits_key {

@@ -26,7 +26,7 @@ struct client {
 	uint32_t sessions;		 /* refer to it; under the lock */
 	atomic_size_t content, envelope; /* bytes of its open transactions */
 	atomic_llong proven_until;	 /* mono */
-	bool checking;			 /* a password of it is looked at; under the lock */
+	bool checking;			 /* a password of it is checked; under the lock */
 	struct client *prev, *next;	 /* in idle: proven, without a session */
 	UT_hash_handle hh;
 };
@@ -34,7 +34,7 @@ struct client {
 struct limits_entry;
 
 /* Refusals of a client in the log of late. Kept apart from clients: those that are told of most
- * come and go. Few ways a set; the oldest makes way. */
+ * come and go. Few ways a set; the oldest is given up. */
 #define TELLING_SETS 1024u
 #define TELLING_WAYS 4u
 struct telling {
@@ -51,7 +51,7 @@ struct session_limits {
 	uint32_t nidle;
 	struct guesses *guesses;
 	struct logins *logins;
-	uint32_t checking, checking_max; /* passwords looked at now; under the lock */
+	uint32_t checking, checking_max; /* passwords that are checked now; under the lock */
 	atomic_uint sessions;
 	uint32_t sessions_max; /* in all listeners; 0: no limit */
 	atomic_size_t envelope;

@@ -1,5 +1,6 @@
-/* The password file: one "user:crypt-hash[:pool]" a line, '#' begins a comment line. Read whole at
- * load, then immutable and shared by reference. */
+/* The password file: one "user:crypt-hash[:pool]" a line, '#' begins a comment line. Read whole by
+ * whoever loads the configuration, then immutable and shared by reference; users_check runs on
+ * libuv's pool and takes as long for a name that is not there. */
 #include <crypt.h>
 #include <errno.h>
 #include <stdatomic.h>

@@ -1,4 +1,8 @@
-/* Listening sockets: accepts in small batches and hands the descriptors on. */
+/* Listening sockets: accepts in small batches and hands the descriptors on. On the loop's thread,
+ * but for listen_open, which only makes the socket.
+ *
+ * When the process has no descriptors left, accepting pauses for a moment: clients wait in the
+ * kernel's backlog meanwhile. */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>

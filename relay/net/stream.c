@@ -1,5 +1,9 @@
-/* A connection over uv_tcp: reads go to the loop's one buffer, writes are gathered and sent once an
- * iteration by a direct write; libuv's write queue is used only while the socket is full. */
+/* A connection over uv_tcp: reads go to the loop's one buffer, writes are gathered and sent once
+ * an iteration by a direct write; libuv's write queue is used only while the socket is full.
+ * Called by sessions, on the loop's thread.
+ *
+ * States and their jumps: stream_private.h. The owner is told of an end once, never inside a call
+ * of its own, and frees nothing but by stream_close. */
 #include "postern/stream.h"
 
 #include <errno.h>

@@ -1,4 +1,6 @@
-/* How streams begin: a socket accepted, or a connection made from a chosen source address. */
+/* How streams begin: a socket accepted, or a connection made from a chosen source address. Called
+ * by sessions, on the loop's thread. A source that cannot be bound is told apart (STREAM_E_BIND):
+ * that is our trouble, and no receiver's. */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>

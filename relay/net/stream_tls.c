@@ -1,6 +1,9 @@
 /* TLS on a stream. OpenSSL reads from the loop's read buffer and writes to the stream's output
  * queue through a BIO of ours: no copy more than the encryption itself makes, and the writes are
- * gathered as without TLS. */
+ * gathered as without TLS. Called by stream.c, on the loop's thread.
+ *
+ * clear → handshake → encrypted → ended. What came in clear behind STARTTLS is thrown away, not
+ * believed. */
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>

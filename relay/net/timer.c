@@ -1,5 +1,5 @@
 /* The timer wheel: arming and disarming touch two list links; one uv_timer ticks while any is
- * armed. */
+ * armed. On the loop's thread. A callback may arm and disarm any timer, its own too. */
 #include "loop_private.h"
 
 #include "postern/must.h"

@@ -1,4 +1,6 @@
-/* TLS contexts: what is the same for all connections of a listener, or of a provider. */
+/* TLS contexts: what is the same for all connections of a listener, or of a provider:
+ * certificates, what is accepted, the cache of sessions. Made by whoever loads the configuration,
+ * then shared by reference; any thread. */
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>

@@ -1,4 +1,6 @@
-/* The client session cache: its lock is held for a look-up once a connection, never per message. */
+/* The client session cache: sessions by receiver, so that the next connection's handshake is
+ * short. Called by tls.c and stream_tls.c of all workers; its lock is held for a look-up once a
+ * connection, never per message. The least recently used goes first. */
 #include <errno.h>
 #include <stdlib.h>
 #include <uv.h>

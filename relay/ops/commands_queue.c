@@ -1,4 +1,6 @@
-/* Control commands about waiting messages. */
+/* Control commands about waiting messages: queue, show, and what operators do to them. On a
+ * control client's thread: the queue is read there in short read transactions; what the dispatcher
+ * knows or does is asked of it (ask.c), a bounded slice a time. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

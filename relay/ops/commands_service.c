@@ -1,4 +1,5 @@
-/* Control commands about the service itself. */
+/* Control commands about the service itself: stats, health, reload, and what is in force. On a
+ * control client's thread. */
 #include <errno.h>
 #include <string.h>
 #include <sysexits.h>

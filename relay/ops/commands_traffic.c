@@ -1,4 +1,5 @@
-/* Control commands about lanes and clusters. */
+/* Control commands about lanes and clusters, and suspensions of them. On a control client's
+ * thread; what the policy knows is read on the dispatcher's, in between two of its turns. */
 #include <errno.h>
 #include <sysexits.h>
 

@@ -1,4 +1,5 @@
-/* Control commands about ramps. */
+/* Control commands about ramps: their state, and what operators set. On a control client's thread;
+ * both are read and made on the dispatcher's, in between two of its turns. */
 #include <errno.h>
 #include <string.h>
 #include <sysexits.h>

@@ -1,7 +1,7 @@
-/* What waits, by recipient domain: counted from the queue on the asking client's thread, a slice of
- * messages in each read transaction, then joined with what the dispatcher knows about each domain.
- * Memory grows with the number of domains, of which there are DOMAINS_MAX at most; the rest is told
- * as one. */
+/* What waits, by recipient domain: counted from the queue on the asking client's thread, a slice
+ * of messages in each read transaction, then joined with what the dispatcher knows about each
+ * domain. Memory grows with the number of domains, of which there are DOMAINS_MAX at most; all
+ * others are told as one. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ struct entry {
 };
 
 struct tally {
-	struct entry *all, *rest; /* rest: of those beyond the bound */
+	struct entry *all, *others; /* others: of those beyond the bound */
 	const char *only;
 	bool failed;
 };
@@ -60,9 +60,9 @@ static struct entry *entry_of(struct tally *t, struct slice name)
 		return e;
 	if (HASH_COUNT(t->all) < DOMAINS_MAX)
 		return add_entry(t, name);
-	if (!t->rest)
-		t->rest = add_entry(t, SLICE_LIT("(others)"));
-	return t->rest;
+	if (!t->others)
+		t->others = add_entry(t, SLICE_LIT("(others)"));
+	return t->others;
 }
 
 static void count(void *arg, const struct queue_brief *m)

@@ -1,4 +1,6 @@
-/* Prometheus text: one table row a metric, so that name, type and help cannot part. */
+/* Prometheus text: one table row a metric, so that name, type and help cannot part. Called on
+ * HTTP's thread, from a snapshot that is taken first; families with labels have files of their own
+ * (metrics_*.c). */
 #include <stddef.h>
 #include <unistd.h>
 

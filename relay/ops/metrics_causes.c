@@ -1,4 +1,5 @@
-/* Health by cause as metrics: samples for each provider and cause, which are few. */
+/* Health by cause as metrics: samples for each provider and cause, which are few. Called by
+ * metrics.c on HTTP's thread. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

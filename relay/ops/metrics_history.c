@@ -1,6 +1,6 @@
 /* Counts by provider, cluster and source as metrics, and lanes' health. Called on HTTP's thread.
- * Bounded: the history tells 2,000 lanes apart and calls the rest "other"; so many lanes' health is
- * told, those that are not well first. */
+ * Bounded: the history tells 2,000 lanes apart and calls all others "other"; so many lanes' health
+ * is told, those that are not well first. */
 #include "metrics_history.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* Refusals as a metric: a sample for each listener and reason that there was. */
+/* Refusals as a metric: a sample for each listener and reason that there was. Called by metrics.c
+ * on HTTP's thread. */
 #include "metrics_rejected.h"
 
 #include "metrics_label.h"

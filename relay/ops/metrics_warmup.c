@@ -1,4 +1,5 @@
-/* Ramps as metrics: a sample for each source and provider that has a plan. */
+/* Ramps as metrics: a sample for each source and provider that has a plan. Called by metrics.c on
+ * HTTP's thread. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -114,7 +114,7 @@ static int take(struct survey *s, struct waits **ret)
 	s->slice_began = mono_ms();
 	if (q.recipients)
 		return waits_take(ret, &a);
-	*ret = calloc(1, sizeof(**ret)); /* nothing waits: that is known without a look */
+	*ret = calloc(1, sizeof(**ret)); /* nothing waits: that is known without a reading */
 	return *ret ? 0 : -ENOMEM;
 }
 

@@ -259,7 +259,7 @@ static uint64_t lesser(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* Mail that is due: what waits for its sender or its recipient alone, and the rest. */
+/* Mail that is due: what waits for its sender or its recipient alone, and all others. */
 static void sort_due(struct counting *w, struct adding *a, const struct pair *e)
 {
 	const struct dispatch_wait *i = a->i;

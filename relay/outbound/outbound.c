@@ -1,5 +1,11 @@
 /* Outbound connections: from the dispatcher's order through connecting, TLS and greeting to
- * transactions and the end, with a time limit for each phase. */
+ * transactions and the end, with a time limit for each phase. On the worker's thread: called by
+ * the stream (bytes, ends), the timer and the orders.
+ *
+ * connecting → (TLS) → greeting, EHLO → (STARTTLS → TLS → EHLO) → idle ⇄ transaction → QUIT → gone
+ *
+ * The dispatcher is told UP once or never, and DOWN exactly once, after all its transactions went
+ * back. */
 #include "outbound.h"
 
 #include <errno.h>

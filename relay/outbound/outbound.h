@@ -34,10 +34,10 @@ struct outbound {
 	bool stopping;
 	struct {
 		atomic_uint_least64_t reserved, waiting;
-		struct connection *line; /* wait for room, the longest first */
+		struct connection *waiters; /* wait for room, the longest first */
 		struct loop_timer timer;
 	} ahead; /* outbound_ahead.c */
-	/* The content bytes read last from the queue, so that a look before MAIL is not repeated
+	/* The content bytes read last from the queue, so that the check before MAIL is not repeated
 	 * for the body. */
 	struct {
 		uint64_t id, offset;
@@ -87,9 +87,9 @@ struct connection {
 	/* outbound_ahead.c */
 	uint64_t reserved, ahead_seen;
 	ms_t ahead_since;
-	bool in_line;	   /* its next transaction waits for room */
-	bool next_in_line; /* and has its turn */
-	struct connection *line_prev, *line_next;
+	bool waits;    /* its next transaction waits for room */
+	bool its_turn; /* and has its turn */
+	struct connection *waiter_prev, *waiter_next;
 	bool content_gone; /* the running one cannot be completed: its content cannot be read */
 	struct body_sender body;
 };
@@ -106,7 +106,7 @@ void connection_resume(struct connection *c);
 
 /* ---- outbound_ahead.c ---- */
 void ahead_init(struct outbound *ob);
-/* Reserves for content of that size. False: it stands in line, and connection_resume comes. */
+/* Reserves for content of that size. False: it waits its turn, and connection_resume comes. */
 bool ahead_take(struct connection *c, uint64_t size);
 void ahead_give_back(struct connection *c);
 void ahead_leave_line(struct connection *c);

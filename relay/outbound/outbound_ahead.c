@@ -4,7 +4,7 @@
  * Called by outbound.c and outbound_txn.c on the worker's thread.
  *
  * A transaction reserves before MAIL, where waiting costs the receiver nothing, and gives back with
- * its result, or once the receiver's host has acknowledged all. Who finds no room stands in line;
+ * its result, or once the receiver's host has acknowledged all. Who finds no room waits its turn;
  * small content, which is most mail, has a part of the budget that large content never takes. While
  * somebody waits, receivers that take nothing for a while are given up: the room they hold is
  * others'. */
@@ -41,12 +41,12 @@ bool ahead_take(struct connection *c, uint64_t size)
 	struct outbound *ob = c->ob;
 	uint64_t need = need_of(size);
 
-	if (c->in_line)
+	if (c->waits)
 		return false;
-	if (!has_room(ob, need) || (need > SMALL && ob->ahead.line && !c->next_in_line)) {
-		c->in_line = true;
+	if (!has_room(ob, need) || (need > SMALL && ob->ahead.waiters && !c->its_turn)) {
+		c->waits = true;
 		count_add(&ob->ahead.waiting, 1);
-		DL_APPEND2(ob->ahead.line, c, line_prev, line_next);
+		DL_APPEND2(ob->ahead.waiters, c, waiter_prev, waiter_next);
 		if (!ob->ahead.timer.at)
 			loop_timer_arm(ob->loop, &ob->ahead.timer, SWEEP);
 		return false;
@@ -67,17 +67,17 @@ void ahead_give_back(struct connection *c)
 	count_add(&ob->ahead.reserved, -c->reserved);
 	c->reserved = 0;
 	/* not from here: this is in the middle of a call of that connection */
-	if (ob->ahead.line)
+	if (ob->ahead.waiters)
 		loop_timer_arm(ob->loop, &ob->ahead.timer, 0);
 }
 
 void ahead_leave_line(struct connection *c)
 {
-	if (!c->in_line)
+	if (!c->waits)
 		return;
-	c->in_line = false;
+	c->waits = false;
 	count_add(&c->ob->ahead.waiting, -UINT64_C(1));
-	DL_DELETE2(c->ob->ahead.line, c, line_prev, line_next);
+	DL_DELETE2(c->ob->ahead.waiters, c, waiter_prev, waiter_next);
 }
 
 /* What the receiver's host has of the content; grows or it takes nothing. */
@@ -111,12 +111,13 @@ static void on_sweep(void *arg)
 	HASH_ITER (hh, ob->connections, c, next)
 		if (c->reserved > SMALL && c->running && c->stream)
 			look_at(c, now);
-	while ((c = ob->ahead.line) && (c->closed || has_room(ob, need_of(txn_waiting_size(c))))) {
+	while ((c = ob->ahead.waiters) &&
+		(c->closed || has_room(ob, need_of(txn_waiting_size(c))))) {
 		ahead_leave_line(c);
-		c->next_in_line = true;
+		c->its_turn = true;
 		connection_resume(c);
 	}
-	if (ob->ahead.line)
+	if (ob->ahead.waiters)
 		loop_timer_arm(ob->loop, &ob->ahead.timer, SWEEP);
 }
 

@@ -1,4 +1,5 @@
-/* What goes back to the dispatcher, and its end. */
+/* Events on their way to the dispatcher: freed by whoever has them last, the dispatcher's thread
+ * or a worker that ends. */
 #include <stdlib.h>
 
 #include "postern/outbound.h"

@@ -1,5 +1,10 @@
 /* Transactions on an outbound connection: their order, their content on its way to the socket, and
- * what comes of them. */
+ * what comes of them. Called by outbound.c and outbound_ahead.c on the worker's thread.
+ *
+ * given (txn_add) → waits behind the one that runs → content found and room reserved → MAIL …
+ * reply → handed back with a result for each recipient. What was not begun when the connection
+ * ends goes back untried. Content comes from memory block by block, or from the queue in pieces;
+ * never more than AHEAD_MAX of it is ahead of the socket. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -192,7 +197,7 @@ static int read_content(
 	return 0;
 }
 
-/* Once BDAT has announced the content it must follow: so look before MAIL. */
+/* Once BDAT has announced the content it must follow: so it is checked before MAIL. */
 static bool content_is_there(struct outbound *ob, const struct message *m)
 {
 	struct slice first;
@@ -244,7 +249,7 @@ bool txn_next(struct connection *c, enum smtp_client_want *want)
 	if (smtp_client_phase(c->client) != PHASE_READY)
 		return false;
 	while (!c->closed && c->waiting.first && ahead_take(c, txn_waiting_size(c))) {
-		c->next_in_line = false;
+		c->its_turn = false;
 		t = waiting_take(c);
 		if (txn_start(c, t, want))
 			return true;

@@ -76,8 +76,9 @@ static bool worn_out(
 	       (v->connection_age_max && mono - s->opened >= v->connection_age_max);
 }
 
-/* A host not known yet has asked in vain, and this cluster is full: one connection makes way. */
-static bool makes_way(struct policy *p, const struct slot *s, ms_t mono)
+/* A host not known yet has asked in vain, and this cluster is full: one connection is closed for
+ * it. */
+static bool must_close(struct policy *p, const struct slot *s, ms_t mono)
 {
 	if (!in_the_way(p, s, mono) || mono - s->cluster->shed < SHED_EVERY)
 		return false;
@@ -197,7 +198,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 		why->retire = true;
 		return no(why, r, until ? mono_or_soon(now, until) : 0);
 	}
-	if (s->surplus || worn_out(p, s, v, now.mono) || makes_way(p, s, now.mono)) {
+	if (s->surplus || worn_out(p, s, v, now.mono) || must_close(p, s, now.mono)) {
 		why->retire = true;
 		return no(why, HOLD_CAP, 0);
 	}

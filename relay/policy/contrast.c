@@ -4,7 +4,7 @@
  * A refusal has several dimensions: the tenant it was for, the host that spoke, the subnet and the
  * source it came from. Each has counts of what was accepted and refused lately. The dimension whose
  * value differs most from all else at the cluster explains the refusal best: a log likelihood ratio
- * of "this value is refused at its own share" against "it is refused like the rest". Words say only
+ * of "this value is refused at its own share" against "it is refused like all else". Words say only
  * what is asked first. */
 
 #include <math.h>

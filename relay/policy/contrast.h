@@ -1,6 +1,6 @@
-/* What is refused, beside what is not: a source beside the other subnets of its pool, a tenant's one
- * subnet beside its others. Figures only; who is to blame is said by cause.c. Nothing can fail but
- * pair_bad. */
+/* What is refused, beside what is not: a source beside the other subnets of its pool, a tenant's
+ * one subnet beside its others. Figures only; who is to blame is said by cause.c. Nothing can fail
+ * but pair_bad. */
 #pragma once
 
 #include "postern/policy.h"
@@ -12,8 +12,8 @@ struct tally {
 	double good, bad; /* decayed counts */
 };
 struct tally tally_of(const struct evidence *e, ms_t mono);
-/* How much better "these are refused at a share of their own" explains it than "like the rest of
- * all". Log likelihood ratio; 0: no worse than the rest. */
+/* How much better "these are refused at a share of their own" explains it than "like all
+ * else". Log likelihood ratio; 0: no worse than all else. */
 double contrast(const struct tally *v, const struct tally *all);
 /* A tenant that refuses one of our subnets and takes mail from another. */
 #define PAIRS 4u

@@ -95,7 +95,7 @@ bool health_probed(struct policy *p, struct health *h, const struct health_kind 
 	if (h->state == HEALTHY)
 		return false;
 	if (!good) {
-		/* what was under way when the rest began says nothing new */
+		/* what was under way when its rest began says nothing new */
 		if (h->state == PROBING)
 			health_rest(p, h, k, now, 0);
 		return false;

@@ -356,7 +356,7 @@ struct host_tier host_tier_of(
 	return t;
 }
 
-/* As good, or bad, for all of our subnets: mostly so, and then one look is enough. */
+/* As good, or bad, for all of our subnets: mostly so, and then one check is enough. */
 bool hosts_alike(const struct policy *p, const struct policy_want *w)
 {
 	for (unsigned i = 0; i < w->nhosts; i++) {

@@ -133,7 +133,7 @@ struct ramp_clock {
 	ms_t mono, wall;
 };
 /* A clock that is set is noticed: nothing is granted for the hours that did not pass. Was the wall
- * clock put forward by more than an hour since the last look? */
+ * clock put forward by more than an hour since the last check? */
 bool ramp_clock_stepped(struct ramp_clock *c, struct policy_now now);
 
 uint32_t ramp_volume(const struct warmup_params *plan, unsigned rung); /* RAMP_UNLIMITED: warm */

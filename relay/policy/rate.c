@@ -3,7 +3,7 @@
 
 #define KEPT 250 /* ms until what is kept may be free again */
 
-/* A burst of a twentieth, and the rest refilled evenly: together never more than the count in any
+/* A burst of a twentieth, and all else refilled evenly: together never more than the count in any
  * period, as the receiver would count it. */
 static double burst_of(const struct rate *r)
 {

@@ -1,12 +1,12 @@
 /* Single recipients: Exchange takes 3,600 messages an hour for one, and a third of it from one
- * sender, and refuses the rest with 5.2.121 and 5.2.122 for up to an hour. So mail for a recipient
- * waits before that is reached, and no other recipient's with it. Called by verdict.c for each
- * outcome, and by the dispatcher before it gives work to a connection; on its thread.
+ * sender, and refuses what is over it with 5.2.121 and 5.2.122 for up to an hour. So mail for a
+ * recipient waits before that is reached, and no other recipient's with it. Called by verdict.c
+ * for each outcome, and by the dispatcher before it gives work to a connection; on its thread.
  *
- * Most recipients get a message or two, so none is remembered by itself: a sketch (rows of counters,
- * each recipient one in each row, the least of them counts) says which may have much. Those get an
- * entry with counts of the last hour, as do those that were refused. The table is bounded: what was
- * used longest ago makes room, and comes back by the sketch.
+ * Most recipients get a message or two, so none is remembered by itself: a sketch (rows of
+ * counters, each recipient one in each row, the least of them counts) says which may have much.
+ * Those get an entry with counts of the last hour, as do those that were refused. The table is
+ * bounded: what was used longest ago makes room, and comes back by the sketch.
  *
  * After a refusal: a recipient that had little of us is full of others' mail, so one message is
  * tried by the schedule of retries; when that is refused too, or it had much, an hour is waited.

@@ -15,7 +15,7 @@
 #include "warmup.h"
 #include "warmup_control.h"
 
-#define LOOK_EVERY  10000   /* ms between two looks at all clusters */
+#define CHECK_EVERY 10000   /* ms between two checks of all clusters */
 #define EXCUSE_SPAN 1800000 /* ms for which a deferral may turn out to be another's fault */
 
 /* ---- one for each source × provider that a plan names ---- */
@@ -389,7 +389,7 @@ static bool is_to_pause(
 		return false;
 	if (most)
 		return true;
-	if (!too_bad(r) || (r->looked && now.mono - r->looked < LOOK_EVERY))
+	if (!too_bad(r) || (r->looked && now.mono - r->looked < CHECK_EVERY))
 		return false;
 	r->looked = now.mono;
 	return control_most_refuse(p, provider, source);

@@ -1,7 +1,7 @@
 /* Work meets connections: the two loops, and what follows from the policy's no; see the header.
  * Called by relay/dispatch, relay/rehearse and the tests' model, each with a driver of its own.
  *
- * Order of a look: open connections first, those without a transaction before those with one; then
+ * Order of one try: open connections first, those without a transaction before those with one; then
  * new ones, as many as there are works without; then a second transaction on those with one. */
 #include "postern/match.h"
 
@@ -247,7 +247,7 @@ static void use_half(struct match *m, struct policy_now now, struct match_flow *
 			struct match_connection *c =
 				container(h->half.next, struct match_connection, half);
 
-			/* to the end first: the next look begins with another */
+			/* to the end first: the next try begins with another */
 			list_del(&c->half);
 			list_add(&h->half, &c->half);
 			if (!usable(m, c))

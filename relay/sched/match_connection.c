@@ -5,7 +5,7 @@
 #include "postern/match.h"
 
 #define VICTIMS	   64u	/* idle connections looked at for one to give up */
-#define WAY_EVERY  2000 /* ms; one connection of a cluster makes way for a pool as often */
+#define WAY_EVERY  2000 /* ms; one connection of a cluster is closed for a pool as often */
 #define WAY_AGAIN  200	/* ms */
 #define WAKE_LINKS 4u	/* flows of one host asked when a place there is free */
 #define SEEN_LINKS 64u	/* flows of one host looked at for them */

@@ -112,7 +112,7 @@ unsigned phase_bit(struct slice name);
 /* '#' one or more digits, '*' any run; upper case both. */
 bool token_match(const char *pattern, const char *token);
 
-/* ---- reading (classify_rules.c a rule, classify_file.c the rest) ---- */
+/* ---- reading (classify_rules.c a rule, classify_file.c everything else) ---- */
 
 struct reader {
 	struct classifier *c;

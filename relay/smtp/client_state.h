@@ -35,7 +35,8 @@ struct txn_place {
 struct txn_state {
 	struct smtp_client_txn *txn; /* NULL: none open */
 	struct txn_place send, expect;
-	uint32_t undecided, accepted; /* recipients; both 0: the rest of the flight is echoes */
+	uint32_t undecided,
+		accepted; /* recipients; both 0: all that follows in the flight is echoes */
 	bool bdat, utf8;
 	bool behind; /* what is in flight was sent while something was unanswered */
 	bool mail_accepted;

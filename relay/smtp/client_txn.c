@@ -477,7 +477,7 @@ static int end_replied(struct smtp_client *c, const struct reply *r, enum smtp_c
 		txn_finish(c, !t->bdat || positive(r), want);
 		return 0;
 	}
-	/* refused in the middle: the rest of the content can no longer be told from commands */
+	/* refused in the middle: what follows of the content can no longer be told from commands */
 	t->txn = NULL;
 	client_fail(c, PHASE_EOD, NULL, "content refused before it was sent");
 	*want = CLIENT_DONE;

@@ -431,7 +431,7 @@ static int step_line(struct header_filter *f, struct scan *c)
 	return not_a_field(f, c);
 }
 
-/* The rest of a line that is dropped or held, up to its CR LF. */
+/* What follows of a line that is dropped or held, up to its CR LF. */
 static int step_rest(struct header_filter *f, struct scan *c)
 {
 	const char *from = c->p;

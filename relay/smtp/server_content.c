@@ -418,7 +418,7 @@ static int take_data(struct smtp_server *s, struct slice in, size_t *used, struc
 	if (r)
 		return r;
 	if (!s->swallow && (over_size(s) || bare_refused(s))) {
-		/* nothing of it will be needed; the rest is read for its end alone */
+		/* nothing of it will be needed; what follows is read for its end alone */
 		s->swallow = true;
 		server_drop_message(s);
 	}

@@ -1,4 +1,9 @@
-/* One worker: its loop thread, the mailboxes by which others reach it, and its orderly end. */
+/* One worker: its loop thread with the inbound and the outbound half, the mailboxes by which
+ * others reach it, and its orderly end. Made, asked and freed by the main thread or whoever
+ * reloads; what begins with on_ runs on its own thread.
+ *
+ * new → started → (drain: idle sessions end, others finish) → stopped → freed. Before it is freed
+ * the queue's writer is asked to be past its last answer (queue_fence). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

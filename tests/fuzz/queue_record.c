@@ -1,5 +1,5 @@
-/* Records of the queue as they come from disk. The first byte chooses what the rest is taken for,
- * and whether its CRC is made right first, so that what lies behind it is reached. */
+/* Records of the queue as they come from disk. The first byte chooses what all others are taken
+ * for, and whether its CRC is made right first, so that what lies behind it is reached. */
 #include <stdlib.h>
 #include <string.h>
 

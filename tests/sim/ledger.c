@@ -346,7 +346,7 @@ static struct refusal *refusal_of(struct ledger *l, const char *by, enum phase p
 		if (l->refusals[i].phase == ph && strcmp(l->refusals[i].by, by) == 0)
 			return &l->refusals[i];
 	}
-	if (l->nrefusals == NAMES_MAX) /* rules come and go: the rest counts together */
+	if (l->nrefusals == NAMES_MAX) /* rules come and go: all others count together */
 		return &l->refusals[NAMES_MAX - 1];
 	l->refusals = xrealloc(l->refusals, (l->nrefusals + 1) * sizeof(*l->refusals));
 	l->refusals[l->nrefusals] = (struct refusal){ .by = xstrdup(by), .phase = ph };

@@ -403,11 +403,10 @@ static void test_session_limit(void **state)
 	session_limit("");
 }
 
-/* 20 recipients a transaction: the 21st is refused once, the rest goes twenty at a time. */
+/* 20 recipients a transaction: the 21st is refused once, all others go twenty at a time. */
 static void test_recipient_limit(void **state)
 {
-	struct mx_rule rule = { .when = MX_RCPT,
-		.reply = "452 4.5.3 too many, the rest one at a time" };
+	struct mx_rule rule = { .when = MX_RCPT, .reply = "452 4.5.3 too many, one at a time" };
 	static char names[61][20];
 	const char *to[62] = { NULL };
 	struct rig r;

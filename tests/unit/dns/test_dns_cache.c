@@ -150,7 +150,7 @@ static void forgetting_asks_again(void **state)
 	buf_deinit(&got);
 }
 
-/* Two run, three more wait, the rest is told at once. */
+/* Two run, three more wait, all others are told at once. */
 static void ask_twenty(void *arg)
 {
 	static char names[20][16];

@@ -176,7 +176,7 @@ static bool lines(void *arg, ms_t start, const struct history_cell *c)
 	return true;
 }
 
-/* More lanes than there is room for: the rest is counted under "other". */
+/* More lanes than there is room for: all others are counted under "other". */
 static void test_other(void **state)
 {
 	struct history_params p = { 0 };

@@ -412,7 +412,7 @@ static void test_damage(void **state)
 			history_free(h);
 			disk.a[i].value[k] ^= 0x21;
 		}
-	/* what cannot be read goes, and the rest is counted on */
+	/* what cannot be read goes, and all else is counted on */
 	disk.a[0].n--;
 	assert_int_equal(history_new(&h, &p), 0);
 	assert_int_equal(store_load(&disk, h), 1);

@@ -392,7 +392,7 @@ static void auth(void **state)
 	assert_non_null(strstr(p.reply, "AUTH PLAIN LOGIN"));
 	peer_talk(&p, "AUTH PLAIN AGFteQB3cm9uZw==\r\n", "535 5.7.8"); /* amy, wrong */
 	peer_talk(&p, "AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n", "535 5.7.8"); /* bob, secret */
-	/* the rest is pipelined behind the check */
+	/* what follows is pipelined behind the check */
 	peer_say(&p, "AUTH PLAIN AGFteQBzZWNyZXQ=\r\n" ENVELOPE "DATA\r\n");
 	peer_expect(&p, "235 2.7.0");
 	peer_expect(&p, "250");

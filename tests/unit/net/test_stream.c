@@ -170,7 +170,7 @@ static void released(void *arg)
 
 static char *big_bytes;
 
-/* Copies and references in turn, in odd pieces, then the rest in one. */
+/* Copies and references in turn, in odd pieces, then what is left in one. */
 static void write_big(struct end *e)
 {
 	size_t at = 0;
@@ -232,7 +232,7 @@ static void slow_reader_gets_everything(void **state)
 	WAIT_FOR(far->bytes == BIG);
 	WAIT_FOR(p.client.drained == 1);
 	assert_memory_equal(buf_slice(&far->got).p, big_bytes, BIG);
-	/* one of four of 3000, the rest, and the empty one */
+	/* one of four of 3000, what was left, and the empty one */
 	assert_int_equal(p.client.released, 752);
 	pair_end(&p);
 	free(big_bytes);

@@ -231,7 +231,7 @@ static bool impatient(const struct model *m, unsigned f, const struct policy_cho
 	return true;
 }
 
-/* Held for its sender: the rest of the flow goes on. */
+/* Held for its sender: its flow goes on. */
 static void set_aside(struct model *m, unsigned f, ms_t until)
 {
 	post(m, until - 1000 > m->now ? until - 1000 : m->now + 1000, ARRIVE,

@@ -260,7 +260,7 @@ static void test_unknown(void **state)
 			rig_pass(&r, 300);
 		}
 		assert_true(waiting > 0);
-		assert_true(n >= (cap < 7 ? cap : 7) - 1); /* windows hold the rest back */
+		assert_true(n >= (cap < 7 ? cap : 7) - 1); /* windows hold all others back */
 		while (n)
 			rig_end(&r, open[--n]);
 		rig_deinit(&r);
@@ -312,7 +312,7 @@ static void test_surplus(void **state)
 }
 
 /* What was found while a host counted under its network is true of the cluster that it turns out to
- * be: the rest of a subnet, and what was used of the rates. */
+ * be: a subnet's rest, and what was used of the rates. */
 static void exchange(struct rig *r, uint32_t slot, unsigned n, bool bad)
 {
 	struct classification c = { .verdict = bad ? VERDICT_SOURCE_THROTTLE : VERDICT_DELIVERED,

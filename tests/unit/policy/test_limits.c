@@ -214,7 +214,7 @@ static struct model_reply one_subnet(struct model *m, const struct model_try *t)
 }
 
 /* Three subnets of four are full or sick: what is diverted goes on the fourth inside its window and
- * rate, and the rest waits. */
+ * rate, and what is over waits. */
 static void test_diverted(void **state)
 {
 	unsigned seeds = model_seeds(40);

@@ -548,7 +548,7 @@ static void test_restarts(void **state)
 		}
 		if (model_caps(&m))
 			fail_msg("seed %u: cap of %s", seed, model_caps(&m));
-		/* the rest outlived the restarts: nothing was found anew */
+		/* rests outlived the restarts: nothing was found anew */
 		assert_true(model_blamed(&m, "subnet", m.clusters[0].name) <= 2);
 		model_finish(&m, MINUTES(1200));
 		if (model_caps(&m))

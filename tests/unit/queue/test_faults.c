@@ -190,7 +190,7 @@ static void test_map_full(void **state)
 	check_clean(f, n, 2ull * n);
 }
 
-/* A batch in which only new mail does not fit: the rest of it goes through. */
+/* A batch in which only new mail does not fit: everything else goes through. */
 static void test_full_batch(void **state)
 {
 	enum { MAX = 4096, K = 40 };

@@ -25,7 +25,7 @@ static void unescape(char *s)
 	*to = '\0';
 }
 
-/* Splits at tabs; the last column takes the rest. */
+/* Splits at tabs; the last column takes what is left. */
 static void split(char *line, char *column[COLUMNS])
 {
 	for (int i = 0; i < COLUMNS; i++) {

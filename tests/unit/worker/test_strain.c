@@ -195,7 +195,8 @@ static void guesses_end(void **state)
 	rig_stop(&r);
 }
 
-/* With the gate closed a look at a password lasts until it is opened, or a failed test is over. */
+/* With the gate closed the check of a password lasts until it is opened, or a failed test is
+ * over. */
 static atomic_bool gate_closed;
 static atomic_uint looks, looking, most_looking;
 
@@ -235,8 +236,8 @@ static void hello_from(struct peer *p, const char *source, uint16_t port)
 	peer_talk(p, "EHLO client.example.test\r\n", "250-");
 }
 
-/* Four sessions of one client have a password each; where four may be looked at, one of them is, and
- * another client's is looked at beside it. */
+/* Four sessions of one client have a password each; where four may be looked at, one of them is,
+ * and another client's is looked at beside it. */
 static void one_look_a_client(void **state)
 {
 	static const char users[] = "amy:$6$salt$wrong\n";
