@@ -275,26 +275,29 @@ int envelope_brief(struct envelope_brief *ret, struct slice in)
 	return 0;
 }
 
-ms_t envelope_arrived(const struct envelope_brief *e)
+int envelope_who(const struct envelope_brief *e, struct selector_message *ret)
 {
 	struct reader rd = { .p = e->rest.p, .end = e->rest.p + e->rest.n };
+	struct selector_message m = { .arrived = get_signed(&rd) };
 
-	return get_signed(&rd);
-}
-
-struct slice envelope_pool(const struct envelope_brief *e)
-{
-	struct reader rd = { .p = e->rest.p, .end = e->rest.p + e->rest.n };
-	struct slice pool;
-
-	get_signed(&rd); /* arrived, expires */
-	get_signed(&rd);
-	get_u8(&rd); /* body type, what a notification returns */
+	get_signed(&rd); /* expires */
+	get_u8(&rd);	 /* body type, what a notification returns */
 	get_u8(&rd);
-	get_text(&rd); /* sender, envelope id */
-	get_text(&rd);
-	pool = get_text(&rd);
-	return rd.bad ? (struct slice){ NULL, 0 } : pool;
+	m.sender = get_text(&rd);
+	get_text(&rd); /* envelope id */
+	m.pool = get_text(&rd);
+	m.client = get_text(&rd);
+	get_text(&rd); /* HELO */
+	m.user = get_text(&rd);
+	m.listener = get_text(&rd);
+	get_text(&rd); /* Message-ID */
+	if (e->version >= 2) {
+		m.from_domain = get_text(&rd);
+		m.class = get_text(&rd);
+		m.tag = get_text(&rd);
+	}
+	*ret = m;
+	return rd.bad ? -EBADMSG : 0;
 }
 
 int envelope_decode(struct message *m, struct slice in, struct arena *a)
@@ -437,6 +440,31 @@ int recipient_brief(struct recipient_brief *ret, struct slice in)
 		return -EBADMSG;
 	*ret = b;
 	return 0;
+}
+
+int recipient_who(struct queue_brief_rcpt *ret, struct slice in)
+{
+	struct queue_brief_rcpt b = { 0 };
+	struct fixed_part f;
+	struct reader rd;
+	int r = reader_open(&rd, in, RECIPIENT_VERSION);
+
+	if (r)
+		return r;
+	get_fixed(&rd, &f);
+	b.who.address = f.address;
+	b.who.domain = f.domain;
+	b.due = get_signed(&rd);
+	get_signed(&rd); /* last attempt */
+	b.who.attempts = (uint32_t)get_bounded(&rd, UINT16_MAX);
+	get_varint(&rd); /* code, verdict */
+	get_u8(&rd);
+	b.flags = get_u8(&rd);
+	b.reply = get_text(&rd);
+	b.host = get_text(&rd);
+	b.who.source = get_text(&rd);
+	*ret = b;
+	return rd.bad ? -EBADMSG : 0;
 }
 
 int recipient_decode(

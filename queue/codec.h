@@ -46,9 +46,10 @@ struct envelope_brief {
 	struct slice rest; /* what follows the flags, up to the CRC */
 };
 int envelope_brief(struct envelope_brief *ret, struct slice in);
-/* The pool in it; p NULL: damaged. */
-struct slice envelope_pool(const struct envelope_brief *e);
-ms_t envelope_arrived(const struct envelope_brief *e);
+/* What a walk tells of a recipient, all but its index; borrowed from the record. 0, -EBADMSG. */
+int recipient_who(struct queue_brief_rcpt *ret, struct slice in);
+/* Who is meant by it, all but the id; borrowed from the record. 0, -EBADMSG. */
+int envelope_who(const struct envelope_brief *e, struct selector_message *ret);
 int envelope_reflag(struct buf *b, const struct envelope_brief *old, uint32_t flags);
 /* 0; 1: it came before now, nothing is written; -EBADMSG, -ENOMEM. */
 int envelope_restamp(struct buf *b, const struct envelope_brief *old, ms_t now);

@@ -251,6 +251,14 @@ static int restamp(struct qtxn *t, const struct queue_flag *j, const struct enve
 		t, t->mail, 0, val_of(k.b, sizeof(k.b)), val_of(t->record.p, t->record.len), 0);
 }
 
+static bool is_meant(const struct queue_flag *j, uint32_t index)
+{
+	for (uint32_t i = 0; j->only && i < j->nonly; i++)
+		if (j->only[i] == index)
+			return true;
+	return !j->only;
+}
+
 int qtxn_flag(struct qtxn *t, const struct queue_flag *j, uint32_t *changed)
 {
 	struct envelope_brief e;
@@ -277,8 +285,10 @@ int qtxn_flag(struct qtxn *t, const struct queue_flag *j, uint32_t *changed)
 			return qtxn_fail(t, rc);
 		if (rc || !qtxn_key_of(key, j->id, &sub) || sub >= MAIL_BODY)
 			break;
-		r = flag_recipient(t, j, sub, v);
-		++*changed;
+		if (is_meant(j, sub - 1)) {
+			r = flag_recipient(t, j, sub, v);
+			++*changed;
+		}
 		sub++;
 	}
 	t->pages++;

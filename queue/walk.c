@@ -38,10 +38,11 @@ static int step(struct walk *w)
 
 static int add_rcpt(struct walk *w)
 {
-	struct recipient_brief b;
+	struct queue_brief_rcpt b;
 
-	if (recipient_brief(&b, slice_of_val(w->v)))
+	if (recipient_who(&b, slice_of_val(w->v)))
 		return 0;
+	b.index = w->sub - 1;
 	if (w->n == w->cap) {
 		uint32_t cap = w->cap ? 2 * w->cap : 64;
 		struct queue_brief_rcpt *r = realloc(w->rcpts, cap * sizeof(*r));
@@ -51,16 +52,18 @@ static int add_rcpt(struct walk *w)
 		w->rcpts = r;
 		w->cap = cap;
 	}
-	w->rcpts[w->n++] = (struct queue_brief_rcpt){ b.domain, b.due };
+	w->rcpts[w->n++] = b;
 	return 0;
 }
 
 /* The message that the cursor is at the envelope of; then it is behind its recipients. */
 static int take(struct walk *w, void (*fn)(void *arg, const struct queue_brief *m), void *arg)
 {
+	struct queue_brief m = { 0 };
 	struct envelope_brief e;
 	uint64_t id = w->id;
-	bool sound = w->sub == 0 && !envelope_brief(&e, slice_of_val(w->v));
+	bool sound =
+		w->sub == 0 && !envelope_brief(&e, slice_of_val(w->v)) && !envelope_who(&e, &m.who);
 	int rc = 0;
 
 	w->n = 0;
@@ -72,16 +75,11 @@ static int take(struct walk *w, void (*fn)(void *arg, const struct queue_brief *
 			rc = step(w);
 	}
 	if (sound && (!rc || rc == MDB_NOTFOUND) && w->n) {
-		const struct queue_brief m = {
-			.id = id,
-			.size = e.size,
-			.arrived = envelope_arrived(&e),
-			.held = e.flags & MESSAGE_HELD,
-			.pool = envelope_pool(&e),
-			.n = w->n,
-			.rcpts = w->rcpts,
-		};
-
+		m.who.id = id;
+		m.size = e.size;
+		m.held = e.flags & MESSAGE_HELD;
+		m.n = w->n;
+		m.rcpts = w->rcpts;
 		fn(arg, &m);
 	}
 	return rc ? rc : seek(w, id + 1, 0); /* over the content */

@@ -89,20 +89,36 @@ enum dispatch_op {
 	DISPATCH_RELEASE,
 	DISPATCH_SAVE /* no recipient: what the policy knows, and what it was told, is recorded */
 };
-/* Queue operations of the operator on one message (id) or, id 0, on one domain (NULL: all waiting).
- * A hold of a domain holds also what comes for it, until its release, over restarts; -ENOSPC: too
- * many are held. Goes through the dispatcher, because it knows what is in work: that is not
- * interrupted, but not started again. done: with the number of recipients concerned; may come
- * later. so_far: is kept at their number until then, for another thread to read; NULL: not wanted.
- */
-int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
+/* Queue operations of the operator on what the selector means. A hold of one recipient domain, and
+ * nothing else, holds also what comes for it, until its release, over restarts; -ENOSPC: too many
+ * are held. Goes through the dispatcher, because it knows what is in work: that is not interrupted,
+ * but not started again. done: with the number of recipients concerned; may come later. -ENOENT:
+ * messages were named by id, and none is there. so_far: is kept at their number until then, for
+ * another thread to read; NULL: not wanted. */
+/* Whether what only the relay knows of a recipient fits: its cluster, and why it waits. On the
+ * dispatcher's thread, for recipients that fit by all else. */
+typedef bool dispatch_fits(struct dispatch *d, const struct message *m, uint32_t k,
+	const struct queue_rcpt_state *s, const struct selector *which);
+struct dispatch_task {
+	enum dispatch_op op;
+	struct selector *which; /* borrowed until done; NULL or without words: all that waits */
+	dispatch_fits *fits;	/* needed where selector_asks(which) */
+	bool dry;		/* counted, not changed */
+};
+int dispatch_operate(struct dispatch *d, const struct dispatch_task *t,
 	void (*done)(void *arg, int result, uint64_t changed), void *arg, _Atomic uint64_t *so_far);
 
+/* What selectors look at. */
+void dispatch_who(const struct message *m, struct selector_message *ret);
+struct selector_rcpt dispatch_whom(const struct recipient *r, const struct queue_rcpt_state *s);
+/* The cluster of the host of its last attempt, as it is known now; "". On the dispatcher's thread. */
+void dispatch_cluster(struct dispatch *d, const struct queue_rcpt_state *s, char out[40]);
+
 /* Why does this recipient wait, and until when (wall; 0: until somebody acts, or unknown)? What
- * waits for a place has the time at which it is looked at again at the latest. pool: its message's.
- * Text into reason.
+ * waits for a place has the time at which it is looked at again at the latest. k: number
+ * in m's recipients. Text into reason.
  * From memory when it is in work, else from its stored state. */
-void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r, const char *pool,
+void dispatch_reason(struct dispatch *d, const struct message *m, uint32_t k,
 	const struct queue_rcpt_state *s, char *reason, size_t reason_max, ms_t *until);
 
 /* Domains with waiting mail as the dispatcher sees them. */

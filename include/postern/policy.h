@@ -431,6 +431,8 @@ struct policy_ban_info {
 };
 void policy_bans(const struct policy *p, struct policy_now now,
 	void (*fn)(void *arg, const struct policy_ban_info *i), void *arg);
+/* The cluster at which this host counts, as far as is known: its name, or "". */
+void policy_host_cluster(const struct policy *p, const struct addr *host, char out[40]);
 struct policy_cluster_info {
 	const char *cluster, *provider, *geography, *how; /* how it was learned */
 	struct addr host;

@@ -18,6 +18,7 @@
 #include "postern/log.h"
 #include "postern/message.h"
 #include "postern/mpsc.h"
+#include "postern/selector.h"
 
 struct queue;
 
@@ -134,7 +135,10 @@ enum queue_flag_op { FLAG_HOLD, FLAG_RELEASE, FLAG_DUE_NOW, FLAG_RESTAMP };
 struct queue_flag {
 	struct queue_job job;
 	enum queue_flag_op op;
-	uint64_t id;	  /* one message */
+	uint64_t id; /* one message */
+	/* FLAG_DUE_NOW: of its recipients only these, by index; NULL: all. Lives until the answer. */
+	const uint32_t *only;
+	uint32_t nonly;
 	ms_t now;	  /* wall: new due time for FLAG_RELEASE and FLAG_DUE_NOW, new arrival */
 	uint32_t changed; /* out: recipients concerned */
 };
@@ -208,14 +212,16 @@ int queue_count(struct queue *q, const char *domain, uint32_t max, uint32_t *ret
 
 /* Messages as a listing or a count needs them, without their texts and content. */
 struct queue_brief {
-	uint64_t id, size;
-	ms_t arrived; /* wall */
+	struct selector_message who; /* borrowed, as all slices here */
+	uint64_t size;
 	bool held;
-	struct slice pool; /* borrowed */
 	uint32_t n;
 	const struct queue_brief_rcpt {
-		struct slice domain; /* borrowed */
+		struct selector_rcpt who;
+		uint32_t index;
+		uint8_t flags; /* RCPT_STATE_* */
 		ms_t due;
+		struct slice reply, host; /* of the last attempt */
 	} * rcpts;
 };
 /* Up to max messages from *id on in one read transaction, whose pages are kept for that long; *id

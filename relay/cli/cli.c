@@ -121,6 +121,19 @@ static int unexpected(const struct cli_command *self, const char *word)
 	return EX_USAGE;
 }
 
+static bool add_select(
+	const struct cli_command *self, const struct cli_option *o, struct cli_arguments *ret)
+{
+	if (ret->nselects == CLI_SELECTS_MAX) {
+		print_error("postern %s: more than %d selectors: give ids by --id -\n", self->name,
+			CLI_SELECTS_MAX);
+		return false;
+	}
+	ret->selects[ret->nselects].word = o->name;
+	ret->selects[ret->nselects++].value = optarg;
+	return true;
+}
+
 int cli_parse(const struct cli_command *self, int argc, char **argv, struct cli_arguments *ret)
 {
 	struct option longs[OPTIONS_MAX];
@@ -154,6 +167,8 @@ int cli_parse(const struct cli_command *self, int argc, char **argv, struct cli_
 		if (i < 0)
 			continue;
 		i = c >= 256 ? c - 256 : find_letter(self, n, c);
+		if (self->options[i].selects && !add_select(self, &self->options[i], ret))
+			return EX_USAGE;
 		ret->values[i] = optarg ? optarg : "";
 	}
 	ret->rest = argv + 1;

@@ -15,6 +15,7 @@ struct cli_option {
 	char letter;	      /* 0: none */
 	const char *argument; /* what its argument is called; NULL: takes none */
 	const char *help;
+	bool selects; /* a word of a selector: may be given several times */
 };
 
 struct cli_command {
@@ -35,14 +36,19 @@ extern const struct cli_command command_run, command_check, command_queue, comma
 	command_reload, command_rehearse, command_version, command_check_queue, command_warmup,
 	command_why, command_history, command_dkim;
 
-#define CLI_VALUES_MAX 16
+#define CLI_VALUES_MAX	32
+#define CLI_SELECTS_MAX 256
 struct cli_arguments {
 	const char *config;		    /* -c */
 	const char *socket;		    /* --socket; NULL: as the configuration says */
 	ms_t timeout;			    /* --timeout; 0: the default */
 	const char *values[CLI_VALUES_MAX]; /* by position in self->options: its argument, or ""
 					       when it was given without */
-	char **rest;			    /* what is not an option */
+	struct {
+		const char *word, *value;
+	} selects[CLI_SELECTS_MAX]; /* options that select, in order */
+	unsigned nselects;
+	char **rest; /* what is not an option */
 	int nrest;
 };
 /* Parses argv by self->options. Returns -1 to go on, else the exit code (after --help or an error,

@@ -2,7 +2,7 @@
  * of a tool; all text goes through print.c. */
 #include <string.h>
 
-#include "cli.h"
+#include "select.h"
 
 static void print_summary(const json_t *s)
 {
@@ -85,8 +85,8 @@ static int run_queue(const struct cli_command *self, int argc, char **argv)
 		return r;
 	list = cli_value(self, &a, "list") != NULL;
 	domains = cli_value(self, &a, "domains") != NULL;
-	one = cli_value(self, &a, "domain") != NULL;
-	return cli_ask_and_print(&a,
+	one = cli_value(self, &a, "domain") != NULL || cli_selects(&a);
+	return cli_select_and_ask(&a,
 		json_pack("{ss sb sb ss* sI}", "command", "queue", "messages", list, "domains",
 			domains, "domain", cli_value(self, &a, "domain"), "limit",
 			(json_int_t)limit),
@@ -97,8 +97,7 @@ static const struct cli_option queue_options[] = {
 	{ "list", 'l', NULL, "list each message with its recipients, and why they wait" },
 	{ "domains", 'd', NULL,
 		"list the domains that have waiting mail, and how much; most first" },
-	{ "domain", 0, "NAME",
-		"only this recipient domain: how much waits for it, or with --list what" },
+	SELECTOR_OPTIONS,
 	{ "limit", 0, "N", "list N messages, or domains, at most" },
 	{ "json", 'j', NULL, "one JSON object a line" },
 	{ 0 },
@@ -106,9 +105,13 @@ static const struct cli_option queue_options[] = {
 const struct cli_command command_queue = {
 	.name = "queue",
 	.asks = true,
-	.arguments = "",
+	.arguments = "[SELECTOR…]",
 	.summary = "Print what waits, and with --list why and until when.",
+	.help = "Of selectors all words that are given must fit, and of several values of one word "
+		"any; * stands for any text.\nWith --domain alone: how much waits for it. With other "
+		"selectors: the list of what they mean.",
 	.options = queue_options,
+	.takes_id = true,
 	.run = run_queue,
 };
 

@@ -1,53 +1,41 @@
-/* What operators ask for: retry, hold, release, remove, bounce; and why something waits. Operations
- * walk the queue in slices; what is running is not interrupted, but not started again. */
+/* What operators ask for: retry, hold, release, remove, bounce. Operations walk the queue in slices
+ * (operate_find.c); what is running is not interrupted, but not started again. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
-#include "postern/foreign.h"
+#include "operation.h"
 #include "postern/must.h"
 
-#define MESSAGES_A_TURN 32u
-#define OUTSTANDING	2048u /* what the writer takes into one transaction is full */
-#define HELD_DOMAIN	"held by the operator until it is released, with what comes"
-
-struct operation {
-	struct operation *next;
-	enum dispatch_op op;
-	uint64_t id;  /* one message; 0: a walk */
-	char *domain; /* of the walk; NULL: all */
-	uint64_t cursor;
-	bool walked, fenced;
-	uint32_t outstanding;
-	int result;
-	uint64_t changed;
-	void (*done)(void *arg, int result, uint64_t changed);
-	void *arg;
-	_Atomic uint64_t *so_far; /* NULL: nobody looks */
-};
+#define OUTSTANDING 2048u /* what the writer takes into one transaction is full */
 
 struct flag_job {
 	struct queue_flag flag;
 	struct operation *o;
 	struct message *message; /* NULL: the fence */
+	uint32_t only[];	 /* flag.nonly of them */
 };
 
 /* A hold of a domain is for what comes, too; a release ends it, of all domains that of each. */
 static int standing(struct dispatch *d, const struct operation *o)
 {
-	if (o->op == DISPATCH_HOLD && o->domain)
-		return hold_set(d, o->domain);
-	if (o->op == DISPATCH_RELEASE && !o->id)
-		return hold_release(d, o->domain);
+	struct slice domain = o->which ? selector_one_domain(o->which) : (struct slice){ NULL, 0 };
+
+	if (o->dry)
+		return 0;
+	if (o->op == DISPATCH_HOLD && domain.p)
+		return hold_set(d, domain.p);
+	if (o->op == DISPATCH_RELEASE && (domain.p || !o->which))
+		return hold_release(d, domain.p);
 	return 0;
 }
 
-int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
+int dispatch_operate(struct dispatch *d, const struct dispatch_task *t,
 	void (*done)(void *arg, int result, uint64_t changed), void *arg, _Atomic uint64_t *so_far)
 {
 	struct operation *o = calloc(1, sizeof(*o)), **last = &d->operations;
+	size_t named = 0;
 	int r;
 
 	if (!o)
@@ -56,39 +44,31 @@ int dispatch_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const
 		free(o);
 		return -ESHUTDOWN;
 	}
-	if (domain && !id) {
-		o->domain = slice_dup(slice_of(domain));
-		if (!o->domain) {
-			free(o);
-			return -ENOMEM;
-		}
-	}
-	o->op = op;
-	o->id = id;
-	o->cursor = id ? id : 1;
+	must(t->fits || !t->which || !selector_asks(t->which));
+	if (t->which)
+		selector_ids(t->which, &named);
+	o->op = t->op;
+	o->which = t->which && selector_words(t->which) ? t->which : NULL;
+	o->fits = t->fits;
+	o->dry = t->dry;
+	o->cursor = named ? 0 : 1;
 	o->done = done;
 	o->arg = arg;
 	o->so_far = so_far;
 	r = standing(d, o);
 	if (r) {
-		free(o->domain);
 		free(o);
 		return r;
 	}
 	while (*last)
 		last = &(*last)->next;
-	if (op == DISPATCH_SAVE) {
+	if (t->op == DISPATCH_SAVE) {
 		state_save(d);
 		o->walked = true; /* the fence comes after it */
 	}
 	*last = o;
 	d->more = true;
 	return 0;
-}
-
-static bool concerns(const struct operation *o, const struct recipient *r)
-{
-	return !o->domain || !strcmp(o->domain, r->domain);
 }
 
 static bool waits(const struct item *i)
@@ -98,10 +78,11 @@ static bool waits(const struct item *i)
 
 /* ---- flags ---- */
 
-static int post_flag(
-	struct dispatch *d, struct operation *o, struct message *m, enum queue_job_kind kind)
+/* only: n indexes; NULL: all its recipients. */
+static int post_flag(struct dispatch *d, struct operation *o, struct message *m,
+	enum queue_job_kind kind, const uint32_t *only, uint32_t n)
 {
-	struct flag_job *j = calloc(1, sizeof(*j));
+	struct flag_job *j = calloc(1, sizeof(*j) + n * sizeof(*only));
 
 	if (!j)
 		return -ENOMEM;
@@ -111,6 +92,11 @@ static int post_flag(
 	j->flag.now = loop_wall(d->loop);
 	if (m)
 		j->flag.id = m->id;
+	if (only) {
+		memcpy(j->only, only, n * sizeof(*only));
+		j->flag.only = j->only;
+		j->flag.nonly = n;
+	}
 	if (o->op == DISPATCH_HOLD)
 		j->flag.op = FLAG_HOLD;
 	else
@@ -120,14 +106,26 @@ static int post_flag(
 	return 0;
 }
 
-/* The index says now what was asked for; memory follows. */
-static void flag_done(struct dispatch *d, const struct operation *o, const struct message *m)
+static bool is_meant(const struct flag_job *j, uint32_t index)
 {
+	for (uint32_t i = 0; i < j->flag.nonly; i++)
+		if (j->only[i] == index)
+			return true;
+	return !j->flag.only;
+}
+
+/* The index says now what was asked for; memory follows. */
+static void flag_done(struct dispatch *d, const struct operation *o, const struct flag_job *j)
+{
+	const struct message *m = j->message;
+
 	for (uint32_t k = 0; k < m->nrecipients; k++) {
 		const struct recipient *r = &m->recipients[k];
 		struct item *i = item_find(d, m->id, r->index);
 		struct domain *dom;
 
+		if (!is_meant(j, r->index))
+			continue;
 		if (i && o->op == DISPATCH_HOLD && waits(i)) {
 			work_evict(d, i->work);
 			continue;
@@ -202,7 +200,7 @@ static void end_message(struct dispatch *d, struct operation *o, struct message 
 		struct item *i = item_find(d, m->id, r->index);
 		struct domain *dom;
 
-		if (!concerns(o, r) || (i && i->settle))
+		if (!operation_means(d, o, m, k, &states[k]) || (i && i->settle))
 			continue;
 		o->changed++;
 		if (i && !waits(i)) {
@@ -233,12 +231,32 @@ static void end_message(struct dispatch *d, struct operation *o, struct message 
 
 /* ---- the walk ---- */
 
-static bool any_concerned(const struct operation *o, const struct message *m)
+static int flag_message(struct dispatch *d, struct operation *o, struct message *m,
+	const uint32_t *only, uint32_t n)
 {
-	for (uint32_t k = 0; k < m->nrecipients; k++)
-		if (concerns(o, &m->recipients[k]))
-			return true;
-	return false;
+	/* holding is of the message; what is tried again, of a recipient */
+	if (o->op != DISPATCH_RETRY || n == m->nrecipients)
+		only = NULL;
+	return post_flag(d, o, m, QUEUE_FLAG, only, only ? n : 0);
+}
+
+static int change(struct dispatch *d, struct operation *o, struct message *m,
+	const struct queue_rcpt_state *states)
+{
+	uint32_t *meant = calloc(m->nrecipients + 1, sizeof(*meant)), n = 0;
+	int r = meant ? 0 : -ENOMEM;
+
+	for (uint32_t k = 0; meant && k < m->nrecipients; k++)
+		if (operation_means(d, o, m, k, &states[k]))
+			meant[n++] = m->recipients[k].index;
+	if (o->dry)
+		o->changed += n;
+	else if (n && (o->op == DISPATCH_REMOVE || o->op == DISPATCH_BOUNCE))
+		end_message(d, o, m, states);
+	else if (n)
+		r = flag_message(d, o, m, meant, n);
+	free(meant);
+	return r;
 }
 
 static void one_message(struct dispatch *d, struct operation *o, uint64_t id)
@@ -247,41 +265,39 @@ static void one_message(struct dispatch *d, struct operation *o, uint64_t id)
 	struct message *m;
 	int r = queue_load(d->queue, id, &m, &states);
 
-	if (r) {
-		if (o->id || r != -ENOENT)
-			o->result = r;
+	if (r == -ENOENT) {
+		o->missing++;
 		return;
 	}
-	if (any_concerned(o, m)) {
-		if (o->op == DISPATCH_REMOVE || o->op == DISPATCH_BOUNCE)
-			end_message(d, o, m, states);
-		else
-			r = post_flag(d, o, m, QUEUE_FLAG);
-		if (r)
-			o->result = r;
+	if (!r) {
+		r = change(d, o, m, states);
+		message_unref(m);
 	}
-	message_unref(m);
+	if (r)
+		o->result = r;
 }
 
 static void walk(struct dispatch *d, struct operation *o)
 {
-	for (unsigned n = 0; n < MESSAGES_A_TURN && !o->walked && o->outstanding < OUTSTANDING;
-		n++) {
-		if (!o->id && queue_next_message(d->queue, &o->cursor)) {
-			o->walked = true;
-			break;
-		}
-		one_message(d, o, o->cursor);
-		o->walked = o->id || o->cursor == UINT64_MAX;
-		o->cursor++;
-	}
+	operation_find(d, o);
+	for (unsigned i = 0; i < o->nfound; i++)
+		one_message(d, o, o->found[i]);
+}
+
+/* Named, and none of them is there. */
+static int result_of(const struct operation *o)
+{
+	size_t named = 0;
+
+	if (o->which)
+		selector_ids(o->which, &named);
+	return !o->result && named && o->missing == named ? -ENOENT : o->result;
 }
 
 static void finish(struct dispatch *d, struct operation *o)
 {
 	d->operations = o->next;
-	o->done(o->arg, o->result, o->changed);
-	free(o->domain);
+	o->done(o->arg, result_of(o), o->changed);
 	free(o);
 }
 
@@ -299,7 +315,7 @@ bool operate_step(struct dispatch *d)
 	}
 	if (!o->fenced) { /* what was posted is on disk when the answer is given */
 		o->fenced = true;
-		if (!post_flag(d, o, NULL, QUEUE_FENCE))
+		if (!post_flag(d, o, NULL, QUEUE_FENCE, NULL, 0))
 			return false;
 	}
 	if (o->outstanding)
@@ -316,8 +332,10 @@ void operate_answer(struct dispatch *d, struct queue_job *job)
 	o->outstanding--;
 	if (j->message && !job->result) {
 		o->changed += j->flag.changed;
-		flag_done(d, o, j->message);
-	} else if (job->result && (o->id || job->result != -ENOENT)) {
+		flag_done(d, o, j);
+	} else if (job->result == -ENOENT) {
+		o->missing++; /* it went meanwhile */
+	} else if (job->result) {
 		o->result = job->result;
 	}
 	message_unref(j->message);
@@ -332,169 +350,4 @@ void operate_free_all(struct dispatch *d)
 		o->result = -ESHUTDOWN;
 		finish(d, o);
 	}
-}
-
-/* ---- reasons ---- */
-
-static ms_t wall_of(const struct dispatch *d, ms_t mono)
-{
-	return mono ? loop_wall(d->loop) + (mono - loop_mono(d->loop)) : 0;
-}
-
-/* What waits for a place is looked at again at the latest then. */
-static ms_t flow_until(const struct dispatch *d, const struct flow *f)
-{
-	const struct waiter *w = &f->match.waiter;
-	bool place = w->reason == HOLD_CAP || w->reason == HOLD_WINDOW;
-
-	return wall_of(d, !w->until && place && w->wake.pos ? w->wake.at : w->until);
-}
-
-static void flow_reason(
-	const struct dispatch *d, const struct flow *f, char *reason, size_t max, ms_t *until)
-{
-	const struct waiter *w = &f->match.waiter;
-
-	if (w->waiting) {
-		const char *limit = policy_limit_text(w->limit);
-		bool local = w->where[0] && w->limit != LIMIT_PROVIDER &&
-			     (limit[0] || w->reason == HOLD_RESTING);
-
-		snprintf(reason, max, "%s%s%s%s%s", hold_reason_text(w->reason),
-			limit[0] ? ": " : "", limit, local ? " at " : "", local ? w->where : "");
-		*until = flow_until(d, f);
-	} else if (!f->domain->route && f->domain->asked) {
-		snprintf(reason, max, "waiting for DNS");
-	} else if (f->match.opening) {
-		snprintf(reason, max, "connecting");
-	} else {
-		snprintf(reason, max, "ready");
-	}
-}
-
-/* Of that pool, if one does; else of any. */
-static const struct flow *waiting_flow(const struct domain *m, const char *pool)
-{
-	const struct flow *any = NULL;
-
-	for (const struct flow *f = m->flows; f; f = f->next) {
-		if (f->match.waiter.waiting && !strcmp(f->pool->name, pool))
-			return f;
-		if (f->match.waiter.waiting && !any)
-			any = f;
-	}
-	return any;
-}
-
-void dispatch_reason(struct dispatch *d, uint64_t id, const struct recipient *r, const char *pool,
-	const struct queue_rcpt_state *s, char *reason, size_t reason_max, ms_t *until)
-{
-	struct item *i = item_find(d, id, r->index);
-	ms_t wall = loop_wall(d->loop);
-	struct wait_for parked;
-	const struct flow *f;
-	struct domain *m;
-
-	*until = 0;
-	if (i && i->settle) {
-		snprintf(reason, reason_max,
-			i->settle->stalled ? "outcome cannot be recorded yet" : "being recorded");
-		return;
-	}
-	if (i && i->work && i->work->connection) {
-		snprintf(reason, reason_max, "being delivered to %s[%s]",
-			i->work->connection->host_name, i->work->connection->host->text);
-		return;
-	}
-	if (i && i->work) {
-		flow_reason(d, i->work->flow, reason, reason_max, until);
-		return;
-	}
-	m = domain_find(d, r->domain);
-	if (hold_is_set(d, r->domain)) {
-		snprintf(reason, reason_max, HELD_DOMAIN);
-	} else if (s->due > wall && s->attempts) {
-		snprintf(reason, reason_max, "backing off after: %s",
-			s->reply ? s->reply : "a failed attempt");
-		foreign_end(reason);
-		*until = s->due;
-	} else if (s->due > wall) {
-		snprintf(reason, reason_max, "held: %s", s->reply ? s->reply : "not due yet");
-		foreign_end(reason);
-		*until = s->due;
-	} else if (m && wait_tell(&m->parking, pool_get(d, pool), &parked)) {
-		snprintf(reason, reason_max, "%s", hold_reason_text(parked.reason));
-		*until = wall_of(d, parked.until);
-	} else if (m && (f = waiting_flow(m, pool))) {
-		flow_reason(d, f, reason, reason_max, until);
-	} else {
-		snprintf(reason, reason_max, "in line behind other messages of this domain");
-	}
-}
-
-static void domain_info(
-	const struct dispatch *d, const struct domain *m, struct dispatch_domain_info *ret)
-{
-	struct wait_for parked;
-
-	*ret = (struct dispatch_domain_info){
-		.domain = m->name,
-		.provider = m->nhosts ? provider_of(d, m->provider)->name : "",
-		.in_flight = m->match.in_flight,
-		.next_due = m->feed.next,
-		.reason = "",
-	};
-	for (const struct flow *f = m->flows; f; f = f->next) {
-		for (const struct list *l = f->match.ready.next; l != &f->match.ready; l = l->next)
-			ret->ready += container(l, struct work, match.in_flow)->n;
-		if (f->match.nready && f->match.waiter.waiting) {
-			ret->reason = hold_reason_text(f->match.waiter.reason);
-			ret->until = flow_until(d, f);
-		}
-	}
-	if (m->on_hold)
-		ret->reason = HELD_DOMAIN;
-	if (!ret->reason[0] && wait_tell(&m->parking, NULL, &parked)) {
-		ret->reason = hold_reason_text(parked.reason);
-		ret->until = wall_of(d, parked.until);
-	}
-	if (!ret->reason[0] && m->asked && !m->route && m->in_memory)
-		ret->reason = hold_reason_text(HOLD_DNS);
-}
-
-struct telling {
-	struct dispatch *d;
-	void (*fn)(void *arg, const struct dispatch_domain_info *i);
-	void *arg;
-};
-
-/* A hold without mail is to be seen, too. */
-static void tell_hold(void *arg, const char *domain)
-{
-	const struct telling *t = arg;
-	const struct domain *m = domain_find(t->d, domain);
-	const struct dispatch_domain_info info = {
-		.domain = domain, .provider = "", .reason = HELD_DOMAIN, .held = true
-	};
-
-	if (!m || domain_empty(m))
-		t->fn(t->arg, &info);
-}
-
-void dispatch_domains(
-	struct dispatch *d, void (*fn)(void *arg, const struct dispatch_domain_info *i), void *arg)
-{
-	struct telling t = { d, fn, arg };
-	struct domain *m, *next;
-
-	HASH_ITER (hh, d->domains, m, next) {
-		struct dispatch_domain_info info;
-
-		if (domain_empty(m))
-			continue;
-		domain_info(d, m, &info);
-		info.held = m->on_hold;
-		fn(arg, &info);
-	}
-	holds_each(d, tell_hold, &t);
 }

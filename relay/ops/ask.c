@@ -93,10 +93,9 @@ void ask(struct dispatch *d, void (*fn)(struct dispatch *d, void *arg), void *ar
 struct operation {
 	struct dispatch_call call;
 	struct waiter waiter;
-	enum dispatch_op op;
-	uint64_t id, changed;
+	const struct dispatch_task *task;
+	uint64_t changed;
 	_Atomic uint64_t so_far;
-	const char *domain;
 	int result;
 };
 
@@ -114,17 +113,15 @@ static void run_operation(struct dispatch *d, void *arg)
 	struct operation *o = arg;
 	int r;
 
-	r = dispatch_operate(d, o->op, o->id, o->domain, operation_done, o, &o->so_far);
+	r = dispatch_operate(d, o->task, operation_done, o, &o->so_far);
 	if (r) /* not begun: done will not be called */
 		operation_done(o, r, 0);
 }
 
-int ask_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
-	uint64_t *changed, void (*tell)(void *arg, uint64_t so_far), void *arg)
+int ask_operate(struct dispatch *d, const struct dispatch_task *t, uint64_t *changed,
+	void (*tell)(void *arg, uint64_t so_far), void *arg)
 {
-	struct operation o = {
-		.call = { .fn = run_operation, .arg = &o }, .op = op, .id = id, .domain = domain
-	};
+	struct operation o = { .call = { .fn = run_operation, .arg = &o }, .task = t };
 	struct timespec next;
 
 	waiter_init(&o.waiter);

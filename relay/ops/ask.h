@@ -10,5 +10,5 @@ void ask(struct dispatch *d, void (*fn)(struct dispatch *d, void *arg), void *ar
 
 /* One operator's action on the queue, until it is committed: its result, and *changed recipients.
  * tell: called about once a second meanwhile, in this thread; NULL: not. */
-int ask_operate(struct dispatch *d, enum dispatch_op op, uint64_t id, const char *domain,
-	uint64_t *changed, void (*tell)(void *arg, uint64_t so_far), void *arg);
+int ask_operate(struct dispatch *d, const struct dispatch_task *t, uint64_t *changed,
+	void (*tell)(void *arg, uint64_t so_far), void *arg);

@@ -18,6 +18,8 @@ struct listed {
 	struct reason {
 		char text[640]; /* a reply of 512 bytes, and words before it */
 		ms_t until;
+		char cluster[40]; /* of the host of the last attempt */
+		bool meant;
 	} * reasons;
 };
 
@@ -32,39 +34,47 @@ static void listed_clear(struct listed *l, unsigned n)
 struct explain {
 	struct listed *list;
 	unsigned n;
+	const struct selector *which; /* NULL: all */
 };
+
+static void explain_one(struct dispatch *d, struct listed *l, const struct selector *which)
+{
+	struct selector_message who;
+
+	dispatch_who(l->message, &who);
+	for (uint32_t k = 0; k < l->message->nrecipients; k++) {
+		struct reason *why = &l->reasons[k];
+		struct selector_rcpt whom =
+			dispatch_whom(&l->message->recipients[k], &l->states[k]);
+
+		dispatch_reason(
+			d, l->message, k, &l->states[k], why->text, sizeof(why->text), &why->until);
+		dispatch_cluster(d, &l->states[k], why->cluster);
+		why->meant = !which || (selector_message(which, &who, clock_wall_ms()) &&
+					       selector_rcpt(which, &whom) &&
+					       selector_found(which, slice_of(why->cluster),
+						       slice_of(why->text)));
+	}
+}
 
 static void explain_all(struct dispatch *d, void *arg)
 {
 	struct explain *e = arg;
 
-	for (unsigned i = 0; i < e->n; i++) {
-		struct listed *l = &e->list[i];
-
-		for (uint32_t k = 0; k < l->message->nrecipients; k++) {
-			struct reason *why = &l->reasons[k];
-
-			dispatch_reason(d, l->message->id, &l->message->recipients[k],
-				l->message->pool, &l->states[k], why->text, sizeof(why->text),
-				&why->until);
-			/* what ran when it was held goes on: "being delivered" is the truth then */
-			if ((l->message->flags & MESSAGE_HELD) && strncmp(why->text, "being ", 6))
-				*why = (struct reason){
-					.text = "held by the operator until it is released"
-				};
-		}
-	}
+	for (unsigned i = 0; i < e->n; i++)
+		explain_one(d, &e->list[i], e->which);
 }
 
 static json_t *recipient_json(
 	const struct recipient *r, const struct queue_rcpt_state *s, const struct reason *why)
 {
-	return json_pack("{so so si sI so so so si so so so so}", "address", json_text(r->address),
-		"domain", json_text(r->domain), "attempts", (int)s->attempts, "index",
-		(json_int_t)r->index, "due", json_time(s->due), "last_attempt",
+	return json_pack("{so so si sI so so so si so so so so so}", "address",
+		json_text(r->address), "domain", json_text(r->domain), "attempts", (int)s->attempts,
+		"index", (json_int_t)r->index, "due", json_time(s->due), "last_attempt",
 		json_time(s->last_attempt), "reply", json_text(s->reply), "code", (int)s->code,
-		"host", json_text(s->host), "source", json_text(s->source), "reason",
-		json_text(why->text), "until", json_time(why->until));
+		"host", json_text(s->host), "source", json_text(s->source), "cluster",
+		json_text(why->cluster[0] ? why->cluster : NULL), "reason", json_text(why->text),
+		"until", json_time(why->until));
 }
 
 static json_t *message_json(const struct listed *l)
@@ -73,9 +83,12 @@ static json_t *message_json(const struct listed *l)
 	json_t *recipients = json_array();
 	char id[QUEUE_ID_TEXT + 1];
 
-	for (uint32_t i = 0; recipients && i < m->nrecipients; i++)
+	for (uint32_t i = 0; recipients && i < m->nrecipients; i++) {
+		if (!l->reasons[i].meant)
+			continue;
 		answers_add(recipients,
 			recipient_json(&m->recipients[i], &l->states[i], &l->reasons[i]));
+	}
 	queue_id_format(id, m->id);
 	return json_pack("{so so so so sI so so so so so so so so sb so}", "id", json_text(id),
 		"arrived", json_time(m->arrived), "expires", json_time(m->expires), "from",
@@ -87,57 +100,76 @@ static json_t *message_json(const struct listed *l)
 		recipients);
 }
 
-static bool matches(const struct message *m, const char *domain)
+static bool any_meant(const struct listed *l)
 {
-	if (!domain)
-		return true;
-	for (uint32_t i = 0; i < m->nrecipients; i++)
-		if (slice_case_eq(slice_of(m->recipients[i].domain), slice_of(domain)))
+	for (uint32_t k = 0; k < l->message->nrecipients; k++)
+		if (l->reasons[k].meant)
 			return true;
 	return false;
 }
 
-/* Fills at most max entries from *id on; 0 at the end of the queue. */
-static unsigned read_batch(
-	struct queue *q, const char *domain, uint64_t *id, struct listed *list, unsigned max)
+struct search {
+	const struct selector *which;
+	uint64_t id[LIST_BATCH];
+	unsigned n;
+};
+
+static void search_one(void *arg, const struct queue_brief *m)
+{
+	struct search *s = arg;
+
+	if (s->which && !selector_message(s->which, &m->who, clock_wall_ms()))
+		return;
+	for (uint32_t i = 0; i < m->n; i++) {
+		if (s->which && !selector_rcpt(s->which, &m->rcpts[i].who))
+			continue;
+		s->id[s->n++] = m->who.id;
+		return;
+	}
+}
+
+/* Loads what was found; what went meanwhile, or is damaged, is left out: check-queue tells about
+ * the latter. */
+static unsigned load_found(struct queue *q, const struct search *s, struct listed *list)
 {
 	unsigned n = 0;
 
-	while (n < max && queue_next_message(q, id) == 0) {
+	for (unsigned i = 0; i < s->n; i++) {
 		struct listed *l = &list[n];
 
-		if (queue_load(q, *id, &l->message, &l->states) == 0) {
-			l->reasons =
-				matches(l->message, domain)
-					? calloc(l->message->nrecipients + 1, sizeof(*l->reasons))
-					: NULL;
-			if (l->reasons)
-				n++;
-			else
-				l->message = message_unref(l->message);
-		} /* gone meanwhile, or damaged: check-queue tells about the latter */
-		(*id)++;
+		if (queue_load(q, s->id[i], &l->message, &l->states))
+			continue;
+		l->reasons = calloc(l->message->nrecipients + 1, sizeof(*l->reasons));
+		if (l->reasons)
+			n++;
+		else
+			l->message = message_unref(l->message);
 	}
 	return n;
 }
 
-static void list_messages(struct control_client *c, const char *domain, uint64_t limit)
+static void list_messages(struct control_client *c, const struct selector *which, uint64_t limit)
 {
+	struct search s = { .which = which };
 	struct listed list[LIST_BATCH];
-	struct explain e = { .list = list };
+	struct explain e = { .list = list, .which = which };
 	uint64_t id = 1, said = 0;
+	int r = 0;
 
-	do {
-		uint64_t want = limit - said < LIST_BATCH ? limit - said : LIST_BATCH;
-
-		e.n = read_batch(c->ctx->queue, domain, &id, list, (unsigned)want);
+	while (!r && said < limit && control_flush(c)) {
+		s.n = 0;
+		r = queue_walk(c->ctx->queue, &id, LIST_BATCH, search_one, &s);
+		e.n = load_found(c->ctx->queue, &s, list);
 		if (e.n)
 			ask(c->ctx->dispatch, explain_all, &e);
-		for (unsigned i = 0; i < e.n; i++)
+		for (unsigned i = 0; i < e.n && said < limit; i++) {
+			if (!any_meant(&list[i]))
+				continue;
 			control_say(c, message_json(&list[i]));
-		said += e.n;
+			said++;
+		}
 		listed_clear(list, e.n);
-	} while (e.n && said < limit && control_flush(c));
+	}
 }
 
 static json_t *queue_summary(struct queue *q)
@@ -151,18 +183,40 @@ static json_t *queue_summary(struct queue *q)
 		health_full(&s));
 }
 
+static struct selector *selector_of(struct control_client *c, const json_t *request)
+{
+	struct selector *s = NULL;
+	char why[REQUEST_WHY];
+	size_t n;
+	int r = request_selector(request, &s, why);
+
+	if (r) {
+		control_fail(c, r == -ENOMEM ? EX_TEMPFAIL : EX_USAGE, "%s", why);
+		return NULL;
+	}
+	selector_ids(s, &n); /* sorted before others look at it */
+	return s;
+}
+
 static void run_queue(struct control_client *c, const json_t *request)
 {
-	const char *domain = request_str(request, "domain");
 	json_int_t given = json_integer_value(json_object_get(request, "limit"));
 	uint64_t limit = given > 0 ? (uint64_t)given : UINT64_MAX;
+	struct selector *which = selector_of(c, request);
 	bool messages = request_bool(request, "messages");
+	struct slice domain;
 
+	if (!which)
+		return;
+	domain = selector_one_domain(which);
+	if (selector_words(which) && !domain.p)
+		messages = true;
 	control_say(c, queue_summary(c->ctx->queue));
-	if (request_bool(request, "domains") || (domain && !messages))
-		domains_say(c, domain, limit);
+	if (request_bool(request, "domains") || (domain.p && !messages))
+		domains_say(c, domain.p, limit);
 	if (messages)
-		list_messages(c, domain, limit);
+		list_messages(c, selector_words(which) ? which : NULL, limit);
+	selector_free(which);
 }
 
 /* Content as it will be sent, in pieces of valid JSON text where it is UTF-8, else base64. */
@@ -227,29 +281,33 @@ static void say_so_far(void *arg, uint64_t so_far)
 	control_say(arg, json_pack("{sI}", "so_far", (json_int_t)so_far));
 }
 
-/* One message by id, or all of a domain, or with all: everything. */
+static bool fits(struct dispatch *d, const struct message *m, uint32_t k,
+	const struct queue_rcpt_state *s, const struct selector *which)
+{
+	struct reason why;
+
+	dispatch_reason(d, m, k, s, why.text, sizeof(why.text), &why.until);
+	dispatch_cluster(d, s, why.cluster);
+	return selector_found(which, slice_of(why.cluster), slice_of(why.text));
+}
+
+/* What the selector means, or with all: everything. */
 static void operate(struct control_client *c, const json_t *request, enum dispatch_op op)
 {
-	char name[REQUEST_DOMAIN], *domain = NULL;
-	uint64_t id = 0, changed = 0;
-	int r = request_domain(request, "domain", name);
+	struct dispatch_task t = {
+		.op = op, .fits = fits, .dry = request_bool(request, "dry_run")
+	};
+	uint64_t changed = 0;
+	int r;
 
-	if (r == -EINVAL) {
-		control_fail(c, EX_USAGE, "a domain has 1 to %d bytes", REQUEST_DOMAIN - 1);
+	t.which = selector_of(c, request);
+	if (!t.which)
 		return;
+	if (!selector_words(t.which) != request_bool(request, "all")) {
+		control_fail(c, EX_USAGE, "say which: a selector, or else --all");
+		goto out;
 	}
-	domain = r ? NULL : name;
-	r = request_id(request, "id", &id);
-
-	if (r == -EINVAL) {
-		control_fail(c, EX_USAGE, "'%s' is not a queue id", request_str(request, "id"));
-		return;
-	}
-	if (r == -ENOENT && !domain && !request_bool(request, "all")) {
-		control_fail(c, EX_USAGE, "say which: a queue id, --domain NAME, or --all");
-		return;
-	}
-	r = ask_operate(c->ctx->dispatch, op, id, domain, &changed, say_so_far, c);
+	r = ask_operate(c->ctx->dispatch, &t, &changed, say_so_far, c);
 	if (r == -ENOENT)
 		control_fail(c, EX_DATAERR, "nothing like that is in the queue");
 	else if (r == -ENOSPC && op == DISPATCH_HOLD)
@@ -259,7 +317,10 @@ static void operate(struct control_client *c, const json_t *request, enum dispat
 	else if (r)
 		control_fail(c, EX_TEMPFAIL, "not done: %s", strerror(-r));
 	else
-		control_say(c, json_pack("{sI}", "changed", (json_int_t)changed));
+		control_say(c, json_pack("{sIsb}", t.dry ? "selected" : "changed",
+				       (json_int_t)changed, "dry_run", t.dry));
+out:
+	selector_free(t.which);
 }
 
 static void run_retry(struct control_client *c, const json_t *request)

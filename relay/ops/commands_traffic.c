@@ -153,7 +153,8 @@ static void run_suspension(struct dispatch *d, void *arg)
 void control_record(struct control_client *c, const char *what)
 {
 	uint64_t changed;
-	int r = ask_operate(c->ctx->dispatch, DISPATCH_SAVE, 0, NULL, &changed, NULL, NULL);
+	int r = ask_operate(c->ctx->dispatch, &(struct dispatch_task){ .op = DISPATCH_SAVE },
+		&changed, NULL, NULL);
 
 	if (r)
 		control_fail(c, EX_TEMPFAIL, "%s, but that could not be recorded: %s", what,

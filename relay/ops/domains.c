@@ -70,7 +70,7 @@ static void count(void *arg, const struct queue_brief *m)
 	struct tally *t = arg;
 
 	for (uint32_t i = 0; i < m->n; i++) {
-		struct slice name = m->rcpts[i].domain;
+		struct slice name = m->rcpts[i].who.domain;
 		struct entry *e;
 
 		if (t->only && !slice_case_eq(name, slice_of(t->only)))
@@ -84,8 +84,8 @@ static void count(void *arg, const struct queue_brief *m)
 		e->held += m->held;
 		if (!e->first_due || m->rcpts[i].due < e->first_due)
 			e->first_due = m->rcpts[i].due;
-		if (e->last != m->id) {
-			e->last = m->id;
+		if (e->last != m->who.id) {
+			e->last = m->who.id;
 			e->messages++;
 			e->bytes += m->size;
 		}

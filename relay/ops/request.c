@@ -2,13 +2,33 @@
  * object that commands may look into. Called on clients' threads. No state; does no I/O, so that it
  * is fuzzed as it is. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "control.h"
+#include "postern/dns.h"
 
 /* Names, ids, durations: nothing that a command takes is longer. */
 #define TEXT_MAX 1024u
 #define KEYS_MAX 64u
+
+static bool plain(const json_t *v);
+
+/* A list of texts: the terms of a selector. Its length is bounded by the request's. */
+static bool texts(const json_t *v)
+{
+	const json_t *one;
+	size_t i;
+
+	if (!json_is_array(v))
+		return false;
+	json_array_foreach(v, i, one)
+	{
+		if (!json_is_string(one) || !plain(one))
+			return false;
+	}
+	return true;
+}
 
 static bool plain(const json_t *v)
 {
@@ -28,11 +48,11 @@ json_t *request_parse(struct slice line, const char **why)
 	*why = "not a request: too many members";
 	if (json_object_size(request) > KEYS_MAX)
 		goto refuse;
-	*why = "not a request: members are texts of at most 1,024 bytes, whole numbers, true and "
-	       "false";
+	*why = "not a request: members are texts of at most 1,024 bytes, lists of such, whole "
+	       "numbers, true and false";
 	json_object_foreach(request, key, v)
 	{
-		if (!plain(v))
+		if (!plain(v) && !texts(v))
 			goto refuse;
 	}
 	*why = NULL;
@@ -73,4 +93,46 @@ int request_domain(const json_t *request, const char *key, char ret[REQUEST_DOMA
 	for (size_t i = 0; i <= n; i++)
 		ret[i] = given[i] >= 'A' && given[i] <= 'Z' ? (char)(given[i] | 0x20) : given[i];
 	return 0;
+}
+
+static int add_member(
+	struct selector *s, const json_t *request, const char *key, const char *word, char *why)
+{
+	const char *text = request_str(request, key);
+	char value[SELECTOR_VALUE_MAX + 1];
+
+	if (!text)
+		return 0;
+	snprintf(value, sizeof(value), "%s%s", strcmp(word, "to") ? "" : "@", text);
+	return selector_add(s, slice_of(word), slice_of(value), why, REQUEST_WHY);
+}
+
+int request_selector(const json_t *request, struct selector **ret, char why[REQUEST_WHY])
+{
+	const json_t *terms = json_object_get(request, "select"), *term;
+	struct selector *s;
+	size_t i;
+	int r;
+
+	snprintf(why, REQUEST_WHY, "out of memory");
+	r = selector_new(&s, domain_to_ascii);
+	if (r)
+		return r;
+	json_array_foreach(terms, i, term)
+	{
+		const char *text = json_string_value(term);
+
+		r = selector_add_text(s, slice_of(text), why, REQUEST_WHY);
+		if (r)
+			break;
+	}
+	if (!r)
+		r = add_member(s, request, "id", "id", why);
+	if (!r)
+		r = add_member(s, request, "domain", "to", why);
+	if (r)
+		selector_free(s);
+	else
+		*ret = s;
+	return r;
 }

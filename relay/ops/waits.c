@@ -116,7 +116,7 @@ static void count_age(struct counting *w, const struct queue_brief *m)
 {
 	unsigned i = 0;
 
-	while (age_ends[i] && w->wall - m->arrived >= age_ends[i])
+	while (age_ends[i] && w->wall - m->who.arrived >= age_ends[i])
 		i++;
 	w->ret->ages[i] += m->n;
 	w->ret->recipients += m->n;
@@ -126,24 +126,24 @@ static void count(void *arg, const struct queue_brief *m)
 {
 	struct counting *w = arg;
 
-	if (!m->pool.p || (w->a->pool && !slice_eq(m->pool, slice_of(w->a->pool))))
+	if (!m->who.pool.p || (w->a->pool && !slice_eq(m->who.pool, slice_of(w->a->pool))))
 		return;
 	count_age(w, m);
 	for (uint32_t i = 0; i < m->n; i++) {
-		struct pair *e = pair_of(w, m->rcpts[i].domain, m->pool);
+		struct pair *e = pair_of(w, m->rcpts[i].who.domain, m->who.pool);
 
 		if (!e) {
 			w->failed = true;
 			return;
 		}
 		if (m->held) {
-			count_part(&e->held, m->arrived);
+			count_part(&e->held, m->who.arrived);
 		} else if (m->rcpts[i].due > w->wall) {
-			count_part(&e->later, m->arrived);
+			count_part(&e->later, m->who.arrived);
 			if (!e->first_later || m->rcpts[i].due < e->first_later)
 				e->first_later = m->rcpts[i].due;
 		} else {
-			count_part(&e->due, m->arrived);
+			count_part(&e->due, m->who.arrived);
 		}
 	}
 }

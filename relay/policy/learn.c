@@ -487,3 +487,15 @@ void learned_sweep(struct policy *p, struct policy_now now)
 	}
 	networks_sweep(p, now.mono - QUIET);
 }
+
+void policy_host_cluster(const struct policy *p, const struct addr *host, char out[40])
+{
+	const struct cluster *c = NULL;
+
+	for (unsigned i = 0; i < p->params->nproviders && !c; i++) {
+		const struct host *h = host_find(p, i, host);
+
+		c = h ? host_place(h) : NULL;
+	}
+	snprintf(out, 40, "%s", c ? c->key.name : "");
+}

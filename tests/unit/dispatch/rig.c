@@ -340,8 +340,8 @@ void rig_call(struct rig *r, void (*fn)(struct dispatch *d, void *arg), void *ar
 struct operating {
 	struct dispatch_call call;
 	enum dispatch_op op;
-	uint64_t id, changed;
-	const char *domain;
+	uint64_t changed;
+	struct selector *which;
 	int result;
 	sem_t done;
 };
@@ -358,21 +358,37 @@ static void operated(void *arg, int result, uint64_t changed)
 static void operate(struct dispatch *d, void *arg)
 {
 	struct operating *o = arg;
+	const struct dispatch_task t = { .op = o->op, .which = o->which };
 
-	assert_int_equal(dispatch_operate(d, o->op, o->id, o->domain, operated, o, NULL), 0);
+	assert_int_equal(dispatch_operate(d, &t, operated, o, NULL), 0);
 }
 
 int rig_operate(
 	struct rig *r, enum dispatch_op op, uint64_t id, const char *domain, uint64_t *changed)
 {
-	struct operating o = { .op = op, .id = id, .domain = domain, .call = { .fn = operate } };
+	struct operating o = { .op = op, .call = { .fn = operate } };
+	char text[QUEUE_ID_TEXT + 1], why[200];
 
+	assert_int_equal(selector_new(&o.which, NULL), 0);
+	queue_id_format(text, id);
+	if (id)
+		assert_int_equal(
+			selector_add(o.which, SLICE_LIT("id"), slice_of(text), why, sizeof(why)),
+			0);
+	if (domain) {
+		char to[256];
+
+		snprintf(to, sizeof(to), "@%s", domain);
+		assert_int_equal(
+			selector_add(o.which, SLICE_LIT("to"), slice_of(to), why, sizeof(why)), 0);
+	}
 	o.call.arg = &o;
 	sem_init(&o.done, 0, 0);
 	dispatch_call(r->dispatch, &o.call);
 	while (sem_wait(&o.done))
 		;
 	sem_destroy(&o.done);
+	selector_free(o.which);
 	*changed = o.changed;
 	return o.result;
 }

@@ -156,9 +156,11 @@ static void on_domain(void *arg, const struct dispatch_domain_info *i)
 static void on_ask(struct dispatch *d, void *arg)
 {
 	struct asking *a = arg;
+	const struct message m = {
+		.id = a->id, .pool = "main", .recipients = &a->recipient, .nrecipients = 1
+	};
 
-	dispatch_reason(d, a->id, &a->recipient, "main", &a->state, a->reason, sizeof(a->reason),
-		&a->until);
+	dispatch_reason(d, &m, 0, &a->state, a->reason, sizeof(a->reason), &a->until);
 	dispatch_domains(d, on_domain, a);
 	sem_post(&a->done);
 }
