@@ -21,8 +21,8 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests/e2e/lib"))
-from postfix import Postfix, free_port  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests/e2e"))
+from lib.postfix import Postfix, free_port  # noqa: E402
 
 SINK = "127.0.0.9"
 WARM = 500

@@ -6,6 +6,7 @@
 
 #include "ask.h"
 #include "metrics_causes.h"
+#include "metrics_rows.h"
 
 struct cause_row {
 	char provider[64], cause[16];
@@ -20,15 +21,10 @@ struct rows {
 static void add(void *arg, const struct policy_cause_info *i)
 {
 	struct rows *rows = arg;
-	struct cause_row *all = realloc(rows->a, (rows->n + 1) * sizeof(*all)), *r;
+	struct cause_row *r = rows_more(&rows->a, &rows->n, sizeof(*r), &rows->failed);
 
-	if (!all) {
-		rows->failed = true;
+	if (!r)
 		return;
-	}
-	rows->a = all;
-	r = &all[rows->n++];
-	memset(r, 0, sizeof(*r));
 	/* names have 63 characters at most */
 	strncpy(r->provider, i->provider, sizeof(r->provider) - 1);
 	strncpy(r->cause, i->cause[0] ? i->cause : "none", sizeof(r->cause) - 1);

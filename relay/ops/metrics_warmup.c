@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ask.h"
+#include "metrics_rows.h"
 #include "metrics_warmup.h"
 
 struct ramp_row {
@@ -21,15 +22,10 @@ struct rows {
 static void add(void *arg, const struct policy_warmup_info *i)
 {
 	struct rows *rows = arg;
-	struct ramp_row *all = realloc(rows->a, (rows->n + 1) * sizeof(*all)), *r;
+	struct ramp_row *r = rows_more(&rows->a, &rows->n, sizeof(*r), &rows->failed);
 
-	if (!all) {
-		rows->failed = true;
+	if (!r)
 		return;
-	}
-	rows->a = all;
-	r = &all[rows->n++];
-	memset(r, 0, sizeof(*r));
 	/* names have 63 characters at most */
 	strncpy(r->source, i->source, sizeof(r->source) - 1);
 	strncpy(r->provider, i->provider, sizeof(r->provider) - 1);

@@ -2,10 +2,11 @@
 import os
 import pathlib
 import pwd
-import signal
 import socket
 import subprocess
 import time
+
+from .peers import NextHop
 
 CONFIG = """
 primary_hostname = peer.example.net
@@ -56,11 +57,11 @@ maildir:
 """
 
 
-class Exim:
+class Exim(NextHop):
     def __init__(self, unpacked, directory, tls=None):
         self.binary = pathlib.Path(unpacked) / "exim/usr/sbin/exim4"
         self.dir = pathlib.Path(directory)
-        self.process = None
+        self.mail = self.dir / "mail"
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
@@ -99,26 +100,6 @@ class Exim:
         self.stop()
         raise RuntimeError("Exim did not start:\n" + (self.dir / "exim.out").read_text()[-2000:])
 
-    def messages(self):
-        new = self.dir / "mail/all/new"
-        return sorted(new.iterdir(), key=lambda p: p.stat().st_mtime_ns) if new.is_dir() else []
-
     def log(self):
         path = self.dir / "mainlog"
         return path.read_text(errors="replace") if path.exists() else ""
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
-        self.process = None
-
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, *_):
-        self.stop()

@@ -2,6 +2,7 @@
 import fcntl
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -56,3 +57,31 @@ def samples(peers):
             if path.is_file():
                 found["/".join(path.parts[-2:])] = path.read_bytes()
     return found
+
+
+class NextHop:
+    """A mail server of somebody else's while it runs: its process group, and what it put into the Maildir `mail`/all."""
+
+    process = None
+
+    def messages(self):
+        """The files of the Maildir, oldest first."""
+        new = self.mail / "all/new"
+        return sorted(new.iterdir(), key=lambda p: p.stat().st_mtime_ns) if new.is_dir() else []
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            # it has children: the process group that start() made is its own
+            os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        self.process = None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()

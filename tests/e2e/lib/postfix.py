@@ -4,10 +4,11 @@ import grp
 import os
 import pathlib
 import pwd
-import signal
 import socket
 import subprocess
 import time
+
+from .peers import NextHop
 
 QUEUE_DIRS = ("active bounce corrupt defer deferred flush hold incoming maildrop private public saved trace").split()
 
@@ -42,7 +43,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-class Postfix:
+class Postfix(NextHop):
     """With maildir: takes mail for every domain into directory/mail. With relay_to ("host:port"): sends everything there."""
 
     def __init__(self, unpacked, directory, relay_to=None, tls=None, settings=None, processes="-", logging=True):
@@ -116,25 +117,3 @@ class Postfix:
         self.stop()
         raise RuntimeError("Postfix did not start:\n" + (self.dir / "master.out").read_text()[-2000:] +
                            (self.log.read_text()[-2000:] if self.log.exists() else ""))
-
-    def messages(self):
-        """The files of the Maildir, oldest first."""
-        new = self.mail / "all/new"
-        return sorted(new.iterdir(), key=lambda p: p.stat().st_mtime_ns) if new.is_dir() else []
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            # master ends its children with it: the process group that start() made is its own
-            os.killpg(self.process.pid, signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
-        self.process = None
-
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, *_):
-        self.stop()

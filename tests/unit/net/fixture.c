@@ -238,6 +238,36 @@ void end_write(struct end *e, struct slice data)
 	runner_call(e->runner, do_write, &c);
 }
 
+void end_released(void *arg)
+{
+	struct end *e = arg;
+
+	pthread_mutex_lock(&fixture_lock);
+	e->released++;
+	fixture_changed();
+	pthread_mutex_unlock(&fixture_lock);
+}
+
+void end_write_pieces(struct end *e, const char *bytes, size_t n, unsigned pieces)
+{
+	size_t at = 0;
+
+	stream_set_write_max(e->s, n);
+	for (unsigned i = 0; i < pieces; i++) {
+		struct slice piece = { bytes + at, 1 + i * 13 % 9000 };
+
+		at += piece.n;
+		if (i % 4 == 0)
+			assert_int_equal(stream_write_ref(e->s, piece, end_released, e), 0);
+		else
+			assert_int_equal(stream_write(e->s, piece), 0);
+		if (i % 1000 == 999)
+			stream_flush(e->s);
+	}
+	assert_int_equal(
+		stream_write_ref(e->s, (struct slice){ bytes + at, n - at }, end_released, e), 0);
+}
+
 static void do_close(struct end *e)
 {
 	struct stream *s = e->s;

@@ -62,6 +62,9 @@ void end_deinit(struct end *e); /* closes; on any thread but the loop's */
 void end_connect(struct end *e, const struct addr *source, const struct addr *to, uint16_t port);
 void end_write(struct end *e, struct slice data);
 void end_close(struct end *e);
+void end_released(void *arg); /* the end's, for stream_write_ref: counts in released */
+/* On its loop: n bytes in odd pieces, so many, each fourth by reference, then what is left in one. */
+void end_write_pieces(struct end *e, const char *bytes, size_t n, unsigned pieces);
 void end_call(struct end *e, void (*fn)(struct end *e)); /* on its loop */
 
 /* A listener whose connections become ends: the n-th uses ends[n]. */

@@ -158,38 +158,13 @@ static char big_byte(size_t i)
 	return (char)(i * 7 + i / 251 + i / 65521);
 }
 
-static void released(void *arg)
-{
-	struct end *e = arg;
-
-	pthread_mutex_lock(&fixture_lock);
-	e->released++;
-	fixture_changed();
-	pthread_mutex_unlock(&fixture_lock);
-}
-
 static char *big_bytes;
 
-/* Copies and references in turn, in odd pieces, then what is left in one. */
+/* Copies and references in turn, and an empty reference. */
 static void write_big(struct end *e)
 {
-	size_t at = 0;
-
-	stream_set_write_max(e->s, BIG);
-	for (unsigned i = 0; i < 3000; i++) {
-		struct slice piece = { big_bytes + at, 1 + i * 13 % 9000 };
-
-		at += piece.n;
-		if (i % 4 == 0)
-			assert_int_equal(stream_write_ref(e->s, piece, released, e), 0);
-		else
-			assert_int_equal(stream_write(e->s, piece), 0);
-		if (i % 1000 == 0)
-			stream_flush(e->s);
-	}
-	assert_int_equal(
-		stream_write_ref(e->s, (struct slice){ big_bytes + at, BIG - at }, released, e), 0);
-	assert_int_equal(stream_write_ref(e->s, (struct slice){ NULL, 0 }, released, e), 0);
+	end_write_pieces(e, big_bytes, BIG, 3000);
+	assert_int_equal(stream_write_ref(e->s, (struct slice){ NULL, 0 }, end_released, e), 0);
 }
 
 static size_t pending;
@@ -323,7 +298,8 @@ static void write_over_bound(struct end *e)
 	assert_int_equal(stream_write(e->s, (struct slice){ some, 100 }), 0);
 	assert_int_equal(stream_write(e->s, (struct slice){ some, 51 }), -ENOBUFS);
 	assert_int_equal(stream_write(e->s, (struct slice){ some, 50 }), 0);
-	assert_int_equal(stream_write_ref(e->s, (struct slice){ some, 1 }, released, e), -ENOBUFS);
+	assert_int_equal(
+		stream_write_ref(e->s, (struct slice){ some, 1 }, end_released, e), -ENOBUFS);
 }
 
 static void writes_are_bounded(void **state)
@@ -343,7 +319,7 @@ static void write_to_the_dead(struct end *e)
 	static char some[65536];
 
 	for (unsigned i = 0; i < 100; i++)
-		stream_write_ref(e->s, (struct slice){ some, sizeof(some) }, released, e);
+		stream_write_ref(e->s, (struct slice){ some, sizeof(some) }, end_released, e);
 }
 
 /* The other side resets while we send: one report, all references released. */

@@ -245,32 +245,9 @@ static void resumed_sessions_stay_verified(void **state)
 #define BIG (12u * 1024u * 1024u)
 static char *big_bytes;
 
-static void release(void *arg)
-{
-	struct end *e = arg;
-
-	pthread_mutex_lock(&fixture_lock);
-	e->released++;
-	fixture_changed();
-	pthread_mutex_unlock(&fixture_lock);
-}
-
 static void write_big(struct end *e)
 {
-	size_t at = 0;
-
-	stream_set_write_max(e->s, BIG);
-	for (unsigned i = 0; i < 1000; i++) {
-		struct slice piece = { big_bytes + at, 1 + i * 13 % 9000 };
-
-		at += piece.n;
-		if (i % 4 == 0)
-			assert_int_equal(stream_write_ref(e->s, piece, release, e), 0);
-		else
-			assert_int_equal(stream_write(e->s, piece), 0);
-	}
-	assert_int_equal(
-		stream_write_ref(e->s, (struct slice){ big_bytes + at, BIG - at }, release, e), 0);
+	end_write_pieces(e, big_bytes, BIG, 1000);
 }
 
 static void pause_it(struct end *e)

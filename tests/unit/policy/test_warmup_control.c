@@ -21,32 +21,20 @@ static unsigned hour_of(const struct world *w)
 	return (unsigned)((w->r.now.wall - START) / HOUR % 24);
 }
 
+static bool ask_takes(struct world *w, unsigned source, unsigned cluster, void *takes)
+{
+	return (*(takes_fn **)takes)(w, source, cluster, hour_of(w));
+}
+
 static void offer(struct world *w, struct day *d, unsigned cluster, takes_fn *takes)
 {
-	char domain[32], address[32];
-	struct policy_choice c, why;
-	bool retire, good;
+	unsigned source;
+	bool good;
 
-	snprintf(domain, sizeof(domain), "t%u-%u.example", cluster,
-		(unsigned)rng_below(&w->rng, 500));
-	snprintf(address, sizeof(address), "203.0.%u.1", 113 + cluster);
-	w->r.hosts[0].addr = rig_addr(address);
-	w->r.want.domain = domain;
-	c = rig_choose(&w->r);
-	if (!c.go) {
-		world_save(w);
-		c = rig_choose(&w->r);
-	}
-	if (!c.go)
+	if (!world_offer(w, cluster, ask_takes, &takes, &source, &good))
 		return;
-	if (rig_admit(&w->r, c.slot, &why, &retire)) {
-		good = takes(w, c.source, cluster, hour_of(w));
-		world_answer(w, c.slot, good ? HEARD_ACCEPTED : HEARD_THROTTLE);
-		w->seen[c.source]++;
-		d->seen[cluster] += c.source == NEW;
-		d->refused[cluster] += c.source == NEW && !good;
-	}
-	rig_end(&w->r, c.slot);
+	d->seen[cluster] += source == NEW;
+	d->refused[cluster] += source == NEW && !good;
 }
 
 /* A day of so many messages each five minutes. */

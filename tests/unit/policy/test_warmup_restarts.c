@@ -30,9 +30,11 @@ static unsigned seeds(unsigned normal)
 
 /* One of two hundred for everybody; beside that one cluster refuses the new source for five days,
  * all of them for one day, and another one in the mornings. */
-static bool takes(
-	const struct world *w, unsigned source, unsigned cluster, unsigned day, unsigned hour)
+static bool takes(struct world *w, unsigned source, unsigned cluster, void *arg)
 {
+	unsigned day = *(const unsigned *)arg;
+	unsigned hour = (unsigned)((w->r.now.wall - START) / HOUR % 24);
+
 	if (w->seen[source] % 200 == 77)
 		return false;
 	if (source != NEW)
@@ -43,31 +45,13 @@ static bool takes(
 
 static void offer(struct world *w, struct days *d, unsigned day, unsigned cluster)
 {
-	unsigned hour = (unsigned)((w->r.now.wall - START) / HOUR % 24);
-	char domain[32], address[32];
-	struct policy_choice c, why;
-	bool retire, good;
+	unsigned source;
+	bool good;
 
-	snprintf(domain, sizeof(domain), "t%u-%u.example", cluster,
-		(unsigned)rng_below(&w->rng, 500));
-	snprintf(address, sizeof(address), "203.0.%u.1", 113 + cluster);
-	w->r.hosts[0].addr = rig_addr(address);
-	w->r.want.domain = domain;
-	c = rig_choose(&w->r);
-	if (!c.go) {
-		world_save(w);
-		c = rig_choose(&w->r);
-	}
-	if (!c.go)
+	if (!world_offer(w, cluster, takes, &day, &source, &good))
 		return;
-	if (rig_admit(&w->r, c.slot, &why, &retire)) {
-		good = takes(w, c.source, cluster, day, hour);
-		world_answer(w, c.slot, good ? HEARD_ACCEPTED : HEARD_THROTTLE);
-		w->seen[c.source]++;
-		d->seen[day] += c.source == NEW;
-		d->refused[day][cluster] += c.source == NEW && !good;
-	}
-	rig_end(&w->r, c.slot);
+	d->seen[day] += source == NEW;
+	d->refused[day][cluster] += source == NEW && !good;
 }
 
 static void restart(struct world *w, enum life life)

@@ -239,3 +239,33 @@ struct policy_warmup_info world_info(struct world *w, const char *source)
 	assert_non_null(l.info.source);
 	return l.info;
 }
+
+bool world_offer(struct world *w, unsigned cluster, world_takes *takes, void *arg, unsigned *source,
+	bool *good)
+{
+	char domain[32], address[32];
+	struct policy_choice c, why;
+	bool retire, went;
+
+	snprintf(domain, sizeof(domain), "t%u-%u.example", cluster,
+		(unsigned)rng_below(&w->rng, 500));
+	snprintf(address, sizeof(address), "203.0.%u.1", 113 + cluster);
+	w->r.hosts[0].addr = rig_addr(address);
+	w->r.want.domain = domain;
+	c = rig_choose(&w->r);
+	if (!c.go) {
+		world_save(w);
+		c = rig_choose(&w->r);
+	}
+	if (!c.go)
+		return false;
+	went = rig_admit(&w->r, c.slot, &why, &retire);
+	if (went) {
+		*source = c.source;
+		*good = takes(w, c.source, cluster, arg);
+		world_answer(w, c.slot, *good ? HEARD_ACCEPTED : HEARD_THROTTLE);
+		w->seen[c.source]++;
+	}
+	rig_end(&w->r, c.slot);
+	return went;
+}

@@ -51,6 +51,11 @@ void world_pass(struct world *w, ms_t ms); /* ticks and saves as it goes */
 void world_save(struct world *w);
 /* One message; what the receiver says. false: it cannot go now. source: -1, or whence it went. */
 bool world_send(struct world *w, const char *domain, enum heard h, int *source);
+/* A message to some tenant of that cluster goes, if one can, and the receiver says what takes() does.
+ * False: it cannot go now. source: whence it went; good: it was accepted. */
+typedef bool world_takes(struct world *w, unsigned source, unsigned cluster, void *arg);
+bool world_offer(struct world *w, unsigned cluster, world_takes *takes, void *arg, unsigned *source,
+	bool *good);
 /* To what was admitted there. */
 void world_answer(struct world *w, uint32_t slot, enum heard h);
 /* n of them, spread over that time; those that cannot go are not tried again. Those that went. */
