@@ -165,6 +165,8 @@ struct match_work *match_first(const struct match_flow *f); /* NULL: none */
 bool match_link(struct match *m, struct policy_now now, struct match_flow *f);
 void match_unlink(struct match *m, struct match_flow *f);
 void match_forget_hosts(struct match *m, struct match_flow *f); /* they will be others */
+/* Marks in has, by source, those that may carry that pool's mail. */
+void match_sources(const struct policy_params *p, unsigned pool, bool *has);
 void match_look(struct match *m, struct policy_now now, struct match_flow *f);
 
 /* ---- connections ---- */

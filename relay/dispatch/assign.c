@@ -231,7 +231,7 @@ static bool used_up(void *dispatch, struct match_flow *f)
 	return host_used_up(dispatch, flow_of(f)->domain);
 }
 
-const struct match_driver assign_driver = {
+const struct match_driver dispatch_driver = {
 	.want = want,
 	.host = host,
 	.serves = serves,

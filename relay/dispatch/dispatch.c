@@ -435,7 +435,7 @@ static void defaults(struct dispatch *d)
 
 static void lists_init(struct dispatch *d)
 {
-	match_init(&d->match, &assign_driver, d);
+	match_init(&d->match, &dispatch_driver, d);
 	d->match.pipeline = PIPELINE;
 	list_init(&d->due);
 	list_init(&d->due_new);

@@ -544,7 +544,7 @@ void host_late(struct dispatch *d, struct connection *c);
 
 /* ---- assign.c ---- */
 /* What the scheduler decides is carried out here. */
-extern const struct match_driver assign_driver;
+extern const struct match_driver dispatch_driver;
 void assign_flow(struct dispatch *d, struct flow *f);
 void want_of(const struct flow *f, const struct work *w, struct policy_want *ret);
 

@@ -7,31 +7,6 @@
 #include "dispatcher.h"
 #include "postern/must.h"
 
-static void add_members(struct dispatch *d, bool *has, unsigned pool)
-{
-	const struct pool_params *v = &d->params->pools[pool];
-
-	for (unsigned k = 0; k < v->nmembers; k++)
-		has[v->members[k].source] = true;
-}
-
-/* Mail over the allowance of its own sources may go from another pool's. */
-static void add_overflow(struct dispatch *d, bool *has, unsigned pool)
-{
-	const struct pool_params *v = &d->params->pools[pool];
-
-	for (unsigned i = 0; i < d->params->nwarmups; i++) {
-		const struct warmup_params *w = &d->params->warmups[i];
-		bool ours = false;
-
-		for (unsigned k = 0; k < v->nmembers; k++)
-			for (unsigned j = 0; j < w->nsources; j++)
-				ours |= v->members[k].source == w->sources[j];
-		if (ours && w->overflow == OVERFLOW_NAMED)
-			add_members(d, has, w->overflow_pool);
-	}
-}
-
 /* For each pool an array by source. */
 int pools_reserve(struct dispatch *d, unsigned nsources, bool ***ret)
 {
@@ -62,10 +37,8 @@ static void pool_bind(struct dispatch *d, struct pool *p, bool *has)
 	free(p->has);
 	p->has = has;
 	p->index = policy_pool(d->policy, p->name);
-	if (p->index < 0)
-		return;
-	add_members(d, has, (unsigned)p->index);
-	add_overflow(d, has, (unsigned)p->index);
+	if (p->index >= 0)
+		match_sources(d->params, (unsigned)p->index, has);
 }
 
 void pools_adopt(struct dispatch *d, bool **has)

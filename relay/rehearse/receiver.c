@@ -110,10 +110,10 @@ static bool concerns(const struct rehearsal *r, const struct scenario_incident *
 	if (x->provider_index >= 0 &&
 		(unsigned)x->provider_index != r->s->clusters[k->cluster].provider_index)
 		return false;
-	if (x->source_index >= 0 && (unsigned)x->source_index != k->source)
+	if (x->source_index >= 0 && (unsigned)x->source_index != k->match.source)
 		return false;
 	if (x->subnet.addr.family != ADDR_NONE &&
-		!net_contains(&x->subnet, &r->params->sources[k->source].address))
+		!net_contains(&x->subnet, &r->params->sources[k->match.source].address))
 		return false;
 	return x->kind != INCIDENT_TENANT || tenant < x->tenants;
 }
@@ -145,7 +145,7 @@ static const struct scenario_reputation *reputation_of(const struct rehearsal *r
 static struct standing *standing_of(struct rehearsal *r, const struct link *k)
 {
 	return &r->standings[r->s->clusters[k->cluster].provider_index * r->params->nsources +
-			     k->source];
+			     k->match.source];
 }
 
 static uint32_t left_of(struct rehearsal *r, const struct link *k)
@@ -196,8 +196,8 @@ void receiver_connect(struct rehearsal *r, struct link *k)
 {
 	const struct scenario_cluster *c = &r->s->clusters[k->cluster];
 	struct receiver *v = &r->receivers[k->cluster];
-	uint32_t *source = &v->by_source[k->source],
-		 *subnet = &v->by_subnet[r->subnet_of[k->source]];
+	uint32_t *source = &v->by_source[k->match.source],
+		 *subnet = &v->by_subnet[r->subnet_of[k->match.source]];
 
 	for (unsigned i = 0; i < r->s->nincidents; i++) {
 		const struct scenario_incident *x = &r->s->incidents[i];
@@ -227,8 +227,8 @@ void receiver_gone(struct rehearsal *r, struct link *k)
 		return;
 	k->counted = false;
 	v->connections--;
-	v->by_source[k->source]--;
-	v->by_subnet[r->subnet_of[k->source]]--;
+	v->by_source[k->match.source]--;
+	v->by_subnet[r->subnet_of[k->match.source]]--;
 }
 
 /* ---- messages ---- */
@@ -281,29 +281,30 @@ static unsigned reason_of(
 }
 
 /* How many in a row it takes, as it stands: a step does not reach over a change. */
-static uint32_t step_max(struct rehearsal *r, const struct link *k, uint32_t letter, uint32_t max)
+static uint32_t step_max(
+	struct rehearsal *r, const struct link *k, const struct list *letters, uint32_t max)
 {
 	ms_t left = r->next_edge - r->now, all;
-	const ms_t *bad = &r->receivers[k->cluster].bad_at[k->source];
+	const ms_t *bad = &r->receivers[k->cluster].bad_at[k->match.source];
 	uint32_t standing = left_of(r, k);
 
-	if (max > r->batch)
-		max = r->batch;
+	if (max > r->match.batch)
+		max = r->match.batch;
 	if (*bad && r->now - *bad < CAREFUL)
 		max = 1;
 	if (r->next_edge != INT64_MAX && max > 1) {
 		all = r->s->clusters[k->cluster].message_time * max +
-		      link_sending(r, k, mail_bytes(r, letter, max));
+		      link_sending(r, k, mail_bytes(r, letters, max));
 		if (all > left)
 			max = left * max < all ? 1 : (uint32_t)(left * max / all);
 	}
 	return standing < max ? standing : max;
 }
 
-uint32_t receiver_judge(
-	struct rehearsal *r, struct link *k, uint32_t letter, uint32_t max, unsigned *says)
+uint32_t receiver_judge(struct rehearsal *r, struct link *k, const struct list *letters,
+	uint32_t max, unsigned *says)
 {
-	uint32_t tenant = r->letters[letter].tenant;
+	uint32_t tenant = letter_of(letters->next)->tenant;
 	struct chances h;
 	double u, n;
 
@@ -313,7 +314,7 @@ uint32_t receiver_judge(
 	k->then = SAYS_YES;
 	*says = SAYS_YES;
 	h = chances_of(r, k, tenant);
-	max = step_max(r, k, letter, max);
+	max = step_max(r, k, letters, max);
 	u = h.none < 1 ? 1 - rng_unit(&r->receiver_rng) : 0;
 	/* messages until one is refused: as many as single draws would give */
 	n = h.none >= 1 ? INFINITY : h.none <= 0 ? 0 : floor(log(u) / log(h.none));
@@ -336,7 +337,7 @@ void receiver_saw(struct rehearsal *r, const struct link *k, uint32_t count, uns
 {
 	struct standing *s = standing_of(r, k);
 
-	r->total.attempts += count;
+	r->record.total.attempts += count;
 	if (says == SAYS_YES) {
 		s->day += count;
 		s->hour += count;
@@ -344,5 +345,5 @@ void receiver_saw(struct rehearsal *r, const struct link *k, uint32_t count, uns
 	if (says == SAYS_TOO_MUCH)
 		s->refused += count;
 	if (says == SAYS_TOO_MUCH || says >= SAYS_INCIDENT)
-		r->receivers[k->cluster].bad_at[k->source] = r->now > 0 ? r->now : 1;
+		r->receivers[k->cluster].bad_at[k->match.source] = r->now > 0 ? r->now : 1;
 }

@@ -13,89 +13,93 @@ const uint32_t rehearsal_delay_bounds[REHEARSAL_DELAYS] = { 1, 5, 30, 60, 300, 9
 
 static void queue_until_now(struct rehearsal *r)
 {
-	r->queue_area += (double)r->waiting * (double)(r->now - r->area_at);
-	r->area_at = r->now;
+	r->record.queue_area += (double)r->record.waiting * (double)(r->now - r->record.area_at);
+	r->record.area_at = r->now;
 }
 
 double record_queue_mean(const struct rehearsal *r)
 {
-	double area = r->queue_area + (double)r->waiting * (double)(r->now - r->area_at);
+	double area = r->record.queue_area +
+		      (double)r->record.waiting * (double)(r->now - r->record.area_at);
 
 	return r->now > 0 ? area / (double)r->now : 0;
 }
 
 static void room_taken(struct rehearsal *r, const struct letter *g)
 {
-	struct rehearsal_hour *h = &r->hours[r->hour];
+	struct rehearsal_hour *h = &r->record.hours[r->record.hour];
 
-	r->stored += letter_volume(r, g, g->count).stored;
-	if (r->stored > h->stored_max)
-		h->stored_max = r->stored;
-	if (r->stored > r->stored_max)
-		r->stored_max = r->stored;
-	if (!r->queue_room || r->stored <= r->queue_room)
+	r->record.stored += letter_volume(r, g, g->match.count).stored;
+	if (r->record.stored > h->stored_max)
+		h->stored_max = r->record.stored;
+	if (r->record.stored > r->record.stored_max)
+		r->record.stored_max = r->record.stored;
+	if (!r->record.queue_room || r->record.stored <= r->record.queue_room)
 		return;
-	r->full_arrived += g->count;
-	if (!r->full_from)
-		r->full_from = wall_of(r);
+	r->record.full_arrived += g->match.count;
+	if (!r->record.full_from)
+		r->record.full_from = wall_of(r);
 }
 
 void record_arrived(struct rehearsal *r, const struct letter *g)
 {
-	struct rehearsal_hour *h = &r->hours[r->hour];
+	struct rehearsal_hour *h = &r->record.hours[r->record.hour];
 
 	queue_until_now(r);
 	room_taken(r, g);
-	r->total.arrived += g->count;
-	h->n.arrived += g->count;
-	r->waiting += g->count;
-	if (r->waiting > h->queue_max)
-		h->queue_max = r->waiting;
-	if (r->waiting > r->queue_max) {
-		r->queue_max = r->waiting;
-		r->queue_max_at = wall_of(r);
+	r->record.total.arrived += g->match.count;
+	h->n.arrived += g->match.count;
+	r->record.waiting += g->match.count;
+	if (r->record.waiting > h->queue_max)
+		h->queue_max = r->record.waiting;
+	if (r->record.waiting > r->record.queue_max) {
+		r->record.queue_max = r->record.waiting;
+		r->record.queue_max_at = wall_of(r);
 	}
 }
 
 void record_left(struct rehearsal *r, const struct letter *g)
 {
 	queue_until_now(r);
-	r->waiting -= g->count;
-	r->stored -= letter_volume(r, g, g->count).stored;
-	r->last_out = wall_of(r);
+	r->record.waiting -= g->match.count;
+	r->record.stored -= letter_volume(r, g, g->match.count).stored;
+	r->record.last_out = wall_of(r);
 }
 
 static struct rehearsal_cell *path_cell(struct rehearsal *r, const struct link *k)
 {
-	return &r->by_path[((size_t)r->hour * r->nsubnets + r->subnet_of[k->source]) *
-				   r->s->nclusters +
-			   k->cluster];
+	return &r->record.by_path[((size_t)r->record.hour * r->nsubnets +
+					  r->subnet_of[k->match.source]) *
+					  r->s->nclusters +
+				  k->cluster];
 }
 
 void record_delivered(struct rehearsal *r, const struct link *k, const struct letter *g)
 {
-	struct rehearsal_hour *h = &r->hours[r->hour];
+	struct rehearsal_hour *h = &r->record.hours[r->record.hour];
 	ms_t age = r->now - g->arrived;
 	unsigned b = 0;
 
-	r->total.delivered += g->count;
-	h->n.delivered += g->count;
-	h->delay_sum += age * g->count;
-	r->by_source[(size_t)r->hour * r->params->nsources + k->source].delivered += g->count;
-	path_cell(r, k)->delivered += g->count;
+	r->record.total.delivered += g->match.count;
+	h->n.delivered += g->match.count;
+	h->delay_sum += age * g->match.count;
+	r->record.by_source[(size_t)r->record.hour * r->params->nsources + k->match.source]
+		.delivered += g->match.count;
+	path_cell(r, k)->delivered += g->match.count;
 	while (b + 1 < REHEARSAL_DELAYS && age > (ms_t)rehearsal_delay_bounds[b] * 1000)
 		b++;
-	r->delays[b] += g->count;
-	if (age > r->delay_max)
-		r->delay_max = age;
+	r->record.delays[b] += g->match.count;
+	if (age > r->record.delay_max)
+		r->record.delay_max = age;
 	record_left(r, g);
 }
 
 void record_deferred(struct rehearsal *r, const struct link *k)
 {
-	r->total.deferred++;
-	r->hours[r->hour].n.deferred++;
-	r->by_source[(size_t)r->hour * r->params->nsources + k->source].deferred++;
+	r->record.total.deferred++;
+	r->record.hours[r->record.hour].n.deferred++;
+	r->record.by_source[(size_t)r->record.hour * r->params->nsources + k->match.source]
+		.deferred++;
 	path_cell(r, k)->deferred++;
 }
 
@@ -108,7 +112,7 @@ static void name_cluster(const struct rehearsal *r, char out[40], const char *na
 
 	snprintf(out, 40, "%s", name);
 	for (unsigned i = 0; i < r->s->nclusters; i++) {
-		struct net n = net_of(&r->receivers[i].hosts[0], 24, 48);
+		struct net n = net_of(&r->receivers[i].hosts[0].addr, 24, 48);
 
 		net_format(text, &n);
 		if (!strcmp(text, name) || !strcasecmp(r->s->clusters[i].name, name))
@@ -146,8 +150,8 @@ static enum policy_event_kind opposite(enum policy_event_kind k)
 
 static struct rehearsal_event *story(struct rehearsal *r, const struct rehearsal_event *v)
 {
-	for (unsigned i = r->nevents; i-- > 0;) {
-		struct rehearsal_event *e = &r->events[i];
+	for (unsigned i = r->record.nevents; i-- > 0;) {
+		struct rehearsal_event *e = &r->record.events[i];
 
 		if (same_story(e, v) &&
 			(e->open || v->first - (e->over ? e->over : e->last) < APART))
@@ -159,18 +163,19 @@ static struct rehearsal_event *story(struct rehearsal *r, const struct rehearsal
 static struct rehearsal_event *event_new(struct rehearsal *r)
 {
 	struct rehearsal_event *a;
-	unsigned cap = r->events_cap ? r->events_cap * 2 : 64;
+	unsigned cap = r->record.events_cap ? r->record.events_cap * 2 : 64;
 
-	if (r->nevents == r->events_cap) {
-		a = r->nevents < EVENTS_MAX ? realloc(r->events, cap * sizeof(*a)) : NULL;
+	if (r->record.nevents == r->record.events_cap) {
+		a = r->record.nevents < EVENTS_MAX ? realloc(r->record.events, cap * sizeof(*a))
+						   : NULL;
 		if (!a) {
-			r->events_lost++;
+			r->record.events_lost++;
 			return NULL;
 		}
-		r->events = a;
-		r->events_cap = cap;
+		r->record.events = a;
+		r->record.events_cap = cap;
 	}
-	return &r->events[r->nevents++];
+	return &r->record.events[r->record.nevents++];
 }
 
 static bool over(const struct policy_event *e)
@@ -221,29 +226,31 @@ void record_event(void *rehearsal, const struct policy_event *e)
 
 static void hour_ends(struct rehearsal *r)
 {
-	struct rehearsal_hour *h = &r->hours[r->hour];
+	struct rehearsal_hour *h = &r->record.hours[r->record.hour];
 	uint64_t told = 0;
 	ms_t oldest = 0;
 
-	h->queue_end = r->waiting;
+	h->queue_end = r->record.waiting;
 	for (uint32_t i = 0; i < r->nflows; i++) {
 		const struct flow *f = &r->flows[i];
 
-		if (!f->letters)
+		const struct waiter *w = &f->match.waiter;
+
+		if (!f->match.nready)
 			continue;
-		if (f->waiter.waiting && f->waiter.reason < 16) {
-			h->held[f->waiter.reason] += f->messages;
-			told += f->messages;
+		if (w->waiting && w->reason < 16) {
+			h->held[w->reason] += f->match.messages;
+			told += f->match.messages;
 		}
-		if (r->now - r->letters[f->first].arrived > oldest)
-			oldest = r->now - r->letters[f->first].arrived;
+		if (r->now - letter_of(f->match.ready.next)->arrived > oldest)
+			oldest = r->now - letter_of(f->match.ready.next)->arrived;
 	}
-	h->held[HOLD_NONE] = r->waiting - told;
+	h->held[HOLD_NONE] = r->record.waiting - told;
 	for (size_t i = 0; i < r->heap.n; i++) {
 		const struct event *e = &r->heap.a[i];
 
-		if (e->kind == EVENT_RETRY && r->now - r->letters[e->index].arrived > oldest)
-			oldest = r->now - r->letters[e->index].arrived;
+		if (e->kind == EVENT_RETRY && r->now - letter_at(r, e->index)->arrived > oldest)
+			oldest = r->now - letter_at(r, e->index)->arrived;
 	}
 	h->oldest = oldest;
 }
@@ -261,16 +268,16 @@ static void keep_ramp(void *arg, const struct policy_warmup_info *i)
 		.full = i->full,
 		.full_volume = i->full_volume };
 
-	if (r->nramps == r->ramps_cap) {
-		unsigned cap = r->ramps_cap ? r->ramps_cap * 2 : 64;
+	if (r->record.nramps == r->record.ramps_cap) {
+		unsigned cap = r->record.ramps_cap ? r->record.ramps_cap * 2 : 64;
 
-		a = realloc(r->ramps, cap * sizeof(*a));
+		a = realloc(r->record.ramps, cap * sizeof(*a));
 		if (!a) {
 			r->no_memory = true;
 			return;
 		}
-		r->ramps = a;
-		r->ramps_cap = cap;
+		r->record.ramps = a;
+		r->record.ramps_cap = cap;
 	}
 	for (v.source = 0; v.source + 1 < r->params->nsources; v.source++)
 		if (!strcmp(r->params->sources[v.source].name, i->source))
@@ -281,7 +288,7 @@ static void keep_ramp(void *arg, const struct policy_warmup_info *i)
 	snprintf(v.state, sizeof(v.state), "%s", i->state ? i->state : "");
 	snprintf(v.change, sizeof(v.change), "%s", i->change ? i->change : "");
 	snprintf(v.why, sizeof(v.why), "%s", i->why ? i->why : "");
-	r->ramps[r->nramps++] = v;
+	r->record.ramps[r->record.nramps++] = v;
 }
 
 static void day_ends(struct rehearsal *r)
@@ -303,11 +310,11 @@ void record_tick(struct rehearsal *r)
 		zone_day(r->params->zone, wall, &r->day);
 		r->day_told = false;
 	}
-	if (r->now >= (ms_t)(r->hour + 1) * HOUR && r->hour + 1 < r->nhours) {
+	if (r->now >= (ms_t)(r->record.hour + 1) * HOUR && r->record.hour + 1 < r->record.nhours) {
 		hour_ends(r);
-		r->hour++;
-		r->hours[r->hour].queue_max = r->waiting;
-		r->hours[r->hour].stored_max = r->stored;
+		r->record.hour++;
+		r->record.hours[r->record.hour].queue_max = r->record.waiting;
+		r->record.hours[r->record.hour].stored_max = r->record.stored;
 	}
 }
 

@@ -15,11 +15,12 @@ int rehearsal_new(struct rehearsal **ret, const struct rehearsal_params *p)
 		return -ENOMEM;
 	r->s = p->scenario;
 	r->params = p->policy;
-	r->queue_room = p->queue_room;
+	r->record.queue_room = p->queue_room;
 	if (setup(r, p->rules) || policy_new(&r->policy, p->policy, r->s->seed + 1)) {
 		rehearsal_free(r);
 		return -ENOMEM;
 	}
+	r->match.policy = r->policy;
 	traffic_start(r);
 	post(r, SECOND, EVENT_TICK, 0, 0);
 	*ret = r;
@@ -49,17 +50,14 @@ static void on_policy_event(void *arg, const struct policy_event *e)
 static void wake_all(struct rehearsal *r)
 {
 	for (uint32_t i = 0; i < r->nflows; i++) {
-		enum hold_reason why = r->flows[i].waiter.reason;
+		struct waiter *w = &r->flows[i].match.waiter;
 
-		if (why != HOLD_CAP && why != HOLD_RATE)
-			mail_wait_over(r, i);
+		if (w->reason != HOLD_CAP && w->reason != HOLD_RATE)
+			waiter_over(&r->match.places, w);
 	}
-	for (uint32_t i = 0; i < r->nlinks; i++) {
-		if (r->links[i].state != LINK_UP || !r->links[i].waking)
-			continue;
-		r->links[i].waking = false;
-		link_assign(r, i);
-	}
+	for (uint32_t i = 0; i < r->nlinks; i++)
+		if (r->links[i]->match.paused)
+			match_resume(&r->match, policy_time(r), &r->links[i]->match);
 }
 
 static void nowhere(void *arg, struct slice key, struct slice value)
@@ -84,10 +82,10 @@ static void tell_backlog(struct rehearsal *r)
 			for (uint32_t i = 0; i < r->nflows; i++) {
 				const struct flow *f = &r->flows[i];
 
-				if (f->pool == k && f->waiter.waiting &&
-					f->waiter.reason == HOLD_WARMUP &&
+				if (f->pool == k && f->match.waiter.waiting &&
+					f->match.waiter.reason == HOLD_WARMUP &&
 					r->s->clusters[f->cluster].provider_index == v)
-					n += f->messages;
+					n += f->match.messages;
 			}
 			policy_warmup_backlog(r->policy, policy_time(r), v, k, n);
 		}
@@ -95,7 +93,7 @@ static void tell_backlog(struct rehearsal *r)
 
 static void on_tick(struct rehearsal *r)
 {
-	links_tick(r);
+	match_tick(&r->match, policy_time(r).mono);
 	policy_tick(r->policy, policy_time(r));
 	policy_events(r->policy, on_policy_event, r);
 	if (r->relieved) {
@@ -106,7 +104,7 @@ static void on_tick(struct rehearsal *r)
 		policy_save(r->policy, nowhere, NULL);
 	if (r->now / SECOND % BACKLOG_EVERY == 0)
 		tell_backlog(r);
-	link_freed(r, NULL, 256);
+	match_freed(&r->match, NULL, NULL, 256);
 	if (r->now >= r->next_edge)
 		receiver_edges(r);
 	record_tick(r);
@@ -115,12 +113,12 @@ static void on_tick(struct rehearsal *r)
 
 /* ---- events ---- */
 
-static void on_retry(struct rehearsal *r, uint32_t letter)
+static void on_retry(struct rehearsal *r, struct letter *g)
 {
-	if (end_expired(r, &r->letters[letter]))
-		end_expire(r, letter);
+	if (end_expired(r, g))
+		end_expire(r, g);
 	else
-		mail_push(r, r->letters[letter].flow, letter, false);
+		mail_push(r, &r->flows[g->flow], g, false);
 }
 
 static bool current(const struct rehearsal *r, const struct event *e)
@@ -129,9 +127,10 @@ static bool current(const struct rehearsal *r, const struct event *e)
 	case EVENT_UP:
 	case EVENT_DONE:
 	case EVENT_CLOSED:
-		return r->links[e->index].generation == e->generation;
+		return r->links[e->index]->generation == e->generation;
 	case EVENT_LINK:
-		return r->links[e->index].generation == e->generation && r->links[e->index].waking;
+		return r->links[e->index]->generation == e->generation &&
+		       r->links[e->index]->match.paused;
 	case EVENT_TRAFFIC:
 	case EVENT_RETRY:
 	case EVENT_TICK:
@@ -147,20 +146,19 @@ static void handle(struct rehearsal *r, const struct event *e)
 		on_traffic(r, e->index);
 		break;
 	case EVENT_RETRY:
-		on_retry(r, e->index);
+		on_retry(r, letter_at(r, e->index));
 		break;
 	case EVENT_UP:
-		on_up(r, e->index);
+		on_up(r, r->links[e->index]);
 		break;
 	case EVENT_DONE:
-		on_done(r, e->index);
+		on_done(r, r->links[e->index]);
 		break;
 	case EVENT_CLOSED:
-		on_closed(r, e->index);
+		on_closed(r, r->links[e->index]);
 		break;
 	case EVENT_LINK:
-		r->links[e->index].waking = false;
-		link_assign(r, e->index);
+		match_resume(&r->match, policy_time(r), &r->links[e->index]->match);
 		break;
 	case EVENT_TICK:
 		on_tick(r);
@@ -170,7 +168,7 @@ static void handle(struct rehearsal *r, const struct event *e)
 
 static ms_t next_at(const struct rehearsal *r)
 {
-	ms_t wait = places_at(&r->places), at = r->heap.n ? r->heap.a[0].at : INT64_MAX;
+	ms_t wait = places_at(&r->match.places), at = r->heap.n ? r->heap.a[0].at : INT64_MAX;
 
 	return wait && wait - MONO < at ? wait - MONO : at;
 }
@@ -186,7 +184,7 @@ static void step(struct rehearsal *r)
 	} else {
 		mail_due(r);
 	}
-	asked(r);
+	mail_asked(r);
 	if (policy_warmup_wants(r->policy))
 		save(r);
 }
@@ -216,39 +214,40 @@ void rehearsal_result(const struct rehearsal *r, struct rehearsal_result *ret)
 	*ret = (struct rehearsal_result){
 		.scenario = r->s,
 		.policy = r->params,
-		.nhours = r->nhours,
+		.nhours = r->record.nhours,
 		.nsources = r->params->nsources,
 		.nsubnets = r->nsubnets,
 		.nclusters = r->s->nclusters,
-		.hours = r->hours,
-		.by_source = r->by_source,
-		.by_path = r->by_path,
+		.hours = r->record.hours,
+		.by_source = r->record.by_source,
+		.by_path = r->record.by_path,
 		.subnets = r->subnets,
 		.subnet_of = r->subnet_of,
-		.events = r->events,
-		.nevents = r->nevents,
-		.events_lost = r->events_lost,
-		.ramps = r->ramps,
-		.nramps = r->nramps,
-		.total = r->total,
-		.waiting = r->waiting,
-		.queue_max = r->queue_max,
-		.stored_max = r->stored_max,
-		.queue_room = r->queue_room,
-		.full_arrived = r->full_arrived,
-		.full_from = r->full_from,
+		.events = r->record.events,
+		.nevents = r->record.nevents,
+		.events_lost = r->record.events_lost,
+		.ramps = r->record.ramps,
+		.nramps = r->record.nramps,
+		.total = r->record.total,
+		.waiting = r->record.waiting,
+		.queue_max = r->record.queue_max,
+		.stored_max = r->record.stored_max,
+		.queue_room = r->record.queue_room,
+		.full_arrived = r->record.full_arrived,
+		.full_from = r->record.full_from,
 		.queue_mean = record_queue_mean(r),
-		.connects = r->connects,
-		.batch = r->batch,
-		.steps = r->steps,
-		.queue_max_at = r->queue_max_at,
-		.last_out = r->last_out,
-		.delay_max = r->delay_max,
+		.connects = r->record.connects,
+		.batch = r->match.batch,
+		.steps = r->record.steps,
+		.queue_max_at = r->record.queue_max_at,
+		.last_out = r->record.last_out,
+		.delay_max = r->record.delay_max,
 		.now = wall_of(r),
-		.most_connections = r->most_connections,
+		.most_connections = r->record.most_connections,
 	};
-	memcpy(ret->delays, r->delays, sizeof(ret->delays));
+	memcpy(ret->delays, r->record.delays, sizeof(ret->delays));
 	for (uint32_t i = 0; i < r->nflows; i++)
-		if (r->flows[i].waiter.waiting && r->flows[i].waiter.reason == HOLD_WARMUP)
-			ret->waiting_for_warmup += r->flows[i].messages;
+		if (r->flows[i].match.waiter.waiting &&
+			r->flows[i].match.waiter.reason == HOLD_WARMUP)
+			ret->waiting_for_warmup += r->flows[i].match.messages;
 }

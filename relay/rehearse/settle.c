@@ -1,4 +1,4 @@
-/* What becomes of the messages of a step: as relay/dispatch does it. */
+/* What becomes of the messages of a step. */
 #include "state.h"
 
 #define HOLD_MIN 1000
@@ -13,86 +13,78 @@ bool end_expired(const struct rehearsal *r, const struct letter *g)
 	return r->now >= expires(r, g);
 }
 
-static void again_at(struct rehearsal *r, uint32_t i, ms_t at)
+static void again_at(struct rehearsal *r, struct letter *g, ms_t at)
 {
-	struct letter *g = &r->letters[i];
-
 	g->flow &= ~1u; /* no longer diverted */
-	g->tried.n = 0;
+	g->match.tried.n = 0;
 	if (at > expires(r, g))
 		at = expires(r, g);
-	post(r, at, EVENT_RETRY, i, 0);
+	post(r, at, EVENT_RETRY, g->index, 0);
 }
 
-void end_hold(struct rehearsal *r, uint32_t i, ms_t at)
+void end_hold(struct rehearsal *r, struct letter *g, ms_t at)
 {
-	if (i == NONE)
-		return; /* no_memory is set: the run ends */
-	if (end_expired(r, &r->letters[i]))
-		end_expire(r, i);
+	if (end_expired(r, g))
+		end_expire(r, g);
 	else
-		again_at(r, i, at > r->now + HOLD_MIN ? at : r->now + HOLD_MIN);
+		again_at(r, g, at > r->now + HOLD_MIN ? at : r->now + HOLD_MIN);
 }
 
-void end_expire(struct rehearsal *r, uint32_t i)
+static void left(struct rehearsal *r, struct letter *g)
 {
-	r->total.expired += r->letters[i].count;
-	r->hours[r->hour].n.expired += r->letters[i].count;
-	record_left(r, &r->letters[i]);
-	letter_free(r, i);
+	record_left(r, g);
+	letter_free(r, g);
 }
 
-void end_defer(struct rehearsal *r, uint32_t i)
+void end_expire(struct rehearsal *r, struct letter *g)
 {
-	struct letter *g = &r->letters[i];
-	uint32_t rest;
+	r->record.total.expired += g->match.count;
+	r->record.hours[r->record.hour].n.expired += g->match.count;
+	left(r, g);
+}
 
+void end_defer(struct rehearsal *r, struct letter *g)
+{
 	if (end_expired(r, g)) {
-		end_expire(r, i);
+		end_expire(r, g);
 		return;
 	}
 	/* each message has its own luck with the schedule, up to a point */
-	while (g->count > 1) {
-		struct letter like = *g;
-		uint32_t part = g->count > 8 ? g->count / 8 : 1;
+	while (g->match.count > 1) {
+		uint32_t part = g->match.count > 8 ? g->match.count / 8 : 1;
+		struct letter *rest = letter_new(r, g, part);
 
-		rest = letter_new(r, &like, part);
-		if (rest == NONE)
+		if (!rest)
 			return;
-		g = &r->letters[i];
-		g->count -= part;
+		g->match.count -= part;
 		g->id += part;
-		r->letters[rest].attempts++;
-		again_at(r, rest, r->now + policy_backoff(r->policy, r->letters[rest].attempts));
-		g = &r->letters[i];
+		rest->attempts++;
+		again_at(r, rest, r->now + policy_backoff(r->policy, rest->attempts));
 	}
 	g->attempts++;
-	again_at(r, i, r->now + policy_backoff(r->policy, g->attempts));
+	again_at(r, g, r->now + policy_backoff(r->policy, g->attempts));
 }
 
-static void bounce(struct rehearsal *r, uint32_t i)
+static void bounce(struct rehearsal *r, struct letter *g)
 {
-	r->total.bounced += r->letters[i].count;
-	r->hours[r->hour].n.bounced += r->letters[i].count;
-	record_left(r, &r->letters[i]);
-	letter_free(r, i);
+	r->record.total.bounced += g->match.count;
+	r->record.hours[r->record.hour].n.bounced += g->match.count;
+	left(r, g);
 }
 
-static void dispose(struct rehearsal *r, uint32_t i, const struct policy_verdict *v)
+static void dispose(struct rehearsal *r, struct letter *g, const struct policy_verdict *v)
 {
-	struct letter *g = &r->letters[i];
-
 	switch (v->what) {
 	case DISPOSE_BOUNCE:
-		bounce(r, i);
+		bounce(r, g);
 		return;
 	case DISPOSE_RETRY_SUBNET:
-		r->total.diverted += g->count;
-		r->hours[r->hour].n.diverted += g->count;
-		mail_push(r, g->flow | 1u, i, false);
+		r->record.total.diverted += g->match.count;
+		r->record.hours[r->record.hour].n.diverted += g->match.count;
+		mail_push(r, &r->flows[g->flow | 1u], g, false);
 		return;
 	case DISPOSE_HOLD:
-		end_hold(r, i, r->now + v->hold);
+		end_hold(r, g, r->now + v->hold);
 		return;
 	case DISPOSE_RETRY_FEWER:
 	case DISPOSE_RETRY_SPLIT: /* each is alone already */
@@ -101,38 +93,35 @@ static void dispose(struct rehearsal *r, uint32_t i, const struct policy_verdict
 	case DISPOSE_DELIVERED:
 		break;
 	}
-	end_defer(r, i);
+	end_defer(r, g);
 }
 
-static void delivered(struct rehearsal *r, const struct link *k, uint32_t i)
-{
-	while (i != NONE) {
-		uint32_t next = r->letters[i].next;
-
-		record_delivered(r, k, &r->letters[i]);
-		letter_free(r, i);
-		i = next;
-	}
-}
-
-void end_step(struct rehearsal *r, struct link *k, uint32_t first)
+/* What is refused is a step of one message. */
+void end_step(struct rehearsal *r, struct link *k)
 {
 	const struct answer *a = receiver_answer(r, k);
-	struct letter *g = &r->letters[first];
+	struct letter *g = letter_of(k->running.next);
 	const char *domain = r->receivers[k->cluster].domains[g->tenant];
 	struct policy_verdict v;
 
 	if (!a) {
-		policy_txn_end(r->policy, &k->txn, TXN_NOT_BEGUN);
+		policy_txn_end(r->policy, &g->match.txn, TXN_NOT_BEGUN);
 		return;
 	}
-	policy_result(r->policy, policy_time(r), &k->txn, domain, &a->is, &g->tried, &v);
-	policy_txn_end(r->policy, &k->txn, k->says == SAYS_YES ? TXN_SENT : TXN_CUT);
-	if (k->says == SAYS_YES) {
-		delivered(r, k, first);
-		return;
+	policy_result(
+		r->policy, policy_time(r), &g->match.txn, domain, &a->is, &g->match.tried, &v);
+	policy_txn_end(r->policy, &g->match.txn, k->says == SAYS_YES ? TXN_SENT : TXN_CUT);
+	while (!list_empty(&k->running)) {
+		g = letter_of(k->running.next);
+		list_del(&g->match.in_flow);
+		if (k->says != SAYS_YES)
+			break;
+		record_delivered(r, k, g);
+		letter_free(r, g);
 	}
+	if (k->says == SAYS_YES)
+		return;
 	if (v.what != DISPOSE_BOUNCE)
 		record_deferred(r, k);
-	dispose(r, first, &v);
+	dispose(r, g, &v);
 }

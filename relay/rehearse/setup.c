@@ -53,15 +53,37 @@ static int setup_receiver(struct rehearsal *r, unsigned cluster)
 	struct receiver *v = &r->receivers[cluster];
 
 	for (unsigned h = 0; h < r->s->clusters[cluster].hosts; h++)
-		v->hosts[h] = (struct addr){ .family = ADDR_V4,
+		v->hosts[h].addr = (struct addr){ .family = ADDR_V4,
 			.ip = { 198, 18, (uint8_t)cluster, (uint8_t)(1 + h) } };
-	list_init(&v->turns);
+	for (unsigned h = 0; h < MATCH_HOSTS; h++)
+		match_host_init(&v->at[h]);
 	v->by_source = calloc(r->params->nsources, sizeof(*v->by_source));
 	v->by_subnet = calloc(r->nsubnets, sizeof(*v->by_subnet));
 	v->bad_at = calloc(r->params->nsources, sizeof(*v->bad_at));
 	if (!v->by_source || !v->by_subnet || !v->bad_at)
 		return -1;
 	return setup_groups(r, cluster);
+}
+
+/* Which source may carry the mail of which pool. */
+static int setup_pools(struct rehearsal *r)
+{
+	r->has = calloc((size_t)r->params->npools * r->params->nsources, sizeof(*r->has));
+	if (!r->has)
+		return -1;
+	for (unsigned i = 0; i < r->params->npools; i++)
+		match_sources(r->params, i, r->has + (size_t)i * r->params->nsources);
+	return 0;
+}
+
+static void setup_flow(struct rehearsal *r, struct flow *f)
+{
+	match_flow_init(&f->match, &r->receivers[f->cluster].groups[f->group].match);
+	f->match.pool = r->has + (size_t)f->pool * r->params->nsources;
+	/* no senders are told apart here: each pool has one party */
+	f->match.party = &r->params->pools[f->pool];
+	f->match.provider = r->s->clusters[f->cluster].provider_index;
+	f->match.diverted = (f - r->flows) & 1;
 }
 
 static int setup_flows(struct rehearsal *r)
@@ -72,23 +94,17 @@ static int setup_flows(struct rehearsal *r)
 	for (unsigned c = 0; c < r->s->nclusters; c++)
 		n += r->receivers[c].ngroups * r->flows_per_group;
 	r->flows = calloc(n, sizeof(*r->flows));
-	if (!r->flows)
+	if (!r->flows || !places_reserve(&r->match.places, n))
 		return -1;
 	r->nflows = n;
-	places_init(&r->places);
-	if (!places_reserve(&r->places, n))
-		return -1;
 	for (unsigned c = 0; c < r->s->nclusters; c++) {
 		r->receivers[c].first_flow = at;
 		for (unsigned g = 0; g < r->receivers[c].ngroups; g++)
-			for (unsigned k = 0; k < r->flows_per_group; k++) {
-				r->flows[at] = (struct flow){ .cluster = c,
-					.group = g,
-					.pool = k / 2,
-					.diverted = k & 1,
-					.first = NONE,
-					.last = NONE };
-				waiter_init(&r->flows[at++].waiter);
+			for (unsigned k = 0; k < r->flows_per_group; k++, at++) {
+				r->flows[at].cluster = c;
+				r->flows[at].group = g;
+				r->flows[at].pool = k / 2;
+				setup_flow(r, &r->flows[at]);
 			}
 	}
 	return 0;
@@ -155,14 +171,16 @@ static int setup_rows(struct rehearsal *r)
 {
 	size_t n = (size_t)((r->s->duration + HOUR - 1) / HOUR);
 
-	r->nhours = (unsigned)(n ? n : 1);
-	r->hours = calloc(r->nhours, sizeof(*r->hours));
-	r->by_source = calloc((size_t)r->nhours * r->params->nsources, sizeof(*r->by_source));
-	r->by_path = calloc((size_t)r->nhours * r->nsubnets * r->s->nclusters, sizeof(*r->by_path));
-	if (!r->hours || !r->by_source || !r->by_path)
+	r->record.nhours = (unsigned)(n ? n : 1);
+	r->record.hours = calloc(r->record.nhours, sizeof(*r->record.hours));
+	r->record.by_source = calloc(
+		(size_t)r->record.nhours * r->params->nsources, sizeof(*r->record.by_source));
+	r->record.by_path = calloc((size_t)r->record.nhours * r->nsubnets * r->s->nclusters,
+		sizeof(*r->record.by_path));
+	if (!r->record.hours || !r->record.by_source || !r->record.by_path)
 		return -1;
-	for (unsigned i = 0; i < r->nhours; i++)
-		r->hours[i].start = r->s->start + (ms_t)i * HOUR;
+	for (unsigned i = 0; i < r->record.nhours; i++)
+		r->record.hours[i].start = r->s->start + (ms_t)i * HOUR;
 	return 0;
 }
 
@@ -187,9 +205,11 @@ static const char full[] =
 
 int setup(struct rehearsal *r, const struct classifier *rules)
 {
+	match_init(&r->match, &rehearsal_driver, r);
+	r->match.params = r->params;
 	r->rules = rules;
 	r->free_letter = r->free_link = NONE;
-	r->batch = batch_of(r->s);
+	r->match.batch = batch_of(r->s);
 	rng_seed(&r->rng, r->s->seed);
 	rng_seed(&r->receiver_rng, r->s->seed ^ 0x9e3779b97f4a7c15u);
 	r->receivers = calloc(r->s->nclusters, sizeof(*r->receivers));
@@ -200,7 +220,8 @@ int setup(struct rehearsal *r, const struct classifier *rules)
 	for (unsigned i = 0; i < r->s->nclusters; i++)
 		if (setup_receiver(r, i))
 			return -1;
-	if (setup_flows(r) || setup_feeds(r) || setup_standings(r) || setup_rows(r))
+	if (setup_pools(r) || setup_flows(r) || setup_feeds(r) || setup_standings(r) ||
+		setup_rows(r))
 		return -1;
 	answer_make(r, &r->no_room, 0, 421, full);
 	zone_day(r->params->zone, r->s->start, &r->day);
@@ -218,7 +239,6 @@ void teardown(struct rehearsal *r)
 
 		free(v->domains);
 		free(v->groups);
-		free(v->links);
 		free(v->by_source);
 		free(v->by_subnet);
 		free(v->bad_at);
@@ -226,10 +246,13 @@ void teardown(struct rehearsal *r)
 	free(r->answers);
 	free(r->heap.a);
 	for (uint32_t i = 0; r->flows && i < r->nflows; i++)
-		if (r->flows[i].turn.seat)
-			turns_leave(&r->turns, &r->flows[i].turn);
-	turns_deinit(&r->turns);
-	places_deinit(&r->places);
+		match_flow_deinit(&r->match, &r->flows[i].match);
+	match_deinit(&r->match);
+	for (uint32_t i = 0; i < r->letters_cap / BLOCK; i++)
+		free(r->letters[i]);
+	for (uint32_t i = 0; i < r->nlinks; i++)
+		free(r->links[i]);
+	free(r->has);
 	free(r->receivers);
 	free(r->flows);
 	free(r->letters);
@@ -238,9 +261,9 @@ void teardown(struct rehearsal *r)
 	free(r->feeds);
 	free(r->subnets);
 	free(r->subnet_of);
-	free(r->hours);
-	free(r->by_source);
-	free(r->by_path);
-	free(r->events);
-	free(r->ramps);
+	free(r->record.hours);
+	free(r->record.by_source);
+	free(r->record.by_path);
+	free(r->record.events);
+	free(r->record.ramps);
 }

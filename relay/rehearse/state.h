@@ -7,14 +7,12 @@
 #pragma once
 
 #include "postern/match.h"
-#include "postern/places.h"
 #include "postern/rehearse.h"
-#include "postern/turns.h"
 
-#define NONE	  UINT32_MAX
-#define MONO	  1000 /* policy's mono at now = 0 */
-#define GROUPS	  4u
-#define HOSTS_MAX 16u
+#define NONE   UINT32_MAX
+#define MONO   1000 /* policy's mono at now = 0 */
+#define GROUPS 4u
+#define BLOCK  4096u /* letters */
 
 enum event_kind {
 	EVENT_TRAFFIC,
@@ -40,28 +38,25 @@ bool heap_post(struct heap *h, ms_t at, enum event_kind kind, uint32_t index, ui
 struct event heap_take(struct heap *h);
 
 struct letter {
-	uint64_t id; /* of its first message; the others follow */
+	struct match_work match; /* first; count: its messages */
+	uint64_t id;		 /* of its first message; the others follow */
 	ms_t arrived;
-	uint32_t count, next, flow, tenant, traffic;
+	uint32_t index; /* its own; free: the next one's */
+	uint32_t flow, tenant, traffic;
 	uint16_t attempts;
-	struct policy_tried tried;
 };
 
 /* Tenants of a cluster that share a queue here. */
 struct flow {
+	struct match_flow match; /* first */
 	unsigned cluster, pool, group;
-	bool diverted;
-	uint32_t first, last;
-	uint32_t letters, messages, opening;
-	struct turn_link turn; /* at its receiver, while connections may be offered its mail */
-	struct waiter waiter;
 	ms_t aged; /* now; when what has expired was looked for */
 };
 struct group {
 	uint32_t first, n; /* tenants */
+	struct match_domain match;
 };
 
-enum link_state { LINK_FREE, LINK_OPENING, LINK_UP, LINK_CLOSING };
 /* What the receiver says to a step. */
 enum outcome {
 	SAYS_YES,
@@ -71,19 +66,19 @@ enum outcome {
 	SAYS_INCIDENT  /* + number of the incident */
 };
 struct link {
-	enum link_state state;
-	uint32_t slot, generation, flow;
-	unsigned source, cluster, host;
-	bool refused, unreachable, counted, waking;
+	struct match_connection match;	  /* first */
+	uint32_t index, generation, free; /* free: the next one that is */
+	unsigned cluster, host;
+	bool refused, unreachable, counted;
 	/* fate is drawn for a run of messages at once: after then_after more of them comes one that
 	 * gets this answer (SAYS_YES: none does); next_bad: it is the next */
 	bool next_bad;
 	unsigned then;
 	uint32_t then_after;
-	uint32_t running, count; /* letters; messages */
-	struct policy_txn txn;
+	struct list running; /* letters */
+	uint32_t count;	     /* of their messages */
+	struct group *group; /* theirs */
 	unsigned says;
-	ms_t idle_since;
 };
 
 struct standing {		     /* of a source with a provider, as the receiver keeps it */
@@ -94,14 +89,12 @@ struct standing {		     /* of a source with a provider, as the receiver keeps it
 };
 
 struct receiver { /* a cluster */
-	struct addr hosts[HOSTS_MAX];
+	struct policy_host hosts[MATCH_HOSTS];
+	struct match_host at[MATCH_HOSTS];
 	char (*domains)[40]; /* by tenant */
 	struct group *groups;
 	unsigned ngroups, nshared; /* the last ones are for many tenants each */
 	uint32_t first_flow;
-	struct list turns; /* of flows with something ready */
-	uint32_t *links;
-	uint32_t nlinks, links_cap;
 	uint32_t connections, *by_source, *by_subnet; /* as the receiver counts */
 	ms_t *bad_at; /* by source: last refusal for the environment's sake */
 };
@@ -117,37 +110,8 @@ struct feed { /* traffic × cluster */
 	ms_t at;
 };
 
-struct rehearsal {
-	const struct scenario *s;
-	const struct policy_params *params;
-	struct policy *policy;
-	struct rng rng, receiver_rng; /* two: one more draw here must not change the other's luck */
-	ms_t now;
-	bool no_memory;
-	struct heap heap;
-	struct places places;
-	struct turns turns;
-	struct flow *flows;
-	uint32_t nflows, flows_per_group;
-	struct letter *letters;
-	uint32_t nletters, letters_cap, free_letter;
-	uint64_t ids;
-	struct link *links;
-	uint32_t nlinks, links_cap, free_link, links_used;
-	struct receiver *receivers;
-	struct standing *standings; /* source × provider */
-	struct feed *feeds;
-	unsigned nfeeds;
-	const struct classifier *rules;
-	struct answer **answers; /* by cluster and what is said; made when first used */
-	struct answer no_room;
-	ms_t next_edge; /* now; when an incident begins or ends next */
-	struct zone_day day;
-	bool day_told, ended, relieved;
-	uint32_t batch;
-
-	struct net *subnets;
-	unsigned *subnet_of, nsubnets;
+/* What is remembered for the report: record.c. */
+struct record {
 	struct rehearsal_hour *hours;
 	struct rehearsal_cell *by_source, *by_path;
 	unsigned nhours, hour;
@@ -166,6 +130,55 @@ struct rehearsal {
 	uint32_t most_connections;
 };
 
+struct rehearsal {
+	const struct scenario *s;
+	const struct policy_params *params;
+	struct policy *policy;
+	struct rng rng, receiver_rng; /* two: one more draw here must not change the other's luck */
+	ms_t now;
+	bool no_memory;
+	struct heap heap;
+	struct match match;
+	struct flow *flows;
+	uint32_t nflows, flows_per_group;
+	bool *has;		 /* by pool, then source: may carry its mail */
+	struct letter **letters; /* blocks of them */
+	uint32_t nletters, letters_cap, free_letter;
+	uint64_t ids;
+	struct link **links;
+	uint32_t nlinks, links_cap, free_link;
+	unsigned says; /* what the receiver will say to the step that is being offered */
+	struct receiver *receivers;
+	struct standing *standings; /* source × provider */
+	struct feed *feeds;
+	unsigned nfeeds;
+	const struct classifier *rules;
+	struct answer **answers; /* by cluster and what is said; made when first used */
+	struct answer no_room;
+	ms_t next_edge; /* now; when an incident begins or ends next */
+	struct zone_day day;
+	bool day_told, ended, relieved;
+	struct net *subnets;
+	unsigned *subnet_of, nsubnets;
+	struct record record;
+};
+
+static inline struct letter *letter_at(const struct rehearsal *r, uint32_t i)
+{
+	return &r->letters[i / BLOCK][i % BLOCK];
+}
+static inline struct letter *letter_of(struct list *in_flow)
+{
+	return container(in_flow, struct letter, match.in_flow);
+}
+static inline struct flow *flow_of(struct match_flow *f)
+{
+	return container(f, struct flow, match);
+}
+static inline struct link *link_of(struct match_connection *c)
+{
+	return container(c, struct link, match);
+}
 static inline struct policy_now policy_time(const struct rehearsal *r)
 {
 	return (struct policy_now){ r->now + MONO, r->s->start + r->now };
@@ -196,38 +209,30 @@ struct volume {
 struct volume letter_volume(const struct rehearsal *r, const struct letter *g, uint32_t n);
 
 /* ---- flow.c ---- */
-uint32_t letter_new(struct rehearsal *r, const struct letter *like, uint32_t count);
-void letter_free(struct rehearsal *r, uint32_t i);
-void mail_push(struct rehearsal *r, uint32_t flow, uint32_t letter, bool front);
-/* Takes at most n messages from its head; returns the letters as a list. */
-uint32_t mail_take(struct rehearsal *r, uint32_t flow, uint32_t n);
+struct letter *letter_new(struct rehearsal *r, const struct letter *like, uint32_t count);
+void letter_free(struct rehearsal *r, struct letter *g);
+void mail_push(struct rehearsal *r, struct flow *f, struct letter *g, bool front);
+/* Takes n messages from its head, as letters. False: no memory, the run ends. */
+bool mail_take(struct rehearsal *r, struct flow *f, uint32_t n, struct list *ret);
 /* Bytes of the first n messages of a list of letters. */
-uint64_t mail_bytes(const struct rehearsal *r, uint32_t letter, uint32_t n);
-void mail_ask(struct rehearsal *r, uint32_t flow);
+uint64_t mail_bytes(const struct rehearsal *r, const struct list *letters, uint32_t n);
 /* It got no connection; the times of the choice are the policy's. */
-void mail_wait(struct rehearsal *r, uint32_t flow, const struct policy_choice *why);
-void mail_wait_over(struct rehearsal *r, uint32_t flow);
-void mail_unlink(struct rehearsal *r, uint32_t flow); /* no connection is offered its mail */
-void mail_due(struct rehearsal *r);		      /* flows whose time has come */
-void mail_age(struct rehearsal *r, uint32_t flow);
-void mail_want(const struct rehearsal *r, uint32_t flow, struct policy_want *w,
-	struct policy_host hosts[HOSTS_MAX]);
-/* A place at that cluster (as the policy calls it) is free: those that wait there look again, and n
- * of all. NULL: n of all alone. */
-void link_freed(struct rehearsal *r, const char *where, unsigned n);
-void asked(struct rehearsal *r); /* flows that look for connections */
+void mail_wait(struct rehearsal *r, struct flow *f, const struct policy_choice *why);
+void mail_due(struct rehearsal *r);   /* flows whose time has come */
+void mail_asked(struct rehearsal *r); /* flows that look for connections */
+
+/* ---- assign.c ---- */
+extern const struct match_driver rehearsal_driver;
 
 /* ---- link.c ---- */
-void link_open(struct rehearsal *r, uint32_t flow, const struct policy_choice *choice);
-void link_close(struct rehearsal *r, uint32_t link);
-void link_assign(struct rehearsal *r, uint32_t link);
-void link_give_up_idle(struct rehearsal *r, const struct policy_choice *why);
-void links_tick(struct rehearsal *r);
+bool link_open(struct rehearsal *r, struct flow *f, const struct policy_choice *choice);
+void link_close(struct rehearsal *r, struct link *k);
 /* ms on the wire, as the scenario has it */
 ms_t link_sending(const struct rehearsal *r, const struct link *k, uint64_t bytes);
-void on_up(struct rehearsal *r, uint32_t link);
-void on_done(struct rehearsal *r, uint32_t link);
-void on_closed(struct rehearsal *r, uint32_t link);
+ms_t link_about(struct rehearsal *r, ms_t t); /* takes about that long */
+void on_up(struct rehearsal *r, struct link *k);
+void on_done(struct rehearsal *r, struct link *k);
+void on_closed(struct rehearsal *r, struct link *k);
 
 /* ---- receiver.c ---- */
 /* Will there be a connection, and room for it? */
@@ -235,8 +240,8 @@ void receiver_connect(struct rehearsal *r, struct link *k);
 void receiver_gone(struct rehearsal *r, struct link *k);
 /* What it will say to the next messages of a list of letters on this connection: at most max, fewer
  * when what is said changes; says as in link. */
-uint32_t receiver_judge(
-	struct rehearsal *r, struct link *k, uint32_t letter, uint32_t max, unsigned *says);
+uint32_t receiver_judge(struct rehearsal *r, struct link *k, const struct list *letters,
+	uint32_t max, unsigned *says);
 /* It took them (or refused them for the source's sake). */
 void receiver_saw(struct rehearsal *r, const struct link *k, uint32_t count, unsigned says);
 /* NULL: no memory. */
@@ -249,10 +254,10 @@ void receiver_edges(struct rehearsal *r);
 
 /* ---- settle.c ---- */
 /* Tries it again then, as if it were new. */
-void end_hold(struct rehearsal *r, uint32_t letter, ms_t at);
-void end_step(struct rehearsal *r, struct link *k, uint32_t letters);
-void end_defer(struct rehearsal *r, uint32_t letter);
-void end_expire(struct rehearsal *r, uint32_t letter);
+void end_hold(struct rehearsal *r, struct letter *g, ms_t at);
+void end_step(struct rehearsal *r, struct link *k);
+void end_defer(struct rehearsal *r, struct letter *g);
+void end_expire(struct rehearsal *r, struct letter *g);
 bool end_expired(const struct rehearsal *r, const struct letter *g);
 
 /* ---- record.c ---- */

@@ -130,16 +130,16 @@ static void place(
 	struct letter like = {
 		.arrived = r->now, .tenant = tenant, .traffic = f->traffic, .id = r->ids + 1
 	};
-	uint32_t i;
+	struct letter *g;
 
 	like.flow = v->first_flow + group * r->flows_per_group +
 		    r->s->traffic[f->traffic].pool_index * 2;
-	i = letter_new(r, &like, n);
-	if (i == NONE)
+	g = letter_new(r, &like, n);
+	if (!g)
 		return;
 	r->ids += n;
-	record_arrived(r, &r->letters[i]);
-	mail_push(r, like.flow, i, false);
+	record_arrived(r, g);
+	mail_push(r, &r->flows[like.flow], g, false);
 }
 
 static void arrive(struct rehearsal *r, const struct feed *f, uint32_t n)
@@ -183,7 +183,7 @@ void on_traffic(struct rehearsal *r, uint32_t number)
 	} else {
 		/* as many as come within a minute, at most a step's worth */
 		want = floor(rate * 60000);
-		want = want < 1 ? 1 : want > r->batch ? r->batch : want;
+		want = want < 1 ? 1 : want > r->match.batch ? r->match.batch : want;
 		want *= 0.5 + rng_unit(&r->rng);
 		want = want < 1 ? 1 : floor(want);
 		next = r->now + (ms_t)ceil((want - f->owed) / rate);

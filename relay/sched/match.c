@@ -305,9 +305,9 @@ static void open_for(struct match *m, struct policy_now now, struct match_flow *
 /* Connections that its work is worth. */
 static uint64_t worth(const struct match *m, const struct match_flow *f)
 {
-	if (m->batch <= 1 || f->diverted)
+	if (f->diverted)
 		return f->nready;
-	return (f->messages + m->batch - 1) / m->batch;
+	return m->batch == 1 ? f->messages : (f->messages + m->batch - 1) / m->batch;
 }
 
 static void open_more(struct match *m, struct policy_now now, struct match_flow *f)

@@ -134,3 +134,31 @@ struct match_link *match_links_after(const struct match_host *h, const struct ma
 
 	return next ? container(next, struct match_link, turn) : NULL;
 }
+
+/* ---- sources ---- */
+
+static void add_members(const struct policy_params *p, unsigned pool, bool *has)
+{
+	const struct pool_params *v = &p->pools[pool];
+
+	for (unsigned k = 0; k < v->nmembers; k++)
+		has[v->members[k].source] = true;
+}
+
+void match_sources(const struct policy_params *p, unsigned pool, bool *has)
+{
+	const struct pool_params *v = &p->pools[pool];
+
+	add_members(p, pool, has);
+	/* mail over the allowance of its own sources may go from another pool's */
+	for (unsigned i = 0; i < p->nwarmups; i++) {
+		const struct warmup_params *w = &p->warmups[i];
+		bool ours = false;
+
+		for (unsigned k = 0; k < v->nmembers; k++)
+			for (unsigned j = 0; j < w->nsources; j++)
+				ours |= v->members[k].source == w->sources[j];
+		if (ours && w->overflow == OVERFLOW_NAMED)
+			add_members(p, w->overflow_pool, has);
+	}
+}

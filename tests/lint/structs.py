@@ -10,8 +10,7 @@ import sys
 
 MOST = 40
 KNOWN = {
-    "dispatch": 117,
-    "rehearsal": 68,
+    "dispatch": 107,
     "queue": 50,
     "session": 48,
 }

@@ -37,6 +37,29 @@ static void the_same_again(void **state)
 	rig_free(&g);
 }
 
+/* The one place at a cluster is a connection's that has work without end. What it cannot carry is
+ * another pool's: the connection is closed for that now and then, as the relay has it. */
+static void connections_make_way(void **state)
+{
+	static const char config[] =
+		"source \"a1\" { address = \"192.0.2.1\" }\n"
+		"source \"b1\" { address = \"198.51.100.1\" }\n"
+		"pool \"main\" { sources = {\"a1\"} }\npool \"other\" { sources = {\"b1\"} }\n"
+		"provider \"microsoft365\" { connections_per_cluster = 1  lane_message_rate = "
+		"\"none\"\n"
+		"  lane_connect_rate = \"none\"  messages_per_connection = 100000 }\n";
+	struct rig g;
+
+	rig_texts(&g, config,
+		"start = \"2026-11-03\" duration = \"2h\"\n" EUR
+		"traffic \"t\" { pool = \"main\" daily = 4000000 }\n"
+		"traffic \"o\" { pool = \"other\" daily = 2000 }\n");
+	rig_run(&g, 0);
+	assert_true(g.r.waiting > g.r.total.delivered);		 /* there is always more */
+	assert_true(rig_source(&g, "b1", 0, 2).delivered > 150); /* of 167 */
+	rig_free(&g);
+}
+
 /* Steps of up to twenty messages against message by message. */
 static void steps_change_nothing(void **state)
 {
@@ -378,6 +401,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_same_again),
+		cmocka_unit_test(connections_make_way),
 		cmocka_unit_test(steps_change_nothing),
 		cmocka_unit_test(volume_by_hours_and_days),
 		cmocka_unit_test(bursts_at_the_full_hour),
