@@ -1,4 +1,4 @@
-/* The model at work: flows, connections, replies. */
+/* The model at work: the scheduler's decisions carried out, connections, replies. */
 #include "model_inner.h"
 
 #include <stdio.h>
@@ -6,136 +6,81 @@
 
 #include "postern/must.h"
 
-#define PATIENCE 60000
+/* ---- what the scheduler asks ---- */
 
-/* ---- flows ---- */
-
-static void flow_ask(struct model *m, unsigned f)
+static struct letter *letter_of(struct match_work *w)
 {
+	return container(w, struct letter, match);
+}
+
+static struct flow *flow_of(struct match_flow *f)
+{
+	return container(f, struct flow, match);
+}
+
+static struct connection *connection_of(struct match_connection *c)
+{
+	return container(c, struct connection, match);
+}
+
+static struct flow *flow_for(const struct model *m, const struct letter *g, bool diverted)
+{
+	return &m->inner->flows[g->tenant * 2 + diverted];
+}
+
+static void want(void *model, struct match_flow *f, struct match_work *w,
+	struct match_connection *c, struct policy_want *ret)
+{
+	struct model *m = model;
 	struct model_inner *x = m->inner;
+	unsigned tenant = flow_of(f)->tenant, cluster = cluster_of(m, tenant);
 
-	if (x->flows[f].asking)
-		return;
-	x->flows[f].asking = true;
-	ring_push(&x->asking, f);
+	domain_of(tenant, x->want_domain);
+	*ret = (struct policy_want){ .provider = m->p.everybody,
+		.domain = x->want_domain,
+		.sender = w->tried.sender,
+		.hosts = x->want_hosts,
+		.nhosts = hosts_of(m, tenant),
+		.tried = w->tried.n ? &w->tried : NULL };
+	for (unsigned k = 0; k < ret->nhosts; k++)
+		x->want_hosts[k] =
+			(struct policy_host){ .addr = host_addr(cluster, m->clusters[cluster].nets,
+						      tenant_host(m, tenant, k)) };
 }
 
-static void flow_link(struct model *m, unsigned f)
+static struct match_host *host(void *model, struct match_flow *f, unsigned i)
 {
-	struct model_inner *x = m->inner;
-	unsigned tenant = f / 2, c = cluster_of(m, tenant);
+	struct model *m = model;
+	unsigned tenant = flow_of(f)->tenant;
 
-	for (unsigned k = 0; k < hosts_of(m, tenant); k++) {
-		if (x->flows[f].queued[k])
-			continue;
-		x->flows[f].queued[k] = true;
-		ring_push(&x->hosts[c][tenant_host(m, tenant, k)].flows, f);
-	}
+	return &m->inner->hosts[cluster_of(m, tenant)][tenant_host(m, tenant, i)];
 }
 
-static void flow_push(struct model *m, unsigned f, int32_t message)
+static bool serves(const void *source, const void *pool)
 {
-	struct flow *v = &m->inner->flows[f];
-
-	m->inner->messages[message].next = -1;
-	if (v->last >= 0)
-		m->inner->messages[v->last].next = message;
-	else
-		v->first = message;
-	v->last = message;
-	v->ready++;
-	flow_link(m, f);
-	if (!v->waiting)
-		flow_ask(m, f);
+	return ((const bool *)pool)[*(const unsigned *)source];
 }
 
-static int32_t flow_pop(struct model *m, unsigned f)
-{
-	struct flow *v = &m->inner->flows[f];
-	int32_t i = v->first;
+/* ---- what it decides ---- */
 
-	v->first = m->inner->messages[i].next;
-	if (v->first < 0)
-		v->last = -1;
-	if (--v->ready == 0) {
-		v->waiting = false;
-		v->generation++;
-	}
-	return i;
+static void push(struct model *m, struct letter *g, bool diverted)
+{
+	match_push(&m->inner->match, &flow_for(m, g, diverted)->match, &g->match, false);
 }
 
-static void flow_wait(struct model *m, unsigned f, enum hold_reason reason, ms_t until)
+static void arrives(struct model *m, const struct letter *g, ms_t at)
 {
-	struct flow *v = &m->inner->flows[f];
-	ms_t at = until ? until - 1000 : m->now + 60000;
-
-	v->waiting = true;
-	v->reason = reason;
-	if (at > m->now + 60000)
-		at = m->now + 60000;
-	if (at <= m->now)
-		at = m->now + 1;
-	post(m, at, FLOW_WAKE, f, ++v->generation);
-	if ((!until || reason == HOLD_CAP) && !v->on_slots) {
-		v->on_slots = true;
-		ring_push(&m->inner->on_slots, f);
-	}
-	m->total.held++;
+	post(m, at, ARRIVE, g->index, 0);
 }
 
-void flow_wait_over(struct model *m, unsigned f)
+static bool quit(void *model, struct match_connection *c)
 {
-	struct flow *v = &m->inner->flows[f];
+	struct connection *k = connection_of(c);
+	struct model *m = model;
 
-	if (!v->waiting)
-		return;
-	v->waiting = false;
-	v->generation++;
-	if (v->ready)
-		flow_ask(m, f);
-}
-
-void slot_freed(struct model *m, unsigned n)
-{
-	uint32_t f;
-
-	while (n-- && ring_pop(&m->inner->on_slots, &f)) {
-		m->inner->flows[f].on_slots = false;
-		flow_wait_over(m, f);
-	}
-}
-
-static void want_of(const struct model *m, unsigned f, struct policy_want *w,
-	struct policy_host hosts[MODEL_HOSTS], char domain[32])
-{
-	unsigned tenant = f / 2, c = cluster_of(m, tenant);
-	const struct flow *v = &m->inner->flows[f];
-
-	domain_of(tenant, domain);
-	*w = (struct policy_want){
-		.domain = domain, .hosts = hosts, .nhosts = hosts_of(m, tenant)
-	};
-	for (unsigned k = 0; k < w->nhosts; k++)
-		hosts[k] = (struct policy_host){ .addr = host_addr(c, m->clusters[c].nets,
-							 tenant_host(m, tenant, k)) };
-	w->provider = m->p.everybody;
-	if (v->first < 0)
-		return;
-	w->sender = m->inner->messages[v->first].tried.sender;
-	if (m->inner->messages[v->first].tried.n)
-		w->tried = &m->inner->messages[v->first].tried;
-}
-
-/* ---- connections ---- */
-
-static void assign(struct model *m, uint32_t i);
-
-static void connection_close(struct model *m, uint32_t i)
-{
-	struct connection *k = &m->inner->connections[i];
-
-	k->state = CLOSING;
-	post(m, m->now + trip(m, k->cluster, 1), CLOSED, i, k->generation);
+	if (!c->nrunning) /* else on_done */
+		post(m, m->now + trip(m, k->cluster, 1), CLOSED, k->index, k->generation);
+	return true;
 }
 
 struct window_check {
@@ -151,36 +96,45 @@ static void compare_window(void *arg, const struct policy_lane_info *i)
 		w->over |= i->in_use > i->window;
 }
 
-static void connection_open(struct model *m, unsigned f, const struct policy_choice *choice)
+static struct connection *connection_new(struct model_inner *x)
 {
-	struct model_inner *x = m->inner;
-	unsigned tenant = f / 2, c = cluster_of(m, tenant), i = 0;
 	struct connection *k;
+	uint32_t i = 0;
 
-	while (i < x->nconnections && x->connections[i].state != FREE)
+	while (i < x->nconnections && x->connections[i]->used)
 		i++;
-	if (i == x->nconnections) {
-		x->connections =
-			realloc(x->connections, ++x->nconnections * sizeof(*x->connections));
-		must(x->connections);
-		x->connections[i].generation = 0;
-	}
-	k = &x->connections[i];
-	*k = (struct connection){ .state = OPENING,
-		.slot = choice->slot,
-		.generation = k->generation + 1,
-		.source = choice->source,
-		.cluster = c,
-		.host = tenant_host(m, tenant, choice->host),
-		.flow = f,
-		.running = -1 };
-	if (m->check_windows) {
-		struct window_check w = { m->source_names[k->source], choice->cluster, false };
+	if (i < x->nconnections)
+		return x->connections[i];
+	k = calloc(1, sizeof(*k));
+	x->connections = realloc(x->connections, (i + 1) * sizeof(struct connection *));
+	must(k && x->connections);
+	x->connections[x->nconnections++] = k;
+	k->index = i;
+	return k;
+}
 
-		policy_lanes(m->policy, now_of(m), compare_window, &w);
-		m->window_breaches += w.over;
+static bool open_one(
+	void *model, struct match_flow *f, struct match_work *w, const struct policy_choice *choice)
+{
+	struct model *m = model;
+	struct model_inner *x = m->inner;
+	unsigned tenant = flow_of(f)->tenant, c = cluster_of(m, tenant);
+	struct connection *k = connection_new(x);
+
+	*k = (struct connection){ .used = true,
+		.index = k->index,
+		.generation = k->generation + 1,
+		.cluster = c,
+		.host = tenant_host(m, tenant, choice->host) };
+	k->match.provider = m->p.everybody;
+	match_opening(&x->match, &k->match, f, &x->hosts[c][k->host], choice);
+	if (m->check_windows) {
+		struct window_check check = { m->source_names[choice->source], choice->cluster,
+			false };
+
+		policy_lanes(m->policy, now_of(m), compare_window, &check);
+		m->window_breaches += check.over;
 	}
-	x->flows[f].opening++;
 	m->total.opened++;
 	m->clusters[c].opened++;
 	breach(m, &m->rates[(choice->source * MODEL_CLUSTERS + c) * 2 + 1],
@@ -190,105 +144,99 @@ static void connection_open(struct model *m, unsigned f, const struct policy_cho
 		m->clusters[c].refused_connections++;
 	else
 		counted(m, k, 1);
-	post(m, m->now + trip(m, c, 3), UP, i, k->generation);
-}
-
-static void give_up_idle(struct model *m, const struct policy_choice *why)
-{
-	struct model_inner *x = m->inner;
-	int32_t best = -1;
-
-	for (uint32_t i = 0; i < x->nconnections; i++) {
-		const struct connection *k = &x->connections[i];
-
-		if (k->state != CONNECTED || k->running >= 0 || k->waking ||
-			!policy_frees(m->policy, k->slot, why))
-			continue;
-		if (best < 0 || k->idle_since < x->connections[best].idle_since)
-			best = (int32_t)i;
-	}
-	if (best >= 0)
-		connection_close(m, (uint32_t)best);
-}
-
-static void defer(struct model *m, int32_t i)
-{
-	struct letter *g = &m->inner->messages[i];
-
-	m->total.deferred++;
-	g->attempts++;
-	g->tried.n = 0;
-	post(m, m->now + policy_backoff(m->policy, g->attempts), ARRIVE, (uint32_t)i, 0);
-}
-
-static bool impatient(const struct model *m, unsigned f, const struct policy_choice *c)
-{
-	if (!(f & 1) || c->reason == HOLD_BLOCKED || c->reason == HOLD_SUSPENDED ||
-		c->reason == HOLD_BACKOFF)
-		return false;
-	if (c->reason == HOLD_CAP || c->reason == HOLD_RATE || c->reason == HOLD_WINDOW)
-		return c->until && c->until - (m->now + 1000) > PATIENCE;
+	post(m, m->now + trip(m, c, 3), UP, k->index, k->generation);
 	return true;
 }
 
+static bool transact(void *model, struct match_connection *c, struct match_flow *f,
+	struct match_work *w, uint32_t count)
+{
+	struct connection *k = connection_of(c);
+	struct model *m = model;
+
+	match_remove(&m->inner->match, f, w);
+	k->running = letter_of(w);
+	m->inner->domains[k->running->tenant].in_flight++;
+	m->total.attempts++;
+	breach(m, &m->rates[(c->source * MODEL_CLUSTERS + k->cluster) * 2],
+		&m->p.provider.lane_message_rate);
+	post(m, m->now + trip(m, k->cluster, 1), DONE, k->index, k->generation);
+	return true;
+}
+
+static void pause_until(void *model, struct match_connection *c, ms_t until)
+{
+	const struct connection *k = connection_of(c);
+
+	post(model, until - 1000, CONNECTION_WAKE, k->index, k->generation);
+}
+
+static void wait_for(void *model, struct match_flow *f, const struct policy_choice *why)
+{
+	struct model *m = model;
+
+	waiter_wait(&m->inner->match.places, &f->waiter, why, false, now_of(m).mono);
+	m->total.held++;
+}
+
+static void domain_waits(void *model, struct match_flow *f, const struct policy_choice *why)
+{
+	struct model *m = model;
+
+	match_unlink(&m->inner->match, f);
+	wait_for(m, f, why);
+}
+
+static void defer(struct model *m, struct letter *g)
+{
+	m->total.deferred++;
+	g->attempts++;
+	g->match.tried.n = 0;
+	arrives(m, g, m->now + policy_backoff(m->policy, g->attempts));
+}
+
 /* Held for its sender: its flow goes on. */
-static void set_aside(struct model *m, unsigned f, ms_t until)
+static void aside(void *model, struct match_flow *f, struct match_work *w, ms_t until)
 {
-	post(m, until - 1000 > m->now ? until - 1000 : m->now + 1000, ARRIVE,
-		(uint32_t)flow_pop(m, f), 0);
+	struct model *m = model;
+
+	match_remove(&m->inner->match, f, w);
+	arrives(m, letter_of(w), until - 1000 > m->now ? until - 1000 : m->now + 1000);
 }
 
-static void use_idle(struct model *m, unsigned f)
+static void rejoin(void *model, struct match_flow *f, struct match_work *w)
 {
-	struct model_inner *x = m->inner;
-	unsigned tenant = f / 2, c = cluster_of(m, tenant);
+	struct model *m = model;
 
-	for (uint32_t i = 0; i < x->nconnections && x->flows[f].ready; i++) {
-		const struct connection *k = &x->connections[i];
-		bool mine = false;
-
-		if (k->state != CONNECTED || k->running >= 0 || k->cluster != c || k->waking)
-			continue;
-		for (unsigned n = 0; n < hosts_of(m, tenant); n++)
-			mine |= tenant_host(m, tenant, n) == k->host;
-		if (mine)
-			assign(m, i);
-	}
+	match_remove(&m->inner->match, f, w);
+	w->tried.n = 0;
+	push(m, letter_of(w), false);
 }
 
-static void look(struct model *m, unsigned f)
+static void give_up(void *model, struct match_flow *f, struct match_work *w, enum hold_reason why)
 {
-	struct flow *v = &m->inner->flows[f];
-	unsigned opened = 0;
+	struct model *m = model;
 
-	use_idle(m, f);
-	while (v->ready > v->opening && !v->waiting && opened++ < 16) {
-		struct policy_host hosts[MODEL_HOSTS];
-		struct policy_choice choice;
-		struct policy_want w;
-		char domain[32];
-
-		want_of(m, f, &w, hosts, domain);
-		policy_choose(m->policy, now_of(m), &w, &choice);
-		if (choice.go) {
-			connection_open(m, f, &choice);
-			continue;
-		}
-		if (choice.reason == HOLD_SENDER) {
-			set_aside(m, f, choice.until);
-			continue;
-		}
-		if (impatient(m, f, &choice)) {
-			defer(m, flow_pop(m, f));
-			continue;
-		}
-		if (choice.reason == HOLD_CAP || choice.reason == HOLD_WINDOW)
-			give_up_idle(m, &choice);
-		flow_wait(m, f, choice.reason, choice.until);
-	}
-	if (opened > 16)
-		flow_ask(m, f);
+	match_remove(&m->inner->match, f, w);
+	defer(m, letter_of(w));
 }
+
+const struct match_driver model_driver = {
+	.want = want,
+	.host = host,
+	.serves = serves,
+	.open = open_one,
+	.transact = transact,
+	.quit = quit,
+	.pause = pause_until,
+	.wait = wait_for,
+	.domain_waits = domain_waits,
+	.aside = aside,
+	.rejoin = rejoin,
+	.give_up = give_up,
+};
+
+/* ---- replies ---- */
 
 static const char *site_of(const struct model_cluster *c)
 {
@@ -329,99 +277,53 @@ static const struct reply *text_of(const struct model *m, const struct connectio
 	return r;
 }
 
-/* The next work for an idle connection. */
-static void assign(struct model *m, uint32_t i)
+/* ---- what happens ---- */
+
+static void gone(struct model *m, struct connection *k, const struct classification *refusal)
 {
-	struct model_inner *x = m->inner;
-	struct connection *k = &x->connections[i];
-	struct ring *flows = &x->hosts[k->cluster][k->host].flows;
-	uint32_t f;
+	struct match_host *h = k->match.host;
+	struct policy_slot_info info;
+	char where[32];
 
-	if (k->state != CONNECTED || k->running >= 0 || k->waking)
-		return;
-	for (unsigned n = 0; n < 8 && ring_pop(flows, &f); n++) {
-		struct policy_host hosts[MODEL_HOSTS];
-		struct policy_choice why;
-		struct policy_want w;
-		char domain[32];
-		unsigned at = 0;
-
-		while (at + 1 < hosts_of(m, f / 2) && tenant_host(m, f / 2, at) != k->host)
-			at++;
-		if (!x->flows[f].ready) {
-			x->flows[f].queued[at] = false;
-			n--;
-			continue;
-		}
-		ring_push(flows, f);
-		if (x->flows[f].waiting && x->flows[f].reason == HOLD_BACKOFF)
-			continue;
-		want_of(m, f, &w, hosts, domain);
-		if (policy_admit(m->policy, now_of(m), k->slot, &w, &k->txn, &why)) {
-			k->running = flow_pop(m, f);
-			k->flow = f;
-			m->total.attempts++;
-			breach(m, &m->rates[(k->source * MODEL_CLUSTERS + k->cluster) * 2],
-				&m->p.provider.lane_message_rate);
-			post(m, m->now + trip(m, k->cluster, 1), DONE, i, k->generation);
-			return;
-		}
-		if (why.retire) {
-			connection_close(m, i);
-			return;
-		}
-		if (why.reason == HOLD_SENDER) {
-			set_aside(m, f, why.until);
-			n--;
-			continue;
-		}
-		if (why.reason == HOLD_BACKOFF) {
-			flow_wait(m, f, why.reason, why.until);
-			continue;
-		}
-		if (why.reason == HOLD_NO_SOURCE || why.reason == HOLD_NO_HOST)
-			continue;
-		if (why.until) {
-			k->waking = true;
-			post(m, why.until - 1000 > m->now ? why.until - 1000 : m->now + 1,
-				CONNECTION_WAKE, i, k->generation);
-		}
-		break;
-	}
-	k->idle_since = m->now;
+	policy_slot(m->policy, k->match.slot, &info);
+	snprintf(where, sizeof(where), "%.31s", info.cluster);
+	match_down(&k->match);
+	policy_disconnected(m->policy, now_of(m), k->match.slot, refusal, 0);
+	match_gone(&m->inner->match, &k->match);
+	k->used = false;
+	match_freed(&m->inner->match, h, where, 4);
 }
 
-static void on_up(struct model *m, uint32_t i)
+static void on_up(struct model *m, struct connection *k)
 {
-	struct connection *k = &m->inner->connections[i];
+	struct match *match = &m->inner->match;
+	struct match_flow *f = k->match.asked_by;
 	struct smtp_client_info info;
-	unsigned f = k->flow;
 
-	m->inner->flows[f].opening--;
 	if (k->refused) {
-		policy_disconnected(m->policy, now_of(m), k->slot, &m->inner->prx8, 0);
-		k->state = FREE;
-		flow_wait(m, f, HOLD_CAP, m->now + 1000 + 1000);
+		wait_for(m, f,
+			&(struct policy_choice){
+				.reason = HOLD_CAP, .until = now_of(m).mono + 1000 });
+		gone(m, k, &m->inner->prx8);
 		return;
 	}
-	k->state = CONNECTED;
+	match_up(&k->match);
 	banner(m, k, &info);
-	policy_connected(m->policy, now_of(m), k->slot, &info);
-	assign(m, i);
-	if (m->inner->flows[f].ready)
-		flow_ask(m, f);
+	policy_connected(m->policy, now_of(m), k->match.slot, &info);
+	match_sort(match, now_of(m), &k->match);
+	match_assign(match, now_of(m), &k->match);
+	if (f->nready)
+		waiter_ask(&match->places, &f->waiter);
 }
 
 static void dispose(
-	struct model *m, struct connection *k, int32_t i, const struct policy_verdict *v)
+	struct model *m, struct connection *k, struct letter *g, const struct policy_verdict *v)
 {
-	struct letter *g = &m->inner->messages[i];
-
 	switch (v->what) {
 	case DISPOSE_DELIVERED:
 		m->total.delivered++;
 		m->clusters[k->cluster].delivered++;
-		m->clusters[k->cluster].good[k->source]++;
+		m->clusters[k->cluster].good[k->match.source]++;
 		m->clusters[k->cluster].delivered_at = m->now;
 		g->ended = true;
 		m->inner->waiting--;
@@ -433,58 +335,59 @@ static void dispose(
 		break;
 	case DISPOSE_RETRY_SUBNET:
 		m->total.diverted++;
-		flow_push(m, g->tenant * 2 + 1, i);
+		push(m, g, true);
 		break;
 	case DISPOSE_RETRY_FEWER:
 	case DISPOSE_RETRY_SPLIT:
-		flow_push(m, g->tenant * 2, i);
+		push(m, g, false);
 		break;
 	case DISPOSE_HOLD:
-		g->tried.n = 0;
-		post(m, m->now + 1000, ARRIVE, (uint32_t)i, 0);
+		g->match.tried.n = 0;
+		arrives(m, g, m->now + 1000);
 		break;
 	case DISPOSE_RESOLVE:
 	case DISPOSE_DEFER:
-		defer(m, i);
+		defer(m, g);
 		break;
 	}
 }
 
-static void on_done(struct model *m, uint32_t i)
+static void on_done(struct model *m, struct connection *k)
 {
-	struct connection *k = &m->inner->connections[i];
-	struct letter *g = &m->inner->messages[k->running];
-	struct model_try t = { k->source, subnet_of(m, k->source), k->cluster, g->tenant,
-		m->p.senders ? (unsigned)(g->id % m->p.senders) : 0, g->id, m->now };
+	bool told_to_quit = k->match.state == MATCH_QUITTING;
+	struct letter *g = k->running;
+	struct model_try t = { k->match.source, subnet_of(m, k->match.source), k->cluster,
+		g->tenant, m->p.senders ? (unsigned)(g->id % m->p.senders) : 0, g->id, m->now };
 	struct model_reply a = m->p.answer(m, &t);
 	struct classification c = { .verdict = a.verdict, .scope = a.scope, .voice = a.voice };
 	struct policy_verdict v;
 	static struct reply r;
 	char domain[32];
-	int32_t running = k->running;
 
 	m->clusters[k->cluster].attempts++;
-	m->clusters[k->cluster].tries[k->source]++;
+	m->clusters[k->cluster].tries[k->match.source]++;
 	if (a.verdict != VERDICT_DELIVERED)
 		classify_facts(text_of(m, k, &a, &r), &c);
 	domain_of(g->tenant, domain);
-	k->running = -1;
-	g->tried.recipient = g->tried.message % MODEL_RECIPIENTS + 1;
-	policy_result(m->policy, now_of(m), &k->txn, domain, &c, &g->tried, &v);
-	policy_txn_end(m->policy, &k->txn, a.verdict == VERDICT_DELIVERED ? TXN_SENT : TXN_CUT);
-	dispose(m, k, running, &v);
-	assign(m, i);
+	k->running = NULL;
+	g->match.tried.recipient = g->match.tried.message % MODEL_RECIPIENTS + 1;
+	policy_result(m->policy, now_of(m), &g->match.txn, domain, &c, &g->match.tried, &v);
+	policy_txn_end(
+		m->policy, &g->match.txn, a.verdict == VERDICT_DELIVERED ? TXN_SENT : TXN_CUT);
+	k->match.nrunning--;
+	m->inner->domains[g->tenant].in_flight--;
+	dispose(m, k, g, &v);
+	if (told_to_quit)
+		quit(m, &k->match);
+	else
+		match_assign(&m->inner->match, now_of(m), &k->match);
 }
 
-static void on_closed(struct model *m, uint32_t i)
+static void on_closed(struct model *m, struct connection *k)
 {
-	struct connection *k = &m->inner->connections[i];
-
 	if (k->counted)
 		counted(m, k, (uint32_t)-1);
-	policy_disconnected(m->policy, now_of(m), k->slot, NULL, 0);
-	k->state = FREE;
-	slot_freed(m, 4);
+	gone(m, k, NULL);
 }
 
 static void keep_event(void *arg, const struct policy_event *e)
@@ -509,9 +412,12 @@ static void keep_event(void *arg, const struct policy_event *e)
 	b->over = e->over;
 	b->at = m->now;
 	if (e->over) /* as the dispatcher does: traffic may go again */
-		for (unsigned f = 0; f < m->p.tenants * 2; f++)
-			if (m->inner->flows[f].waiting && m->inner->flows[f].reason != HOLD_CAP)
-				flow_wait_over(m, f);
+		for (unsigned f = 0; f < m->p.tenants * 2; f++) {
+			struct waiter *w = &m->inner->flows[f].match.waiter;
+
+			if (w->reason != HOLD_CAP)
+				waiter_over(&m->inner->match.places, w);
+		}
 }
 
 void model_look(struct model *m)
@@ -521,89 +427,95 @@ void model_look(struct model *m)
 
 static void on_tick(struct model *m)
 {
-	struct model_inner *x = m->inner;
-
 	policy_tick(m->policy, now_of(m));
 	must(slots_counted(m->policy));
 	model_look(m);
 	if (policy_urgent(m->policy))
 		model_save(m);
-	for (uint32_t i = 0; i < x->nconnections; i++) {
-		struct connection *k = &x->connections[i];
-		struct policy_slot_info info;
-
-		if (k->state != CONNECTED || k->running >= 0)
-			continue;
-		policy_slot(m->policy, k->slot, &info);
-		if (info.retire || m->now - k->idle_since >= m->p.provider.connection_idle_max)
-			connection_close(m, i);
-	}
-	slot_freed(m, 256);
+	match_tick(&m->inner->match, now_of(m).mono);
+	match_freed(&m->inner->match, NULL, NULL, 256);
 	post(m, m->now + 1000, TICK, 0, 0);
+}
+
+static void on_connection(struct model *m, struct connection *k, enum event_kind kind)
+{
+	switch (kind) {
+	case UP:
+		on_up(m, k);
+		break;
+	case DONE:
+		on_done(m, k);
+		break;
+	case CLOSED:
+		on_closed(m, k);
+		break;
+	case CONNECTION_WAKE:
+		if (k->match.paused)
+			match_resume(&m->inner->match, now_of(m), &k->match);
+		break;
+	case ARRIVE:
+	case TICK:
+		break;
+	}
 }
 
 static void handle(struct model *m, const struct event *e)
 {
 	struct model_inner *x = m->inner;
 
-	switch (e->kind) {
-	case ARRIVE:
-		flow_push(m, x->messages[e->index].tenant * 2, (int32_t)e->index);
-		break;
-	case UP:
-		if (x->connections[e->index].generation == e->generation)
-			on_up(m, e->index);
-		break;
-	case DONE:
-		if (x->connections[e->index].generation == e->generation)
-			on_done(m, e->index);
-		break;
-	case CLOSED:
-		if (x->connections[e->index].generation == e->generation)
-			on_closed(m, e->index);
-		break;
-	case FLOW_WAKE:
-		if (x->flows[e->index].generation == e->generation)
-			flow_wait_over(m, e->index);
-		break;
-	case CONNECTION_WAKE:
-		if (x->connections[e->index].generation == e->generation &&
-			x->connections[e->index].waking) {
-			x->connections[e->index].waking = false;
-			assign(m, e->index);
-		}
-		break;
-	case TICK:
+	if (e->kind == ARRIVE)
+		push(m, x->messages[e->index], false);
+	else if (e->kind == TICK)
 		on_tick(m);
-		break;
-	}
+	else if (x->connections[e->index]->generation == e->generation)
+		on_connection(m, x->connections[e->index], e->kind);
+}
+
+static ms_t next_at(const struct model *m)
+{
+	const struct model_inner *x = m->inner;
+	ms_t wait = places_at(&x->match.places), at = x->nheap ? x->heap[0].at : INT64_MAX;
+
+	return wait && wait - 1000 < at ? wait - 1000 : at;
+}
+
+static void look(struct model *m, struct match_flow *f)
+{
+	struct match *match = &m->inner->match;
+
+	if (!f->nready || (f->waiter.waiting && hold_is_domains(f->waiter.reason)))
+		return;
+	match_link(match, now_of(m), f);
+	match_look(match, now_of(m), f);
 }
 
 static void step(struct model *m)
 {
-	struct event e = take(m->inner);
-	uint32_t f;
+	struct model_inner *x = m->inner;
+	struct waiter *w;
+	struct event e;
 
-	m->now = e.at;
-	handle(m, &e);
-	while (ring_pop(&m->inner->asking, &f)) {
-		m->inner->flows[f].asking = false;
-		if (m->inner->flows[f].ready &&
-			!(m->inner->flows[f].waiting && m->inner->flows[f].reason == HOLD_BACKOFF))
-			look(m, f);
+	m->now = next_at(m);
+	if (x->nheap && x->heap[0].at == m->now) {
+		e = take(x);
+		handle(m, &e);
 	}
+	while ((w = places_due(&x->match.places, now_of(m).mono)))
+		waiter_over(&x->match.places, w);
+	while ((w = places_asking(&x->match.places)))
+		look(m, container(w, struct match_flow, waiter));
 }
 
 void model_run(struct model *m, ms_t until)
 {
-	while (m->inner->nheap && m->inner->heap[0].at <= until)
+	while (next_at(m) <= until)
 		step(m);
 	m->now = until;
 }
 
 void model_finish(struct model *m, ms_t until)
 {
-	while (m->inner->waiting && m->inner->nheap && m->inner->heap[0].at <= until)
+	while (m->inner->waiting && next_at(m) <= until)
 		step(m);
 }
 

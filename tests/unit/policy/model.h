@@ -1,6 +1,6 @@
 /* A model of the world in virtual time: receivers with clusters, hosts, tenants, round trips,
- * throttles and noise, that count connections as a receiver does; and a small dispatcher that
- * drives the policy as relay/dispatch does. */
+ * throttles and noise, that count connections as a receiver does; and a driver of the relay's own
+ * scheduler (postern/match.h) over the policy. */
 #pragma once
 
 #include <setjmp.h>

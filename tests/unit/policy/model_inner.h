@@ -4,10 +4,11 @@
 #include <uthash.h>
 
 #include "model.h"
+#include "postern/match.h"
 
 #define QUEUE_MAX 1000000u
 
-enum event_kind { ARRIVE, UP, DONE, CLOSED, FLOW_WAKE, CONNECTION_WAKE, TICK };
+enum event_kind { ARRIVE, UP, DONE, CLOSED, CONNECTION_WAKE, TICK };
 struct event {
 	ms_t at;
 	uint64_t order;
@@ -16,40 +17,25 @@ struct event {
 };
 
 struct letter {
+	struct match_work match; /* first */
 	uint64_t id;
+	uint32_t index;
 	unsigned tenant, attempts;
-	struct policy_tried tried;
-	int32_t next;
 	bool ended;
 };
 
-struct flow { /* tenant; the second half: diverted */
-	int32_t first, last;
-	unsigned ready, opening;
-	bool waiting, on_slots, queued[MODEL_HOSTS], asking;
-	enum hold_reason reason;
-	uint32_t generation;
+struct flow {			 /* tenant; the second one: diverted */
+	struct match_flow match; /* first */
+	unsigned tenant;
 };
 
-struct ring {
-	uint32_t *a;
-	uint32_t head, n, cap;
-};
-
-struct host {
-	struct ring flows; /* with ready work */
-};
-
-enum state { FREE, OPENING, CONNECTED, CLOSING };
 struct connection {
-	enum state state;
-	uint32_t slot, generation, idle;
-	unsigned source, cluster, host, flow;
-	int32_t running;
-	struct policy_txn txn;
-	bool refused, retire, counted;
-	ms_t idle_since;
-	bool waking;
+	struct match_connection match; /* first */
+	bool used;
+	uint32_t index, generation;
+	unsigned cluster, host;
+	struct letter *running;
+	bool refused, counted;
 };
 
 struct stored {
@@ -62,21 +48,24 @@ struct model_inner {
 	struct event *heap;
 	size_t nheap, heap_cap;
 	uint64_t order;
-	struct letter *messages;
+	struct letter **messages;
 	size_t nmessages, messages_cap;
+	struct match match;
+	struct match_domain *domains; /* by tenant */
 	struct flow *flows;
-	struct host hosts[MODEL_CLUSTERS][MODEL_HOSTS];
-	struct connection *connections;
-	size_t nconnections;
-	struct ring asking, on_slots;
+	struct match_host hosts[MODEL_CLUSTERS][MODEL_HOSTS];
+	struct connection **connections;
+	uint32_t nconnections;
+	bool serves[MODEL_SOURCES]; /* all true: the pool has each source */
+	/* of the want asked for last */
+	struct policy_host want_hosts[MODEL_HOSTS];
+	char want_domain[32];
 	uint64_t waiting;
 	struct classification prx8;
 	char senders[MODEL_SENDERS][24];
 };
 
 /* model_world.c: what is due next, and who is where */
-void ring_push(struct ring *r, uint32_t v);
-bool ring_pop(struct ring *r, uint32_t *v);
 void post(struct model *m, ms_t at, enum event_kind kind, uint32_t index, uint32_t generation);
 struct event take(struct model_inner *x);
 struct policy_now now_of(const struct model *m);
@@ -91,5 +80,4 @@ void counted(struct model *m, struct connection *k, uint32_t step);
 ms_t trip(struct model *m, unsigned cluster, unsigned n);
 
 /* model.c */
-void flow_wait_over(struct model *m, unsigned f);
-void slot_freed(struct model *m, unsigned n);
+extern const struct match_driver model_driver;

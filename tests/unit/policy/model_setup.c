@@ -12,18 +12,22 @@ uint64_t model_send(struct model *m, ms_t at, unsigned tenant)
 {
 	struct model_inner *x = m->inner;
 
+	struct letter *g = calloc(1, sizeof(*g));
+
 	if (x->nmessages == x->messages_cap) {
 		x->messages_cap = x->messages_cap ? x->messages_cap * 2 : 4096;
-		x->messages = realloc(x->messages, x->messages_cap * sizeof(*x->messages));
-		must(x->messages && x->nmessages < QUEUE_MAX);
+		x->messages = realloc(x->messages, x->messages_cap * sizeof(struct letter *));
 	}
-	x->messages[x->nmessages] =
-		(struct letter){ .id = x->nmessages + 1, .tenant = tenant, .next = -1 };
-	x->messages[x->nmessages].tried.message = x->nmessages + 1;
+	must(x->messages && g && x->nmessages < QUEUE_MAX);
+	match_work_init(&g->match);
+	g->index = (uint32_t)x->nmessages;
+	g->id = x->nmessages + 1;
+	g->tenant = tenant;
+	g->match.tried.message = g->id;
 	if (m->p.senders)
-		x->messages[x->nmessages].tried.sender =
-			x->senders[(x->nmessages + 1) % m->p.senders];
-	post(m, at, ARRIVE, (uint32_t)x->nmessages, 0);
+		g->match.tried.sender = x->senders[g->id % m->p.senders];
+	x->messages[x->nmessages] = g;
+	post(m, at, ARRIVE, g->index, 0);
 	x->waiting++;
 	m->total.sent++;
 	return ++x->nmessages;
@@ -94,6 +98,30 @@ static void set_clusters(struct model *m)
 	}
 }
 
+static void set_match(struct model *m)
+{
+	struct model_inner *x = m->inner;
+
+	match_init(&x->match, &model_driver, m);
+	x->match.params = &m->params;
+	for (unsigned i = 0; i < m->p.sources; i++)
+		x->serves[i] = true;
+	for (unsigned c = 0; c < MODEL_CLUSTERS; c++)
+		for (unsigned h = 0; h < MODEL_HOSTS; h++)
+			match_host_init(&x->hosts[c][h]);
+	x->domains = calloc(m->p.tenants, sizeof(*x->domains));
+	must(x->domains && places_reserve(&x->match.places, m->p.tenants * 2));
+	for (unsigned f = 0; f < m->p.tenants * 2; f++) {
+		struct flow *v = &x->flows[f];
+
+		v->tenant = f / 2;
+		match_flow_init(&v->match, &x->domains[v->tenant]);
+		v->match.pool = x->serves;
+		v->match.party = &m->pool;
+		v->match.diverted = f & 1;
+	}
+}
+
 static void begin(struct model *m);
 
 void model_init(struct model *m, const struct model_params *p)
@@ -128,11 +156,11 @@ void model_init(struct model *m, const struct model_params *p)
 	must(m->inner->flows && p->senders <= MODEL_SENDERS);
 	for (unsigned i = 0; i < p->senders; i++)
 		snprintf(m->inner->senders[i], sizeof(m->inner->senders[i]), "s%u.example", i);
-	for (unsigned f = 0; f < p->tenants * 2; f++)
-		m->inner->flows[f].first = m->inner->flows[f].last = -1;
+	set_match(m);
 	m->inner->prx8 = (struct classification){ .verdict = VERDICT_DESTINATION_BUSY,
 		.scope = SCOPE_CLUSTER };
 	must(policy_new(&m->policy, &m->params, p->seed ^ 0x5eed) == 0);
+	m->inner->match.policy = m->policy;
 	begin(m);
 	post(m, 1000, TICK, 0, 0);
 }
@@ -147,11 +175,14 @@ void model_deinit(struct model *m)
 		HASH_DEL(x->stored, s);
 		free(s);
 	}
-	for (unsigned c = 0; c < MODEL_CLUSTERS; c++)
-		for (unsigned h = 0; h < MODEL_HOSTS; h++)
-			free(x->hosts[c][h].flows.a);
-	free(x->asking.a);
-	free(x->on_slots.a);
+	for (unsigned f = 0; f < m->p.tenants * 2; f++)
+		match_flow_deinit(&x->match, &x->flows[f].match);
+	match_deinit(&x->match);
+	for (size_t i = 0; i < x->nmessages; i++)
+		free(x->messages[i]);
+	for (uint32_t i = 0; i < x->nconnections; i++)
+		free(x->connections[i]);
+	free(x->domains);
 	free(x->heap);
 	free(x->messages);
 	free(x->flows);
@@ -208,26 +239,28 @@ void model_restart(struct model *m)
 
 	policy_free(m->policy);
 	must(policy_new(&m->policy, &m->params, m->p.seed ^ 0xbeef) == 0);
+	x->match.policy = m->policy;
 	HASH_ITER (hh, x->stored, s, following)
 		must(policy_load(m->policy, slice_of(s->key), slice_of(s->value)) == 0);
 	begin(m);
 	for (uint32_t i = 0; i < x->nconnections; i++) {
-		struct connection *k = &x->connections[i];
+		struct connection *k = x->connections[i];
 
-		if (k->state == FREE)
+		if (!k->used)
 			continue;
 		if (k->counted)
 			counted(m, k, (uint32_t)-1);
-		if (k->running >= 0)
-			post(m, m->now + 1, ARRIVE, (uint32_t)k->running, 0);
-		if (k->state == OPENING)
-			x->flows[k->flow].opening--;
-		k->state = FREE;
+		if (k->running) {
+			k->running->match.txn = (struct policy_txn){ 0 };
+			post(m, m->now + 1, ARRIVE, k->running->index, 0);
+		}
+		match_down(&k->match);
+		match_gone(&x->match, &k->match);
+		k->used = false;
 		k->generation++;
 	}
-	slot_freed(m, m->p.tenants * 2);
 	for (unsigned f = 0; f < m->p.tenants * 2; f++)
-		flow_wait_over(m, f);
+		waiter_over(&x->match.places, &x->flows[f].match.waiter);
 }
 
 /* ---- findings ---- */

@@ -7,32 +7,7 @@
 
 #include "postern/must.h"
 
-/* ---- containers ---- */
-
-void ring_push(struct ring *r, uint32_t v)
-{
-	if (r->n == r->cap) {
-		uint32_t cap = r->cap ? r->cap * 2 : 16;
-		uint32_t *a = malloc(cap * sizeof(*a));
-
-		must(a);
-		for (uint32_t i = 0; i < r->n; i++)
-			a[i] = r->a[(r->head + i) % r->cap];
-		free(r->a);
-		*r = (struct ring){ a, 0, r->n, cap };
-	}
-	r->a[(r->head + r->n++) % r->cap] = v;
-}
-
-bool ring_pop(struct ring *r, uint32_t *v)
-{
-	if (!r->n)
-		return false;
-	*v = r->a[r->head];
-	r->head = (r->head + 1) % r->cap;
-	r->n--;
-	return true;
-}
+/* ---- the calendar ---- */
 
 static bool before(const struct event *a, const struct event *b)
 {
@@ -145,10 +120,10 @@ void breach(struct model *m, struct model_rate *r, const struct rate *limit)
 void counted(struct model *m, struct connection *k, uint32_t step)
 {
 	struct model_cluster *c = &m->clusters[k->cluster];
-	unsigned subnet = subnet_of(m, k->source);
+	unsigned subnet = subnet_of(m, k->match.source);
 
 	c->now += step;
-	c->by_source[k->source] += step;
+	c->by_source[k->match.source] += step;
 	c->by_subnet[subnet] += step;
 	m->provider_now += step;
 	m->geo_now[c->geography] += step;
@@ -156,8 +131,8 @@ void counted(struct model *m, struct connection *k, uint32_t step)
 		m->geo_peak[c->geography] = m->geo_now[c->geography];
 	if (c->now > c->peak)
 		c->peak = c->now;
-	if (c->by_source[k->source] > c->by_source_peak[k->source])
-		c->by_source_peak[k->source] = c->by_source[k->source];
+	if (c->by_source[k->match.source] > c->by_source_peak[k->match.source])
+		c->by_source_peak[k->match.source] = c->by_source[k->match.source];
 	if (c->by_subnet[subnet] > c->by_subnet_peak[subnet])
 		c->by_subnet_peak[subnet] = c->by_subnet[subnet];
 	if (m->provider_now > m->provider_peak)

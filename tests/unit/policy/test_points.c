@@ -125,8 +125,9 @@ static void test_sick_subnet(void **state)
 		model_deinit(&m);
 	}
 	assert_true(late * 100 <= seeds);
-	/* eight minutes of the incident against two before it */
-	assert_true(elsewhere_sum > before_sum * 4 * 9 / 10);
+	/* Eight minutes of the incident against two before it. Which connections carry it is luck,
+	 * fifty messages at a time: few seeds say little. */
+	assert_true(elsewhere_sum > before_sum * 4 * (seeds < 40 ? 7 : 9) / 10);
 	print_message("sick subnet: %u seeds, at most %u attempts wasted\n", seeds, wasted_max);
 }
 
