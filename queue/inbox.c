@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "postern/list.h"
 #include "queue_impl.h"
 
 /* ---- waking ---- */
@@ -55,7 +56,7 @@ void inbox_wait(struct queue *q, uint64_t until_us)
 
 static struct queue_job *job_of(struct mpsc_node *n)
 {
-	return (struct queue_job *)((char *)n - offsetof(struct queue_job, node));
+	return container(n, struct queue_job, node);
 }
 
 static void jobs_add(struct job_list *l, struct mpsc_node *n)

@@ -4,6 +4,7 @@
  * The layout is that of LMDB 0.9, data version 1, with 64-bit numbers; any other is told apart and
  * left alone. */
 #include "postern/rawfile.h"
+#include "rawbytes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,30 +20,6 @@
 #define META_LEN	136u
 #define NO_PAGE		UINT64_MAX
 #define PAGE_SIZE_FIRST 4096u
-
-static uint16_t get16(const unsigned char *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static uint32_t get32(const unsigned char *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static uint64_t get64(const unsigned char *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
 
 static struct raw_tree get_tree(const unsigned char *p)
 {

@@ -12,6 +12,7 @@
 
 #include "postern/clock.h"
 #include "postern/rawfile.h"
+#include "rawbytes.h"
 
 #define HEADER	      16u
 #define NODE_HEADER   8u
@@ -60,22 +61,6 @@ __attribute__((format(printf, 3, 4))) static void wrong(
 	vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
 	va_end(ap);
 	w->say(w->arg, line);
-}
-
-static uint16_t get16(const unsigned char *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static uint64_t get64(const unsigned char *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
 }
 
 /* False, and told, when the number is out of range or the page known already. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "postern/list.h"
 #include "postern/must.h"
 
 static bool has_addr(const struct addr *addrs, unsigned n, const struct addr *a)
@@ -157,11 +158,8 @@ static bool keep_answer(struct dns *d, struct dns_host_entry *h, const struct dn
 static void on_answer(
 	struct dns_query *q, enum dns_status status, const struct dns_answer *a, const char *detail)
 {
-	struct dns_host_entry *h =
-		(struct dns_host_entry *)(q->type == DNS_TYPE_A
-						  ? (char *)q - offsetof(struct dns_host_entry, q4)
-						  : (char *)q -
-							    offsetof(struct dns_host_entry, q6));
+	struct dns_host_entry *h = q->type == DNS_TYPE_A ? container(q, struct dns_host_entry, q4)
+							 : container(q, struct dns_host_entry, q6);
 	struct dns *d = h->dns;
 	bool wanted = q->type == DNS_TYPE_A ? d->params.ipv4 : d->params.ipv6;
 

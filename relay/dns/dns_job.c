@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "dns_budget.h"
+#include "postern/list.h"
 
 #include <utlist.h>
 
@@ -191,7 +192,7 @@ static enum dns_status keep_mx(struct dns_domain *dom, const struct dns_answer *
 static void on_mx(
 	struct dns_query *q, enum dns_status status, const struct dns_answer *a, const char *detail)
 {
-	struct dns_job *job = (struct dns_job *)((char *)q - offsetof(struct dns_job, q));
+	struct dns_job *job = container(q, struct dns_job, q);
 	struct dns *d = job->dns;
 	struct dns_domain *dom = job->domain;
 	ms_t now = loop_mono(d->loop), negative = now + d->params.negative_ttl;

@@ -1,6 +1,7 @@
 /* Names of addresses (PTR), as evidence of a host's cluster and its geography. Called by
  * resolver.c, on the resolver's loop. A name that is not there is an ordinary answer. */
 #include "dns_private.h"
+#include "postern/list.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,8 +31,7 @@ static void reverse_name(char out[DNS_NAME_MAX], const struct addr *a)
 static void on_answer(
 	struct dns_query *q, enum dns_status status, const struct dns_answer *a, const char *detail)
 {
-	struct dns_ptr_entry *e =
-		(struct dns_ptr_entry *)((char *)q - offsetof(struct dns_ptr_entry, q));
+	struct dns_ptr_entry *e = container(q, struct dns_ptr_entry, q);
 	struct dns *d = e->dns;
 	struct dns_ptr_wait *w = e->waiting, *next;
 	ms_t ttl = status == DNS_OK && a->ptr[0]		? dns_clamp_ttl(d, a->ttl)

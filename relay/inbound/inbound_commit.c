@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "inbound.h"
+#include "postern/list.h"
 #include "postern/must.h"
 #include "postern/text.h"
 
@@ -311,9 +312,7 @@ static struct session *owner_of(struct queue_job *job)
 void inbound_answers(void *arg, struct mpsc_node *first)
 {
 	while (first) {
-		struct queue_job *job =
-			(struct queue_job *)(void *)((char *)first -
-						     offsetof(struct queue_job, node));
+		struct queue_job *job = container(first, struct queue_job, node);
 		struct session *s = owner_of(job);
 
 		first = first->next;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "postern/list.h"
 #include "postern/must.h"
 
 #define LINGER 2000 /* for a QUIT that is still to be sent */
@@ -547,9 +548,7 @@ void outbound_orders(void *arg, struct mpsc_node *first)
 	struct outbound *ob = arg;
 
 	while (first) {
-		struct outbound_order *o =
-			(struct outbound_order *)(void *)((char *)first -
-							  offsetof(struct outbound_order, node));
+		struct outbound_order *o = container(first, struct outbound_order, node);
 
 		first = first->next;
 		switch (o->kind) {

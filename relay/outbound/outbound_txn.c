@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "outbound.h"
+#include "postern/list.h"
 #include "postern/must.h"
 
 /* Shorter pieces between stuffed dots are copied: a reference costs more. */
@@ -126,8 +127,7 @@ void txn_add(struct connection *c, struct outbound_transact *t)
 
 static struct outbound_transact *transact_of(struct mpsc_node *n)
 {
-	return (struct outbound_transact *)(void *)((char *)n -
-						    offsetof(struct outbound_transact, order.node));
+	return container(n, struct outbound_transact, order.node);
 }
 
 uint64_t txn_waiting_size(const struct connection *c)

@@ -1,5 +1,5 @@
 /* Before a connection: may it be, and from where to where? */
-#include <stdio.h>
+#include "candidate.h"
 
 #include "ban.h"
 #include "block.h"
@@ -20,288 +20,8 @@
 #include "warmup.h"
 #include "warmup_control.h"
 
-#define HOSTS_SEEN 32u /* candidates looked at */
-#define UNMARKED   5   /* ms; a commit takes as long */
-#define SOON	   10000
-
-/* ---- why nothing could be chosen ---- */
-
-struct refusals {
-	enum hold_reason reason;
-	enum policy_limit limit;
-	int rank;
-	unsigned source;
-	const struct cluster *cluster;
-	ms_t until; /* mono; 0: none known */
-	bool slot;  /* somewhere all it needs is a slot that becomes free, at any time */
-};
-
-/* What is over soonest or needs least comes first. */
-static int reason_rank(enum hold_reason r)
-{
-	static const int8_t ranks[] = {
-		[HOLD_CAP] = 1,
-		[HOLD_RATE] = 2,
-		[HOLD_DOMAIN_RATE] = 2,
-		[HOLD_WINDOW] = 3,
-		[HOLD_WARMUP] = 4,
-		[HOLD_RESTING] = 5,
-		[HOLD_BLOCKED] = 6,
-		[HOLD_SUSPENDED] = 7,
-		[HOLD_NO_SOURCE] = 8,
-		[HOLD_NO_HOST] = 9,
-	};
-
-	return (size_t)r < sizeof(ranks) && ranks[r] ? ranks[r] : 100;
-}
-
-static void refuse(struct refusals *f, enum hold_reason why, enum policy_limit limit,
-	unsigned source, const struct cluster *c, ms_t until)
-{
-	int rank = reason_rank(why);
-
-	if (f->reason == HOLD_NONE || rank < f->rank) {
-		f->reason = why;
-		f->limit = limit;
-		f->rank = rank;
-		f->source = source;
-		f->cluster = c;
-	}
-	f->slot |= !until && (why == HOLD_CAP || why == HOLD_WINDOW);
-	if (until && (!f->until || until < f->until))
-		f->until = until;
-}
-
-/* One source's answer among those of all. */
-static void refuse_as(struct refusals *f, const struct refusals *own)
-{
-	refuse(f, own->reason, own->limit, own->source, own->cluster, own->until);
-	f->slot |= own->slot;
-}
-
-static ms_t mono_of(struct policy_now now, ms_t wall)
-{
-	return wall ? mono_at(now, wall) : 0;
-}
-
-/* ---- candidates ---- */
-
-/* A host that may be connected to, and what its cluster allows. */
-struct candidate {
-	uint8_t host;
-	bool known;
-	bool guessed; /* host_guessed */
-	struct cluster *cluster;
-	enum hold_reason gate;
-	enum policy_limit limit;
-	ms_t until; /* mono */
-};
-/* Those of the best tier, for a source of that family; for that subnet, where hosts have marks. */
-struct candidates {
-	uint8_t family;
-	unsigned subnet;
-	struct host_tier tier;
-	unsigned n, start;
-	struct candidate a[HOSTS_SEEN];
-};
-
-static void cluster_gate(struct policy *p, struct policy_now now, struct candidate *k)
-{
-	struct cluster *c = k->cluster;
-	uint32_t ramp;
-	ms_t wall = 0;
-
-	k->gate = HOLD_NONE;
-	k->until = 0;
-	if (sick(&c->health) && !k->guessed) {
-		k->gate = health_gate(&c->health, now.wall,
-			c->uses.outstanding > 0 || c->uses.in_use > c->uses.up, &wall);
-		k->until = mono_of(now, wall);
-		k->limit = LIMIT_NONE;
-		if (k->gate != HOLD_NONE)
-			return;
-	}
-	k->limit = k->known ? cluster_room(p, c, now.mono) : LIMIT_NONE;
-	if (k->limit != LIMIT_NONE) {
-		k->gate = HOLD_CAP;
-		return;
-	}
-	ramp = cluster_ramp(p, c, now.mono);
-	if (ramp && c->uses.in_use >= ramp) {
-		k->gate = HOLD_WINDOW;
-		k->limit = LIMIT_RAMP;
-		k->until = now.mono + 1000;
-	}
-}
-
-static void add_candidate(struct policy *p, struct policy_now now, const struct policy_want *w,
-	unsigned host, struct candidates *all)
-{
-	const struct host_standing at =
-		host_standing(p, w->provider, &w->hosts[host].addr, now.mono);
-	struct candidate *k = &all->a[all->n];
-	unsigned same = 0;
-
-	k->host = (uint8_t)host;
-	k->cluster = at.cluster;
-	k->known = at.known;
-	k->guessed = at.guessed;
-	all->n++;
-	if (!k->cluster) {
-		k->gate = HOLD_CAP;
-		k->limit = LIMIT_NONE;
-		k->until = now.mono + 1000;
-		return;
-	}
-	while (same < all->n - 1 &&
-		(all->a[same].cluster != k->cluster || all->a[same].known != k->known ||
-			all->a[same].guessed != k->guessed))
-		same++;
-	if (same < all->n - 1) {
-		k->gate = all->a[same].gate;
-		k->limit = all->a[same].limit;
-		k->until = all->a[same].until;
-	} else {
-		cluster_gate(p, now, k);
-	}
-}
-
-static void find_candidates(struct policy *p, struct policy_now now, const struct policy_want *w,
-	struct candidates *ret)
-{
-	ret->tier = host_best_tier(p, w, ret->family, ret->subnet, now.mono);
-	ret->n = 0;
-	for (unsigned i = 0; i < w->nhosts && ret->n < HOSTS_SEEN; i++) {
-		struct host_tier t;
-
-		if (w->hosts[i].addr.family != ret->family)
-			continue;
-		t = host_tier_of(p, w, i, ret->subnet, now.mono);
-		if (t.rank == ret->tier.rank && t.preference == ret->tier.preference)
-			add_candidate(p, now, w, i, ret);
-	}
-	ret->start = ret->n > 1 ? (unsigned)rng_below(&p->rng, ret->n) : 0;
-}
-
-/* ---- one source towards one candidate ---- */
-
-struct answer {
-	enum hold_reason reason;
-	enum policy_limit limit;
-	ms_t until; /* mono */
-	bool probe; /* it would be one */
-};
-
-static void rests(
-	const struct policy *p, struct policy_now now, const struct lane *l, struct answer *a)
-{
-	const struct path *h = l->path;
-	ms_t wall = 0;
-
-	a->reason = health_gate(&h->health, now.wall,
-		h->uses.outstanding > 0 || h->uses.in_use > h->uses.up, &wall);
-	if (a->reason == HOLD_NONE)
-		a->reason = health_gate(&l->health, now.wall,
-			l->uses.outstanding > 0 || l->uses.in_use > l->uses.up, &wall);
-	if (a->reason == HOLD_NONE && share_sick(p, l))
-		a->reason = health_gate(&l->ramp.share, now.wall,
-			l->uses.outstanding > 0 || l->uses.in_use > l->uses.up, &wall);
-	a->until = mono_of(now, wall);
-	a->probe = true;
-}
-
-static void ask_lane(struct policy *p, struct policy_now now, const struct candidate *k,
-	unsigned source, struct answer *a)
-{
-	struct cluster *c = k->cluster;
-	const struct provider_params *v = &p->params->providers[c->provider];
-	const struct block *b = &p->providers[c->provider].blocks[source];
-	struct lane *l = c->lanes[source];
-	const struct path *h = c->paths[p->sources[source].subnet];
-	struct bucket fresh = { .at = p->start.at };
-	ms_t wall;
-
-	*a = (struct answer){ .reason = source_obstacle(p, now, source, c, c->provider, &wall) };
-	if (a->reason != HOLD_NONE) {
-		a->until = mono_of(now, wall);
-		return;
-	}
-	if (b->until && !pinned(p, c, source, now.wall)) {
-		a->probe = true;
-		a->reason = block_gate(b, now.wall, b->uses.in_use > 0, &wall);
-		a->until = mono_of(now, wall);
-	}
-	if (a->reason == HOLD_NONE && source_banned_at(p, now, ~0u, source, c, &wall) &&
-		!pinned(p, c, source, now.wall)) {
-		a->limit = LIMIT_REFUSED;
-		a->reason = HOLD_BLOCKED;
-		a->until = mono_of(now, wall);
-	}
-	if (a->reason == HOLD_NONE && h && sick(&h->health) && !l)
-		l = lane_get(p, c, source);
-	if (a->reason == HOLD_NONE && l && !k->guessed &&
-		(sick(&l->path->health) || sick(&l->health) || share_sick(p, l)) &&
-		!pinned(p, c, source, now.wall))
-		rests(p, now, l, a);
-	if (a->reason != HOLD_NONE)
-		return;
-	if (l && !bucket_ready(&l->messages, &v->lane_message_rate, now.mono, &a->until)) {
-		a->limit = LIMIT_MESSAGES;
-		a->reason = HOLD_RATE;
-		return;
-	}
-	if (l && !pace_ready(&l->pace, now.mono, l->uses.outstanding, &a->until)) {
-		a->limit = LIMIT_PACE;
-		a->reason = HOLD_RATE;
-		return;
-	}
-	a->limit = k->known ? lane_room(p, c, source, now.mono)
-			    : unknown_room(p, c, source, now.mono, &a->until);
-	if (a->limit == LIMIT_CONNECTS) {
-		a->reason = HOLD_RATE;
-		return;
-	}
-	if (a->limit != LIMIT_NONE) {
-		a->reason = a->limit == LIMIT_WINDOW ? HOLD_WINDOW : HOLD_CAP;
-		if (a->limit == LIMIT_UNKNOWN)
-			a->until = now.mono + 500;
-		return;
-	}
-	if (k->known &&
-		!bucket_spare(l ? &l->connects : &fresh, &v->lane_connect_rate,
-			connects_kept(p, c->provider, source, now.mono), now.mono, &a->until)) {
-		a->limit = LIMIT_CONNECTS;
-		a->reason = HOLD_RATE;
-	}
-}
-
-/* A host that this source may connect to; -1 when none. */
-static int pick_host(struct policy *p, struct policy_now now, const struct candidates *all,
-	unsigned source, struct refusals *f, bool *probe)
-{
-	const struct cluster *refused = NULL;
-
-	for (unsigned i = 0; i < all->n; i++) {
-		const struct candidate *k = &all->a[(all->start + i) % all->n];
-		struct answer a;
-
-		if (k->cluster == refused && k->known && !k->guessed)
-			continue; /* the same answer again */
-		refused = k->known && !k->guessed ? k->cluster : NULL;
-		if (k->gate != HOLD_NONE &&
-			!(k->gate == HOLD_RESTING && pinned(p, k->cluster, source, now.wall))) {
-			refuse(f, k->gate, k->limit, source, k->cluster, k->until);
-			continue;
-		}
-		ask_lane(p, now, k, source, &a);
-		if (a.reason == HOLD_NONE) {
-			*probe = a.probe;
-			return (int)((all->start + i) % all->n);
-		}
-		refuse(f, a.reason, a.limit, source, k->cluster, a.until);
-	}
-	return -1;
-}
+#define UNMARKED 5 /* ms; a commit takes as long */
+#define SOON	 10000
 
 static int take_slot(struct policy *p, struct policy_now now, const struct policy_want *w,
 	unsigned source, const struct candidate *k, struct policy_choice *ret)
@@ -366,7 +86,7 @@ static bool tenant_waits(
 	ms_t wall = 0;
 
 	ret->reason = tenant_gate(p, t, now, &wall);
-	ret->until = mono_of(now, wall);
+	ret->until = mono_if(now, wall);
 	if (ret->reason == HOLD_NONE && !pace_ready(&t->pace, now.mono, 0, &ret->until)) {
 		ret->reason = HOLD_DOMAIN_RATE;
 		ret->limit = LIMIT_PACE;
@@ -416,7 +136,7 @@ static struct candidates *candidates_for(struct choosing *c, unsigned source)
 	if (!all->family || (!c->alike && all->subnet != subnet)) {
 		all->family = family;
 		all->subnet = subnet;
-		find_candidates(c->p, c->now, c->w, all);
+		candidates_find(c->p, c->now, c->w, all);
 	}
 	return all;
 }
@@ -491,19 +211,19 @@ static const struct candidate *ask_member(struct choosing *c, unsigned source, b
 	}
 	if (source_banned(p, c->now, ~0u, source, c->w->provider, c->tenant, &until) &&
 		!kept(p, c->w->provider, source, c->now.wall)) {
-		refuse(&c->f, HOLD_BLOCKED, LIMIT_REFUSED, source, NULL, mono_of(c->now, until));
+		refuse(&c->f, HOLD_BLOCKED, LIMIT_REFUSED, source, NULL, mono_if(c->now, until));
 		return NULL;
 	}
 	all = candidates_for(c, source);
 	if (!in_round(c, source, all))
 		return NULL;
-	h = pick_host(p, c->now, all, source, &own, probe);
+	h = candidates_pick(p, c->now, all, source, &own, probe);
 	r = warmup_gate(p, c->now, c->w->provider, source, 1, true, &count, &until);
 	if (r != HOLD_NONE && c->overflow < 0)
 		c->overflow = warmup_overflow(p, c->w->provider, source);
 	/* what a source waits for is the last of its obstacles to go: an allowance is none while
 	 * the source is suspended */
-	if (r != HOLD_NONE && (h >= 0 || reason_rank(r) > own.rank))
+	if (r != HOLD_NONE && (h >= 0 || hold_rank(r) > own.rank))
 		refuse(&c->f, r, LIMIT_NONE, source, NULL, until);
 	else if (own.reason != HOLD_NONE)
 		refuse_as(&c->f, &own);

@@ -17,3 +17,8 @@ static inline ms_t mono_at(struct policy_now now, ms_t wall)
 {
 	return wall > now.wall ? now.mono + (wall - now.wall) : now.mono;
 }
+/* The same of a time that may be none. */
+static inline ms_t mono_if(struct policy_now now, ms_t wall)
+{
+	return wall ? mono_at(now, wall) : 0;
+}

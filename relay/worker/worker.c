@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "postern/list.h"
 #include "postern/must.h"
 #include "worker_impl.h"
 
@@ -48,7 +49,7 @@ static void control_done(struct control *c)
 
 static struct control *control_of(struct mpsc_node *n)
 {
-	return (struct control *)(void *)((char *)n - offsetof(struct control, node));
+	return container(n, struct control, node);
 }
 
 static void on_listen(struct worker *w, struct control *c)
