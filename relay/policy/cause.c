@@ -33,13 +33,12 @@
 #define CLEARLY	     2.0    /* more than the next best */
 #define DECISIVE     2u	    /* refused at less than was accepted before */
 #define RECIPIENTS   3u	    /* that a tenant refuses */
-#define LAST	     8u	    /* outcomes of a subnet; refused of them: */
-#define MOST_OF_LAST 6u
-#define PAIR_REFUSED 4u
+#define IN_A_ROW     6u	    /* refused by a subnet; */
+#define LAST	     8u	    /* or of so many outcomes … */
+#define MOST_OF_LAST 7u	    /* … these */
+#define PAIR_KNOWN   2u	    /* refusals in a row, where others do so as well; */
+#define PAIR_REFUSED 4u	    /* else at the least */
 #define PAIRS_MANY   3u
-#define PAIRS_KEPT   200u
-#define PAIRS_TWICE  6u
-#define PAIRS_NOISE  4u
 #define PAIRS_FRESH  3600000 /* ms */
 #define PAIR_OTHERS  3.0     /* accepted from the subnet by others */
 #define JUST_GOOD    60000
@@ -211,7 +210,8 @@ static bool judge_path(
 		return false;
 	evidence_since(&h->evidence, h->evidence.onset, &good, &bad);
 	/* refused now and then: there are smaller things that explain that */
-	if (evidence_last(&h->evidence, LAST) < MOST_OF_LAST)
+	if (evidence_last(&h->evidence, IN_A_ROW) < IN_A_ROW &&
+		evidence_last(&h->evidence, LAST) < MOST_OF_LAST)
 		return false;
 	look_at_others(p, now, s, h->evidence.onset, wilson_low(bad, good + bad), &o);
 	if (!o.well && f->kind != KIND_THROTTLE)
@@ -354,33 +354,47 @@ static void accuse(struct policy *p, struct slot *s, struct policy_now now, cons
  * of the same mind. */
 static unsigned pairs_need(const struct path *h, ms_t mono)
 {
-	unsigned n = PAIR_REFUSED;
+	unsigned chance = habit_chance(&h->habit);
 
-	if ((h->pairs >= PAIRS_MANY && mono - h->paired < PAIRS_FRESH) ||
-		(h->twice >= PAIRS_TWICE && h->twice > 2u * h->cleared))
-		n -= 2;
-	/* most take mail again at once: it is refused now and then, whoever it is for */
-	if (h->cleared > PAIRS_NOISE * (h->pairs + 1u))
-		n += 2;
-	return n;
+	if (habit_holds(&h->habit))
+		return PAIR_KNOWN;
+	if (h->pairs >= PAIRS_MANY && mono - h->paired < PAIRS_FRESH)
+		chance /= 2;
+	return chance > PAIR_REFUSED ? chance : PAIR_REFUSED;
+}
+
+static bool taken_elsewhere(const struct slot *s, const struct tenant *t, const struct pair *k)
+{
+	return t->good_at > k->before && t->good_subnet != s->path->subnet;
+}
+
+/* NULL: no pair, by what it says. */
+static struct pair *note_pair(
+	struct policy_now now, struct slot *s, struct tenant *t, const struct refusal *f)
+{
+	bool after = evidence_last(&s->path->evidence, 2) > 1;
+	struct pair *k;
+
+	if (f->kind == KIND_DOMAIN || f->kind == KIND_DEAD)
+		return NULL;
+	k = pair_bad(t->pairs, s->path->subnet, f->recipient, now.mono);
+	if (!k || k->last != now.mono)
+		return k; /* the same recipient again */
+	/* each tenant once: one that refuses everything says nothing of the others */
+	if (k->bad == 1 || (k->bad == 2 && taken_elsewhere(s, t, k)))
+		habit_note(&s->path->habit, k->bad == 2, true, after);
+	return k;
 }
 
 /* The tenant takes mail from another subnet, and others take it from this one: those two alone do
  * not go together. A ban of the tenant's keeps them apart, and has it tried again now and then. */
 static bool explain_pair(struct policy *p, struct policy_now now, struct slot *s, struct tenant *t,
-	const struct refusal *f)
+	const struct refusal *f, const struct pair *k)
 {
 	struct tally path = tally_of(&s->path->evidence, now.mono);
-	struct pair *k;
 
-	if (f->kind == KIND_DOMAIN || f->kind == KIND_DEAD)
-		return false;
-	k = pair_bad(t->pairs, s->path->subnet, f->recipient, now.mono);
-	if (k && k->bad == 2 && k->last == now.mono && s->path->twice < UINT8_MAX)
-		s->path->twice++;
-	if (!k || k->bad < pairs_need(s->path, now.mono) || t->good_at <= k->before ||
-		t->good_subnet == s->path->subnet || path.good < PAIR_OTHERS ||
-		s->path->good_at <= k->before)
+	if (!k || k->bad < pairs_need(s->path, now.mono) || !taken_elsewhere(s, t, k) ||
+		path.good < PAIR_OTHERS || s->path->good_at <= k->before)
 		return false;
 	for (unsigned i = 0; i < p->params->nsources; i++) {
 		struct ban_what w = { BAN_DOMAIN, s->provider, p->params->sources[i].name, t->name,
@@ -390,6 +404,7 @@ static bool explain_pair(struct policy *p, struct policy_now now, struct slot *s
 			ban_set(p, now, &w);
 	}
 	pace_excuse(&s->lane->pace);
+	window_excuse(s->lane);
 	if (s->path->pairs < UINT8_MAX)
 		s->path->pairs++;
 	s->path->paired = now.mono;
@@ -532,19 +547,21 @@ enum cause blame(struct policy *p, struct policy_now now, struct slot *s, struct
 	struct tenant *t = f->domain ? tenant_get(p, f->domain, now.mono) : NULL;
 	enum cause r = probe_failed(p, now, s, t, f->kind);
 	bool first = !s->told.bad; /* of this transaction */
-	bool limited, told;
+	struct pair *k = NULL;
+	bool limited;
 
 	if (r != CAUSE_NONE)
 		return r;
 	s->told.bad = true;
 	if (first)
 		note(s, now, f);
-	told = t && accuse_tenant(t, now, s, f);
+	if (t && accuse_tenant(t, now, s, f))
+		k = note_pair(now, s, t, f);
 	if (s->pool == ~0u)
 		return suspect(s, f);
 	if (f->kind == KIND_DOMAIN)
 		return t ? tenants_own(p, now, s, t, f) : CAUSE_DOMAIN;
-	if (told && explain_pair(p, now, s, t, f)) {
+	if (explain_pair(p, now, s, t, f, k)) {
 		f->found = FOUND_PAIR;
 		return CAUSE_DOMAIN;
 	}
@@ -554,6 +571,11 @@ enum cause blame(struct policy *p, struct policy_now now, struct slot *s, struct
 	}
 	if (t && explain_tenant(now, s, t, f))
 		return tenants_own(p, now, s, t, f);
+	if (k && habit_explains(&s->path->habit, k->bad > 1)) {
+		if (!judge_tenant(p, now, s, t, f))
+			f->found = FOUND_PAIR;
+		return CAUSE_DOMAIN;
+	}
 	if (f->kind == KIND_THROTTLE)
 		window_throttled(s->lane, now.mono, !s->up);
 	limited = first && speaks_of_rates(p, s, f) && at_its_limit(s, now, f);
@@ -595,15 +617,12 @@ static void acquit_tenant(
 {
 	struct tenant *t = tenant_find(p, domain);
 
+	habit_note(&s->path->habit, t && pair_good(t->pairs, s->path->subnet), false,
+		evidence_last(&s->path->evidence, 1) > 0);
 	if (!t)
 		return;
 	evidence_good(&t->evidence, now.mono);
 	pace_accepted(&t->pace, now.mono, 1);
-	if (pair_good(t->pairs, s->path->subnet) && ++s->path->cleared > PAIRS_KEPT) {
-		s->path->cleared /= 2;
-		s->path->twice /= 2;
-		s->path->pairs /= 2;
-	}
 	t->good_at = now.mono;
 	t->good_subnet = s->path->subnet;
 	t->probe_at = 0;

@@ -4,6 +4,7 @@
 
 #include "door.h"
 #include "evidence.h"
+#include "habit.h"
 #include "health.h"
 #include "pace.h"
 #include "rate.h"
@@ -40,6 +41,7 @@ struct lane {
 	unsigned source;
 	struct uses uses;
 	uint32_t window;    /* connections allowed at present */
+	uint32_t unshrunk;  /* what it was before refusals made it smaller; 0: it has grown again */
 	uint32_t good;	    /* deliveries since the window changed */
 	bool slow;	    /* slow start after a rest */
 	ms_t shrunk, grown; /* mono */
@@ -64,9 +66,8 @@ struct path {
 	struct evidence evidence;
 	struct health health;
 	struct door door;
-	ms_t good_at;	 /* mono; mail was accepted last */
-	ms_t paired;	 /* mono; a tenant that does not want it was found last */
-	uint8_t pairs;	 /* found */
-	uint8_t twice;	 /* tenants that refused it twice in a row */
-	uint8_t cleared; /* tenants that took mail from it again: what they refused was noise */
+	ms_t good_at;  /* mono; mail was accepted last */
+	ms_t paired;   /* mono; a tenant that does not want it was found last */
+	uint8_t pairs; /* found */
+	struct habit habit;
 };

@@ -130,6 +130,9 @@ void pace_accepted(struct pace *p, ms_t mono, uint32_t n)
 
 	if (p->testing && ++p->over >= OVER)
 		call_it_noise(p, mono, DISPROVED);
+	/* of a limit that is met each one is refused: the next says whether this was luck */
+	if (p->testing)
+		p->test = mono;
 	p->testing = false;
 	slide(p, mono);
 	now = &p->taken[p->newest % PACE_SLOTS];

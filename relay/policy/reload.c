@@ -177,9 +177,14 @@ static void limit_windows(
 {
 	uint32_t cap = next->providers[provider].connections_per_lane;
 
-	for (unsigned i = 0; i < next->nsources; i++)
-		if (c->lanes[i] && cap && c->lanes[i]->window > cap)
-			c->lanes[i]->window = cap;
+	for (unsigned i = 0; i < next->nsources; i++) {
+		struct lane *l = c->lanes[i];
+
+		if (!l || !cap)
+			continue;
+		l->window = l->window < cap ? l->window : cap;
+		l->unshrunk = l->unshrunk < cap ? l->unshrunk : cap;
+	}
 }
 
 static void drop_cluster(struct cluster *c, unsigned nsources, unsigned nsubnets)

@@ -28,6 +28,8 @@ void window_good(struct policy *p, struct lane *l, uint32_t n, ms_t mono)
 	if (l->uses.in_use < l->window && l->window >= START)
 		return;
 	l->window++;
+	if (l->window >= l->unshrunk)
+		l->unshrunk = 0;
 	l->good = 0;
 	l->grown = mono;
 	l->window_dirty = true;
@@ -40,6 +42,10 @@ void window_throttled(struct lane *l, ms_t mono, bool at_connect)
 		return;
 	l->shrunk = mono;
 	l->window_dirty = true;
+	if (at_connect)
+		l->unshrunk = 0; /* it is connections that are counted */
+	else if (l->window > l->unshrunk)
+		l->unshrunk = l->window;
 	if (at_connect && l->uses.up < l->window) /* those that are up are no more than it allows */
 		l->window = l->uses.up;
 	else
@@ -48,8 +54,18 @@ void window_throttled(struct lane *l, ms_t mono, bool at_connect)
 		l->window = 1;
 }
 
+void window_excuse(struct lane *l)
+{
+	if (l->slow || l->unshrunk <= l->window)
+		return;
+	l->window = l->unshrunk;
+	l->unshrunk = 0;
+	l->window_dirty = true;
+}
+
 void window_slow_start(struct lane *l, ms_t mono)
 {
+	l->unshrunk = 0;
 	l->window = 1;
 	l->good = 0;
 	l->slow = true;

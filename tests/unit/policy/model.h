@@ -131,7 +131,7 @@ unsigned model_blamed(
 uint64_t model_waiting(const struct model *m);
 /* POLICY_SEEDS overrides; so does the program's argument. */
 unsigned model_seeds(unsigned normal);
-int model_arguments(int argc, char **argv); /* "[SEEDS]"; 0, or an exit status */
+int model_arguments(int argc, char **argv); /* "[SEEDS [TEST]]", a pattern; 0, or an exit status */
 struct provider_params model_provider(void);
 /* No cap of the provider's parameters was passed, as the receiver counted. NULL, or which. */
 const char *model_caps(const struct model *m);

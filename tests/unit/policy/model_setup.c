@@ -316,10 +316,12 @@ unsigned model_seeds(unsigned normal)
 
 int model_arguments(int argc, char **argv)
 {
+	if (argc == 3)
+		cmocka_set_test_filter(argv[2]);
 	if (argc == 1)
 		return 0;
-	if (argc == 2 && atoi(argv[1]) > 0 && !setenv("POLICY_SEEDS", argv[1], 1))
+	if (argc <= 3 && atoi(argv[1]) > 0 && !setenv("POLICY_SEEDS", argv[1], 1))
 		return 0;
-	fprintf(stderr, "usage: %s [SEEDS]\n", argv[0]);
+	fprintf(stderr, "usage: %s [SEEDS [TEST]]\n", argv[0]);
 	return 64;
 }
