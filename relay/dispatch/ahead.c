@@ -22,12 +22,12 @@ void ahead_want(struct dispatch *d, struct domain *m)
 {
 	if (m->feed.ahead_from <= loop_wall(d->loop) && list_empty(&m->in_ahead) &&
 		!domain_probing(m))
-		list_add(&d->ahead, &m->in_ahead);
+		list_add(&d->reads.ahead, &m->in_ahead);
 }
 
 ms_t ahead_next(const struct dispatch *d)
 {
-	return list_empty(&d->ahead) || d->ahead_reading ? 0 : d->ahead_at;
+	return list_empty(&d->reads.ahead) || d->reads.ahead_reading ? 0 : d->reads.ahead_at;
 }
 
 /* Parties with a good part of the window; how many, each with a reference. */
@@ -51,9 +51,9 @@ static bool look(struct dispatch *d, struct domain *m)
 		m->in_memory - m->gathered >= fair_window_end(d))
 		return false;
 	room = d->p.work_max - d->p.work_max / 16;
-	if (d->work + d->reserved >= room)
+	if (d->held.work + d->reads.reserved >= room)
 		return false;
-	room -= d->work + d->reserved;
+	room -= d->held.work + d->reads.reserved;
 	if (limit > room)
 		limit = room;
 	n = with_much(d, m, many);
@@ -68,22 +68,22 @@ void ahead_turn(struct dispatch *d)
 {
 	ms_t now = loop_mono(d->loop);
 
-	if (d->ahead_reading || d->match.draining || d->ahead_at > now)
+	if (d->reads.ahead_reading || d->match.draining || d->reads.ahead_at > now)
 		return;
-	while (!list_empty(&d->ahead) && reader_room(d->reader)) {
-		struct domain *m = container(d->ahead.next, struct domain, in_ahead);
+	while (!list_empty(&d->reads.ahead) && reader_room(d->reads.reader)) {
+		struct domain *m = container(d->reads.ahead.next, struct domain, in_ahead);
 
 		/* if not now, then with the next that leaves memory: domain_touch */
 		list_del(&m->in_ahead);
 		if (look(d, m)) {
-			d->ahead_reading = true;
+			d->reads.ahead_reading = true;
 			break;
 		}
 	}
-	d->ahead_at = now + AHEAD_PAUSE;
+	d->reads.ahead_at = now + AHEAD_PAUSE;
 }
 
 void ahead_taken(struct dispatch *d)
 {
-	d->ahead_reading = false;
+	d->reads.ahead_reading = false;
 }

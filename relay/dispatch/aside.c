@@ -26,7 +26,7 @@ static void put(
 	struct flow *a = aside_get(d, f, why);
 	ms_t wait = until - loop_mono(d->loop);
 
-	if (!a || a->match.nready >= d->p.window / PART || d->work > d->p.work_max / PART) {
+	if (!a || a->match.nready >= d->p.window / PART || d->held.work > d->p.work_max / PART) {
 		wait = wait < QUEUE_MIN ? QUEUE_MIN : wait > QUEUE_MAX ? QUEUE_MAX : wait;
 		result_waits(d, w, wait);
 		return;

@@ -122,7 +122,7 @@ static bool transact(void *dispatch, struct match_connection *to, struct match_f
 	w->route = dns_route_ref(f->domain->route);
 	w->mx = route_name_of(f->domain, c->host);
 	c->running[to->nrunning - 1] = w;
-	d->in_flight += w->n;
+	d->held.in_flight += w->n;
 	f->domain->match.in_flight += w->n;
 	if (policy_recipients_watched(d->policy))
 		aside_gone(d, w);

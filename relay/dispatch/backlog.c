@@ -16,20 +16,20 @@ static size_t pairs(const struct dispatch *d)
 
 void backlog_reset(struct dispatch *d)
 {
-	free(d->backlog);
-	d->backlog = NULL;
+	free(d->backlog.counts);
+	d->backlog.counts = NULL;
 }
 
 static void count(struct dispatch *d, struct domain *m, uint32_t *budget)
 {
 	uint32_t n = 0;
 
-	m->counted = d->backlog_round;
+	m->counted = d->backlog.round;
 	/* what is in work is in the index, too */
 	if (m->warmup_pool->index < 0 || m->provider >= d->params->nproviders ||
 		queue_count(d->queue, m->name, COUNT_MAX, &n))
 		return;
-	d->backlog[m->provider * d->params->npools + (unsigned)m->warmup_pool->index] += n;
+	d->backlog.counts[m->provider * d->params->npools + (unsigned)m->warmup_pool->index] += n;
 	*budget -= n < *budget ? n : *budget;
 }
 
@@ -37,8 +37,8 @@ static void tell(struct dispatch *d)
 {
 	for (unsigned k = 0; k < d->params->nproviders; k++)
 		for (unsigned i = 0; i < d->params->npools; i++)
-			policy_warmup_backlog(
-				d->policy, now_of(d), k, i, d->backlog[k * d->params->npools + i]);
+			policy_warmup_backlog(d->policy, now_of(d), k, i,
+				d->backlog.counts[k * d->params->npools + i]);
 }
 
 void backlog_tick(struct dispatch *d)
@@ -48,16 +48,16 @@ void backlog_tick(struct dispatch *d)
 
 	if (!d->params->nwarmups)
 		return;
-	if (!d->backlog) {
-		if (loop_mono(d->loop) - d->backlog_at < ROUND_EVERY)
+	if (!d->backlog.counts) {
+		if (loop_mono(d->loop) - d->backlog.at < ROUND_EVERY)
 			return;
-		d->backlog = calloc(pairs(d) ? pairs(d) : 1, sizeof(*d->backlog));
-		if (!d->backlog)
+		d->backlog.counts = calloc(pairs(d) ? pairs(d) : 1, sizeof(*d->backlog.counts));
+		if (!d->backlog.counts)
 			return;
-		d->backlog_round++;
+		d->backlog.round++;
 	}
 	HASH_ITER (hh, d->domains, m, next) {
-		if (!m->warmup_pool || m->counted == d->backlog_round)
+		if (!m->warmup_pool || m->counted == d->backlog.round)
 			continue;
 		if (!budget || domains++ == DOMAINS_TICK)
 			return;
@@ -65,5 +65,5 @@ void backlog_tick(struct dispatch *d)
 	}
 	tell(d);
 	backlog_reset(d);
-	d->backlog_at = loop_mono(d->loop);
+	d->backlog.at = loop_mono(d->loop);
 }

@@ -72,7 +72,7 @@ static void sample(struct dispatch *d)
 
 bool chronicle_due(const struct dispatch *d)
 {
-	return !d->quiet && history_due(d->history, loop_wall(d->loop));
+	return !d->life.quiet && history_due(d->history, loop_wall(d->loop));
 }
 
 void chronicle_keep(struct dispatch *d, history_put *put, void *arg)

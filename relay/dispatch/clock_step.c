@@ -25,14 +25,14 @@ void due_longest_set(struct dispatch *d)
 		if ((double)r->schedule[i] > longest)
 			longest = (double)r->schedule[i];
 	longest *= 1 + r->jitter;
-	d->due_longest = longest > LONGEST_MIN ? (ms_t)longest : LONGEST_MIN;
+	d->clock.due_longest = longest > LONGEST_MIN ? (ms_t)longest : LONGEST_MIN;
 }
 
 struct feed_place far_begin(const struct dispatch *d)
 {
 	/* behind all that is due at that time */
 	return (struct feed_place){
-		.due = loop_wall(d->loop) + d->due_longest, .id = UINT64_MAX, .index = 0
+		.due = loop_wall(d->loop) + d->clock.due_longest, .id = UINT64_MAX, .index = 0
 	};
 }
 
@@ -70,14 +70,14 @@ static void restamp_domain(struct dispatch *d, const struct domain *m)
 
 void clock_begin(struct dispatch *d)
 {
-	d->clock_mono = loop_mono(d->loop);
-	d->clock_wall = loop_wall(d->loop);
+	d->clock.mono = loop_mono(d->loop);
+	d->clock.wall = loop_wall(d->loop);
 }
 
 void clock_tick(struct dispatch *d)
 {
 	struct policy_now now = now_of(d);
-	ms_t step = now.wall - d->clock_wall - (now.mono - d->clock_mono);
+	ms_t step = now.wall - d->clock.wall - (now.mono - d->clock.mono);
 	struct domain *m, *next;
 
 	clock_begin(d);

@@ -18,25 +18,25 @@ _Static_assert((int)POLICY_E_BIND == (int)STREAM_E_BIND, "one value on both side
 
 static int grow(struct dispatch *d)
 {
-	uint32_t cap = d->connections_cap ? d->connections_cap * 2 : 256;
+	uint32_t cap = d->table.cap ? d->table.cap * 2 : 256;
 	struct connection **all;
 	uint32_t *unused;
 
 	if (cap > INDEX_MASK)
 		return -EMFILE;
-	all = realloc(d->connections, cap * sizeof(struct connection *));
+	all = realloc(d->table.all, cap * sizeof(struct connection *));
 	if (!all)
 		return -ENOMEM;
-	d->connections = all;
-	unused = realloc(d->free_connections, cap * sizeof(*unused));
+	d->table.all = all;
+	unused = realloc(d->table.unused, cap * sizeof(*unused));
 	if (!unused)
 		return -ENOMEM;
-	d->free_connections = unused;
-	for (uint32_t i = cap; i-- > d->connections_cap;) {
+	d->table.unused = unused;
+	for (uint32_t i = cap; i-- > d->table.cap;) {
 		all[i] = NULL;
-		unused[d->nfree++] = i;
+		unused[d->table.nunused++] = i;
 	}
-	d->connections_cap = cap;
+	d->table.cap = cap;
 	return 0;
 }
 
@@ -45,21 +45,21 @@ static int enter(struct dispatch *d, struct connection *c)
 	uint32_t i;
 	int r;
 
-	if (!d->nfree) {
+	if (!d->table.nunused) {
 		r = grow(d);
 		if (r)
 			return r;
 	}
-	i = d->free_connections[--d->nfree];
-	d->connections[i] = c;
-	c->number = (++d->connection_seq << INDEX_BITS) | i;
+	i = d->table.unused[--d->table.nunused];
+	d->table.all[i] = c;
+	c->number = (++d->table.seq << INDEX_BITS) | i;
 	return 0;
 }
 
 struct connection *connection_by_number(struct dispatch *d, uint64_t number)
 {
 	uint32_t i = (uint32_t)number & INDEX_MASK;
-	struct connection *c = i < d->connections_cap ? d->connections[i] : NULL;
+	struct connection *c = i < d->table.cap ? d->table.all[i] : NULL;
 
 	return c && c->number == number ? c : NULL;
 }
@@ -70,9 +70,9 @@ static void connection_free(struct dispatch *d, struct connection *c)
 
 	match_gone(&d->match, &c->match);
 	wake_clear(&d->wakes, &c->wake);
-	d->connections[i] = NULL;
-	d->free_connections[d->nfree++] = i;
-	d->load[c->worker]--;
+	d->table.all[i] = NULL;
+	d->table.unused[d->table.nunused++] = i;
+	d->out.load[c->worker]--;
 	host_unref(d, c->host);
 	free(c);
 }
@@ -82,16 +82,16 @@ static void connection_free(struct dispatch *d, struct connection *c)
 void order_post(struct dispatch *d, struct connection *c, struct outbound_order *o)
 {
 	o->connection = c->number;
-	must(!d->quiet);
-	mpsc_batch_add(&d->orders[c->worker], &o->node);
+	must(!d->life.quiet);
+	mpsc_batch_add(&d->out.orders[c->worker], &o->node);
 }
 
 static unsigned least_loaded(const struct dispatch *d)
 {
 	unsigned best = 0;
 
-	for (unsigned i = 1; i < d->nworkers; i++)
-		if (d->load[i] < d->load[best])
+	for (unsigned i = 1; i < d->out.nworkers; i++)
+		if (d->out.load[i] < d->out.load[best])
 			best = i;
 	return best;
 }
@@ -152,7 +152,7 @@ int connection_open(struct dispatch *d, struct flow *f, const struct policy_choi
 	opening_begin(d, c, &o->timeouts);
 	snprintf(c->session, sizeof(c->session), "%" PRIx64, c->number);
 	c->worker = least_loaded(d);
-	d->load[c->worker]++;
+	d->out.load[c->worker]++;
 	c->host->refs++;
 	match_opening(&d->match, &c->match, &f->match, &c->host->match, choice);
 	wake_set(&d->wakes, &c->wake,
@@ -173,7 +173,7 @@ fail:
 
 bool connection_quit(struct dispatch *d, struct connection *c)
 {
-	struct outbound_order *o = d->quiet ? NULL : calloc(1, sizeof(*o));
+	struct outbound_order *o = d->life.quiet ? NULL : calloc(1, sizeof(*o));
 
 	if (!o)
 		return false;
@@ -357,8 +357,8 @@ void connection_down(struct dispatch *d, struct outbound_event *e)
 /* What they waited for may be over. */
 void connections_wake(struct dispatch *d)
 {
-	for (uint32_t i = 0; i < d->connections_cap; i++) {
-		struct connection *c = d->connections[i];
+	for (uint32_t i = 0; i < d->table.cap; i++) {
+		struct connection *c = d->table.all[i];
 
 		if (!c || !c->wake.pos || c->match.state == MATCH_OPENING)
 			continue;

@@ -27,9 +27,9 @@
 void job_post(struct dispatch *d, struct queue_job *j, enum job_tag tag)
 {
 	j->tag = tag;
-	j->reply_to = &d->answers.mpsc;
-	d->jobs_out++;
-	mpsc_batch_add(&d->jobs, &j->node);
+	j->reply_to = &d->boxes.answers.mpsc;
+	d->held.jobs_out++;
+	mpsc_batch_add(&d->boxes.jobs, &j->node);
 }
 
 static void on_answers(void *arg, struct mpsc_node *first)
@@ -40,7 +40,7 @@ static void on_answers(void *arg, struct mpsc_node *first)
 		struct queue_job *j = container(first, struct queue_job, node);
 
 		first = first->next;
-		d->jobs_out--;
+		d->held.jobs_out--;
 		switch ((enum job_tag)j->tag) {
 		case JOB_SETTLE:
 			settle_answer(d, j);
@@ -58,8 +58,8 @@ static void on_answers(void *arg, struct mpsc_node *first)
 			break;
 		}
 	}
-	if (reader_room(d->reader) && (fair_due(d) || !list_empty(&d->due_first)))
-		d->more = true;
+	if (reader_room(d->reads.reader) && (fair_due(d) || !list_empty(&d->reads.due_first)))
+		d->turn.more = true;
 }
 
 static void on_result(struct dispatch *d, struct outbound_event *e)
@@ -113,12 +113,12 @@ static void on_calls(void *arg, struct mpsc_node *first)
 
 void dispatch_call(struct dispatch *d, struct dispatch_call *c)
 {
-	mpsc_post(&d->calls.mpsc, &c->node);
+	mpsc_post(&d->boxes.calls.mpsc, &c->node);
 }
 
 struct mpsc *dispatch_events(struct dispatch *d)
 {
-	return &d->events.mpsc;
+	return &d->boxes.events.mpsc;
 }
 
 struct policy *dispatch_policy(struct dispatch *d)
@@ -151,22 +151,22 @@ static void snapshot(struct dispatch *d)
 	for (const struct list *l = d->match.idle.next; l != &d->match.idle; l = l->next)
 		idle++;
 	s->domains = HASH_COUNT(d->domains);
-	s->work = d->work;
-	s->in_flight = d->in_flight;
+	s->work = d->held.work;
+	s->in_flight = d->held.in_flight;
 	s->connections = d->match.nconnections;
 	s->connections_idle = idle;
 	resolver_stats(d->resolver, &s->dns);
-	pthread_mutex_lock(&d->lock);
-	d->snapshot = *s;
-	pthread_mutex_unlock(&d->lock);
-	d->snapshot_at = loop_mono(d->loop);
+	pthread_mutex_lock(&d->shown.lock);
+	d->shown.snapshot = *s;
+	pthread_mutex_unlock(&d->shown.lock);
+	d->shown.at = loop_mono(d->loop);
 }
 
 void dispatch_stats(struct dispatch *d, struct dispatch_stats *ret)
 {
-	pthread_mutex_lock(&d->lock);
-	*ret = d->snapshot;
-	pthread_mutex_unlock(&d->lock);
+	pthread_mutex_lock(&d->shown.lock);
+	*ret = d->shown.snapshot;
+	pthread_mutex_unlock(&d->shown.lock);
 }
 
 /* ---- a turn ---- */
@@ -238,7 +238,7 @@ static void wakes_run(struct dispatch *d)
 	while (n < WAKES_A_TURN && flow_woken(d, now))
 		n++;
 	if (n == WAKES_A_TURN)
-		d->more = true;
+		d->turn.more = true;
 }
 
 static void ask_flows(struct dispatch *d)
@@ -247,14 +247,14 @@ static void ask_flows(struct dispatch *d)
 
 	for (unsigned n = 0; n < ASK_A_TURN && (w = places_asking(&d->match.places)); n++)
 		assign_flow(d, container(w, struct flow, match.waiter));
-	d->more |= places_any_asking(&d->match.places);
+	d->turn.more |= places_any_asking(&d->match.places);
 }
 
 static void on_timer(uv_timer_t *t)
 {
 	struct dispatch *d = t->data;
 
-	d->timer_at = 0;
+	d->turn.timer_at = 0;
 }
 
 static void sooner(ms_t *at, ms_t other)
@@ -271,62 +271,63 @@ static void arm(struct dispatch *d)
 	sooner(&at, places_at(&d->match.places));
 	sooner(&at, waits_at(&d->waits));
 	sooner(&at, ahead_next(d));
-	if (d->more)
+	if (d->turn.more)
 		at = now;
 	else if (!at)
 		return;
 	else if (at <= now)
 		at = now + 1;
-	if (d->timer_at && d->timer_at <= at && d->timer_at > now)
+	if (d->turn.timer_at && d->turn.timer_at <= at && d->turn.timer_at > now)
 		return;
-	d->timer_at = at ? at : 1;
-	uv_timer_start(&d->timer, on_timer, (uint64_t)(at - now), 0);
+	d->turn.timer_at = at ? at : 1;
+	uv_timer_start(&d->turn.timer, on_timer, (uint64_t)(at - now), 0);
 }
 
 static void check_drained(struct dispatch *d)
 {
-	bool empty = !d->in_flight && !d->jobs_out && !d->operations && !d->jobs.first;
-	void (*done)(void *arg) = d->drained;
+	bool empty =
+		!d->held.in_flight && !d->held.jobs_out && !d->operations && !d->boxes.jobs.first;
+	void (*done)(void *arg) = d->life.drained;
 
-	if (!d->match.draining || !done || (!empty && loop_mono(d->loop) < d->drain_by))
+	if (!d->match.draining || !done || (!empty && loop_mono(d->loop) < d->life.by))
 		return;
-	d->drained = NULL;
-	d->quiet = true;
-	done(d->drained_arg);
+	d->life.drained = NULL;
+	d->life.quiet = true;
+	done(d->life.drained_arg);
 }
 
 static void check_stopped(struct dispatch *d)
 {
-	if (!d->stopping || d->stop_told || d->jobs_out || d->readings)
+	if (!d->life.stopping || d->life.stop_told || d->held.jobs_out || d->reads.readings)
 		return;
-	d->stop_told = true;
-	uv_sem_post(&d->stopped);
+	d->life.stop_told = true;
+	uv_sem_post(&d->life.stopped);
 }
 
 static void flush(struct dispatch *d)
 {
-	for (unsigned i = 0; i < d->nworkers; i++)
-		if (d->orders[i].first)
-			worker_post(d->workers[i], &d->orders[i]);
-	if (d->jobs.first)
-		queue_post_batch(d->queue, &d->jobs);
+	for (unsigned i = 0; i < d->out.nworkers; i++)
+		if (d->out.orders[i].first)
+			worker_post(d->out.workers[i], &d->out.orders[i]);
+	if (d->boxes.jobs.first)
+		queue_post_batch(d->queue, &d->boxes.jobs);
 	resolver_flush(d->resolver);
-	reader_flush(d->reader);
+	reader_flush(d->reads.reader);
 }
 
 static void at_end(void *arg)
 {
 	struct dispatch *d = arg;
 
-	d->more = false;
-	if (!d->quiet) {
+	d->turn.more = false;
+	if (!d->life.quiet) {
 		wakes_run(d);
 		/* first: who is put back to wait is not read */
 		ask_flows(d);
 		intake_due(d);
 		ahead_turn(d);
 		if (operate_step(d))
-			d->more = true;
+			d->turn.more = true;
 		if (policy_warmup_wants(d->policy))
 			warmup_save(d);
 		flows_sweep(d);
@@ -334,9 +335,9 @@ static void at_end(void *arg)
 	flush(d);
 	check_drained(d);
 	check_stopped(d);
-	if (loop_mono(d->loop) - d->snapshot_at >= SNAPSHOT)
+	if (loop_mono(d->loop) - d->shown.at >= SNAPSHOT)
 		snapshot(d);
-	if (!d->quiet)
+	if (!d->life.quiet)
 		arm(d);
 }
 
@@ -352,7 +353,7 @@ static void on_policy_event(void *arg, const struct policy_event *e)
 
 static void policy_turn(struct dispatch *d)
 {
-	if (d->quiet)
+	if (d->life.quiet)
 		return;
 	policy_tick(d->policy, now_of(d));
 	backlog_tick(d);
@@ -371,11 +372,11 @@ static void policy_turn(struct dispatch *d)
  * Only then: to look costs a walk through all free blocks of all threads. */
 static void give_back(struct dispatch *d)
 {
-	if (d->work > d->work_peak)
-		d->work_peak = d->work;
-	if (d->work_peak < WAVE_MIN || d->work > d->work_peak / 2)
+	if (d->held.work > d->held.peak)
+		d->held.peak = d->held.work;
+	if (d->held.peak < WAVE_MIN || d->held.work > d->held.peak / 2)
 		return;
-	d->work_peak = d->work;
+	d->held.peak = d->held.work;
 	if (mallinfo2().fordblks > FREE_MAX)
 		malloc_trim(FREE_MAX / 2);
 }
@@ -396,7 +397,7 @@ static void on_tick(uv_timer_t *t)
 	ms_t now = loop_mono(d->loop);
 
 	clock_tick(d);
-	if (!d->quiet)
+	if (!d->life.quiet)
 		match_tick(&d->match, loop_mono(d->loop));
 	watch_tick(d);
 	if (chronicle_due(d))
@@ -404,16 +405,16 @@ static void on_tick(uv_timer_t *t)
 	policy_turn(d);
 	flows_make_room(d); /* before they are asked again */
 	match_freed(&d->match, NULL, NULL, 256);
-	if (now - d->swept_at >= SWEEP_EVERY) {
-		d->swept_at = now;
+	if (now - d->clock.swept_at >= SWEEP_EVERY) {
+		d->clock.swept_at = now;
 		domain_sweep(d);
 		host_memory_sweep(d);
 		notify_sweep(d);
 		give_back(d);
-		if (d->missed)
-			d->missed = intake_start(d) != 0;
+		if (d->reads.missed)
+			d->reads.missed = intake_start(d) != 0;
 	}
-	if (now - d->saved_at >= SAVE_EVERY)
+	if (now - d->clock.saved_at >= SAVE_EVERY)
 		state_save(d);
 }
 
@@ -437,16 +438,16 @@ static void lists_init(struct dispatch *d)
 {
 	match_init(&d->match, &dispatch_driver, d);
 	d->match.pipeline = PIPELINE;
-	list_init(&d->due);
-	list_init(&d->due_new);
-	list_init(&d->due_first);
-	list_init(&d->asked);
-	list_init(&d->ahead);
+	list_init(&d->reads.due);
+	list_init(&d->reads.due_new);
+	list_init(&d->reads.due_first);
+	list_init(&d->routes.asked);
+	list_init(&d->reads.ahead);
 	waits_init(&d->waits);
-	list_init(&d->gatherings_by_age);
+	list_init(&d->told.by_age);
 	log_line_init(&d->line);
-	pthread_mutex_init(&d->lock, NULL);
-	uv_sem_init(&d->stopped, 0);
+	pthread_mutex_init(&d->shown.lock, NULL);
+	uv_sem_init(&d->life.stopped, 0);
 }
 
 static int make_parts(
@@ -468,7 +469,7 @@ static int make_parts(
 	if (!r)
 		resolver_on_name(d->resolver, hostname_answer);
 	if (!r)
-		r = reader_new(&d->reader, d->queue, &d->readings_in.mpsc);
+		r = reader_new(&d->reads.reader, d->queue, &d->boxes.readings_in.mpsc);
 	return r;
 }
 
@@ -502,13 +503,13 @@ int dispatch_new(struct dispatch **ret, const struct dispatch_params *p,
 	d->match.policy = d->policy;
 	d->match.params = policy;
 	d->match.connections_max = d->p.outbound_max;
-	loop_mailbox_add(d->loop, &d->fresh, intake_fresh, d);
-	loop_mailbox_add(d->loop, &d->answers, on_answers, d);
-	loop_mailbox_add(d->loop, &d->events, on_events, d);
-	loop_mailbox_add(d->loop, &d->calls, on_calls, d);
-	loop_mailbox_add(d->loop, &d->readings_in, intake_readings, d);
-	loop_at_end(d->loop, &d->at_end, at_end, d);
-	queue_set_fresh(queue, &d->fresh.mpsc);
+	loop_mailbox_add(d->loop, &d->boxes.fresh, intake_fresh, d);
+	loop_mailbox_add(d->loop, &d->boxes.answers, on_answers, d);
+	loop_mailbox_add(d->loop, &d->boxes.events, on_events, d);
+	loop_mailbox_add(d->loop, &d->boxes.calls, on_calls, d);
+	loop_mailbox_add(d->loop, &d->boxes.readings_in, intake_readings, d);
+	loop_at_end(d->loop, &d->turn.at_end, at_end, d);
+	queue_set_fresh(queue, &d->boxes.fresh.mpsc);
 	*ret = d;
 	return 0;
 }
@@ -518,9 +519,9 @@ static void on_started(void *arg)
 	struct dispatch *d = arg;
 	int r;
 
-	d->saved_at = d->swept_at = loop_mono(d->loop);
+	d->clock.saved_at = d->clock.swept_at = loop_mono(d->loop);
 	clock_begin(d);
-	d->up_since = loop_wall(d->loop);
+	d->clock.up_since = loop_wall(d->loop);
 	state_load(d);
 	chronicle_load(d);
 	policy_begin(d->policy, now_of(d));
@@ -536,26 +537,26 @@ int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworker
 {
 	int r;
 
-	d->workers = calloc(nworkers, sizeof(struct worker *));
-	d->orders = calloc(nworkers, sizeof(*d->orders));
-	d->load = calloc(nworkers, sizeof(*d->load));
-	if (!d->workers || !d->orders || !d->load)
+	d->out.workers = calloc(nworkers, sizeof(struct worker *));
+	d->out.orders = calloc(nworkers, sizeof(*d->out.orders));
+	d->out.load = calloc(nworkers, sizeof(*d->out.load));
+	if (!d->out.workers || !d->out.orders || !d->out.load)
 		return -ENOMEM;
-	memcpy(d->workers, workers, nworkers * sizeof(struct worker *));
-	d->nworkers = nworkers;
-	uv_timer_init(loop_uv(d->loop), &d->timer);
-	uv_timer_init(loop_uv(d->loop), &d->tick);
-	d->timer.data = d->tick.data = d;
-	uv_timer_start(&d->tick, on_tick, TICK, TICK);
+	memcpy(d->out.workers, workers, nworkers * sizeof(struct worker *));
+	d->out.nworkers = nworkers;
+	uv_timer_init(loop_uv(d->loop), &d->turn.timer);
+	uv_timer_init(loop_uv(d->loop), &d->turn.tick);
+	d->turn.timer.data = d->turn.tick.data = d;
+	uv_timer_start(&d->turn.tick, on_tick, TICK, TICK);
 	r = resolver_start(d->resolver);
 	if (!r)
-		r = reader_start(d->reader);
+		r = reader_start(d->reads.reader);
 	if (!r)
 		r = loop_start(d->loop, on_started, d);
-	d->started = !r;
+	d->life.started = !r;
 	if (r) {
-		uv_close((uv_handle_t *)&d->timer, NULL);
-		uv_close((uv_handle_t *)&d->tick, NULL);
+		uv_close((uv_handle_t *)&d->turn.timer, NULL);
+		uv_close((uv_handle_t *)&d->turn.tick, NULL);
 	}
 	return r;
 }
@@ -568,9 +569,9 @@ static void last_save(struct dispatch *d)
 
 static void drain(struct dispatch *d, void *arg)
 {
-	d->drained = d->drain_asked;
+	d->life.drained = d->life.drain_asked;
 	match_drain(&d->match);
-	d->drain_by = loop_mono(d->loop) + d->p.drain_deadline;
+	d->life.by = loop_mono(d->loop) + d->p.drain_deadline;
 	notify_tell_all(d);
 	last_save(d);
 	/* the deadline may pass without any event: the tick looks */
@@ -578,17 +579,17 @@ static void drain(struct dispatch *d, void *arg)
 
 void dispatch_drain(struct dispatch *d, void (*done)(void *arg), void *arg)
 {
-	d->drain_asked = done;
-	d->drained_arg = arg;
-	d->drain_call = (struct dispatch_call){ .fn = drain };
-	dispatch_call(d, &d->drain_call);
+	d->life.drain_asked = done;
+	d->life.drained_arg = arg;
+	d->life.drain_call = (struct dispatch_call){ .fn = drain };
+	dispatch_call(d, &d->life.drain_call);
 }
 
 static void quiet(struct dispatch *d, void *arg)
 {
 	if (!d->match.draining)
 		last_save(d);
-	d->match.draining = d->quiet = true;
+	d->match.draining = d->life.quiet = true;
 	flush(d);
 	uv_sem_post(arg);
 }
@@ -598,7 +599,7 @@ void dispatch_quiet(struct dispatch *d)
 	struct dispatch_call call = { .fn = quiet };
 	uv_sem_t done;
 
-	if (!d || !d->started)
+	if (!d || !d->life.started)
 		return;
 	must(uv_sem_init(&done, 0) == 0);
 	call.arg = &done;
@@ -614,29 +615,29 @@ static void stop(struct dispatch *d, void *arg)
 	if (!d->match.draining)
 		last_save(d);
 	keep_history(d);
-	d->match.draining = d->quiet = d->stopping = true;
-	d->drained = NULL;
+	d->match.draining = d->life.quiet = d->life.stopping = true;
+	d->life.drained = NULL;
 	queue_set_fresh(d->queue, NULL);
-	d->fence = (struct queue_job){ .kind = QUEUE_FENCE };
-	job_post(d, &d->fence, JOB_FENCE);
+	d->life.fence = (struct queue_job){ .kind = QUEUE_FENCE };
+	job_post(d, &d->life.fence, JOB_FENCE);
 }
 
 static void close_all(void *arg)
 {
 	struct dispatch *d = arg;
 
-	uv_close((uv_handle_t *)&d->timer, NULL);
-	uv_close((uv_handle_t *)&d->tick, NULL);
+	uv_close((uv_handle_t *)&d->turn.timer, NULL);
+	uv_close((uv_handle_t *)&d->turn.tick, NULL);
 }
 
 struct dispatch *dispatch_free(struct dispatch *d)
 {
 	if (!d)
 		return NULL;
-	if (d->started) {
-		d->stop_call = (struct dispatch_call){ .fn = stop };
-		dispatch_call(d, &d->stop_call);
-		uv_sem_wait(&d->stopped);
+	if (d->life.started) {
+		d->life.stop_call = (struct dispatch_call){ .fn = stop };
+		dispatch_call(d, &d->life.stop_call);
+		uv_sem_wait(&d->life.stopped);
 		loop_stop(d->loop, close_all, d);
 	}
 	dispatch_free_memory(d);

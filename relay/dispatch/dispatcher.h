@@ -22,6 +22,8 @@
 #include "postern/wait_class.h"
 #include "postern/wake.h"
 
+#include "parts.h"
+
 #define PIPELINE 2u /* transactions given to one connection: one runs, one waits at the worker */
 #define LOST_MAX 3u /* connections that one recipient may lose in a cycle */
 #define INTAKE_GROUP                                                                               \
@@ -243,87 +245,39 @@ struct dispatch {
 	struct resolver *resolver;
 	struct own *own;
 	struct rng rng;
-	struct worker **workers;
-	unsigned nworkers;
-	struct mpsc_batch *orders; /* by worker; flushed once an iteration */
-	uint32_t *load;		   /* connections by worker */
-	struct mpsc_batch jobs;
-	struct loop_mailbox fresh, answers, events, calls, readings_in;
-	struct loop_hook at_end;
-	uv_timer_t timer, tick;
-	struct wake_heap wakes;
 	struct log_line line;
 	struct tls_context **tls; /* by provider */
+	struct wake_heap wakes;
 
 	struct domain *domains;
-	struct waits waits; /* park.c */
-	struct match match; /* who gets a place: assign.c */
+	struct flow *flows;
+	uint32_t flows_kept; /* by the last sweep */
 	struct item *items;
 	struct host *hosts;
 	struct memory *memories; /* host_memory.c */
-	struct pool **pools;
-	unsigned npools, npools_busy;	    /* busy: with mail in memory */
-	struct party *parties, *party_last; /* fair.c: all; the one asked for last */
-	uint32_t charged;		    /* recipients that a party has */
-	struct flow *flows;
-	uint32_t flows_kept; /* by the last sweep */
-	struct connection **connections;
-	uint32_t connections_cap;
-	uint32_t *free_connections, nfree;
-	uint64_t connection_seq;
-	struct list due, due_new; /* domains to be read from the index; without mail in memory */
-	unsigned due_turn;	  /* which of both comes next */
-	struct list due_first;	  /* the same, of domains that never had a route */
-	struct list asked;	  /* domains whose look-up is under way, the oldest first */
-	uint32_t unrouted, reserved_first; /* recipients in memory of such domains; in readings */
-	uint32_t nput_off;
-	bool newest_first;
-	/* opening.c */
-	uint32_t unproven;  /* connections opening to hosts that were never seen well */
-	uint32_t kept_used; /* of the last places for those */
-	ms_t kept_at;	    /* mono; one of them was free again */
-	struct addr *proven;
-	uint32_t names_asked; /* PTR look-ups under way */
-	struct reader *reader;
-	uint32_t readings, reserved; /* under way; recipients that they may bring */
-	struct list ahead;	     /* domains that wait to be looked ahead in: ahead.c */
-	bool ahead_reading;
-	ms_t ahead_at; /* mono; the next not before */
+	struct match match;	 /* who gets a place: assign.c */
+	struct waits waits;	 /* park.c */
 	struct operation *operations;
 	struct hold *holds; /* hold.c */
 
-	struct gathering *gatherings; /* by message */
-	struct list gatherings_by_age;
-	uint32_t gathered;     /* recipients in them */
-	uint32_t routes_asked; /* renewals under way */
-	uint32_t work, in_flight, jobs_out, stalled;
-	uint32_t work_peak; /* since memory was given back last */
-	bool started, quiet, stopping,
-		more; /* quiet: no more orders. more: the turn's slice is used up */
-	void (*drained)(void *arg),
-		(*drain_asked)(void *arg); /* the second: from the asking thread */
-	void *drained_arg;
-	ms_t drain_by;
-	struct queue_job fence;
-	struct dispatch_call drain_call, stop_call;
-	bool relieved;		/* a rest of the policy has ended */
-	bool stop_told, missed; /* missed: a domain of the index is not known for lack of memory */
-	ms_t timer_at;		/* mono; 0: not armed */
-	uv_sem_t stopped;
+	struct dispatch_out out;
+	struct dispatch_boxes boxes;
+	struct dispatch_turn turn;
+	struct dispatch_fair fair;
+	struct dispatch_table table;
+	struct dispatch_reads reads;
+	struct dispatch_routes routes;
+	struct dispatch_opening opening;
+	struct dispatch_told told;
+	struct dispatch_held held;
+	struct dispatch_life life;
+	struct dispatch_shown shown;
+	struct dispatch_clock clock;
+	struct dispatch_backlog backlog;
 
-	bool reader_told;	     /* watch.c */
+	bool relieved;		     /* a rest of the policy has ended */
 	struct history *history;     /* chronicle.c */
 	struct dispatch_stats stats; /* the thread's own */
-	pthread_mutex_t lock;	     /* of the snapshot */
-	struct dispatch_stats snapshot;
-	ms_t snapshot_at, saved_at, swept_at;
-	ms_t clock_mono, clock_wall; /* at the last tick */
-	ms_t due_longest;	     /* nothing is deferred for longer */
-	ms_t up_since;		     /* wall */
-	/* backlog.c: the round of counting under way */
-	uint64_t *backlog; /* by provider, then pool; NULL: none */
-	uint32_t backlog_round;
-	ms_t backlog_at;
 };
 
 static inline struct policy_now now_of(const struct dispatch *d)

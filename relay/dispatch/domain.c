@@ -59,8 +59,8 @@ static struct list *due_list(struct dispatch *d, const struct domain *m)
 {
 	/* whose look-up has ended is no newcomer any more: before the oldest */
 	if (!m->known)
-		return m->looked_up ? d->due_first.next : &d->due_first;
-	return m->in_memory ? &d->due : &d->due_new;
+		return m->looked_up ? d->reads.due_first.next : &d->reads.due_first;
+	return m->in_memory ? &d->reads.due : &d->reads.due_new;
 }
 
 /* What a state of the feed means here. */
@@ -72,7 +72,7 @@ static void keep_state(struct dispatch *d, struct domain *m, enum feed_state bef
 		list_del(&m->in_due);
 	if (now == FEED_DUE && now != before) {
 		list_add(due_list(d, m), &m->in_due);
-		d->more = true;
+		d->turn.more = true;
 	}
 	if (now != FEED_LATER)
 		wake_clear(&d->wakes, &m->wake);
@@ -90,7 +90,7 @@ void domain_feed(struct dispatch *d, struct domain *m, enum feed_event e, struct
 	in = in ? in : &none;
 	in->mono = loop_mono(d->loop);
 	in->wall = loop_wall(d->loop);
-	in->longest = d->due_longest;
+	in->longest = d->clock.due_longest;
 	in->stopped = m->on_hold || m->put_off || park_has_all(d, m);
 	in->room = has_room(d, m);
 	feed_step(&m->feed, e, in);
@@ -318,13 +318,13 @@ static bool is_put_back(const struct dispatch *d, const struct flow *f)
 
 	if (f->aside) /* it keeps to a bound of its own */
 		return false;
-	if (until && wait > EVICT_WAIT && d->work > d->p.work_max / 8)
+	if (until && wait > EVICT_WAIT && d->held.work > d->p.work_max / 8)
 		return true;
 	if (!party_has_much(d, f->party))
 		return false;
 	if (!until)
-		return d->work > due_max(d) + (d->p.work_max - due_max(d)) / 2;
-	return wait > EVICT_SHORT && d->work > due_max(d) / 2;
+		return d->held.work > due_max(d) + (d->p.work_max - due_max(d)) / 2;
+	return wait > EVICT_SHORT && d->held.work > due_max(d) / 2;
 }
 
 /* What waits long already need not fill memory up. */
@@ -374,13 +374,14 @@ void flow_link(struct dispatch *d, struct flow *f)
  * other mail cannot be read for it, some of that which has most is put back. */
 void flows_make_room(struct dispatch *d)
 {
-	const uint32_t enough = d->work - due_max(d) / 4;
+	const uint32_t enough = d->held.work - due_max(d) / 4;
 	struct list *next;
 
-	if ((list_empty(&d->due) && list_empty(&d->due_new)) || d->work + d->reserved < due_max(d))
+	if ((list_empty(&d->reads.due) && list_empty(&d->reads.due_new)) ||
+		d->held.work + d->reads.reserved < due_max(d))
 		return;
 	for (struct list *l = d->match.places.much.prev;
-		l != &d->match.places.much && d->work > enough; l = next) {
+		l != &d->match.places.much && d->held.work > enough; l = next) {
 		struct flow *f = container(l, struct flow, match.waiter.in_places);
 
 		next = l->prev;

@@ -49,7 +49,7 @@ static struct party *party_new(struct dispatch *d, struct pool *pool, const char
 	memcpy(p->key, key, n);
 	p->key_n = n;
 	p->pool = pool;
-	HASH_ADD_KEYPTR(hh, d->parties, p->key, n, p);
+	HASH_ADD_KEYPTR(hh, d->fair.parties, p->key, n, p);
 	if (!p->hh.tbl) {
 		free(p);
 		return NULL;
@@ -61,7 +61,7 @@ struct party *party_get(struct dispatch *d, const struct message *m)
 {
 	struct pool *pool = pool_get(d, m->pool);
 	char key[sizeof(pool) + SENDER_MAX];
-	struct party *p = d->party_last;
+	struct party *p = d->fair.last;
 	size_t n;
 
 	if (!pool)
@@ -69,10 +69,10 @@ struct party *party_get(struct dispatch *d, const struct message *m)
 	n = key_of(key, pool, m->sender);
 	/* mail comes by the sender */
 	if (!p || p->key_n != n || memcmp(p->key, key, n))
-		HASH_FIND(hh, d->parties, key, n, p);
+		HASH_FIND(hh, d->fair.parties, key, n, p);
 	if (!p)
 		p = party_new(d, pool, key, n);
-	d->party_last = p;
+	d->fair.last = p;
 	return party_ref(p);
 }
 
@@ -98,9 +98,9 @@ void party_unref(struct dispatch *d, struct party *p)
 	must(p->refs > 0);
 	if (--p->refs)
 		return;
-	if (d->party_last == p)
-		d->party_last = NULL;
-	HASH_DEL(d->parties, p);
+	if (d->fair.last == p)
+		d->fair.last = NULL;
+	HASH_DEL(d->fair.parties, p);
 	free(p);
 }
 
@@ -118,11 +118,11 @@ void party_charge(struct dispatch *d, struct party *p, struct work *w)
 	for (struct item *i = p ? w->items : NULL; i; i = i->next) {
 		must(!i->party);
 		i->party = party_ref(p);
-		d->charged++;
+		d->fair.charged++;
 		if (!p->n++)
 			pool->parties++;
 		if (!pool->in_memory++)
-			d->npools_busy++;
+			d->fair.busy++;
 	}
 }
 
@@ -133,18 +133,18 @@ void party_discharge(struct dispatch *d, struct item *i)
 	if (!p)
 		return;
 	must(p->n > 0 && p->pool->in_memory > 0);
-	d->charged--;
+	d->fair.charged--;
 	if (!--p->n)
 		p->pool->parties--;
 	if (!--p->pool->in_memory)
-		d->npools_busy--;
+		d->fair.busy--;
 	i->party = NULL;
 	party_unref(d, p);
 }
 
 static bool pool_has_much(const struct dispatch *d, const struct pool *pool)
 {
-	return (uint64_t)pool->in_memory * d->npools_busy >= d->charged;
+	return (uint64_t)pool->in_memory * d->fair.busy >= d->fair.charged;
 }
 
 bool party_has_much(const struct dispatch *d, const struct party *p)
@@ -188,7 +188,7 @@ static bool window_room(struct dispatch *d, struct domain *m, const struct party
 
 bool fair_room(struct dispatch *d, struct domain *m, const struct party *p)
 {
-	return d->work + d->reserved < memory_for(d, p) && window_room(d, m, p) &&
+	return d->held.work + d->reads.reserved < memory_for(d, p) && window_room(d, m, p) &&
 	       unrouted_room(d, m);
 }
 
@@ -208,9 +208,9 @@ uint32_t fair_due_max(const struct dispatch *d, const struct domain *m)
 
 struct domain *fair_due(struct dispatch *d)
 {
-	const uint32_t used = d->work + d->reserved;
-	struct list *all[2] = { &d->due_new, &d->due };
-	bool old_first = d->due_turn % OLD_EVERY == 0;
+	const uint32_t used = d->held.work + d->reads.reserved;
+	struct list *all[2] = { &d->reads.due_new, &d->reads.due };
+	bool old_first = d->reads.due_turn % OLD_EVERY == 0;
 
 	for (unsigned i = 0; i < 2; i++) {
 		const struct list *l = all[i ^ old_first];

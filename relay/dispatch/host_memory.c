@@ -161,8 +161,8 @@ static bool failed(
 /* Open connections still use what failed on this one: no more is given to them. */
 static void retire_others(struct dispatch *d, const struct connection *c, unsigned extension)
 {
-	for (uint32_t i = 0; i < d->connections_cap; i++) {
-		struct connection *o = d->connections[i];
+	for (uint32_t i = 0; i < d->table.cap; i++) {
+		struct connection *o = d->table.all[i];
 
 		if (!o || o == c || o->without & extension ||
 			!addr_eq(&o->host->addr, &c->host->addr))

@@ -18,7 +18,8 @@ void hostname_want(struct dispatch *d, const struct connection *c)
 {
 	struct hostname *h;
 
-	if (d->names_asked >= ASKED_MAX || !policy_wants_ptr(d->policy, now_of(d), c->match.slot))
+	if (d->routes.names_asked >= ASKED_MAX ||
+		!policy_wants_ptr(d->policy, now_of(d), c->match.slot))
 		return;
 	h = malloc(sizeof(*h));
 	if (!h)
@@ -27,7 +28,7 @@ void hostname_want(struct dispatch *d, const struct connection *c)
 	if (resolver_name(d->resolver, &h->addr, h))
 		free(h);
 	else
-		d->names_asked++;
+		d->routes.names_asked++;
 }
 
 /* name NULL: there is none, or none that can be had. */
@@ -36,7 +37,7 @@ void hostname_answer(void *dispatch, void *of, const char *name)
 	struct dispatch *d = dispatch;
 	struct hostname *h = of;
 
-	d->names_asked--;
+	d->routes.names_asked--;
 	if (name && h->params == d->params)
 		policy_ptr(d->policy, now_of(d), h->provider, &h->addr, slice_of(name));
 	free(h);

@@ -91,7 +91,7 @@ static void fresh(struct dispatch *d, struct message *msg)
 			continue;
 		m = domain_get(d, msg->recipients[k].domain);
 		if (!m) {
-			d->missed = true; /* the index is gone through again */
+			d->reads.missed = true; /* the index is gone through again */
 			continue;
 		}
 		if (p && joins_parked(d, m, p))
@@ -138,8 +138,8 @@ static bool given_up(const struct dispatch *d, const struct message *m, const st
 		return false;
 	if (!attempt_owed(m, i, wall))
 		return true;
-	if (from < d->up_since)
-		from = d->up_since;
+	if (from < d->clock.up_since)
+		from = d->clock.up_since;
 	if (from < i->old_due)
 		from = i->old_due;
 	grace = grace < GRACE_MIN ? GRACE_MIN : grace > GRACE_MAX ? GRACE_MAX : grace;
@@ -217,7 +217,7 @@ static bool ask_window(struct dispatch *d, struct domain *m)
 	const uint32_t most = m->parking.nparked  ? LOOK_READ
 			      : domain_probing(m) ? PROBE_READ
 						  : WINDOW_READ;
-	uint32_t limit, room = fair_due_max(d, m) - d->work - d->reserved;
+	uint32_t limit, room = fair_due_max(d, m) - d->held.work - d->reads.reserved;
 
 	if (m->in_memory - m->gathered >= d->p.window) { /* fresh mail was faster */
 		domain_feed(d, m, FEED_ON_NO_ROOM, NULL);
@@ -297,11 +297,11 @@ void intake_readings(void *arg, struct mpsc_node *first)
 /* In turn with those of which nobody knows whether they can go. */
 static struct domain *next_due(struct dispatch *d)
 {
-	struct domain *m = d->due_turn % 2 ? unrouted_next(d) : fair_due(d);
+	struct domain *m = d->reads.due_turn % 2 ? unrouted_next(d) : fair_due(d);
 
 	if (m)
 		return m;
-	return d->due_turn % 2 ? fair_due(d) : unrouted_next(d);
+	return d->reads.due_turn % 2 ? fair_due(d) : unrouted_next(d);
 }
 
 void intake_due(struct dispatch *d)
@@ -309,10 +309,10 @@ void intake_due(struct dispatch *d)
 	struct domain *m;
 
 	/* who cannot be read now is read when answers or readings come */
-	while (reader_room(d->reader) && (m = next_due(d))) {
+	while (reader_room(d->reads.reader) && (m = next_due(d))) {
 		if (d->match.draining || d->match.stalled)
 			return;
-		d->due_turn++;
+		d->reads.due_turn++;
 		if (!ask_window(d, m))
 			return;
 	}

@@ -97,7 +97,7 @@ struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const s
 	list_add(&m->items, &i->in_domain);
 	m->in_memory++;
 	unrouted_count(d, m, 1);
-	d->work++;
+	d->held.work++;
 	return i;
 }
 
@@ -124,7 +124,7 @@ void item_drop(struct dispatch *d, struct item *i)
 
 	m->in_memory--;
 	unrouted_count(d, m, -1);
-	d->work--;
+	d->held.work--;
 	party_discharge(d, i);
 	free(i->stored);
 	free(i->reply);

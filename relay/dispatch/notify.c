@@ -40,7 +40,7 @@ static bool to_be_gathered(const struct item *i)
 static void forget(struct dispatch *d, struct gathering *g)
 {
 	must(!g->s);
-	HASH_DEL(d->gatherings, g);
+	HASH_DEL(d->told.all, g);
 	list_del(&g->by_age);
 	free(g);
 }
@@ -54,19 +54,19 @@ static void tell(struct dispatch *d, struct gathering *g)
 	if (g->level < LEVEL_MAX)
 		g->level++;
 	list_del(&g->by_age);
-	list_add(&d->gatherings_by_age, &g->by_age);
+	list_add(&d->told.by_age, &g->by_age);
 	for (struct item *i = s->items; i; i = i->next)
 		i->domain->gathered--;
 	wake_clear(&d->wakes, &s->wake);
 	s->gathering = NULL;
-	d->gathered -= s->q.n;
+	d->told.n -= s->q.n;
 	settle_commit(d, s);
 }
 
 /* Room for one more: those done with go first, then the oldest that still gathers. */
 static void make_room(struct dispatch *d)
 {
-	struct gathering *g = container(d->gatherings_by_age.next, struct gathering, by_age);
+	struct gathering *g = container(d->told.by_age.next, struct gathering, by_age);
 
 	if (g->s)
 		tell(d, g);
@@ -77,21 +77,21 @@ static struct gathering *get(struct dispatch *d, uint64_t id)
 {
 	struct gathering *g;
 
-	HASH_FIND(hh, d->gatherings, &id, sizeof(id), g);
+	HASH_FIND(hh, d->told.all, &id, sizeof(id), g);
 	if (g)
 		return g;
-	if (HASH_COUNT(d->gatherings) >= KNOWN_MAX)
+	if (HASH_COUNT(d->told.all) >= KNOWN_MAX)
 		make_room(d);
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return NULL;
 	g->id = id;
-	HASH_ADD(hh, d->gatherings, id, sizeof(id), g);
+	HASH_ADD(hh, d->told.all, id, sizeof(id), g);
 	if (!g->hh.tbl) {
 		free(g);
 		return NULL;
 	}
-	list_add(&d->gatherings_by_age, &g->by_age);
+	list_add(&d->told.by_age, &g->by_age);
 	return g;
 }
 
@@ -106,7 +106,7 @@ static void schedule(struct dispatch *d, struct gathering *g)
 static bool complete(const struct dispatch *d, const struct gathering *g, const struct message *m)
 {
 	return g->s->q.n >= FULL || g->s->q.n == m->nrecipients ||
-	       d->gathered >= d->p.work_max / SHARE;
+	       d->told.n >= d->p.work_max / SHARE;
 }
 
 static bool gather(struct dispatch *d, struct message *m, struct item *i)
@@ -128,7 +128,7 @@ static bool gather(struct dispatch *d, struct message *m, struct item *i)
 	i->settle = g->s;
 	i->work = NULL;
 	g->s->q.n++;
-	d->gathered++;
+	d->told.n++;
 	i->domain->gathered++;
 	domain_touch(d, i->domain); /* it does not stand in the way of others */
 	if (complete(d, g, m))
@@ -144,7 +144,7 @@ struct item *notify_gather(struct dispatch *d, struct message *m, struct item *i
 
 	for (struct item *i = items; i; i = next) {
 		next = i->next;
-		if (!d->match.draining && !d->quiet && to_be_gathered(i) && gather(d, m, i))
+		if (!d->match.draining && !d->life.quiet && to_be_gathered(i) && gather(d, m, i))
 			continue;
 		i->next = at_once;
 		at_once = i;
@@ -161,7 +161,7 @@ void notify_tell_all(struct dispatch *d)
 {
 	struct gathering *g, *next;
 
-	HASH_ITER (hh, d->gatherings, g, next)
+	HASH_ITER (hh, d->told.all, g, next)
 		if (g->s)
 			tell(d, g);
 }
@@ -170,9 +170,8 @@ void notify_sweep(struct dispatch *d)
 {
 	ms_t before = loop_mono(d->loop) - REMEMBERED;
 
-	while (!list_empty(&d->gatherings_by_age)) {
-		struct gathering *g =
-			container(d->gatherings_by_age.next, struct gathering, by_age);
+	while (!list_empty(&d->told.by_age)) {
+		struct gathering *g = container(d->told.by_age.next, struct gathering, by_age);
 
 		if (g->s || g->told > before)
 			return;
@@ -185,7 +184,7 @@ void notify_free(struct dispatch *d)
 {
 	struct gathering *g, *next;
 
-	HASH_ITER (hh, d->gatherings, g, next) {
+	HASH_ITER (hh, d->told.all, g, next) {
 		if (g->s) {
 			wake_clear(&d->wakes, &g->s->wake);
 			settle_free(d, g->s);

@@ -29,12 +29,12 @@ static uint32_t most(const struct dispatch *d)
 
 static struct addr *bucket(const struct dispatch *d, const struct addr *a)
 {
-	return &d->proven[addr_hash(a) % (PROVEN_MAX / PROVEN_WAYS) * PROVEN_WAYS];
+	return &d->opening.proven[addr_hash(a) % (PROVEN_MAX / PROVEN_WAYS) * PROVEN_WAYS];
 }
 
 bool opening_proven(const struct dispatch *d, const struct addr *a)
 {
-	for (unsigned i = 0; d->proven && i < PROVEN_WAYS; i++)
+	for (unsigned i = 0; d->opening.proven && i < PROVEN_WAYS; i++)
 		if (addr_eq(&bucket(d, a)[i], a))
 			return true;
 	return false;
@@ -47,9 +47,9 @@ void opening_prove(struct dispatch *d, struct host *h)
 	if (h->proven)
 		return;
 	h->proven = true;
-	if (!d->proven)
-		d->proven = calloc(PROVEN_MAX, sizeof(*d->proven));
-	if (!d->proven || opening_proven(d, &h->addr))
+	if (!d->opening.proven)
+		d->opening.proven = calloc(PROVEN_MAX, sizeof(*d->opening.proven));
+	if (!d->opening.proven || opening_proven(d, &h->addr))
 		return;
 	b = bucket(d, &h->addr);
 	for (unsigned i = PROVEN_WAYS - 1; i; i--) /* the oldest goes */
@@ -73,22 +73,22 @@ static bool kept_left(struct dispatch *d, uint32_t kept)
 {
 	ms_t now = loop_mono(d->loop), each = SHORT / (ms_t)(kept ? kept : 1);
 
-	while (d->kept_used && now - d->kept_at >= each) {
-		d->kept_used--;
-		d->kept_at += each;
+	while (d->opening.kept_used && now - d->opening.kept_at >= each) {
+		d->opening.kept_used--;
+		d->opening.kept_at += each;
 	}
-	if (!d->kept_used)
-		d->kept_at = now;
-	return d->kept_used < (kept + BURST - 1) / BURST;
+	if (!d->opening.kept_used)
+		d->opening.kept_at = now;
+	return d->opening.kept_used < (kept + BURST - 1) / BURST;
 }
 
 bool opening_room(struct dispatch *d, const struct domain *m)
 {
 	uint32_t max = most(d), kept = max / KEPT;
 
-	if (d->unproven < max - kept || any_proven(m))
+	if (d->opening.unproven < max - kept || any_proven(m))
 		return true;
-	return d->unproven < max && loop_mono(d->loop) - m->asked_at < JUST_COME &&
+	return d->opening.unproven < max && loop_mono(d->loop) - m->asked_at < JUST_COME &&
 	       kept_left(d, kept);
 }
 
@@ -98,21 +98,21 @@ void opening_begin(struct dispatch *d, struct connection *c, struct client_timeo
 
 	if (c->host->proven)
 		return;
-	if (d->unproven >= max / 2) {
+	if (d->opening.unproven >= max / 2) {
 		t->connect = t->connect < SHORT ? t->connect : SHORT;
 		t->banner = t->banner < SHORT ? t->banner : SHORT;
 		t->ehlo = t->ehlo < SHORT ? t->ehlo : SHORT;
 	}
-	c->kept = d->unproven >= max - max / KEPT;
-	d->kept_used += c->kept;
+	c->kept = d->opening.unproven >= max - max / KEPT;
+	d->opening.kept_used += c->kept;
 	c->unproven = true;
-	d->unproven++;
+	d->opening.unproven++;
 }
 
 void opening_end(struct dispatch *d, struct connection *c, bool well)
 {
-	if (well && c->kept && d->kept_used)
-		d->kept_used--;
-	d->unproven -= c->unproven;
+	if (well && c->kept && d->opening.kept_used)
+		d->opening.kept_used--;
+	d->opening.unproven -= c->unproven;
 	c->unproven = c->kept = false;
 }

@@ -67,7 +67,7 @@ int dispatch_operate(struct dispatch *d, const struct dispatch_task *t,
 		o->walked = true; /* the fence comes after it */
 	}
 	*last = o;
-	d->more = true;
+	d->turn.more = true;
 	return 0;
 }
 

@@ -99,7 +99,7 @@ void park_wake(struct dispatch *d)
 
 bool park_has_all(const struct dispatch *d, const struct domain *m)
 {
-	unsigned pools = d->npools > d->params->npools ? d->npools : d->params->npools;
+	unsigned pools = d->fair.npools > d->params->npools ? d->fair.npools : d->params->npools;
 
 	return m->parking.nparked >= pools;
 }

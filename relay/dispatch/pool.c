@@ -10,11 +10,11 @@
 /* For each pool an array by source. */
 int pools_reserve(struct dispatch *d, unsigned nsources, bool ***ret)
 {
-	bool **all = calloc(d->npools + 1, sizeof(bool *));
+	bool **all = calloc(d->fair.npools + 1, sizeof(bool *));
 
 	if (!all)
 		return -ENOMEM;
-	for (unsigned i = 0; i < d->npools; i++) {
+	for (unsigned i = 0; i < d->fair.npools; i++) {
 		all[i] = calloc(nsources ? nsources : 1, sizeof(bool));
 		if (!all[i]) {
 			pools_unreserve(d, all);
@@ -27,7 +27,7 @@ int pools_reserve(struct dispatch *d, unsigned nsources, bool ***ret)
 
 void pools_unreserve(struct dispatch *d, bool **has)
 {
-	for (unsigned i = 0; has && i < d->npools; i++)
+	for (unsigned i = 0; has && i < d->fair.npools; i++)
 		free(has[i]);
 	free(has);
 }
@@ -43,8 +43,8 @@ static void pool_bind(struct dispatch *d, struct pool *p, bool *has)
 
 void pools_adopt(struct dispatch *d, bool **has)
 {
-	for (unsigned i = 0; i < d->npools; i++)
-		pool_bind(d, d->pools[i], has[i]);
+	for (unsigned i = 0; i < d->fair.npools; i++)
+		pool_bind(d, d->fair.pools[i], has[i]);
 	free(has);
 }
 
@@ -53,13 +53,13 @@ struct pool *pool_get(struct dispatch *d, const char *name)
 	struct pool **all, *p;
 	bool *has;
 
-	for (unsigned i = 0; i < d->npools; i++)
-		if (!strcmp(d->pools[i]->name, name))
-			return d->pools[i];
-	all = realloc(d->pools, (d->npools + 1) * sizeof(struct pool *));
+	for (unsigned i = 0; i < d->fair.npools; i++)
+		if (!strcmp(d->fair.pools[i]->name, name))
+			return d->fair.pools[i];
+	all = realloc(d->fair.pools, (d->fair.npools + 1) * sizeof(struct pool *));
 	if (!all)
 		return NULL;
-	d->pools = all;
+	d->fair.pools = all;
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return NULL;
@@ -75,6 +75,6 @@ struct pool *pool_get(struct dispatch *d, const char *name)
 		return NULL;
 	}
 	pool_bind(d, p, has);
-	all[d->npools++] = p;
+	all[d->fair.npools++] = p;
 	return p;
 }

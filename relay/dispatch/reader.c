@@ -177,7 +177,7 @@ bool reader_room(const struct reader *rd)
 
 static struct reading *take_idle(struct dispatch *d, struct domain *m, uint32_t limit)
 {
-	struct reader *rd = d->reader;
+	struct reader *rd = d->reads.reader;
 	struct reading *r = rd->idle;
 
 	must(r && !feed_reading(&m->feed) && list_empty(&m->gone));
@@ -193,12 +193,12 @@ static struct reading *take_idle(struct dispatch *d, struct domain *m, uint32_t 
 
 static void ask(struct dispatch *d, struct reading *r)
 {
-	d->readings++;
-	d->reserved += r->limit;
+	d->reads.readings++;
+	d->reads.reserved += r->limit;
 	r->first = !r->domain->known;
 	if (r->first)
-		d->reserved_first += r->limit;
-	mpsc_batch_add(&d->reader->batch, &r->node);
+		d->reads.reserved_first += r->limit;
+	mpsc_batch_add(&d->reads.reader->batch, &r->node);
 }
 
 static struct queue_place place_of(struct feed_place p)
@@ -248,17 +248,17 @@ void reader_flush(struct reader *rd)
 
 void reader_done(struct dispatch *d, struct reading *r)
 {
-	struct reader *rd = d->reader;
+	struct reader *rd = d->reads.reader;
 	struct domain *m = r->domain;
 
 	queue_reading_clear(&r->window);
 	for (unsigned i = 0; i < r->nmany; i++)
 		party_unref(d, r->many[i]);
 	r->nmany = 0;
-	d->readings--;
-	d->reserved -= r->limit;
+	d->reads.readings--;
+	d->reads.reserved -= r->limit;
 	if (r->first)
-		d->reserved_first -= r->limit;
+		d->reads.reserved_first -= r->limit;
 	items_forget_gone(d, m);
 	r->next = rd->idle;
 	rd->idle = r;

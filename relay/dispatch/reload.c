@@ -26,8 +26,8 @@ static void forget_numbers(struct dispatch *d)
 				flow_ask(d, f);
 		}
 	}
-	for (uint32_t i = 0; i < d->connections_cap; i++) {
-		struct connection *c = d->connections[i];
+	for (uint32_t i = 0; i < d->table.cap; i++) {
+		struct connection *c = d->table.all[i];
 		struct policy_slot_info info;
 
 		if (!c)

@@ -566,7 +566,7 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 	enum policy_txn_end end = TXN_NOT_BEGUN;
 
 	take_off(c, w);
-	d->in_flight -= w->n;
+	d->held.in_flight -= w->n;
 	w->flow->domain->match.in_flight -= w->n;
 	s.lesson = host_memory_result(d, c, t);
 	for (uint32_t k = 0; k < t->n; k++)

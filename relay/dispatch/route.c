@@ -250,9 +250,9 @@ void route_answer(void *dispatch, void *domain, struct dns_route *r)
 	unsigned provider;
 
 	m->asked = false;
-	d->routes_asked -= m->renewing;
+	d->routes.renewing -= m->renewing;
 	unrouted_answered(d, m);
-	if (d->stopping) {
+	if (d->life.stopping) {
 		dns_route_unref(r);
 		return;
 	}
@@ -296,7 +296,7 @@ bool route_ready(struct dispatch *d, struct domain *m)
 	if (m->route && m->route_wake.pos && m->route_wake.at > loop_mono(d->loop))
 		return true; /* expired, but its renewal failed a moment ago */
 	/* an old answer will do for a while, when very many want theirs renewed */
-	if (m->route && d->routes_asked >= RENEWALS_MAX) {
+	if (m->route && d->routes.renewing >= RENEWALS_MAX) {
 		wake_set(&d->wakes, &m->route_wake, loop_mono(d->loop) + 1000);
 		return true;
 	}
@@ -307,7 +307,7 @@ bool route_ready(struct dispatch *d, struct domain *m)
 	}
 	m->asked = true;
 	m->renewing = m->known;
-	d->routes_asked += m->renewing;
+	d->routes.renewing += m->renewing;
 	unrouted_asked(d, m);
 	return m->route != NULL;
 }

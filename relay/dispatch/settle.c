@@ -73,7 +73,7 @@ void settle_defer(struct dispatch *d, struct message *m, struct item *i, ms_t de
 		return;
 	}
 	i->end = END_DEFER;
-	i->next_due = wall + (delay < d->due_longest ? delay : d->due_longest);
+	i->next_due = wall + (delay < d->clock.due_longest ? delay : d->clock.due_longest);
 	if (i->next_due > m->expires)
 		i->next_due = m->expires;
 	if (!notice || wall - m->arrived < notice || (i->flags & RCPT_STATE_DELAY_SENT))
@@ -322,7 +322,7 @@ void settle_again(struct dispatch *d, struct settle *s)
 		return;
 	}
 	s->stalled = false;
-	d->match.stalled = --d->stalled >= STALLED_MAX;
+	d->match.stalled = --d->held.stalled >= STALLED_MAX;
 	post(d, s);
 }
 
@@ -364,7 +364,7 @@ void settle_answer(struct dispatch *d, struct queue_job *j)
 	log_event(d->log, LOG_ERR, EVENT_SETTLE_FAILED,
 		"outcomes cannot be recorded (%s); trying again", strerror(-j->result));
 	s->stalled = true;
-	d->match.stalled = ++d->stalled >= STALLED_MAX;
+	d->match.stalled = ++d->held.stalled >= STALLED_MAX;
 	wake_set(&d->wakes, &s->wake, loop_mono(d->loop) + AGAIN);
 }
 

@@ -148,7 +148,7 @@ void state_save(struct dispatch *d)
 {
 	struct saving *s = calloc(1, sizeof(*s));
 
-	d->saved_at = loop_mono(d->loop);
+	d->clock.saved_at = loop_mono(d->loop);
 	if (!s)
 		return;
 	policy_save(d->policy, saving_add, s);
@@ -231,8 +231,8 @@ static void free_waiting(struct dispatch *d)
 
 static void free_connections(struct dispatch *d)
 {
-	for (uint32_t i = 0; i < d->connections_cap; i++) {
-		struct connection *c = d->connections[i];
+	for (uint32_t i = 0; i < d->table.cap; i++) {
+		struct connection *c = d->table.all[i];
 
 		if (!c)
 			continue;
@@ -243,14 +243,14 @@ static void free_connections(struct dispatch *d)
 		host_unref(d, c->host);
 		free(c);
 	}
-	free(d->connections);
-	free(d->proven);
-	free(d->free_connections);
+	free(d->table.all);
+	free(d->opening.proven);
+	free(d->table.unused);
 }
 
 static void free_mail(struct dispatch *d)
 {
-	struct mpsc_node *n = d->fresh.mpsc.wake ? mpsc_take_all(&d->fresh.mpsc) : NULL;
+	struct mpsc_node *n = d->boxes.fresh.mpsc.wake ? mpsc_take_all(&d->boxes.fresh.mpsc) : NULL;
 
 	while (n) {
 		struct message *m = container(n, struct message, fresh_node);
@@ -258,7 +258,7 @@ static void free_mail(struct dispatch *d)
 		n = n->next;
 		message_unref(m);
 	}
-	n = d->events.mpsc.wake ? mpsc_take_all(&d->events.mpsc) : NULL;
+	n = d->boxes.events.mpsc.wake ? mpsc_take_all(&d->boxes.events.mpsc) : NULL;
 	while (n) {
 		struct outbound_event *e = container(n, struct outbound_event, node);
 
@@ -296,23 +296,23 @@ void dispatch_free_memory(struct dispatch *d)
 	waits_deinit(&d->waits);
 	match_deinit(&d->match);
 	wake_heap_deinit(&d->wakes);
-	for (unsigned i = 0; i < d->npools; i++) {
-		free(d->pools[i]->name);
-		free(d->pools[i]->has);
-		free(d->pools[i]);
+	for (unsigned i = 0; i < d->fair.npools; i++) {
+		free(d->fair.pools[i]->name);
+		free(d->fair.pools[i]->has);
+		free(d->fair.pools[i]);
 	}
-	free(d->pools);
+	free(d->fair.pools);
 	setup_tls_free(d->tls, d->params->nproviders);
 	own_free(d->own);
 	policy_free(d->policy);
 	history_free(d->history);
 	loop_free(d->loop);
-	reader_free(d->reader);
+	reader_free(d->reads.reader);
 	log_line_deinit(&d->line);
-	pthread_mutex_destroy(&d->lock);
-	uv_sem_destroy(&d->stopped);
-	free(d->workers);
-	free(d->orders);
-	free(d->load);
+	pthread_mutex_destroy(&d->shown.lock);
+	uv_sem_destroy(&d->life.stopped);
+	free(d->out.workers);
+	free(d->out.orders);
+	free(d->out.load);
 	backlog_reset(d);
 }

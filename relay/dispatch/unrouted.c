@@ -21,13 +21,13 @@ static uint32_t most(const struct dispatch *d)
 
 bool unrouted_room(const struct dispatch *d, const struct domain *m)
 {
-	return m->known || d->unrouted < most(d);
+	return m->known || d->routes.unrouted < most(d);
 }
 
 void unrouted_count(struct dispatch *d, const struct domain *m, int items)
 {
 	if (!m->known)
-		d->unrouted += (uint32_t)items;
+		d->routes.unrouted += (uint32_t)items;
 }
 
 void unrouted_known(struct dispatch *d, struct domain *m)
@@ -35,17 +35,17 @@ void unrouted_known(struct dispatch *d, struct domain *m)
 	if (m->known)
 		return;
 	m->known = true;
-	d->unrouted -= m->in_memory;
+	d->routes.unrouted -= m->in_memory;
 	if (m->feed.state != FEED_DUE)
 		return;
 	list_del(&m->in_due);
-	list_add(m->in_memory ? &d->due : &d->due_new, &m->in_due);
+	list_add(m->in_memory ? &d->reads.due : &d->reads.due_new, &m->in_due);
 }
 
 void unrouted_asked(struct dispatch *d, struct domain *m)
 {
 	m->asked_at = loop_mono(d->loop);
-	list_add(&d->asked, &m->in_asked);
+	list_add(&d->routes.asked, &m->in_asked);
 }
 
 void unrouted_answered(struct dispatch *d, struct domain *m)
@@ -55,14 +55,14 @@ void unrouted_answered(struct dispatch *d, struct domain *m)
 	if (!m->put_off)
 		return;
 	m->put_off = false;
-	d->nput_off--;
+	d->routes.nput_off--;
 	domain_feed(d, m, FEED_ON_LOOK, NULL);
 }
 
 static void put_back(struct dispatch *d, struct domain *m)
 {
 	m->put_off = true; /* first: what leaves memory is due again */
-	d->nput_off++;
+	d->routes.nput_off++;
 	for (struct flow *f = m->flows; f; f = f->next)
 		while (!list_empty(&f->match.ready))
 			work_evict(d, container(f->match.ready.next, struct work, match.in_flow));
@@ -75,7 +75,8 @@ static void make_room(struct dispatch *d)
 	struct list *next;
 	unsigned n = 0;
 
-	for (struct list *l = d->asked.next; l != &d->asked && n < OUT_MAX; l = next) {
+	for (struct list *l = d->routes.asked.next; l != &d->routes.asked && n < OUT_MAX;
+		l = next) {
 		struct domain *m = container(l, struct domain, in_asked);
 
 		next = l->next;
@@ -93,15 +94,15 @@ struct domain *unrouted_next(struct dispatch *d)
 	struct domain *m;
 	struct list *l;
 
-	if (list_empty(&d->due_first) || d->nput_off >= PUT_OFF_MAX)
+	if (list_empty(&d->reads.due_first) || d->routes.nput_off >= PUT_OFF_MAX)
 		return NULL;
-	if (d->unrouted + d->reserved_first >= most(d)) {
+	if (d->routes.unrouted + d->reads.reserved_first >= most(d)) {
 		make_room(d);
-		if (d->unrouted + d->reserved_first >= most(d))
+		if (d->routes.unrouted + d->reads.reserved_first >= most(d))
 			return NULL;
 	}
-	d->newest_first = !d->newest_first;
-	l = d->newest_first ? d->due_first.prev : d->due_first.next;
+	d->routes.newest_first = !d->routes.newest_first;
+	l = d->routes.newest_first ? d->reads.due_first.prev : d->reads.due_first.next;
 	m = container(l, struct domain, in_due);
-	return d->work + d->reserved < fair_due_max(d, m) ? m : NULL;
+	return d->held.work + d->reads.reserved < fair_due_max(d, m) ? m : NULL;
 }

@@ -34,7 +34,7 @@ void watch_tick(struct dispatch *d)
 
 	queue_stats(d->queue, &s);
 	lasts = s.reader_ms >= READER_TELL_MS;
-	if (lasts != d->reader_told)
+	if (lasts != d->clock.reader_told)
 		tell_reader(d, &s, !lasts);
-	d->reader_told = lasts;
+	d->clock.reader_told = lasts;
 }

@@ -10,7 +10,6 @@ import sys
 
 MOST = 40
 KNOWN = {
-    "dispatch": 107,
     "queue": 50,
     "session": 48,
 }

@@ -51,7 +51,7 @@ static void init(struct world *w, unsigned max)
 
 static void deinit(struct world *w)
 {
-	free(w->d->proven);
+	free(w->d->opening.proven);
 	free(w->d);
 	free(w->all);
 	free(w->hosts);
@@ -115,7 +115,7 @@ static void test_half_of_the_places(void **state)
 	w.hosts[998].proven = true;
 	assert_true(room(&w, 998, 0));
 	begin(&w, 998);
-	assert_int_equal(w.d->unproven, PLACES / 2);
+	assert_int_equal(w.d->opening.unproven, PLACES / 2);
 	deinit(&w);
 }
 
@@ -211,14 +211,14 @@ static void test_counts(void **state)
 	flood(&w, 200, now - 60000);
 	flood(&w, 200, now);
 	n = w.n;
-	assert_int_equal(w.d->unproven, n);
+	assert_int_equal(w.d->opening.unproven, n);
 	for (unsigned i = 0; i < n; i++) {
 		unsigned k = i * 7 % n;
 
 		opening_end(w.d, &w.all[k], i % 3 == 0);
 		opening_end(w.d, &w.all[k], true); /* told twice: counted once */
 	}
-	assert_int_equal(w.d->unproven, 0);
+	assert_int_equal(w.d->opening.unproven, 0);
 	now += 3600000;
 	assert_true(room(&w, 0, now));
 	assert_int_equal(flood(&w, 200, now - 60000), PLACES / 2 - PLACES / 8);
