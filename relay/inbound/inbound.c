@@ -34,7 +34,7 @@ void session_release(struct session *s)
 	must(s->refs > 0);
 	if (--s->refs > 0)
 		return;
-	must(s->closed && !s->server && !s->stream);
+	must(session_is_closed(s) && !s->server && !s->stream);
 	client_leave(ib->p.limits, s->known, loop_mono(ib->loop));
 	buf_deinit(&s->in);
 	free(s);
@@ -73,9 +73,9 @@ void session_close(struct session *s, ms_t linger, const char *why)
 {
 	struct inbound *ib = s->ib;
 
-	if (s->closed)
+	if (session_is_closed(s))
 		return;
-	s->closed = true;
+	session_input_to(s, SESSION_CLOSED);
 	if (why)
 		log_end(s, why);
 	loop_timer_disarm(ib->loop, &s->timer);
@@ -88,10 +88,10 @@ void session_close(struct session *s, ms_t linger, const char *why)
 	if (s->stream)
 		stream_close(s->stream, linger_of(ib, linger));
 	s->stream = NULL;
-	if (s->begun)
+	if (s->content.begun)
 		count_add(&ib->count.rejected_messages, 1);
-	s->begun = false;
-	if (s->appended)
+	s->content.begun = false;
+	if (s->content.appended)
 		inbound_discard(s);
 	sign_drop(s);
 	s->server = smtp_server_free(s->server);
@@ -103,7 +103,7 @@ void session_close(struct session *s, ms_t linger, const char *why)
 
 void session_end(struct session *s, const char *reply)
 {
-	if (s->closed)
+	if (session_is_closed(s))
 		return;
 	if (s->waits & WAIT_COMMIT) {
 		s->end_with = reply;
@@ -137,7 +137,7 @@ void session_send(struct session *s)
 	session_progress(s);
 	if (r)
 		session_close(s, 0, "out of memory for replies");
-	else if (stream_pending(s->stream) > OUTPUT_PENDING_MAX && !s->half_closed)
+	else if (stream_pending(s->stream) > OUTPUT_PENDING_MAX && s->input != SESSION_ENDED)
 		s->waits |= WAIT_OUTPUT;
 }
 
@@ -145,7 +145,7 @@ static void start_tls(struct session *s)
 {
 	int r;
 
-	if (s->half_closed) {
+	if (s->input == SESSION_ENDED) {
 		session_close(s, LINGER, NULL);
 		return;
 	}
@@ -168,10 +168,10 @@ void session_progress(struct session *s)
 /* The transaction that was begun has ended without a commit. */
 static void content_ended(struct session *s)
 {
-	s->begun = false;
+	s->content.begun = false;
 	sign_drop(s);
 	count_add(&s->ib->count.rejected_messages, 1);
-	if (s->appended)
+	if (s->content.appended)
 		inbound_discard(s);
 }
 
@@ -203,7 +203,7 @@ static void act(struct session *s, enum smtp_server_want want, struct slice *in)
 		 */
 		*in = (struct slice){ NULL, 0 };
 		session_send(s);
-		if (!s->closed)
+		if (!session_is_closed(s))
 			start_tls(s);
 		break;
 	case SERVER_CLOSE:
@@ -219,7 +219,7 @@ static void feed(struct session *s, struct slice *in)
 	struct inbound *ib = s->ib;
 	enum smtp_server_want want = SERVER_AGAIN;
 
-	while (!s->closed && !s->waits && want != SERVER_READ) {
+	while (!session_is_closed(s) && !s->waits && want != SERVER_READ) {
 		size_t used = 0;
 		int r = smtp_server_feed(
 			s->server, *in, &used, &ib->out, loop_wall(ib->loop), &want);
@@ -230,21 +230,22 @@ static void feed(struct session *s, struct slice *in)
 		else
 			act(s, want, in);
 	}
-	if (!s->closed)
+	if (!session_is_closed(s))
 		session_send(s);
 	else
 		buf_reset(&ib->out);
-	if (!s->closed && s->begun && smtp_server_idle(s->server))
+	if (!session_is_closed(s) && s->content.begun && smtp_server_idle(s->server))
 		content_ended(s);
-	if (!s->closed && !s->waits && ib->draining && in->n == 0 && smtp_server_idle(s->server))
+	if (!session_is_closed(s) && !s->waits && ib->draining && in->n == 0 &&
+		smtp_server_idle(s->server))
 		session_end(s, reply_stopping);
 }
 
 static void pause_reading(struct session *s)
 {
-	if (s->paused || !s->stream || s->half_closed)
+	if (s->input != SESSION_FLOWS || !s->stream)
 		return;
-	s->paused = true;
+	session_input_to(s, SESSION_PAUSED);
 	stream_pause(s->stream);
 }
 
@@ -264,9 +265,9 @@ static void feed_kept(struct session *s)
 	size_t before = in.n;
 
 	feed(s, &in);
-	if (!s->closed)
+	if (!session_is_closed(s))
 		buf_consume(&s->in, before - in.n);
-	if (!s->closed && s->waits && buf_size(&s->in) > INPUT_WAITING_MAX)
+	if (!session_is_closed(s) && s->waits && buf_size(&s->in) > INPUT_WAITING_MAX)
 		pause_reading(s);
 }
 
@@ -278,22 +279,22 @@ void session_ready(struct session *s, enum session_wait what)
 		s->interval_bytes = 0;
 	}
 	s->waits &= ~(unsigned)what;
-	if (s->closed || s->waits)
+	if (session_is_closed(s) || s->waits)
 		return;
 	if (s->end_with) {
 		session_end(s, s->end_with);
 		return;
 	}
 	feed_kept(s);
-	if (s->closed)
+	if (session_is_closed(s))
 		return;
 	budget_charge(s);
-	if (s->half_closed) {
+	if (s->input == SESSION_ENDED) {
 		if (!s->waits)
-			session_close(
-				s, LINGER, s->begun ? "the client left within a message" : NULL);
-	} else if (!s->waits && s->paused) {
-		s->paused = false;
+			session_close(s, LINGER,
+				s->content.begun ? "the client left within a message" : NULL);
+	} else if (!s->waits && s->input == SESSION_PAUSED) {
+		session_input_to(s, SESSION_FLOWS);
 		stream_resume(s->stream);
 	}
 }
@@ -303,7 +304,7 @@ static void on_data(void *arg, struct slice in)
 	struct session *s = arg;
 
 	session_hold(s);
-	if (s->begun) {
+	if (s->content.begun) {
 		session_progress(s);
 		s->interval_bytes += in.n;
 		if (!s->waits && inbound_over_budget(s) && !budget_may_go_on(s))
@@ -311,14 +312,14 @@ static void on_data(void *arg, struct slice in)
 	}
 	if (s->waits || buf_size(&s->in) > 0) {
 		keep_input(s, in);
-		if (!s->closed && !s->waits)
+		if (!session_is_closed(s) && !s->waits)
 			feed_kept(s);
 	} else {
 		feed(s, &in);
-		if (!s->closed && in.n > 0)
+		if (!session_is_closed(s) && in.n > 0)
 			keep_input(s, in);
 	}
-	if (!s->closed)
+	if (!session_is_closed(s))
 		budget_charge(s);
 	session_release(s);
 }
@@ -342,14 +343,15 @@ static void on_closed(void *arg, int error, const char *why)
 	/* It may have closed its half alone, behind QUIT or the end of a message: what came is seen
 	 * to, and answered, before we close ours. */
 	if (error == 0 && s->server && (s->waits & (WAIT_FOR_US | WAIT_OUTPUT))) {
-		s->half_closed = true;
+		session_input_to(s, SESSION_ENDED);
 		session_hold(s);
 		session_ready(s, WAIT_OUTPUT);
 		session_release(s);
 		return;
 	}
 	/* a client that leaves between messages is nothing to report */
-	session_close(s, error ? 0 : LINGER, error || s->begun || s->accept.message ? why : NULL);
+	session_close(
+		s, error ? 0 : LINGER, error || s->content.begun || s->accept.message ? why : NULL);
 }
 
 static void on_rejected(void *arg, const struct smtp_rejection *r)
@@ -400,7 +402,7 @@ static void on_tls(void *arg, int error, const char *why)
 		smtp_server_tls_started(s->server, s->tls);
 	else if (start_smtp(s))
 		session_close(s, 0, "out of memory");
-	if (!s->closed)
+	if (!session_is_closed(s))
 		session_ready(s, WAIT_TLS);
 out:
 	session_release(s);

@@ -8,6 +8,8 @@
 #include "limits.h"
 #include "postern/counter.h"
 #include "postern/log.h"
+#include "postern/must.h"
+#include "session_state.h"
 
 struct session;
 
@@ -91,11 +93,30 @@ enum session_wait {
 struct preface;
 struct auth_check;
 
+/* Content that is coming in, and its parts that go to the queue ahead of it. */
+struct session_content {
+	bool begun; /* it is coming in under `id` */
+	uint64_t id;
+	bool appended; /* parts of it are with the queue and not yet owned by an accepted message */
+	enum slot_due due; /* as soon as a slot is free; by content_due alone */
+	int error;	   /* of the first part that the queue did not take */
+	unsigned busy;	   /* bit per slot */
+	struct queue_append slots[APPENDS_MAX];
+};
+
+/* A password that waits to be checked: in inbound->auth_waiting. */
+struct session_login {
+	struct session *prev, *next;
+	struct loop_timer timer;
+	bool known;	  /* this user, or client, is no stranger */
+	ms_t begun, from; /* mono; 0: none waits. from: before it no password is checked */
+};
+
 struct session {
 	struct session *prev, *next;		   /* in inbound->sessions while open */
 	struct session *hungry_prev, *hungry_next; /* in inbound->starved while WAIT_MEMORY */
 	unsigned refs;
-	bool closed;
+	enum session_input input; /* by session_input_to alone */
 	struct inbound *ib;
 	struct inbound_listener *ln;
 	uint64_t number;
@@ -104,10 +125,8 @@ struct session {
 		*server; /* NULL before TLS stands, where it comes first, and once closed */
 	struct addr client;
 	uint16_t client_port;
-	bool counted_client; /* in the limits, by client */
-	unsigned waits;	     /* enum session_wait */
-	bool paused;
-	bool half_closed;     /* the client sends no more, and may wait for its answers */
+	bool counted_client;  /* in the limits, by client */
+	unsigned waits;	      /* enum session_wait */
 	struct client *known; /* NULL before its address is known */
 	/* Of clients that are not proven: in inbound->strangers, the longest silent first. */
 	struct session *strange_prev, *strange_next;
@@ -122,25 +141,31 @@ struct session {
 	uint64_t interval_bytes;
 
 	struct signing *signing; /* of the content that is coming in; NULL: nobody signs */
-	bool begun;		 /* content is coming in under `id` */
-	uint64_t id;
-	bool appended; /* parts of it are with the queue and not yet owned by an accepted message */
-	bool discard_due; /* to be forgotten as soon as a slot is free */
-	bool flush_due;
-	int append_error;
-	unsigned slots_busy; /* bit per slot */
-	struct queue_append slots[APPENDS_MAX];
+	struct session_content content;
 	struct queue_accept accept; /* one at a time: busy while it has a message */
 
-	struct session *auth_prev, *auth_next; /* in inbound->auth_waiting */
-	struct loop_timer auth_timer;
-	bool auth_known; /* this user, or client, is no stranger */
-	ms_t auth_begun,
-		auth_from; /* mono; 0: none waits. from: before it no password is checked */
+	struct session_login login;
 
 	struct preface *preface;
 	char tls[128]; /* description, "" in clear */
 };
+
+static inline bool session_is_closed(const struct session *s)
+{
+	return s->input == SESSION_CLOSED;
+}
+
+static inline void session_input_to(struct session *s, enum session_input to)
+{
+	must(session_may(s->input, to));
+	s->input = to;
+}
+
+static inline void content_due(struct session *s, enum slot_due due)
+{
+	must(s->content.due == due || due_may(s->content.due, due));
+	s->content.due = due;
+}
 
 /* ---- inbound.c ---- */
 void inbound_end_idle(struct inbound *ib);

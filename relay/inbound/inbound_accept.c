@@ -71,7 +71,7 @@ static void silence_due(const struct session *s, struct due *d)
 	else if (s->waits & WAIT_TLS)
 		due_earlier(d, s->since + lesser(command, TLS_TIMEOUT), REJECT_TIMEOUT,
 			"421 4.4.2 Timeout in the TLS handshake");
-	else if (s->begun)
+	else if (s->content.begun)
 		due_earlier(d, s->since + or_default(p->data_timeout, DATA_TIMEOUT), REJECT_TIMEOUT,
 			"421 4.4.2 Timeout waiting for message content");
 	else
@@ -104,7 +104,7 @@ static bool too_slow(struct session *s, ms_t now)
 	ms_t interval = rate_interval(p);
 	bool slow;
 
-	if (p->rate_min == 0 || !s->begun || (s->waits & WAIT_FOR_US) ||
+	if (p->rate_min == 0 || !s->content.begun || (s->waits & WAIT_FOR_US) ||
 		now - s->interval_start < interval)
 		return false;
 	slow = s->interval_bytes < p->rate_min * (uint64_t)interval / 1000;
@@ -125,7 +125,7 @@ void session_arm(struct session *s)
 		or_default(p->data_timeout, DATA_TIMEOUT));
 	if (p->rate_min > 0)
 		delay = lesser(delay, rate_interval(p));
-	if (p->rate_min > 0 && s->begun)
+	if (p->rate_min > 0 && s->content.begun)
 		delay = lesser(delay, s->interval_start + rate_interval(p) - now);
 	if (s->stranger)
 		delay = lesser(delay, STRANGER_CHECK);

@@ -43,7 +43,7 @@ static void auth_answer(struct session *s, enum smtp_auth_result result, const c
 		count_add(&ib->count.auth_failures, 1);
 	if (!s->ln->p->pool_by_user || !pool || !pool[0])
 		pool = NULL;
-	if (s->closed)
+	if (session_is_closed(s))
 		return;
 	if (result == AUTH_OK)
 		stress_leave(s);
@@ -57,25 +57,25 @@ static void auth_answer(struct session *s, enum smtp_auth_result result, const c
 
 static void turn_leave(struct session *s)
 {
-	if (!s->auth_begun)
+	if (!s->login.begun)
 		return;
-	s->auth_begun = 0;
-	loop_timer_disarm(s->ib->loop, &s->auth_timer);
-	DL_DELETE2(s->ib->auth_waiting, s, auth_prev, auth_next);
+	s->login.begun = 0;
+	loop_timer_disarm(s->ib->loop, &s->login.timer);
+	DL_DELETE2(s->ib->auth_waiting, s, login.prev, login.next);
 }
 
 /* Who is known stands before who is not: however many guess, each from an address of his own, those
  * that log in every day do not wait behind them. */
 static void turn_wait(struct session *s, ms_t delay)
 {
-	s->auth_begun = loop_mono(s->ib->loop);
-	s->auth_from = s->auth_begun + delay;
+	s->login.begun = loop_mono(s->ib->loop);
+	s->login.from = s->login.begun + delay;
 	s->waits |= WAIT_AUTH;
-	if (s->auth_known)
-		DL_PREPEND2(s->ib->auth_waiting, s, auth_prev, auth_next);
+	if (s->login.known)
+		DL_PREPEND2(s->ib->auth_waiting, s, login.prev, login.next);
 	else
-		DL_APPEND2(s->ib->auth_waiting, s, auth_prev, auth_next);
-	loop_timer_arm(s->ib->loop, &s->auth_timer, delay > 0 ? delay : WAIT_STEP);
+		DL_APPEND2(s->ib->auth_waiting, s, login.prev, login.next);
+	loop_timer_arm(s->ib->loop, &s->login.timer, delay > 0 ? delay : WAIT_STEP);
 }
 
 /* Somebody was there before, and waits for nothing but a place. */
@@ -85,11 +85,11 @@ static bool must_queue(const struct session *s)
 	unsigned seen = 0;
 	const struct session *other;
 
-	if (s->auth_known || s->auth_begun)
+	if (s->login.known || s->login.begun)
 		return false;
-	DL_FOREACH2(s->ib->auth_waiting, other, auth_next)
+	DL_FOREACH2(s->ib->auth_waiting, other, login.next)
 	{
-		if (other->auth_from <= now || ++seen == TURN_SEEN)
+		if (other->login.from <= now || ++seen == TURN_SEEN)
 			return true;
 	}
 	return false;
@@ -157,7 +157,7 @@ static bool still_waits(struct session *s)
 
 	session_hold(s);
 	auth_try(s);
-	stays = s->auth_begun != 0;
+	stays = s->login.begun != 0;
 	session_release(s);
 	return stays;
 }
@@ -165,7 +165,7 @@ static bool still_waits(struct session *s)
 /* Gives back the hold. */
 static bool waits_held(struct session *s)
 {
-	bool waits = s->auth_begun != 0;
+	bool waits = s->login.begun != 0;
 
 	session_release(s);
 	return waits;
@@ -179,8 +179,8 @@ static void turns_go_on(struct inbound *ib)
 	unsigned failed = 0;
 
 	while (s && failed < TURN_TRIES) {
-		next = s->auth_next;
-		if (s->auth_from <= loop_mono(ib->loop)) {
+		next = s->login.next;
+		if (s->login.from <= loop_mono(ib->loop)) {
 			if (next)
 				session_hold(next);
 			failed += still_waits(s);
@@ -247,7 +247,7 @@ static bool known_login(struct session *s, const struct smtp_credentials *c, cha
 /* The answer, and what came behind it. */
 static void answer_now(struct session *s, enum smtp_auth_result result, const char *pool)
 {
-	bool waited = s->auth_begun != 0;
+	bool waited = s->login.begun != 0;
 
 	turn_leave(s);
 	session_hold(s);
@@ -264,8 +264,8 @@ static bool ask(struct session *s, const char *user, ms_t *delay)
 	bool may;
 
 	pthread_mutex_lock(&l->lock);
-	s->auth_known = client_is_proven(s->known, loop_mono(s->ib->loop)) ||
-			guesses_know(l->guesses, loop_mono(s->ib->loop), &s->client, user);
+	s->login.known = client_is_proven(s->known, loop_mono(s->ib->loop)) ||
+			 guesses_know(l->guesses, loop_mono(s->ib->loop), &s->client, user);
 	may = guesses_ask(l->guesses, loop_mono(s->ib->loop), &s->client, user,
 		s->ln->p->auth_failures_max, delay);
 	pthread_mutex_unlock(&l->lock);
@@ -278,13 +278,13 @@ static bool must_wait(struct session *s, ms_t delay)
 
 	if (delay == 0)
 		return false;
-	if (!s->auth_begun)
+	if (!s->login.begun)
 		turn_wait(s, delay);
-	left = s->auth_begun + delay - loop_mono(s->ib->loop);
+	left = s->login.begun + delay - loop_mono(s->ib->loop);
 	if (left <= 0)
 		return false;
-	s->auth_from = s->auth_begun + delay;
-	loop_timer_arm(s->ib->loop, &s->auth_timer, left);
+	s->login.from = s->login.begun + delay;
+	loop_timer_arm(s->ib->loop, &s->login.timer, left);
 	return true;
 }
 
@@ -302,7 +302,7 @@ static void auth_try(struct session *s)
 	} else if (known_login(s, &c, pool)) {
 		answer_now(s, AUTH_OK, pool);
 	} else if (must_queue(s) || !place_take(s)) {
-		if (!s->auth_begun)
+		if (!s->login.begun)
 			turn_wait(s, 0);
 	} else if (!start_check(s, &c)) {
 		place_leave(s);
@@ -314,7 +314,7 @@ static void auth_try(struct session *s)
 
 static ms_t next_try(const struct session *s)
 {
-	ms_t left = s->auth_from - loop_mono(s->ib->loop);
+	ms_t left = s->login.from - loop_mono(s->ib->loop);
 
 	return left > WAIT_STEP ? left : WAIT_STEP;
 }
@@ -325,16 +325,16 @@ static void on_auth_timer(void *arg)
 
 	session_hold(s);
 	turns_go_on(s->ib);
-	if (s->auth_begun && loop_mono(s->ib->loop) - s->auth_from > WAIT_MAX)
+	if (s->login.begun && loop_mono(s->ib->loop) - s->login.from > WAIT_MAX)
 		answer_now(s, AUTH_TEMPORARY, NULL);
-	else if (s->auth_begun)
-		loop_timer_arm(s->ib->loop, &s->auth_timer, next_try(s));
+	else if (s->login.begun)
+		loop_timer_arm(s->ib->loop, &s->login.timer, next_try(s));
 	session_release(s);
 }
 
 void inbound_auth_init(struct session *s)
 {
-	loop_timer_init(&s->auth_timer, on_auth_timer, s);
+	loop_timer_init(&s->login.timer, on_auth_timer, s);
 }
 
 void inbound_auth_stop(struct session *s)

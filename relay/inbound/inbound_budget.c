@@ -63,7 +63,7 @@ static unsigned find_holders(struct inbound *ib, struct holder *holders)
 	DL_FOREACH (ib->sessions, s) {
 		ms_t silent = now - s->since;
 
-		if (!s->begun || s->charged_content == 0 || silent < SILENT ||
+		if (!s->content.begun || s->charged_content == 0 || silent < SILENT ||
 			(s->waits & WAIT_COMMIT))
 			continue;
 		holders[n++] = (struct holder){ s, s->charged_content * (uint64_t)silent };

@@ -26,9 +26,9 @@ void inbound_begin(struct session *s)
 	struct inbound *ib = s->ib;
 	uint64_t id = queue_new_id(ib->p.queue);
 
-	s->id = id;
-	s->begun = true;
-	s->append_error = 0;
+	s->content.id = id;
+	s->content.begun = true;
+	s->content.error = 0;
 	s->since = s->interval_start = loop_mono(ib->loop);
 	s->interval_bytes = 0;
 	if (sign_begin(s) ||
@@ -41,17 +41,17 @@ void inbound_begin(struct session *s)
 static struct queue_append *slot_take(struct session *s, enum queue_job_kind kind)
 {
 	for (unsigned i = 0; i < APPENDS_MAX; i++) {
-		struct queue_append *a = &s->slots[i];
+		struct queue_append *a = &s->content.slots[i];
 
-		if (s->slots_busy & (1u << i))
+		if (s->content.busy & (1u << i))
 			continue;
-		s->slots_busy |= 1u << i;
+		s->content.busy |= 1u << i;
 		*a = (struct queue_append){
 			.job = { .kind = kind,
 				.reply_to = &s->ib->answers.mpsc,
 				.owner = s,
 				.tag = ANSWER_SLOT },
-			.id = s->id,
+			.id = s->content.id,
 		};
 		session_hold(s);
 		return a;
@@ -61,7 +61,7 @@ static struct queue_append *slot_take(struct session *s, enum queue_job_kind kin
 
 static bool slots_full(const struct session *s)
 {
-	return s->slots_busy == (1u << APPENDS_MAX) - 1;
+	return s->content.busy == (1u << APPENDS_MAX) - 1;
 }
 
 static void move_blocks(struct session *s, struct body_block *(*take)(struct body *b))
@@ -78,7 +78,7 @@ static void move_blocks(struct session *s, struct body_block *(*take)(struct bod
 	blocks = take(m->body);
 	if (!blocks)
 		return;
-	if (s->append_error) {
+	if (s->content.error) {
 		/* lost already: the client is told at the end of its content */
 		body_blocks_free(blocks);
 		return;
@@ -86,7 +86,7 @@ static void move_blocks(struct session *s, struct body_block *(*take)(struct bod
 	a = slot_take(s, QUEUE_APPEND);
 	a->offset = offset;
 	a->blocks = blocks;
-	s->appended = true;
+	s->content.appended = true;
 	inbound_post_job(s->ib, &a->job);
 	if (slots_full(s))
 		s->waits |= WAIT_APPEND;
@@ -98,7 +98,7 @@ void inbound_flush(struct session *s)
 		move_blocks(s, body_take_full);
 		return;
 	}
-	s->flush_due = true;
+	content_due(s, DUE_FLUSH);
 	s->waits |= WAIT_APPEND;
 }
 
@@ -118,30 +118,30 @@ void inbound_discard(struct session *s)
 {
 	struct queue_append *a;
 
-	s->flush_due = false;
 	/* behind the parts that are on their way: jobs keep their order */
 	a = slot_take(s, QUEUE_DISCARD);
 	if (!a) {
-		s->discard_due = true;
+		content_due(s, DUE_DISCARD);
 		s->waits |= WAIT_APPEND;
 		return;
 	}
-	s->appended = s->discard_due = false;
+	s->content.appended = false;
+	content_due(s, DUE_NOTHING);
 	inbound_post_job(s->ib, &a->job);
 }
 
 static void on_slot(struct session *s, struct queue_append *a)
 {
-	s->slots_busy &= ~(1u << (a - s->slots));
-	if (a->job.kind == QUEUE_APPEND && a->job.result && !s->append_error)
-		s->append_error = a->job.result;
-	if (s->discard_due)
+	s->content.busy &= ~(1u << (a - s->content.slots));
+	if (a->job.kind == QUEUE_APPEND && a->job.result && !s->content.error)
+		s->content.error = a->job.result;
+	if (s->content.due == DUE_DISCARD)
 		inbound_discard(s);
-	else if (s->flush_due && !s->closed) {
-		s->flush_due = false;
+	else if (s->content.due == DUE_FLUSH && !session_is_closed(s)) {
+		content_due(s, DUE_NOTHING);
 		inbound_flush(s);
 	}
-	if (!s->closed && (s->waits & WAIT_APPEND) && !slots_full(s))
+	if (!session_is_closed(s) && (s->waits & WAIT_APPEND) && !slots_full(s))
 		session_ready(s, WAIT_APPEND);
 }
 
@@ -203,10 +203,10 @@ static void answer_commit(struct session *s, int result)
 		count_add(&ib->count.rejected_messages, 1);
 		log_event(ib->p.log, LOG_ERR, EVENT_NOT_ACCEPTED,
 			"session %" PRIx64 ": the queue says: %s", s->number, strerror(-result));
-		if (s->appended)
+		if (s->content.appended)
 			inbound_discard(s);
 	}
-	if (s->closed)
+	if (session_is_closed(s))
 		return;
 	if (smtp_server_committed(s->server, commit_result(result), &ib->out))
 		session_close(s, 0, "out of memory");
@@ -226,7 +226,7 @@ static void post_accept(struct session *s, struct message *m)
 			.tag = ANSWER_ACCEPT },
 		.message = m,
 		.due = loop_wall(ib->loop),
-		.appended = s->appended,
+		.appended = s->content.appended,
 	};
 	session_hold(s);
 	s->waits |= WAIT_COMMIT;
@@ -238,12 +238,12 @@ static void post_accept(struct session *s, struct message *m)
  * come again. True: it was not accepted. */
 static bool not_signed(struct session *s, struct message *m, int error)
 {
-	if (error && !s->closed)
+	if (error && !session_is_closed(s))
 		log_event(s->ib->p.log, error == -EMSGSIZE ? LOG_WARN : LOG_ERR, EVENT_NOT_SIGNED,
 			"session %" PRIx64 ": %s", s->number,
 			error == -EMSGSIZE ? "too many fields to be listed in a signature"
 					   : strerror(-error));
-	if (!s->closed && (!error || error == -EMSGSIZE)) {
+	if (!session_is_closed(s) && (!error || error == -EMSGSIZE)) {
 		post_accept(s, m);
 		return false;
 	}
@@ -265,16 +265,16 @@ void inbound_commit(struct session *s)
 	int error = 0;
 
 	/* each part must be known to be there; the state machine then asks again */
-	if (s->slots_busy) {
+	if (s->content.busy) {
 		s->waits |= WAIT_APPEND;
 		return;
 	}
 	m = smtp_server_take_message(s->server);
-	s->begun = false;
-	if (s->append_error) {
+	s->content.begun = false;
+	if (s->content.error) {
 		sign_drop(s);
 		message_unref(m);
-		answer_commit(s, s->append_error);
+		answer_commit(s, s->content.error);
 		return;
 	}
 	if (sign_start(s, m, &error))
@@ -291,7 +291,7 @@ static void on_accepted(struct session *s)
 
 	s->accept.message = NULL;
 	if (result == 0) {
-		s->appended = false;
+		s->content.appended = false;
 		count_add(&c->messages, 1);
 		count_add(&c->recipients, m->nrecipients);
 		count_add(&c->bytes, m->size);

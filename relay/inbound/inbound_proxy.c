@@ -34,7 +34,7 @@ static void on_poll_closed(uv_handle_t *h)
 	struct preface *f = h->data;
 	struct session *s = f->s;
 
-	if (f->done && !s->closed) {
+	if (f->done && !session_is_closed(s)) {
 		s->preface = NULL;
 		s->waits &= ~(unsigned)WAIT_PREFACE;
 		session_open(s, f->fd);

@@ -2,7 +2,7 @@
  * an iteration by a direct write; libuv's write queue is used only while the socket is full.
  * Called by sessions, on the loop's thread.
  *
- * States and their jumps: stream_private.h. The owner is told of an end once, never inside a call
+ * States and their jumps: stream_state.h. The owner is told of an end once, never inside a call
  * of its own, and frees nothing but by stream_close. */
 #include "postern/stream.h"
 
@@ -62,20 +62,32 @@ void stream_destroy(struct stream *s)
 {
 	if (s->state == STREAM_CLOSING)
 		return;
-	s->state = STREAM_CLOSING;
+	stream_to(s, STREAM_CLOSING);
 	loop_timer_disarm(s->loop, &s->linger);
 	uv_close((uv_handle_t *)&s->tcp, on_handle_closed);
+}
+
+void stream_stop_reading(struct stream *s)
+{
+	if (s->reading != READING_ON)
+		return;
+	uv_read_stop((uv_stream_t *)&s->tcp);
+	reading_to(s, READING_STOPPED);
+}
+
+void stream_input_ended(struct stream *s)
+{
+	stream_stop_reading(s);
+	if (s->reading != READING_ENDED)
+		reading_to(s, READING_ENDED);
 }
 
 void stream_report(struct stream *s, int error, const char *why)
 {
 	if (!stream_alive(s))
 		return;
-	s->state = STREAM_FAILED;
-	if (s->reading) {
-		uv_read_stop((uv_stream_t *)&s->tcp);
-		s->reading = false;
-	}
+	stream_to(s, STREAM_FAILED);
+	stream_stop_reading(s);
 	s->ops->on_closed(s->arg, error, why);
 }
 
@@ -83,13 +95,9 @@ void stream_report(struct stream *s, int error, const char *why)
  * output that can no longer go out. */
 static void end_of_input(struct stream *s, int error, const char *why)
 {
-	s->eof = true;
-	if (s->reading) {
-		uv_read_stop((uv_stream_t *)&s->tcp);
-		s->reading = false;
-	}
+	stream_input_ended(s);
 	if (s->state == STREAM_LINGER) {
-		if (error || s->write_failed || stream_pending(s) == 0)
+		if (error || s->writing == WRITING_BROKEN || stream_pending(s) == 0)
 			stream_destroy(s);
 		return;
 	}
@@ -97,11 +105,12 @@ static void end_of_input(struct stream *s, int error, const char *why)
 		return;
 	if (tls_conn_broken(s, error ? why : "the other side closed the connection"))
 		return;
-	if (!s->paused || (error && stream_pending(s) > 0)) {
+	if (s->taker != TAKER_PAUSED || (error && stream_pending(s) > 0)) {
 		stream_report(s, error, why);
 		return;
 	}
-	s->end_due = true;
+	if (s->end == END_NONE)
+		end_to(s, END_BEHIND);
 	s->end_error = error;
 	snprintf(s->end_text, sizeof(s->end_text), "%s", why);
 	s->end_why = s->end_text;
@@ -111,10 +120,7 @@ int stream_hold(struct stream *s, struct slice in)
 {
 	int r = buf_add_slice(&s->held, in);
 
-	if (s->reading) {
-		uv_read_stop((uv_stream_t *)&s->tcp);
-		s->reading = false;
-	}
+	stream_stop_reading(s);
 	return r;
 }
 
@@ -124,7 +130,7 @@ static void take_input(struct stream *s, struct slice in)
 		return; /* nobody wants it any more */
 	if (s->tls) {
 		tls_conn_feed(s, in);
-	} else if (s->paused) {
+	} else if (s->taker == TAKER_PAUSED) {
 		if (stream_hold(s, in))
 			stream_report(s, -ENOMEM, "out of memory");
 	} else {
@@ -152,26 +158,32 @@ static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
 		end_of_input(s, (int)n, stream_error_text((int)n, text, sizeof(text)));
 }
 
-/* Has an end reported at the end of the iteration, where the owner is not in the middle of a call.
- */
-static void end_later(struct stream *s, int error)
+void stream_end_later(struct stream *s, int error)
 {
-	s->end_due = s->end_now = true;
+	if (s->end != END_NOW)
+		end_to(s, END_NOW);
 	s->end_error = error;
-	s->end_why = stream_error_text(error, s->end_text, sizeof(s->end_text));
+	s->end_why = s->end_text;
 	stream_mark(s);
+}
+
+static void ends_by(struct stream *s, int error)
+{
+	stream_error_text(error, s->end_text, sizeof(s->end_text));
+	stream_end_later(s, error);
 }
 
 void stream_start_reading(struct stream *s)
 {
 	int r;
 
-	if (s->reading || s->eof)
+	if (s->reading != READING_STOPPED)
 		return;
 	r = uv_read_start((uv_stream_t *)&s->tcp, on_alloc, on_read);
-	s->reading = r == 0;
 	if (r)
-		end_later(s, r);
+		ends_by(s, r);
+	else
+		reading_to(s, READING_ON);
 }
 
 /* The reader reports a broken connection, after what the other side still had to say (a 421 often
@@ -179,21 +191,23 @@ void stream_start_reading(struct stream *s)
  */
 static void write_broke(struct stream *s, int error)
 {
-	s->write_failed = true;
+	if (s->writing != WRITING_BROKEN)
+		writing_to(s, WRITING_BROKEN);
 	if (s->state == STREAM_LINGER) {
 		stream_destroy(s);
 		return;
 	}
-	if (s->reading && !s->paused)
+	if (s->reading == READING_ON && s->taker != TAKER_PAUSED)
 		return;
-	end_later(s, error);
+	ends_by(s, error);
 }
 
 static void on_written(uv_write_t *req, int status)
 {
 	struct stream *s = req->data;
 
-	s->write_busy = false;
+	if (s->writing == WRITING_BUSY)
+		writing_to(s, WRITING_FREE);
 	if (s->state == STREAM_CLOSING)
 		return;
 	if (status) {
@@ -212,7 +226,8 @@ static int wait_for_socket(struct stream *s)
 
 	s->write.data = s;
 	r = uv_write(&s->write, (uv_stream_t *)&s->tcp, bufs, n, on_written);
-	s->write_busy = r == 0;
+	if (r == 0)
+		writing_to(s, WRITING_BUSY);
 	return r;
 }
 
@@ -222,7 +237,7 @@ int stream_send_wire(struct stream *s)
 	size_t total, sent = 0;
 	int r = 0;
 
-	while (s->wire.bytes > 0 && !s->write_busy && !s->write_failed) {
+	while (s->wire.bytes > 0 && s->writing == WRITING_FREE) {
 		unsigned n = out_peek(&s->wire, bufs, IOV_NUMBER, &total);
 
 		if (sent >= ROUND_BYTES) {
@@ -271,10 +286,10 @@ static int send_all(struct stream *s)
  * closing with unread input would make the kernel reset the connection and lose our last words. */
 static void linger_on(struct stream *s)
 {
-	if (s->wire.bytes + s->clear.bytes > 0 || s->write_busy)
+	if (s->wire.bytes + s->clear.bytes > 0 || s->writing == WRITING_BUSY)
 		return;
-	if (!s->shut) {
-		s->shut = true;
+	if (!s->goodbye) {
+		s->goodbye = true;
 		if (s->tls && tls_conn_ready(s)) {
 			tls_conn_end(s);
 			stream_send_wire(s);
@@ -282,7 +297,7 @@ static void linger_on(struct stream *s)
 			return;
 		}
 	}
-	if (s->eof) {
+	if (s->reading == READING_ENDED) {
 		stream_destroy(s);
 		return;
 	}
@@ -298,22 +313,22 @@ static void deliver_held(struct stream *s)
 {
 	struct buf held = s->held;
 
-	s->resumed = false;
+	taker_to(s, TAKER_TAKES);
 	buf_init(&s->held, 0);
 	if (s->tls || buf_size(&held) > 0)
 		take_input(s, buf_slice(&held));
 	buf_deinit(&held);
-	if (stream_alive(s) && !s->paused && buf_size(&s->held) == 0)
+	if (stream_alive(s) && s->taker != TAKER_PAUSED && buf_size(&s->held) == 0)
 		stream_start_reading(s);
 }
 
 static bool report_end(struct stream *s)
 {
-	if (!s->end_due || (s->paused && !s->end_now))
+	if (s->end == END_NONE || (s->taker == TAKER_PAUSED && s->end != END_NOW))
 		return false;
-	s->end_due = false;
+	end_to(s, END_NONE);
 	if (s->state == STREAM_CONNECTING) {
-		s->state = STREAM_FAILED;
+		stream_to(s, STREAM_FAILED);
 		s->ops->on_connected(s->arg, s->end_error, s->end_why);
 	} else if (!tls_conn_broken(s, s->end_why)) {
 		stream_report(s, s->end_error, s->end_why);
@@ -331,15 +346,15 @@ static bool run(struct stream *s)
 		tls_conn_feed(s, (struct slice){ NULL, 0 });
 		called = true;
 	}
-	if (s->resumed && !s->paused && stream_alive(s)) {
+	if (s->taker == TAKER_RESUMED && stream_alive(s)) {
 		deliver_held(s);
 		called = true;
 	}
-	if ((stream_alive(s) || s->state == STREAM_LINGER) && !s->write_failed) {
+	if ((stream_alive(s) || s->state == STREAM_LINGER) && s->writing != WRITING_BROKEN) {
 		called |= stream_pending(s) > 0;
 		send_all(s);
 	}
-	if (stream_alive(s) && s->wrote && !s->write_failed && stream_pending(s) == 0) {
+	if (stream_alive(s) && s->wrote && s->writing != WRITING_BROKEN && stream_pending(s) == 0) {
 		s->wrote = false;
 		if (s->ops->on_drained) {
 			s->ops->on_drained(s->arg);
@@ -404,7 +419,8 @@ static bool may_write(const struct stream *s)
  */
 static bool output_is_lost(const struct stream *s)
 {
-	return s->write_failed || (s->state == STREAM_FAILED && !s->eof);
+	return s->writing == WRITING_BROKEN ||
+	       (s->state == STREAM_FAILED && s->reading != READING_ENDED);
 }
 
 static struct out_queue *write_queue(struct stream *s)
@@ -454,7 +470,7 @@ released:
 
 int stream_flush(struct stream *s)
 {
-	if (!stream_alive(s) || s->write_failed)
+	if (!stream_alive(s) || s->writing == WRITING_BROKEN)
 		return 0;
 	/* on_drained is left to the end of the iteration: never inside the owner's own call */
 	stream_mark(s);
@@ -479,31 +495,34 @@ size_t stream_unacknowledged(const struct stream *s)
 /* Reading goes on until something comes: most pauses end first, and cost no system call so. */
 void stream_pause(struct stream *s)
 {
-	s->paused = true;
+	if (s->taker != TAKER_PAUSED)
+		taker_to(s, TAKER_PAUSED);
 }
 
 void stream_resume(struct stream *s)
 {
-	if (!s->paused)
+	if (s->taker != TAKER_PAUSED)
 		return;
-	s->paused = false;
-	if (buf_size(&s->held) > 0 || s->tls || s->end_due || !s->reading) {
-		s->resumed = true;
+	if (buf_size(&s->held) > 0 || s->tls || s->end != END_NONE || s->reading != READING_ON) {
+		taker_to(s, TAKER_RESUMED);
 		stream_mark(s);
+	} else {
+		taker_to(s, TAKER_TAKES);
 	}
 }
 
 void stream_close(struct stream *s, ms_t linger)
 {
 	bool never_open = s->state == STREAM_CONNECTING;
-	bool failed = s->state == STREAM_FAILED && (!s->eof || stream_pending(s) == 0);
+	bool failed = s->state == STREAM_FAILED &&
+		      (s->reading != READING_ENDED || stream_pending(s) == 0);
 
 	must(s->state != STREAM_LINGER && s->state != STREAM_CLOSING);
-	if (linger <= 0 || never_open || failed || s->write_failed) {
+	if (linger <= 0 || never_open || failed || s->writing == WRITING_BROKEN) {
 		stream_destroy(s);
 		return;
 	}
-	s->state = STREAM_LINGER;
+	stream_to(s, STREAM_LINGER);
 	loop_timer_arm(s->loop, &s->linger, linger);
 	stream_start_reading(
 		s); /* input is thrown away; a peer that only writes must not block itself and us */

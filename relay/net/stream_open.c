@@ -39,7 +39,7 @@ int stream_accept(
 		stream_destroy(s);
 		return r;
 	}
-	s->state = STREAM_OPEN;
+	stream_to(s, STREAM_OPEN);
 	stream_start_reading(s);
 	*ret = s;
 	return 0;
@@ -56,11 +56,11 @@ static void on_connect(uv_connect_t *req, int status)
 		/* the kernel picks the local port only now: none left for this address */
 		int error = status == UV_EADDRNOTAVAIL ? STREAM_E_BIND : status;
 
-		s->state = STREAM_FAILED;
+		stream_to(s, STREAM_FAILED);
 		s->ops->on_connected(s->arg, error, stream_error_text(status, text, sizeof(text)));
 		return;
 	}
-	s->state = STREAM_OPEN;
+	stream_to(s, STREAM_OPEN);
 	stream_start_reading(s);
 	if (stream_pending(s) > 0)
 		stream_mark(s);
@@ -133,16 +133,11 @@ int stream_connect(struct stream **ret, struct loop *l, const struct addr *sourc
 	r = stream_new(&s, l, ops, arg);
 	if (r)
 		return r;
-	s->state = STREAM_CONNECTING;
 	s->peer = *to;
 	s->peer_port = port;
 	r = begin_connect(s, source, to, port, s->end_text);
-	if (r) {
-		s->end_due = s->end_now = true;
-		s->end_error = r;
-		s->end_why = s->end_text;
-		stream_mark(s);
-	}
+	if (r)
+		stream_end_later(s, r);
 	*ret = s;
 	return 0;
 }

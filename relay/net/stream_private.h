@@ -2,18 +2,12 @@
 #pragma once
 
 #include "loop_private.h"
+#include "postern/must.h"
 #include "postern/stream.h"
 #include "stream_out.h"
+#include "stream_state.h"
 
 struct tls_conn;
-
-enum stream_state {
-	STREAM_CONNECTING,
-	STREAM_OPEN,
-	STREAM_FAILED,	/* reported to the owner; waits for its stream_close */
-	STREAM_LINGER,	/* closed by the owner; sends what is left */
-	STREAM_CLOSING, /* the handle is being closed */
-};
 
 /* Memory ends in the close callback of the handle, so the stream outlives every callback that
  * closes it. Bytes to send: wire holds what goes to the socket as it is, clear (with TLS only) what
@@ -25,21 +19,18 @@ struct stream {
 	struct loop *loop;
 	const struct stream_ops *ops;
 	void *arg;
-	enum stream_state state;
-	bool paused;
-	bool reading;	   /* libuv reads */
-	bool write_busy;   /* the socket is full: libuv waits for it */
-	bool eof;	   /* the other side sent its end */
-	bool write_failed; /* nothing can be sent any more */
-	bool wrote;	   /* on_drained is owed */
-	bool shut;	   /* our own end was sent (lingering) */
-	bool resumed;	   /* held input is due */
-	bool tls_begin;	   /* the handshake is due (a client speaks first) */
-	bool on_list;
-	int end_error; /* the end that on_closed (or on_connected) still has to report */
-	bool end_due, end_now;
+	enum stream_state state; /* these by stream_to, reading_to and so on alone */
+	enum stream_reading reading;
+	enum stream_taker taker;
+	enum stream_writing writing;
+	enum stream_end end; /* that on_closed (or on_connected) still has to tell, with: */
+	int end_error;
 	const char *end_why;
 	char end_text[160];
+	bool wrote;	/* on_drained is owed */
+	bool goodbye;	/* our own end was said (lingering) */
+	bool tls_begin; /* the handshake is due (a client speaks first) */
+	bool on_list;
 	size_t write_busy_bytes;
 	size_t write_max;
 	struct out_queue clear, wire;
@@ -51,6 +42,36 @@ struct stream {
 	struct stream *prev, *next; /* in loop->dirty */
 };
 
+static inline void stream_to(struct stream *s, enum stream_state to)
+{
+	must(stream_may(s->state, to));
+	s->state = to;
+}
+
+static inline void reading_to(struct stream *s, enum stream_reading to)
+{
+	must(reading_may(s->reading, to));
+	s->reading = to;
+}
+
+static inline void taker_to(struct stream *s, enum stream_taker to)
+{
+	must(taker_may(s->taker, to));
+	s->taker = to;
+}
+
+static inline void writing_to(struct stream *s, enum stream_writing to)
+{
+	must(writing_may(s->writing, to));
+	s->writing = to;
+}
+
+static inline void end_to(struct stream *s, enum stream_end to)
+{
+	must(end_may(s->end, to));
+	s->end = to;
+}
+
 static inline bool stream_alive(const struct stream *s)
 {
 	return s->state == STREAM_OPEN;
@@ -60,6 +81,12 @@ int stream_new(struct stream **ret, struct loop *l, const struct stream_ops *ops
 /* Closes the handle; everything is freed when that is done. */
 void stream_destroy(struct stream *s);
 void stream_start_reading(struct stream *s);
+/* For now, or for ever: the other side sent its end. */
+void stream_stop_reading(struct stream *s);
+void stream_input_ended(struct stream *s);
+/* Has an end told at the end of the iteration, where the owner is not in the middle of a call; s->end_why
+ * says why. */
+void stream_end_later(struct stream *s, int error);
 const char *stream_error_text(int error, char *out, size_t max);
 /* Puts it on the list of those with something to do at the end of the iteration. */
 void stream_mark(struct stream *s);

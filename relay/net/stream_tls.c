@@ -132,11 +132,8 @@ static void handshake_failed(struct stream *s, const char *why)
 	stream_send_wire(s);
 	if (!stream_alive(s))
 		return;
-	s->state = STREAM_FAILED;
-	if (s->reading) {
-		uv_read_stop((uv_stream_t *)&s->tcp);
-		s->reading = false;
-	}
+	stream_to(s, STREAM_FAILED);
+	stream_stop_reading(s);
 	s->ops->on_tls(s->arg, STREAM_E_TLS, why);
 }
 
@@ -217,7 +214,7 @@ static void decrypt_failed(struct stream *s, int end)
 	s->tls->broken = true;
 	if (end == SSL_ERROR_ZERO_RETURN) {
 		s->tls->broken = false; /* close_notify: our direction still works */
-		s->eof = true;
+		stream_input_ended(s);
 		stream_report(s, 0, "closed by the other side");
 		return;
 	}
@@ -234,7 +231,7 @@ void tls_conn_feed(struct stream *s, struct slice in)
 	t->in = in;
 	if (!t->done && stream_alive(s))
 		handshake(s);
-	while (full && t->done && stream_alive(s) && !s->paused) {
+	while (full && t->done && stream_alive(s) && s->taker != TAKER_PAUSED) {
 		int end;
 		size_t n = decrypt(s, &end);
 

@@ -11,7 +11,6 @@ import sys
 MOST = 40
 KNOWN = {
     "queue": 50,
-    "session": 48,
 }
 ROOMS = ["include", "relay", "queue", "conf", "bench"]
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
