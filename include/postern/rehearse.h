@@ -165,6 +165,18 @@ struct rehearsal_ramp {
 	int32_t full;
 	uint32_t full_volume;
 };
+/* What most of a pool's waiting messages waited for, in the minutes in which they did. */
+struct rehearsal_wait {
+	ms_t time;	  /* all those minutes; 0: never */
+	ms_t first, last; /* wall; of them */
+	uint64_t most;	  /* messages */
+};
+/* By enum hold_reason; and those that wait for a place or a rate, by enum policy_limit. */
+#define REHEARSAL_REASONS 32u
+#define REHEARSAL_LIMITS  16u
+#define REHEARSAL_WAITS	  (REHEARSAL_REASONS + REHEARSAL_LIMITS)
+/* "all sources blocked" */
+const char *rehearsal_wait_text(unsigned wait);
 #define REHEARSAL_DELAYS 12
 extern const uint32_t rehearsal_delay_bounds[REHEARSAL_DELAYS]; /* seconds; the last: above */
 struct rehearsal_result {
@@ -179,6 +191,7 @@ struct rehearsal_result {
 	const unsigned *subnet_of; /* by source */
 	const struct rehearsal_event *events;
 	unsigned nevents, events_lost;
+	const struct rehearsal_wait *waits; /* [pool * REHEARSAL_WAITS + wait] */
 	const struct rehearsal_ramp *ramps; /* by day, then source */
 	unsigned nramps;
 	struct rehearsal_count total;

@@ -82,6 +82,29 @@ static json_t *rows_of(const struct view *v)
 	return all;
 }
 
+static json_t *waits_of(const struct rehearsal_result *r)
+{
+	ms_t all_time = r->now - r->scenario->start;
+	json_t *all = json_array();
+
+	for (unsigned pool = 0; pool < r->policy->npools; pool++)
+		for (unsigned k = 0; k < REHEARSAL_WAITS; k++) {
+			const struct rehearsal_wait *w =
+				&r->waits[(size_t)pool * REHEARSAL_WAITS + k];
+
+			if (!w->time)
+				continue;
+			answers_add(all, json_pack("{so so sI sf so so sI}", "pool",
+						 json_text(r->policy->pools[pool].name), "reason",
+						 json_text(rehearsal_wait_text(k)), "seconds",
+						 (json_int_t)(w->time / 1000), "share",
+						 (double)w->time / (double)all_time, "first",
+						 time_of(w->first), "last", time_of(w->last),
+						 "messages_most", (json_int_t)w->most));
+		}
+	return all;
+}
+
 static json_t *events_of(const struct rehearsal_result *r)
 {
 	json_t *all = json_array();
@@ -158,6 +181,7 @@ int rehearse_json(const struct view *v)
 	json_object_set_new(all, "messages_per_step", json_integer((json_int_t)r->batch));
 	json_object_set_new(all, "steps", json_integer((json_int_t)r->steps));
 	json_object_set_new(all, "rows", rows_of(v));
+	json_object_set_new(all, "waits", waits_of(r));
 	json_object_set_new(all, "events", events_of(r));
 	json_object_set_new(all, "warmup", ramps_of(r));
 	json_object_set_new(all, "findings", findings);

@@ -154,9 +154,157 @@ static void left_over(const struct teller *t)
 		"%llu messages still wait at the end, %llu of them for warm-up%s.",
 		(unsigned long long)now, (unsigned long long)r->waiting_for_warmup,
 		r->nhours > 24 && now > before + before / 10
-			? ", and they become more from day to day: more comes in than the sources "
-			  "may send"
+			? ", and they become more from day to day: more comes in than goes out"
 			: "");
+}
+
+/* ---- what a pool waits for ---- */
+
+#define TOLD_SHARE 0.005 /* of the time */
+#define KINDS_TOLD 4u
+
+static const char *lift_of(unsigned wait)
+{
+	switch (wait) {
+	case HOLD_BLOCKED:
+		return "being taken off the provider's list, or sources elsewhere in the pool";
+	case HOLD_RESTING:
+		return "the receiver alone, or sources in another subnet";
+	case HOLD_WARMUP:
+		return "warm sources in the pool, or an earlier start of the warm-up";
+	case REHEARSAL_REASONS + LIMIT_MESSAGES:
+		return "a higher lane_message_rate, if the receiver takes more, or more sources";
+	case REHEARSAL_REASONS + LIMIT_CONNECTS:
+		return "a higher lane_connect_rate, or more messages a connection";
+	case REHEARSAL_REASONS + LIMIT_PACE:
+		return "more sources: the receiver takes no more of these";
+	case REHEARSAL_REASONS + LIMIT_RECEIVER:
+		return "fewer, longer connections: the receiver allows no more";
+	case REHEARSAL_REASONS + LIMIT_PROVIDER:
+	case REHEARSAL_REASONS + LIMIT_GEOGRAPHY:
+	case REHEARSAL_REASONS + LIMIT_CLUSTER:
+	case REHEARSAL_REASONS + LIMIT_SUBNET:
+	case REHEARSAL_REASONS + LIMIT_LANE:
+		return "more connections, if the receiver takes them, or more sources";
+	default:
+		return NULL;
+	}
+}
+
+static double share_of(const struct teller *t, ms_t time)
+{
+	ms_t all = t->r->now - t->r->scenario->start;
+
+	return all > 0 ? (double)time / (double)all : 0;
+}
+
+/* Of those that are not told yet, the longest. */
+static unsigned longest(const struct rehearsal_wait *w, uint64_t told)
+{
+	unsigned best = REHEARSAL_WAITS;
+
+	for (unsigned k = 0; k < REHEARSAL_WAITS; k++)
+		if (!(told >> k & 1) && w[k].time &&
+			(best == REHEARSAL_WAITS || w[k].time > w[best].time))
+			best = k;
+	return best;
+}
+
+static void pool_waits(const struct teller *t, unsigned pool)
+{
+	const struct rehearsal_wait *w = &t->r->waits[(size_t)pool * REHEARSAL_WAITS];
+	unsigned first = longest(w, 0), k = first;
+	char text[400], from[32], to[32];
+	uint64_t told = 0;
+	ms_t all = 0;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < REHEARSAL_WAITS; i++)
+		all += w[i].time;
+	if (share_of(t, all) < TOLD_SHARE)
+		return;
+	for (unsigned i = 0; i < KINDS_TOLD && k < REHEARSAL_WAITS; i++) {
+		at(from, t->r, w[k].first);
+		at(to, t->r, w[k].last);
+		n += (size_t)snprintf(text + n, sizeof(text) - n,
+			"%s%s, in %.1f %% of the time (%s to %s, up to %llu messages)",
+			i ? "; " : "", rehearsal_wait_text(k), 100 * share_of(t, w[k].time), from,
+			to, (unsigned long long)w[k].most);
+		told |= (uint64_t)1 << k;
+		k = longest(w, told);
+		if (n >= sizeof(text) - 1 ||
+			(k < REHEARSAL_WAITS && share_of(t, w[k].time) < TOLD_SHARE))
+			break;
+	}
+	say(t, first == HOLD_BLOCKED ? FINDING_ACT : FINDING_LOOK,
+		"Mail of pool %s waited for more than a minute in %.1f %% of the time. Its "
+		"bottleneck: %s.%s%s%s",
+		t->r->policy->pools[pool].name, 100 * share_of(t, all), text,
+		lift_of(first) ? " What would lift the first: " : "",
+		lift_of(first) ? lift_of(first) : "", lift_of(first) ? "." : "");
+}
+
+static void waits(const struct teller *t)
+{
+	for (unsigned pool = 0; pool < t->r->policy->npools; pool++)
+		pool_waits(t, pool);
+}
+
+/* ---- what happened ---- */
+
+/* Did another subnet deliver at that cluster while this one rested? */
+static bool others_went(const struct rehearsal_result *r, const struct rehearsal_event *e)
+{
+	ms_t until = e->open ? r->now : e->over;
+	char text[ADDR_TEXT_MAX + 4];
+
+	for (unsigned i = 0; i < r->nhours; i++) {
+		if (r->hours[i].start + 3600000 <= e->first || r->hours[i].start >= until)
+			continue;
+		for (unsigned s = 0; s < r->nsubnets; s++) {
+			net_format(text, &r->subnets[s]);
+			for (unsigned c = 0; c < r->nclusters && strcmp(text, e->subnet) != 0; c++)
+				if (!strcmp(r->scenario->clusters[c].name, e->cluster) &&
+					r->by_path[(i * r->nsubnets + s) * r->nclusters + c]
+						.delivered)
+					return true;
+		}
+	}
+	return false;
+}
+
+static void rested(
+	const struct teller *t, const struct rehearsal_event *e, const char *from, const char *to)
+{
+	say(t, FINDING_LOOK,
+		"%s %s was deferred at %s on %s and rested there until %s, probed now and then; %s",
+		e->source[0] ? "Source" : "Subnet", e->source[0] ? e->source : e->subnet,
+		e->cluster, from, to,
+		others_went(t->r, e) ? "its mail went by other subnets as far as their own limits "
+				       "allowed."
+				     : "no other subnet could deliver there: its mail waited.");
+}
+
+/* Until the first of its sources is taken again. */
+static void all_blocked(const struct teller *t, const struct rehearsal_event *e, const char *from)
+{
+	const struct rehearsal_result *r = t->r;
+	char to[32];
+	ms_t over = 0;
+
+	for (unsigned i = 0; i < r->nevents; i++) {
+		const struct rehearsal_event *b = &r->events[i];
+
+		if (b->kind == POLICY_EVENT_SOURCE_BLOCKED && !b->open && b->over >= e->first &&
+			!strcmp(b->provider, e->provider) && (!over || b->over < over))
+			over = b->over;
+	}
+	at(to, r, over);
+	say(t, FINDING_ACT, "On %s all sources of a pool were blocked at %s: its mail waited%s%s.",
+		from, e->provider,
+		over ? " until the first of them was taken again, on "
+		     : ", and still did at the end",
+		over ? to : "");
 }
 
 static void incidents(const struct teller *t)
@@ -175,12 +323,7 @@ static void incidents(const struct teller *t)
 		case POLICY_EVENT_HEALTH:
 			if (strcmp(e->cause, "subnet") && strcmp(e->cause, "source"))
 				continue;
-			say(t, FINDING_LOOK,
-				"%s %s was deferred at %s on %s and rested there until %s, "
-				"probed now and then; its mail went by other subnets as far as "
-				"their own limits allowed.",
-				e->source[0] ? "Source" : "Subnet",
-				e->source[0] ? e->source : e->subnet, e->cluster, from, to);
+			rested(t, e, from, to);
 			break;
 		case POLICY_EVENT_CLUSTER_DEFERS:
 			say(t, FINDING_LOOK,
@@ -202,9 +345,7 @@ static void incidents(const struct teller *t)
 				e->provider, e->source, from, to);
 			break;
 		case POLICY_EVENT_ALL_SOURCES_BLOCKED:
-			say(t, FINDING_ACT,
-				"On %s all sources of a pool were blocked at %s: its mail waited.",
-				from, e->provider);
+			all_blocked(t, e, from);
 			break;
 		default:
 			continue;
@@ -272,6 +413,7 @@ void rehearsal_findings(const struct rehearsal_result *r,
 		room(&t);
 	expired(&t);
 	left_over(&t);
+	waits(&t);
 	incidents(&t);
 	ramps(&t);
 	delivered(&t);

@@ -86,9 +86,17 @@ static struct letter *letter_rest(struct rehearsal *r, const struct letter *g, u
 
 /* ---- flows ---- */
 
+static void is_astray(struct flow *f, const struct letter *g)
+{
+	if (!f->astray || g->arrived < f->astray)
+		f->astray = g->arrived ? g->arrived : 1;
+}
+
 void mail_push(struct rehearsal *r, struct flow *f, struct letter *g, bool front)
 {
 	g->flow = (uint32_t)(f - r->flows);
+	if (!front && f->match.nready && g->arrived < letter_of(f->match.ready.prev)->arrived)
+		is_astray(f, g);
 	match_push(&r->match, &f->match, &g->match, front);
 }
 
@@ -131,23 +139,47 @@ void mail_wait(struct rehearsal *r, struct flow *f, const struct policy_choice *
 	waiter_wait(&r->match.places, &f->match.waiter, why, false, policy_time(r).mono);
 }
 
-/* What has waited too long; the oldest come first but for those that were tried before. */
-static void mail_age(struct rehearsal *r, struct flow *f)
+static void age_one(struct rehearsal *r, struct flow *f, struct letter *g)
+{
+	match_remove(&r->match, &f->match, &g->match);
+	end_expire(r, g);
+}
+
+/* Those that were tried before stand among younger ones. */
+static void age_astray(struct rehearsal *r, struct flow *f)
 {
 	struct list *next;
+	ms_t latest = 0;
 
-	if (r->now - f->aged < AGE_EVERY)
-		return; /* a long queue is not walked at each turn */
-	f->aged = r->now;
+	f->astray = 0;
 	for (struct list *l = f->match.ready.next; l != &f->match.ready; l = next) {
 		struct letter *g = letter_of(l);
 
 		next = l->next;
-		if (!end_expired(r, g))
+		if (end_expired(r, g)) {
+			age_one(r, f, g);
 			continue;
-		match_remove(&r->match, &f->match, &g->match);
-		end_expire(r, g);
+		}
+		if (g->arrived < latest)
+			is_astray(f, g);
+		else
+			latest = g->arrived;
 	}
+}
+
+/* What has waited too long. The oldest come first but for those astray: a long queue is walked only
+ * when one of these expires. */
+static void mail_age(struct rehearsal *r, struct flow *f)
+{
+	if (r->now - f->aged < AGE_EVERY)
+		return; /* nor is a long queue walked at each turn */
+	f->aged = r->now;
+	while (f->match.nready && end_expired(r, letter_of(f->match.ready.next)))
+		age_one(r, f, letter_of(f->match.ready.next));
+	if (!f->match.nready)
+		f->astray = 0;
+	else if (f->astray && r->now - f->astray >= r->params->retry.expire)
+		age_astray(r, f);
 }
 
 static struct flow *waiting(struct waiter *w)

@@ -104,6 +104,8 @@ static void on_tick(struct rehearsal *r)
 		policy_save(r->policy, nowhere, NULL);
 	if (r->now / SECOND % BACKLOG_EVERY == 0)
 		tell_backlog(r);
+	if (r->now / SECOND % BOTTLENECKS_EVERY == 0)
+		bottlenecks_look(r);
 	match_freed(&r->match, NULL, NULL, 256);
 	if (r->now >= r->next_edge)
 		receiver_edges(r);
@@ -226,6 +228,7 @@ void rehearsal_result(const struct rehearsal *r, struct rehearsal_result *ret)
 		.events = r->record.events,
 		.nevents = r->record.nevents,
 		.events_lost = r->record.events_lost,
+		.waits = r->record.waits,
 		.ramps = r->record.ramps,
 		.nramps = r->record.nramps,
 		.total = r->record.total,

@@ -221,7 +221,7 @@ int setup(struct rehearsal *r, const struct classifier *rules)
 		if (setup_receiver(r, i))
 			return -1;
 	if (setup_pools(r) || setup_flows(r) || setup_feeds(r) || setup_standings(r) ||
-		setup_rows(r))
+		setup_rows(r) || bottlenecks_new(r))
 		return -1;
 	answer_make(r, &r->no_room, 0, 421, full);
 	zone_day(r->params->zone, r->s->start, &r->day);
@@ -243,6 +243,7 @@ void teardown(struct rehearsal *r)
 		free(v->by_subnet);
 		free(v->bad_at);
 	}
+	bottlenecks_free(r);
 	free(r->answers);
 	free(r->heap.a);
 	for (uint32_t i = 0; r->flows && i < r->nflows; i++)

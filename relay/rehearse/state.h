@@ -51,6 +51,7 @@ struct flow {
 	struct match_flow match; /* first */
 	unsigned cluster, pool, group;
 	ms_t aged; /* now; when what has expired was looked for */
+	ms_t astray; /* now; no letter that is not in order of arrival came before; 0: there is none */
 };
 struct group {
 	uint32_t first, n; /* tenants */
@@ -117,6 +118,7 @@ struct record {
 	unsigned nhours, hour;
 	struct rehearsal_event *events;
 	unsigned nevents, events_cap, events_lost;
+	struct rehearsal_wait *waits; /* pool × what is waited for: bottleneck.c */
 	struct rehearsal_ramp *ramps;
 	unsigned nramps, ramps_cap;
 	struct rehearsal_count total;
@@ -251,6 +253,12 @@ void answer_make(const struct rehearsal *r, struct answer *a, unsigned cluster, 
 	const char *text);
 void receiver_day(struct rehearsal *r);
 void receiver_edges(struct rehearsal *r);
+
+/* ---- bottleneck.c ---- */
+int bottlenecks_new(struct rehearsal *r); /* 0; -1: no memory */
+void bottlenecks_free(struct rehearsal *r);
+void bottlenecks_look(struct rehearsal *r); /* each BOTTLENECKS_EVERY */
+#define BOTTLENECKS_EVERY 60		    /* seconds */
 
 /* ---- settle.c ---- */
 /* Tries it again then, as if it were new. */

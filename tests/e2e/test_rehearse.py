@@ -252,6 +252,17 @@ cluster "NAM12" {{ }}
         self.assertTrue(any("198.51.100.0/24 was deferred at EUR01" in f["text"] for f in r["findings"]), r["findings"])
         self.assertEqual(r["warmup"], [])
 
+    def test_all_banned(self):
+        ban = """incident "b" { kind = "ban"  from = "day 1 10:00"  until = "day 3" }"""
+        r = self.json(self.small(ban))
+        top = max(r["waits"], key=lambda w: w["seconds"])
+        self.assertEqual((top["pool"], top["reason"], top["first"][:15]), ("main", "all sources blocked", "2026-11-03T10:0"))
+        self.assertAlmostEqual(top["share"], 38 / 48, delta=0.02)
+        self.assertEqual(top["last"], r["end"])
+        said = [f["text"] for f in r["findings"] if f["level"] == "act"]
+        self.assertTrue(any(t.startswith("Mail of pool main waited") and "Its bottleneck: all sources blocked" in t for t in said), said)
+        self.assertNotIn("by other subnets", "".join(said))
+
     def test_a_queue_that_is_too_small(self):
         config = self.file('queue { path = "q"  max_size = "16MiB" }\n' + (SAMPLES / "two-subnets.conf").read_text(), "small.conf")
         out_of_reach = """incident "all" { kind = "unreachable"  from = "day 1 10:00"  until = "day 1 16:00" }"""
