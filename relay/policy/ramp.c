@@ -120,7 +120,31 @@ static void enter(struct ramp *r, const struct zone *z, const struct zone_day *d
 
 static double at_first(const struct ramp *r)
 {
-	return r->allowance > RAMP_BEGIN ? (double)r->allowance / RAMP_BEGIN : 1;
+	double first = r->allowance > RAMP_BEGIN ? (double)r->allowance / RAMP_BEGIN : 1;
+
+	return first + (double)r->allowance * r->pacing.lead / 24;
+}
+
+/* Mail that comes in few bursts, each third hour or once a day, leaves most of a day's allowance
+ * unused if each hour has its part: then parts may go ahead of their time. It is taken back when
+ * there is mail for it all day long. */
+static void learn_shape(struct ramp *r, enum ramp_change c)
+{
+	struct ramp_pacing *a = &r->pacing;
+	unsigned lead = a->lead * 2u;
+
+	if (c == RAMP_HELD_VOLUME && a->kept) {
+		if (!lead && a->odd) /* one such day may be any */
+			lead = a->busy ? 2 * RAMP_LEAD_MOST / a->busy : RAMP_LEAD_MOST;
+		a->lead = (uint8_t)(lead < RAMP_LEAD_MOST ? lead : RAMP_LEAD_MOST);
+		a->odd = true;
+	} else if (r->used) {
+		if (a->busy >= RAMP_STEADY)
+			a->lead = 0;
+		a->odd = false;
+	}
+	a->kept = false;
+	a->busy = 0;
 }
 
 static void begin_afresh(struct ramp *r, struct policy_now now)
@@ -141,6 +165,7 @@ bool ramp_roll(struct ramp *r, const struct zone *z, struct policy_now now, bool
 {
 	struct zone_day today;
 	bool first = !r->day.number;
+	enum ramp_change c;
 
 	if (!first && now.wall >= r->day.start && now.wall < r->day.next)
 		return false;
@@ -171,7 +196,9 @@ bool ramp_roll(struct ramp *r, const struct zone *z, struct policy_now now, bool
 	}
 	if (r->used)
 		r->last = r->day.number;
-	apply(r, ramp_judge(r));
+	c = ramp_judge(r);
+	learn_shape(r, c);
+	apply(r, c);
 	enter(r, z, &today);
 	apply_idle(r, today.number);
 	begin_afresh(r, now);
@@ -238,9 +265,16 @@ static double hourly(const struct ramp *r)
 /* The most in an hour: what earlier ones left is taken up, not all at once. */
 static double hour_most(const struct ramp *r)
 {
-	double most = hourly(r) * RAMP_CATCH_UP;
+	double hours = r->pacing.lead > RAMP_CATCH_UP ? r->pacing.lead : RAMP_CATCH_UP,
+	       most = hourly(r) * hours;
 
 	return most > RAMP_HOUR_MIN ? most : RAMP_HOUR_MIN;
+}
+
+/* The less often mail comes, the more of it goes while it does. */
+static double faster(const struct ramp *r)
+{
+	return r->pacing.lead > RAMP_LEAD_SLOW ? (double)r->pacing.lead / RAMP_LEAD_SLOW : 1;
 }
 
 /* What goes in one moment: few in any case, and of a large amount a part. */
@@ -255,7 +289,7 @@ static double spout_rate(const struct ramp *r)
 {
 	double rate = hourly(r) / RAMP_SPREAD;
 
-	return rate > 0.001 ? rate : 0.001;
+	return (rate > 0.001 ? rate : 0.001) * faster(r);
 }
 
 /* How long what is due was not counted: also while no process ran, on the same day. */
@@ -276,7 +310,7 @@ static void refill(struct ramp *r, struct policy_now now)
 	double most = spout_most(r);
 
 	if (r->pacing.hour != hour)
-		r->pacing.hour_used = 0;
+		r->pacing.hour_used = r->pacing.waited = 0;
 	r->pacing.hour = hour;
 	if (r->pacing.at || r->pacing.left) {
 		double ms = uncounted(r, now);
@@ -364,6 +398,18 @@ ms_t ramp_until(const struct ramp *r, const struct zone *z, struct policy_now no
 	return rate > 0 ? now.wall + (ms_t)((1 - r->pacing.tokens) / rate) + 1 : r->day.next;
 }
 
+/* Mail is there, in an hour in which it may go, and nothing is due or left. */
+static void note_shape(struct ramp *r, bool in, uint32_t left, uint32_t expected)
+{
+	uint32_t n = due(r) < left ? due(r) : left;
+
+	if (!in || !begun(r) || n > expected || r->pacing.waited == UINT8_MAX)
+		return;
+	r->pacing.kept |= left > expected;
+	if (++r->pacing.waited == RAMP_BUSY)
+		r->pacing.busy++;
+}
+
 uint32_t ramp_ready(struct ramp *r, const struct zone *z, struct policy_now now, uint32_t n,
 	uint32_t expected, ms_t *until)
 {
@@ -378,6 +424,7 @@ uint32_t ramp_ready(struct ramp *r, const struct zone *z, struct policy_now now,
 	if (r->plan->pace != PACE_NONE) {
 		refill(r, now);
 		active_left(r, now.wall, &in);
+		note_shape(r, in, left, expected);
 		if (!in)
 			left = 0;
 		else if (due(r) < left)

@@ -18,6 +18,10 @@
 #define RAMP_BEGIN	96u    /* of a day's allowance: what may go with its first moment */
 #define RAMP_HOUR_MIN	20.0   /* messages an hour that are no burst, however small the allowance */
 #define RAMP_MOMENT	50.0   /* messages that may go in one moment in any case */
+#define RAMP_LEAD_MOST	24u    /* hours of the allowance that may go ahead of their time */
+#define RAMP_LEAD_SLOW	5u     /* up to so many go at an hour's pace */
+#define RAMP_STEADY	13u    /* such hours a day: mail does not come in few bursts */
+#define RAMP_BUSY	5u     /* times that mail was there in an hour, beyond what might go */
 #define RAMP_SPREAD	120000 /* ms over which an hour's part is spread when it comes all at once */
 #define RAMP_GRANTS	100u   /* of a day's allowance: twice this part is reserved in one save */
 #define RAMP_GRANT_MAX	2500u
@@ -80,6 +84,13 @@ struct ramp_pacing {
 	ms_t left;	    /* wall, up to which an earlier process counted it; 0: none did */
 	ms_t hour;	    /* number of it, by the wall clock … */
 	uint32_t hour_used; /* … and what went in it */
+	/* What the shape of the traffic has shown, for the days to come: hours' parts of the
+	 * allowance that are due with the day's first moment. */
+	uint8_t lead;
+	uint8_t waited; /* times in this hour that mail was there and had to wait or go elsewhere */
+	uint8_t busy;	/* hours of the day in which that was so, RAMP_BUSY times or more */
+	bool kept;	/* it was so today, while there was allowance left */
+	bool odd;	/* the last day with mail was not used up for that */
 };
 
 /* What the last day did, and by which figures. */

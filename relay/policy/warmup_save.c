@@ -13,7 +13,7 @@
 #include "warmup_save.h"
 
 #define NUMBERS 21u
-#define MORE	34u /* with what is told of warm peers, and pacing; older versions wrote fewer */
+#define MORE	36u /* with what is told of warm peers, and pacing; older versions wrote fewer */
 
 static uint64_t millionths(double v)
 {
@@ -50,7 +50,7 @@ static void save(const struct policy *p, const struct saver *s, unsigned provide
 	n = snprintf(value, sizeof(value),
 		"2 %d %u %u %d %u %d %u %u %u %d %d %u %" PRId64 " %d %" PRId64 " %" PRId64
 		" %u %u %d %d %u %u %u %u %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %u %" PRIu64
-		" %" PRIu64 " %u %u %" PRIu64 " %" PRIu64 " %" PRId64 " %u",
+		" %" PRIu64 " %u %u %" PRIu64 " %" PRIu64 " %" PRId64 " %u %u %u",
 		(int)r->day.number, r->rung, granted,
 		(r->hold ? 1 : 0) | (r->paused_today ? 2 : 0) | (ramp_warm(r) ? 4 : 0), r->volume,
 		(int)r->fresh, r->seen.good, r->seen.bad, r->seen.other, (int)r->first,
@@ -62,7 +62,8 @@ static void save(const struct policy *p, const struct saver *s, unsigned provide
 		millionths(r->recent_expected), r->judged.seen.matched,
 		millionths(r->judged.seen.expected), (uint64_t)r->judged.seen.peers,
 		r->judged.aside, r->judged.clusters, millionths(pacing.tokens),
-		millionths(pacing.spout), pacing.left, pacing.hour_used);
+		millionths(pacing.spout), pacing.left, pacing.hour_used, pacing.lead,
+		pacing.busy | (pacing.kept ? 256u : 0u) | (pacing.odd ? 512u : 0u));
 	if (n < 0 || (size_t)n >= sizeof(value) ||
 		save_key(key, sizeof(key), "ramp", p->params->sources[source].name, "",
 			p->params->providers[provider].name))
@@ -186,7 +187,11 @@ static void load_pacing(struct ramp *r, const int64_t v[MORE])
 		.spout = share_sum(v[31]),
 		.left = v[32],
 		.hour = v[32] / 3600000,
-		.hour_used = saved_count(v[33]) };
+		.hour_used = saved_count(v[33]),
+		.lead = (uint8_t)(v[34] >= 0 && v[34] <= RAMP_LEAD_MOST ? v[34] : 0),
+		.busy = (uint8_t)(saved_count(v[35]) & 255),
+		.kept = saved_count(v[35]) & 256,
+		.odd = saved_count(v[35]) & 512 };
 }
 
 int ramp_load(

@@ -290,6 +290,117 @@ static void test_bursts(void **state)
 	}
 }
 
+/* ---- shapes ---- */
+
+/* Mail of a day: in those hours, from a minute of them on, within so many minutes. */
+struct shape {
+	const char *name;
+	unsigned first, every; /* hours; every 0: all day long, evenly */
+	unsigned begins, lasts;
+	bool trickle; /* and a message each ten minutes beside it */
+};
+
+struct shaped {
+	uint32_t seen;
+	uint32_t most_in_minute, most_in_hour;
+};
+
+/* Minute by minute; in each second what comes is offered at once. */
+static struct shaped shaped_day(struct world *w, const struct shape *s, unsigned each)
+{
+	struct shaped got = { 0 };
+	uint32_t in_hour = 0;
+
+	for (unsigned minute = 0; minute < 24 * 60; minute++) {
+		unsigned hour = minute / 60, at = minute % 60;
+		bool burst = !s->every || (hour % s->every == s->first && at >= s->begins &&
+						  at < s->begins + s->lasts);
+		unsigned n = !s->every ? (each + 1439) / 1440 * 2 : burst ? each / s->lasts : 0;
+		struct day d = { .clusters = 1 };
+
+		n += s->trickle && at % 10 == 0;
+		for (unsigned second = 0; n && second < 60; second++) {
+			for (unsigned i = n * second / 60; i < n * (second + 1) / 60; i++)
+				offer(w, &d, 0, takes_all);
+			world_pass(w, 1000);
+		}
+		if (!n)
+			world_pass(w, 60000);
+		in_hour = at ? in_hour + d.seen[0] : d.seen[0];
+		got.seen += d.seen[0];
+		got.most_in_minute =
+			d.seen[0] > got.most_in_minute ? d.seen[0] : got.most_in_minute;
+		got.most_in_hour = in_hour > got.most_in_hour ? in_hour : got.most_in_hour;
+	}
+	return got;
+}
+
+static const struct shape shapes[] = {
+	{ "each hour", 0, 1, 0, 5, false },
+	{ "each third hour", 1, 3, 0, 5, false },
+	{ "each sixth hour", 2, 6, 20, 8, true },
+	{ "once a day, early", 1, 24, 5, 10, false },
+	{ "once a day, late", 20, 24, 30, 10, true },
+	{ "each fourth hour", 3, 4, 50, 10, true },
+};
+
+static struct shaped shaped_days(
+	struct world *w, const struct shape *s, unsigned days, uint32_t allowance)
+{
+	unsigned each = allowance * 3 / (s->every ? 24 / s->every : 1);
+	struct shaped got = { 0 };
+
+	while (days--)
+		got = shaped_day(w, s, each < 100 ? 100 : each);
+	return got;
+}
+
+/* The fourth day is used up, whatever the shape; no minute has more than an eighth of it, or than is
+ * few anyway. Where mail comes all day long, also after days on which it did not, no hour has more
+ * than thrice its part. */
+static void test_shapes(void **state)
+{
+	static const uint32_t allowances[] = { 60, 400, 3000 };
+	static const struct shape steady = { "all day long", 0, 0, 0, 0, false };
+
+	for (size_t k = 0; k < COUNT(shapes) * COUNT(allowances); k++) {
+		const struct shape *s = &shapes[k / COUNT(allowances)];
+		uint32_t allowance = allowances[k % COUNT(allowances)], flat_ladder[7];
+		struct shaped got;
+		struct world w;
+
+		for (unsigned i = 0; i < COUNT(flat_ladder); i++)
+			flat_ladder[i] = allowance;
+		begin(&w, k + 1, flat_ladder, COUNT(flat_ladder));
+		got = shaped_days(&w, s, 4, allowance);
+		if (got.seen < allowance * 9 / 10 || got.seen > allowance)
+			fail_msg("%s: %u of %u", s->name, got.seen, allowance);
+		if (got.most_in_minute > (allowance / 8 > 300 ? allowance / 8 : 300))
+			fail_msg(
+				"%s: %u of %u in a minute", s->name, got.most_in_minute, allowance);
+		got = shaped_days(&w, &steady, 3, allowance);
+		if (got.seen < allowance * 9 / 10 || got.most_in_hour > allowance / 8 + 1)
+			fail_msg("after %s: %u of %u, %u in an hour", s->name, got.seen, allowance,
+				got.most_in_hour);
+		world_deinit(&w);
+	}
+}
+
+/* The shape that was learned outlives a restart. */
+static void test_shape_is_kept(void **state)
+{
+	static const uint32_t ladder[] = { 400, 400, 400, 400, 400 };
+	const struct shape *s = &shapes[3];
+	struct world w;
+
+	begin(&w, 1, ladder, COUNT(ladder));
+	shaped_days(&w, s, 2, 400);
+	world_stop(&w);
+	world_start(&w);
+	assert_in_range(shaped_days(&w, s, 1, 400).seen, 360, 400);
+	world_deinit(&w);
+}
+
 /* A burst of all the day's mail: no more than the hour's part of it, and not in a moment. */
 static void test_not_at_once(void **state)
 {
@@ -384,6 +495,8 @@ int main(void)
 		cmocka_unit_test(test_one_cluster),
 		cmocka_unit_test(test_all_clusters),
 		cmocka_unit_test(test_bursts),
+		cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_shape_is_kept),
 		cmocka_unit_test(test_not_at_once),
 		cmocka_unit_test(test_first_pick),
 		cmocka_unit_test(test_weekend),
