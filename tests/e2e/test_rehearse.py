@@ -136,7 +136,7 @@ class Minute:
         for t in threads:
             t.join()
         self.got = {f"from {name}": sources.get(address, {}).get("messages", 0) for name, address in SOURCES.items()}
-        self.got.update({"deferred": rules["grey"] + rules["subnet"], "throttled": rules["subnet"],
+        self.got.update({"greylisted": rules["grey"], "throttled": rules["subnet"],
                          "queue mean": statistics.fmean(self.depths), "queue peak": max(self.depths)})
 
 
@@ -155,7 +155,9 @@ class Agrees(RelayCase):
             run = {f"from {s}": sum(row["sources"][s]["delivered"] for row in r["rows"]) for s in SOURCES}
             run["throttled"] = sum(p["deferred"] for row in r["rows"] for p in row["paths"]
                                    if (p["subnet"], p["cluster"]) == ("127.0.2.0/24", "EUR01"))
-            runs.append({**run, "deferred": r["deferred"], "queue mean": r["queue_mean"], "queue peak": r["queue_max"]})
+            # what the throttle defers is a handful and has a bound of its own: among the others it would be most of the difference
+            run["greylisted"] = r["deferred"] - run["throttled"]
+            runs.append({**run, "queue mean": r["queue_mean"], "queue peak": r["queue_max"]})
         return {key: [r[key] for r in runs] for key in runs[0]}
 
     def check_agreement(self, name, real, expected):
