@@ -26,9 +26,9 @@ bool queue_ask_fix(struct queue *q, const struct fix *f)
 	if (q->params.read_only)
 		return false;
 	pthread_mutex_lock(&q->lock);
-	room = q->nfixes < FIXES_MAX;
+	room = q->fixes.n < FIXES_MAX;
 	if (room) {
-		q->fixes[q->nfixes++] = *f;
+		q->fixes.all[q->fixes.n++] = *f;
 		q->woken = true;
 		pthread_cond_signal(&q->cond);
 	}

@@ -179,7 +179,7 @@ struct queue *queue_close(struct queue *q)
 		must(pthread_join(q->thread, NULL) == 0);
 	}
 	qtxn_deinit(&q->txn);
-	young_domains_free(q->sweep, q->nsweep);
+	young_domains_free(q->sweep.domains, q->sweep.n);
 	store_close(&q->store);
 	gather_deinit(&q->gather);
 	pthread_cond_destroy(&q->cond);
@@ -221,9 +221,9 @@ void queue_stats(struct queue *q, struct queue_stats *ret)
 	pthread_mutex_lock(&q->lock);
 	*ret = q->stats;
 	readers_told(&q->readers_seen, ret);
-	ret->refused = q->refused;
-	ret->refused_error = q->refused_error;
-	ret->refused_ago_ms = q->refused_error ? (clock_mono_us() - q->refused_us) / 1000 : 0;
+	ret->refused = q->refused.n;
+	ret->refused_error = q->refused.error;
+	ret->refused_ago_ms = q->refused.error ? (clock_mono_us() - q->refused.at_us) / 1000 : 0;
 	pthread_mutex_unlock(&q->lock);
 	/* a job is answered before it is counted as posted when the writer is quick */
 	answered = atomic_load_explicit(&q->answered, memory_order_relaxed);

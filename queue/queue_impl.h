@@ -20,6 +20,28 @@ struct readers {
 	uint64_t since_us, look_us, clear_us;
 };
 
+/* New mail that the queue did not take. */
+struct refused {
+	uint64_t n, at_us; /* the last time */
+	int error;	   /* of that one */
+};
+/* Found by readers, repaired by the writer. Full: found again later. */
+struct fix_list {
+	struct fix all[FIXES_MAX];
+	uint32_t n;
+};
+/* The store is opened anew after what a commit cannot go on from. */
+struct reopen {
+	bool suspect;	/* a commit failed for a reason other than space: reopen first */
+	uint64_t at_us; /* not before */
+	int error;	/* why the store has no environment */
+};
+/* Moving young entries into the due index, domain by domain. */
+struct sweep {
+	struct young_domain *domains;
+	uint32_t n, pos;
+};
+
 struct queue {
 	struct store store;
 	struct queue_params params;
@@ -40,11 +62,8 @@ struct queue {
 	bool woken, closing;
 	struct queue_stats stats; /* as of the last commit */
 	struct readers readers_seen;
-	int refused_error; /* of new mail, the last time; at refused_us */
-	uint64_t refused, refused_us;
-	/* found by readers, repaired by the writer. Full: found again later */
-	struct fix fixes[FIXES_MAX];
-	uint32_t nfixes;
+	struct refused refused;
+	struct fix_list fixes;
 
 	/* the writer's own */
 	struct qtxn txn;
@@ -54,15 +73,12 @@ struct queue {
 	uint64_t lazy_since_us;
 	struct queue_job **batch;
 	uint32_t batch_max;
-	uint64_t mail_us; /* when new mail was here last */
-	uint64_t last_commit_us, commit_us /* how long it took */, reopen_at_us;
-	int reopen_error; /* why the store has no environment */
-	/* moving young entries into the due index, domain by domain */
-	struct young_domain *sweep;
-	uint32_t nsweep, sweep_pos;
+	uint64_t mail_us;		    /* when new mail was here last */
+	uint64_t last_commit_us, commit_us; /* how long it took */
+	struct reopen reopen;
+	struct sweep sweep;
 	uint64_t chores_at_us;	/* not before, after they failed */
 	bool loose_waits;	/* bodies to remove are left */
-	bool suspect;		/* a commit failed for a reason other than space: reopen first */
 	struct queue_stats now; /* copied to stats after each transaction */
 	struct readers readers;
 };

@@ -61,14 +61,14 @@ int sweep_load(struct queue *q)
 
 static void sweep_end(struct queue *q)
 {
-	young_domains_free(q->sweep, q->nsweep);
-	q->sweep = NULL;
-	q->nsweep = q->sweep_pos = 0;
+	young_domains_free(q->sweep.domains, q->sweep.n);
+	q->sweep.domains = NULL;
+	q->sweep.n = q->sweep.pos = 0;
 }
 
 bool sweep_waits(struct queue *q)
 {
-	return q->sweep || q->txn.young_strays || young_count(q->txn.young) >= SWEEP_AT;
+	return q->sweep.domains || q->txn.young_strays || young_count(q->txn.young) >= SWEEP_AT;
 }
 
 int sweep_step(struct queue *q)
@@ -78,19 +78,19 @@ int sweep_step(struct queue *q)
 
 	if (q->txn.young_strays)
 		r = qtxn_young_strays(&q->txn);
-	if (r || (!q->sweep && young_count(q->txn.young) < SWEEP_AT))
+	if (r || (!q->sweep.domains && young_count(q->txn.young) < SWEEP_AT))
 		return r;
-	if (!q->sweep)
-		r = young_domains(q->txn.young, &q->sweep, &q->nsweep);
-	for (pos = q->sweep_pos; pos < q->nsweep && max > 0 && !r;) {
+	if (!q->sweep.domains)
+		r = young_domains(q->txn.young, &q->sweep.domains, &q->sweep.n);
+	for (pos = q->sweep.pos; pos < q->sweep.n && max > 0 && !r;) {
 		bool finished;
 
-		r = qtxn_young_move(&q->txn, slice_of(q->sweep[pos].name), &max, &finished);
+		r = qtxn_young_move(&q->txn, slice_of(q->sweep.domains[pos].name), &max, &finished);
 		pos += finished;
 	}
 	/* if the transaction fails they are found again by the next sweep */
-	q->sweep_pos = pos;
-	if (pos == q->nsweep || r)
+	q->sweep.pos = pos;
+	if (pos == q->sweep.n || r)
 		sweep_end(q);
 	q->txn.pages += SWEEP_STEP - max;
 	return r;

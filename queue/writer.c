@@ -92,9 +92,9 @@ static bool is_new_mail(const struct queue_job *job)
 static void note_refusal(struct queue *q, int result)
 {
 	pthread_mutex_lock(&q->lock);
-	q->refused_error = result;
-	q->refused_us = clock_mono_us();
-	q->refused++;
+	q->refused.error = result;
+	q->refused.at_us = clock_mono_us();
+	q->refused.n++;
 	pthread_mutex_unlock(&q->lock);
 }
 
@@ -158,9 +158,9 @@ static int run_fixes(struct queue *q)
 	int r = 0;
 
 	pthread_mutex_lock(&q->lock);
-	n = q->nfixes;
-	memcpy(fixes, q->fixes, n * sizeof(fixes[0]));
-	q->nfixes = 0;
+	n = q->fixes.n;
+	memcpy(fixes, q->fixes.all, n * sizeof(fixes[0]));
+	q->fixes.n = 0;
 	pthread_mutex_unlock(&q->lock);
 	for (uint32_t i = 0; i < n && !r; i++)
 		r = qtxn_fix(&q->txn, &fixes[i]);
@@ -253,7 +253,7 @@ static enum step transact(
 	uint32_t i;
 
 	*done = 0;
-	*error = q->reopen_error;
+	*error = q->reopen.error;
 	if (!q->store.env)
 		return STEP_COMMIT_FAILED;
 	store_allocate_ahead(&q->store);
@@ -318,14 +318,14 @@ static void reopen(struct queue *q)
 {
 	uint64_t now = clock_mono_us();
 
-	if (now < q->reopen_at_us)
+	if (now < q->reopen.at_us)
 		return;
-	q->reopen_error = store_reopen(&q->store);
-	if (q->reopen_error) {
-		q->reopen_at_us = now + REOPEN_EVERY_US;
+	q->reopen.error = store_reopen(&q->store);
+	if (q->reopen.error) {
+		q->reopen.at_us = now + REOPEN_EVERY_US;
 		return;
 	}
-	q->suspect = false;
+	q->reopen.suspect = false;
 }
 
 static bool is_space(int r)
@@ -370,7 +370,7 @@ static void after_failed_commit(struct queue *q, struct batch *b, int error)
 	if (is_space(error) && q->store.env) {
 		q->store.disk_tight = true;
 	} else {
-		q->suspect = true;
+		q->reopen.suspect = true;
 		reopen(q);
 	}
 	refuse(q, b, true, is_space(error) ? -ENOSPC : error);
@@ -386,7 +386,7 @@ static void run_batch(struct queue *q, uint32_t n)
 	q->now.jobs += n;
 	if (n > q->now.largest_batch)
 		q->now.largest_batch = n;
-	if (q->suspect)
+	if (q->reopen.suspect)
 		reopen(q);
 	do {
 		uint32_t take = b.n - b.pos < b.group ? b.n - b.pos : b.group, done;
@@ -424,9 +424,9 @@ static bool has_chores(struct queue *q)
 	bool fixes;
 
 	pthread_mutex_lock(&q->lock);
-	fixes = q->nfixes > 0;
+	fixes = q->fixes.n > 0;
 	pthread_mutex_unlock(&q->lock);
-	if (atomic_load(&q->ids_short) || q->suspect)
+	if (atomic_load(&q->ids_short) || q->reopen.suspect)
 		return true;
 	return (fixes || q->loose_waits || sweep_waits(q)) && clock_mono_us() >= q->chores_at_us;
 }
@@ -486,7 +486,7 @@ static uint64_t next_look(const struct queue *q)
 {
 	if (clock_mono_us() < q->chores_at_us)
 		return q->chores_at_us;
-	if (q->suspect)
+	if (q->reopen.suspect)
 		return clock_mono_us() + REOPEN_EVERY_US;
 	if (q->lazy.n > 0)
 		return q->lazy_since_us + LAZY_US;
@@ -511,7 +511,8 @@ void *queue_writer(void *arg)
 			run_batch(q, fill_batch(q));
 		} else if (closing) {
 			break;
-		} else if (has_chores(q) && !(q->suspect && clock_mono_us() < q->reopen_at_us)) {
+		} else if (has_chores(q) &&
+			   !(q->reopen.suspect && clock_mono_us() < q->reopen.at_us)) {
 			run_batch(q, 0);
 		} else {
 			inbox_wait(q, next_look(q));

@@ -2,6 +2,7 @@
  * owner at a time. */
 #include "postern/arena.h"
 
+#include <errno.h>
 #include <stdalign.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -43,10 +44,10 @@ static int arena_grow(struct arena *a, size_t n)
 	if (size < n)
 		size = n;
 	if (size > SIZE_MAX - sizeof(*b))
-		return -1;
+		return -ENOMEM;
 	b = calloc(1, sizeof(*b) + size);
 	if (!b)
-		return -1;
+		return -ENOMEM;
 	/* the sequence of sizes goes on from here, but not from a single oversized block */
 	b->size = size < ARENA_BLOCK_MAX ? size : ARENA_BLOCK_MAX;
 	b->prev = a->last;

@@ -10,7 +10,6 @@ import sys
 
 MOST = 40
 KNOWN = {
-    "queue": 50,
 }
 ROOMS = ["include", "relay", "queue", "conf", "bench"]
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
