@@ -223,7 +223,7 @@ static void give_up(
 	struct work *w = work_of(what);
 
 	flow_remove(dispatch, w);
-	result_local(dispatch, w, "4.7.0", NULL, why);
+	result_local(dispatch, w, &(struct own_finding){ FINDING_DEFERS, "4.7.0", .reason = why });
 }
 
 static bool used_up(void *dispatch, struct match_flow *f)

@@ -515,10 +515,15 @@ void aside_gone(struct dispatch *d, const struct work *w);
 /* Waiting work, out of its flow, goes back to the queue for a while; no retry is used up. */
 void result_waits(struct dispatch *d, struct work *w, ms_t wait);
 void result_take(struct dispatch *d, struct connection *c, struct outbound_transact *t);
-/* Our own finding about waiting work: all its recipients deferred (or bounced, when status begins
- * with 5). */
-void result_local(struct dispatch *d, struct work *w, const char *status, const char *text,
-	enum hold_reason reason);
+/* What we found out ourselves about waiting work, and what that means for all its recipients. */
+enum finding_end { FINDING_DEFERS, FINDING_BOUNCES };
+struct own_finding {
+	enum finding_end end;
+	const char *status;	 /* of a notification; it decides nothing */
+	const char *text;	 /* NULL: the reason's */
+	enum hold_reason reason; /* of one that defers */
+};
+void result_local(struct dispatch *d, struct work *w, const struct own_finding *f);
 /* A reply that ended the session before this waiting work could be offered. */
 void result_refused(struct dispatch *d, struct connection *c, struct work *w,
 	const struct classification *k, const struct reply *r);

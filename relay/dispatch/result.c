@@ -589,8 +589,7 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 		c->match.retire = true;
 }
 
-void result_local(struct dispatch *d, struct work *w, const char *status, const char *text,
-	enum hold_reason reason)
+void result_local(struct dispatch *d, struct work *w, const struct own_finding *f)
 {
 	struct sorting s = { .d = d, .message = w->message, .tried = { 0 }, .flow = w->flow };
 	struct item *next;
@@ -602,18 +601,18 @@ void result_local(struct dispatch *d, struct work *w, const char *status, const 
 		next = i->next;
 		i->next = NULL;
 		i->work = NULL;
-		if (text) {
-			snprintf(reply, sizeof(reply), "%s %s", status, text);
+		if (f->text) {
+			snprintf(reply, sizeof(reply), "%s %s", f->status, f->text);
 			remember(&s, i, reply, 0, VERDICT_TRANSIENT_OTHER);
 		}
-		if (status[0] == '5') {
+		if (f->end == FINDING_BOUNCES) {
 			log_attempt(&s, i, EVENT_BOUNCED, NULL, NULL, NULL, reply, 0);
-			bounce(&s, i, status, text);
+			bounce(&s, i, f->status, f->text);
 			continue;
 		}
 		delay = policy_backoff(d->policy, i->attempts + 1u);
 		log_attempt(&s, i, EVENT_DEFERRED, NULL, NULL, NULL,
-			text ? reply : hold_reason_text(reason), loop_wall(d->loop) + delay);
+			f->text ? reply : hold_reason_text(f->reason), loop_wall(d->loop) + delay);
 		defer(&s, i, delay);
 	}
 	sorting_end(&s);

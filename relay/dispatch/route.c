@@ -164,15 +164,17 @@ static bool set_route(
 }
 
 /* All that waits for this domain meets our own finding. */
-static void fail_domain(struct dispatch *d, struct domain *m, const char *status, const char *text,
-	enum hold_reason why)
+static void fail_domain(struct dispatch *d, struct domain *m, enum finding_end end,
+	const char *status, const char *text)
 {
+	const struct own_finding finding = { end, status, text, HOLD_DNS };
+
 	for (struct flow *f = m->flows; f; f = f->next)
 		while (!list_empty(&f->match.ready)) {
 			struct work *w = container(f->match.ready.next, struct work, match.in_flow);
 
 			flow_remove(d, w);
-			result_local(d, w, status, text, why);
+			result_local(d, w, &finding);
 		}
 }
 
@@ -183,27 +185,27 @@ static void no_route(struct dispatch *d, struct domain *m, const struct dns_rout
 	switch (r->status) {
 	case DNS_NXDOMAIN:
 		snprintf(text, sizeof(text), "Domain %s does not exist", m->name);
-		fail_domain(d, m, "5.1.2", text, HOLD_DNS);
+		fail_domain(d, m, FINDING_BOUNCES, "5.1.2", text);
 		break;
 	case DNS_NULL_MX:
 		snprintf(text, sizeof(text), "Domain %s does not accept mail (null MX)", m->name);
-		fail_domain(d, m, "5.1.10", text, HOLD_DNS);
+		fail_domain(d, m, FINDING_BOUNCES, "5.1.10", text);
 		break;
 	case DNS_NO_ADDRESS:
 		snprintf(text, sizeof(text), "Domain %s has no mail host with an address", m->name);
-		fail_domain(d, m, "5.4.4", text, HOLD_DNS);
+		fail_domain(d, m, FINDING_BOUNCES, "5.4.4", text);
 		break;
 	case DNS_OTHER_FAMILY:
 		snprintf(text, sizeof(text),
 			"Domain %s has addresses only of a family that is not used here", m->name);
-		fail_domain(d, m, "4.4.4", text, HOLD_DNS);
+		fail_domain(d, m, FINDING_DEFERS, "4.4.4", text);
 		break;
 	case DNS_OK: /* all that could be used is gone for the time being */
 	case DNS_TEMPORARY:
 	case DNS_BAD:
 		snprintf(text, sizeof(text), "DNS look-up for %s failed: %s", m->name,
 			r->detail[0] ? r->detail : dns_status_name(r->status));
-		fail_domain(d, m, "4.4.3", text, HOLD_DNS);
+		fail_domain(d, m, FINDING_DEFERS, "4.4.3", text);
 		break;
 	}
 }
@@ -222,7 +224,7 @@ static bool not_for_us(
 			"Domain %s has no mail host that may be connected to: %s has an address "
 			"that never is",
 			m->name, v->refused);
-		fail_domain(d, m, "5.4.4", text, HOLD_DNS);
+		fail_domain(d, m, FINDING_BOUNCES, "5.4.4", text);
 		return true;
 	}
 	if (v->lost && r->status != DNS_OK)
@@ -230,7 +232,7 @@ static bool not_for_us(
 	snprintf(text, sizeof(text),
 		"Mail for %s would come back to this relay, which is its mail host %s", m->name,
 		v->ours);
-	fail_domain(d, m, "5.4.6", text, HOLD_DNS);
+	fail_domain(d, m, FINDING_BOUNCES, "5.4.6", text);
 	return true;
 }
 
@@ -272,7 +274,7 @@ void route_answer(void *dispatch, void *domain, struct dns_route *r)
 			domain_feed(d, m, FEED_ON_LOOK, NULL);
 			return;
 		}
-		fail_domain(d, m, "4.3.0", "Out of memory", HOLD_DNS);
+		fail_domain(d, m, FINDING_DEFERS, "4.3.0", "Out of memory");
 		return;
 	}
 	if (m->route &&
@@ -412,6 +414,6 @@ void route_exhausted(struct dispatch *d, struct domain *m)
 
 	snprintf(text, sizeof(text), "No mail host of %s could be reached: %s", m->name,
 		m->failure ? m->failure : "connection failed");
-	fail_domain(d, m, "4.4.1", text, HOLD_NONE);
+	fail_domain(d, m, FINDING_DEFERS, "4.4.1", text);
 	route_clear_failures(m);
 }
