@@ -14,6 +14,7 @@ struct dsn_recipient {
 	const char *diagnostic; /* reply text "550 5.1.1 …", NULL when our own finding */
 	const char *reason;	/* one sentence for people, NULL for none */
 	bool address_invalid;	/* the reply was about the address, whatever its code says */
+	bool ours;		/* what kept it is a matter of the system that sends */
 	ms_t last_attempt;	/* wall; 0: none */
 	ms_t will_retry_until;	/* wall; DELAYED only; 0: none */
 };

@@ -28,6 +28,7 @@ struct waiter {
 	uint64_t cluster; /* its id in the policy; 0: unknown */
 	char where[32];	  /* its name; "" unknown */
 	ms_t until;	  /* mono; 0: until a place is free */
+	ms_t look_at; /* mono; places_due names it then at the latest; 0: it waits for nothing */
 	struct wake wake; /* waiting: it looks again then at the latest */
 	struct list in_asking, in_places;
 };
@@ -50,7 +51,8 @@ void waiter_ask(struct places *ps, struct waiter *w);
 struct waiter *places_asking(struct places *ps);
 bool places_any_asking(const struct places *ps);
 
-/* It got none; much: its sender has much in memory. It looks again within the minute at least. */
+/* It got none; much: its sender has much in memory. It looks again within the minute at least: as
+ * often as that places_due names it, however often it is asked and refused in between. */
 void waiter_wait(
 	struct places *ps, struct waiter *w, const struct policy_choice *why, bool much, ms_t now);
 void waiter_over(struct places *ps, struct waiter *w); /* waits no longer, and asks; if it waited */
@@ -62,5 +64,6 @@ void places_freed(struct places *ps, const char *where);
 void places_freed_any(struct places *ps, unsigned n);
 
 ms_t places_at(const struct places *ps); /* when places_due is to be asked next; 0: nobody waits */
-/* Whose time has come; it waits still, until waiter_over; NULL: no more. */
+/* Whose time has come, to be looked at: its mail may be over. It waits still, until waiter_over;
+ * NULL: no more. */
 struct waiter *places_due(struct places *ps, ms_t now);

@@ -72,3 +72,6 @@ bool wait_is_parked(const struct parking *pk, const void *pool);
 unsigned wait_pools(const struct parking *pk, const void **ret, unsigned max);
 /* What its mail of that pool (NULL: of any) waits for; until: mono. False: it is not parked. */
 bool wait_tell(const struct parking *pk, const void *pool, struct wait_for *ret);
+/* The same for its mail of that pool, and for a probe: what it waited for when that was last heard
+ * of. HOLD_NONE: nothing. */
+enum hold_reason wait_known_reason(const struct parking *pk, const void *pool);

@@ -28,7 +28,7 @@ static void put(
 
 	if (!a || a->match.nready >= d->p.window / PART || d->held.work > d->p.work_max / PART) {
 		wait = wait < QUEUE_MIN ? QUEUE_MIN : wait > QUEUE_MAX ? QUEUE_MAX : wait;
-		result_waits(d, w, wait);
+		result_waits(d, w, wait, why);
 		return;
 	}
 	flow_push(d, a, w, false);

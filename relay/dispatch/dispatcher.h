@@ -63,7 +63,8 @@ enum item_end { END_DEFER, END_DELIVERED, END_BOUNCED, END_EXPIRED, END_REMOVED 
 /* What a notification says about one recipient; made only for those that need one. */
 struct report {
 	enum dsn_action action;
-	char status[16], mta[256], diagnostic[600], reason[700];
+	bool ours; /* what kept it is a matter of the system that sends */
+	char status[16], mta[256], diagnostic[600], reason[900];
 };
 
 /* One recipient in memory, from intake until its settlement is committed and answered: while it is
@@ -85,6 +86,7 @@ struct item {
 	ms_t old_due, last_attempt, next_due; /* wall */
 	uint16_t attempts, code;
 	uint8_t verdict, flags, lost, cancel, end;
+	uint8_t waited;		     /* enum hold_reason: what kept it from being tried, if known */
 	bool gone;		     /* left memory while its domain is being read */
 	struct list in_domain;	     /* its items, or those gone */
 	char *reply, *host, *source; /* of the last attempt; heap; NULL for none */
@@ -513,7 +515,7 @@ void aside_gone(struct dispatch *d, const struct work *w);
 
 /* ---- result.c ---- */
 /* Waiting work, out of its flow, goes back to the queue for a while; no retry is used up. */
-void result_waits(struct dispatch *d, struct work *w, ms_t wait);
+void result_waits(struct dispatch *d, struct work *w, ms_t wait, enum hold_reason why);
 void result_take(struct dispatch *d, struct connection *c, struct outbound_transact *t);
 /* What we found out ourselves about waiting work, and what that means for all its recipients. */
 enum finding_end { FINDING_DEFERS, FINDING_BOUNCES };
@@ -536,10 +538,12 @@ void settle_commit(struct dispatch *d, struct settle *s);	  /* with its items, q
 void settle_answer(struct dispatch *d, struct queue_job *j);
 void settle_free(struct dispatch *d, struct settle *s); /* without recording */
 void settle_again(struct dispatch *d, struct settle *s);
-struct report *report_for(
-	struct message *m, struct item *i, enum dsn_action action, const char *status);
 /* Deferred items: due clamped to the expiry, delay notice added when its time has come. */
 void settle_defer(struct dispatch *d, struct message *m, struct item *i, ms_t delay);
+
+/* ---- expire.c ---- */
+struct report *report_for(
+	struct message *m, struct item *i, enum dsn_action action, const char *status);
 void settle_expire(struct dispatch *d, struct message *m, struct item *i);
 
 /* ---- notify.c ---- */

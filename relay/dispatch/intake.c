@@ -181,6 +181,15 @@ static uint16_t same_again(const struct dispatch *d, const struct item *i)
 	return 0;
 }
 
+/* What the domain's mail of that pool waits for, or did when that was last heard of. */
+static enum hold_reason waited_for(const struct domain *m, const struct pool *pool)
+{
+	for (const struct flow *f = m->flows; f; f = f->next)
+		if (f->pool == pool && !f->aside && f->match.waiter.waiting)
+			return f->match.waiter.reason;
+	return wait_known_reason(&m->parking, pool);
+}
+
 static void take_due(struct dispatch *d, struct grouping *g, const struct queue_due *q)
 {
 	struct item *i = item_new(d, g->m, q->id, &q->recipient, true, q->due);
@@ -193,6 +202,7 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 	item_state(i, &q->state);
 	clock_restamp(d, q->message);
 	if (given_up(d, q->message, i)) {
+		i->waited = (uint8_t)waited_for(g->m, pool_get(d, q->message->pool));
 		settle_expire(d, q->message, i);
 		settle_items(d, q->message, i);
 		return;
@@ -363,8 +373,15 @@ static bool all_given_up(const struct dispatch *d, const struct work *w)
 	return true;
 }
 
+static enum hold_reason flow_waits_for(const struct flow *f)
+{
+	return f->aside ? f->aside : f->match.waiter.waiting ? f->match.waiter.reason : HOLD_NONE;
+}
+
 void flow_age(struct dispatch *d, struct flow *f)
 {
+	/* before it stops waiting, with the last that goes */
+	enum hold_reason waits_for = flow_waits_for(f);
 	ms_t wall = loop_wall(d->loop);
 	struct list *l, *next;
 
@@ -379,6 +396,7 @@ void flow_age(struct dispatch *d, struct flow *f)
 			continue;
 		flow_remove(d, w);
 		for (struct item *i = w->items; i; i = i->next) {
+			i->waited = (uint8_t)waits_for;
 			if (expired)
 				settle_expire(d, w->message, i);
 			else

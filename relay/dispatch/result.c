@@ -601,6 +601,7 @@ void result_local(struct dispatch *d, struct work *w, const struct own_finding *
 		next = i->next;
 		i->next = NULL;
 		i->work = NULL;
+		i->waited = (uint8_t)f->reason;
 		if (f->text) {
 			snprintf(reply, sizeof(reply), "%s %s", f->status, f->text);
 			remember(&s, i, reply, 0, VERDICT_TRANSIENT_OTHER);
@@ -619,7 +620,7 @@ void result_local(struct dispatch *d, struct work *w, const struct own_finding *
 	work_free(w);
 }
 
-void result_waits(struct dispatch *d, struct work *w, ms_t wait)
+void result_waits(struct dispatch *d, struct work *w, ms_t wait, enum hold_reason why)
 {
 	struct sorting s = { .d = d, .message = w->message, .flow = w->flow };
 	struct item *next;
@@ -628,6 +629,7 @@ void result_waits(struct dispatch *d, struct work *w, ms_t wait)
 		next = i->next;
 		i->next = NULL;
 		i->work = NULL;
+		i->waited = (uint8_t)why;
 		settle_defer(d, s.message, i, wait);
 		to_settle(&s, i);
 	}

@@ -14,56 +14,6 @@
 #define HEADER_MAX     16384u
 #define NO_MEMORY_WAIT 60000
 
-/* ---- what is said ---- */
-
-struct report *report_for(
-	struct message *m, struct item *i, enum dsn_action action, const char *status)
-{
-	struct report *p;
-
-	if (!dsn_wanted(m, i->recipient, action))
-		return NULL;
-	p = calloc(1, sizeof(*p));
-	if (!p) {
-		if (action == DSN_FAILED) { /* no notice, no end: later, when there is memory */
-			i->end = END_DEFER;
-			i->next_due = i->old_due + NO_MEMORY_WAIT;
-		}
-		return NULL;
-	}
-	free(i->report);
-	i->report = p;
-	p->action = action;
-	snprintf(p->status, sizeof(p->status), "%s", status);
-	if (i->code && i->reply)
-		snprintf(p->diagnostic, sizeof(p->diagnostic), "%s", i->reply);
-	else if (i->reply)
-		snprintf(p->reason, sizeof(p->reason), "%s", i->reply);
-	if (i->host)
-		snprintf(p->mta, sizeof(p->mta), "%.*s", (int)strcspn(i->host, "["), i->host);
-	return p;
-}
-
-void settle_expire(struct dispatch *d, struct message *m, struct item *i)
-{
-	struct log_attempt a = { .event = EVENT_EXPIRED,
-		.message = m,
-		.item = i,
-		.status = "4.4.7",
-		.reason = i->reply };
-	struct report *p;
-
-	i->end = END_EXPIRED;
-	d->stats.expired++;
-	delivery_log(d, &a);
-	p = report_for(m, i, DSN_FAILED, "4.4.7");
-	if (p)
-		snprintf(p->reason, sizeof(p->reason),
-			"The message could not be delivered in time, and is given up.%s%s",
-			i->reply && !i->code ? " At the last try: " : "",
-			i->reply && !i->code ? i->reply : "");
-}
-
 void settle_defer(struct dispatch *d, struct message *m, struct item *i, ms_t delay)
 {
 	ms_t wall = loop_wall(d->loop), notice = d->params->retry.delay_notice;
@@ -131,6 +81,7 @@ static uint32_t gather(const struct settle *s, enum dsn_action action, struct ds
 				.diagnostic = p->diagnostic[0] ? p->diagnostic : NULL,
 				.reason = p->reason[0] ? p->reason : NULL,
 				.address_invalid = i->verdict == VERDICT_RECIPIENT_INVALID,
+				.ours = p->ours,
 				.last_attempt = i->last_attempt,
 				.will_retry_until = action == DSN_DELAYED ? s->message->expires : 0,
 			};

@@ -68,15 +68,21 @@ struct waiter *places_asking(struct places *ps)
 void waiter_wait(
 	struct places *ps, struct waiter *w, const struct policy_choice *why, bool much, ms_t now)
 {
-	ms_t look = why->until && why->until - now < LOOK ? why->until : now + LOOK;
+	ms_t look;
 
+	/* asked again in between and refused again, it must not put that off each time */
+	if (!w->look_at)
+		w->look_at = now + LOOK;
+	look = why->until && why->until < w->look_at ? why->until : w->look_at;
+	if (look <= now && look != w->look_at)
+		look = now + 1;
 	w->waiting = true;
 	w->reason = why->reason;
 	w->until = why->until;
 	w->limit = why->limit;
 	w->cluster = why->cluster_id;
 	memcpy(w->where, why->cluster, sizeof(w->where));
-	wake_put(&ps->wakes, &w->wake, look > now ? look : now + 1);
+	wake_put(&ps->wakes, &w->wake, look);
 	if ((!why->until || why->reason == HOLD_CAP) && !w->for_place) {
 		w->for_place = true;
 		list_add(much && !w->unserved ? &ps->much : &ps->few, &w->in_places);
@@ -104,6 +110,7 @@ void waiter_stop(struct places *ps, struct waiter *w)
 		return;
 	end(ps, w);
 	w->reason = HOLD_NONE;
+	w->look_at = 0;
 }
 
 /* Those of few mostly, longest waiting first; and always who was given way to. */
@@ -161,10 +168,13 @@ ms_t places_at(const struct places *ps)
 
 struct waiter *places_due(struct places *ps, ms_t now)
 {
-	struct wake *w = wake_first(&ps->wakes);
+	struct wake *wake = wake_first(&ps->wakes);
+	struct waiter *w;
 
-	if (!w || w->at > now)
+	if (!wake || wake->at > now)
 		return NULL;
-	wake_clear(&ps->wakes, w);
-	return container(w, struct waiter, wake);
+	wake_clear(&ps->wakes, wake);
+	w = container(wake, struct waiter, wake);
+	w->look_at = 0;
+	return w;
 }

@@ -317,3 +317,10 @@ bool wait_tell(const struct parking *pk, const void *pool, struct wait_for *ret)
 	memcpy(ret->where, c->where, sizeof(ret->where));
 	return true;
 }
+
+enum hold_reason wait_known_reason(const struct parking *pk, const void *pool)
+{
+	const struct parked *p = find(pk, pool);
+
+	return p ? p->class->reason : HOLD_NONE;
+}

@@ -171,7 +171,7 @@ static const char *opening(enum dsn_action action, size_t n)
 
 /* What the sender can do about a failure, by its status code. Some codes do not tell: Microsoft's
  * 5.4.1 is a code of routing for an address that is dead. */
-static const char *advice(const char *status, bool address_invalid)
+static const char *advice(const char *status, const struct dsn_recipient *r)
 {
 	static const struct {
 		const char *prefix, *text;
@@ -201,7 +201,10 @@ static const char *advice(const char *status, bool address_invalid)
 			"reach the recipient in another way." },
 	};
 
-	if (address_invalid && strncmp(status, "5.2.", 4) && strncmp(status, "5.7.", 4))
+	if (r->ours)
+		return "The recipient's address may be right, and the message well. Send it again "
+		       "later, or pass this report on to your mail administrator.";
+	if (r->address_invalid && strncmp(status, "5.2.", 4) && strncmp(status, "5.7.", 4))
 		status = "5.1.1";
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		if (!strncmp(status, t[i].prefix, strlen(t[i].prefix)))
@@ -247,7 +250,7 @@ static void put_recipient(
 		put_paragraph(o, "", r->reason);
 	put_said(o, r);
 	if (r->action == DSN_FAILED)
-		put_paragraph(o, "What you can do: ", advice(status, r->address_invalid));
+		put_paragraph(o, "What you can do: ", advice(status, r));
 	if (r->action == DSN_DELAYED && r->will_retry_until) {
 		char text[CLOCK_RFC5322_MAX];
 

@@ -6,11 +6,13 @@ import shutil
 import sys
 import tempfile
 import time
+import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib.case import RelayCase  # noqa: E402
 from lib.certs import Authority  # noqa: E402
+from lib.clock import Clock  # noqa: E402
 from lib.liar import FULL, Liar  # noqa: E402
 
 SCENARIO = 'cluster "NONE" { addresses = {"127.1.1.1"} }\nrecords = {"liar.example MX 10 mx.liar.example", "mx.liar.example A 127.6.0.1"}\n'
@@ -25,10 +27,10 @@ class LiarCase(RelayCase):
         ca = Authority(cls.dir / "ca")
         cls.tls = ca.certificate("liar", "DNS:mx.liar.example")
 
-    def begin(self, faults, provider=None, sources=None, retry="10m", root=None, **options):
+    def begin(self, faults, provider=None, sources=None, retry="10m", root=None, env=None, **options):
         peer = self.enterContext(Liar("127.6.0.1", faults=faults, **options))
         sim = self.simulator(SCENARIO)
-        relay = self.relay(sim, sources=sources, queue={"retry": [retry]}, root=root, providers={
+        relay = self.relay(sim, sources=sources, queue={"retry": [retry]}, root=root, env=env, providers={
             "default": {"port": peer.port, "tls": "opportunistic" if options.get("tls") else "none", **SHORT, **(provider or {})}})
         return peer, relay
 
@@ -36,6 +38,10 @@ class LiarCase(RelayCase):
         """At once: with these retries a retry is never seen."""
         relay.send(id, "u@liar.example", **options)
         relay.wait_event("delivered", timeout=20)
+
+    def delivered_since(self, relay, since, id="again"):
+        relay.send(id, "u@liar.example")
+        relay.wait_event("delivered", since=since)
 
     def off(self, relay, **counts):
         """What was given up so far, by extension; the relay renews its metrics once a second."""
@@ -121,6 +127,24 @@ class Extensions(LiarCase):
             relay.send(f"m{n}", "u@liar.example")
             relay.wait_event("delivered", count=n)
             self.assertLess(time.monotonic(), deadline)
+
+    @unittest.skipUnless("CLOCK_LIBRARY" in os.environ, "a sanitizer and a preloaded clock do not go together")
+    def test_for_hours(self):
+        """Six hours, one for TLS, where nothing else is set; also when the process is another by then."""
+        for restarted in (False, True):
+            with self.subTest(restarted=restarted):
+                clock = Clock(self.enterContext(tempfile.TemporaryDirectory()), "2026-11-10 12:00")
+                peer, relay = self.begin({"bdat-502", "handshake-hangup"}, tls=self.tls, env=clock.env(),
+                                         provider={"connection_idle_max": "0", "messages_per_connection": 1})
+                self.delivered(relay)
+                peer.faults.clear()
+                for minutes, how in ((0, ("DATA", False)), (50, ("DATA", False)), (20, ("DATA", True)), (4 * 60, ("DATA", True)), (60, ("BDAT", True))):
+                    clock.elapse(minutes=minutes)
+                    since = relay.mark()
+                    if restarted:
+                        relay.restart()
+                    self.delivered_since(relay, since)
+                    self.assertEqual((peer.mails[-1].how, peer.mails[-1].secure), how)
 
     def test_what_worked_is_not_given_up_for_once(self):
         """A host that takes BDAT and loses one answer: in doubt, and BDAT as before."""

@@ -3,8 +3,11 @@ import os
 import pathlib
 import pwd
 import re
+import shutil
 import socket
+import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -280,6 +283,27 @@ class Rights(RelayCase):
         self.assertEqual(done.returncode, 73)
         self.assertIn("relay's user", done.stderr)
         self.assertFalse((relay.dir / "mail.log").exists())
+
+
+@unittest.skipUnless(os.getuid() == 0, "needs root")
+class Home(unittest.TestCase):
+    """In a home that other users may not enter: what gives up root, ours or a peer of the tests, needs nothing of the checkout any more."""
+
+    def test_of_mode_0700(self):
+        home = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="postern-home-")))  # of mode 0700
+        self.assertEqual(home.stat().st_mode & 0o777, 0o700)
+        here = pathlib.Path(__file__).resolve().parent
+        shutil.copytree(here, home / "tests/e2e", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(here.parent / "peers.sh", home / "tests")
+        env = {**os.environ, "E2E_CACHE": str(home / "peers")}
+        env.pop("PEERS", None)
+        for name in ("POSTERN", "M365SIM"):
+            env[name] = shutil.copy(os.environ[name], home)
+        for test in ("test_privilege.Rights", "test_next_hops.EximHop.test_null_sender", "test_next_hops.PostfixHop.test_null_sender"):
+            with self.subTest(test):
+                done = subprocess.run([sys.executable, "-m", "unittest", test], cwd=home / "tests/e2e", env=env, stdin=subprocess.DEVNULL,
+                                      capture_output=True, text=True, timeout=120)
+                self.assertEqual(done.returncode, 0, done.stderr)
 
 
 if __name__ == "__main__":

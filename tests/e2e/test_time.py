@@ -1,4 +1,6 @@
 """The wall clock is set while mail waits, or while the relay is stopped. It goes by clocks of the test's own."""
+import email
+import email.policy
 import os
 import sys
 import tempfile
@@ -129,6 +131,73 @@ class Steps(RelayCase):
             except Exception:
                 continue
         relay.wait_event("delivered", to="u@t1.example", timeout=1)
+
+
+ENDS = """
+cluster "A" { addresses = {"127.1.1.1-4"} }
+cluster "BACK" { addresses = {"127.1.3.1"}  region_check = "no" }
+tenant "t1.example" { cluster = {"A"} }
+tenant "back.example" { cluster = {"BACK"}  mx = {"10 mx.{domain} @BACK"} }
+"""
+BANNED = ("550 5.7.606 Access denied, banned sending IP [127.0.1.1]. To request removal from this list please visit "
+          "https://sender.office.com/ and follow the directions.")
+
+
+@unittest.skipUnless("CLOCK_LIBRARY" in os.environ, "a sanitizer and a preloaded clock do not go together")
+class Ends(RelayCase):
+    """Mail that waits beyond its life ends, and its sender is told why: what we did, and what is said of our addresses, is nobody else's fault."""
+    OURS, THEIRS = "The recipient's address may be right", "The recipient's mail system did not accept the message in time"
+
+    def ends(self, reply, restarted):
+        clock = Clock(self.enterContext(tempfile.TemporaryDirectory()), "2026-11-10 12:00")
+        sim, relay = self.start(ENDS, env=clock.env(), sim_options={"store": True}, queue={"retry": ["10m"], "expire": "1h", "delay_notice": "0"})
+        if reply:
+            sim.add_rule(f'rule "r" {{ phase = "rcpt"  recipient = {{"u@*"}}  reply = "{reply}" }}')
+        else:
+            relay.cli("suspend", "--at", "microsoft365")
+        relay.send("m", "u@t1.example", sender="s@back.example")
+        relay.wait_event(("held", "deferred"), to="u@t1.example")
+        if restarted:
+            relay.stop()
+            since = relay.mark()
+            clock.elapse(hours=3)
+            relay.start()
+            relay.wait_event(("held", "deferred", "expired"), since=since, to="u@t1.example")
+        clock.elapse(hours=1)
+        for _ in range(12):  # of each, one attempt at the end may be owed, which has a time of its own
+            clock.elapse(minutes=15)
+            try:
+                event = relay.wait_event("expired", to="u@t1.example", timeout=3)
+                break
+            except Exception:
+                continue
+        else:
+            self.fail("it does not end")
+        relay.wait_event("delivered", to="s@back.example")
+        [d] = [d for d in sim.deliveries() if d["to"] == "s@back.example"]
+        with open(d["file"], "rb") as file:
+            text, status, _ = email.message_from_bytes(file.read(), policy=email.policy.default).get_payload()
+        return event, " ".join(text.get_content().split()), status.get_payload()[1]
+
+    def test_reason(self):
+        busy = "451 4.2.1 mailbox busy"
+        # a block is tried at the end, or not
+        for reply, log, said in ((None, "^suspended by operator$", "The operator of the sending system had suspended delivery there[.]"),
+                                 (BANNED, "^all sources blocked$|^550 5.7.606", "The receiving system refuses the addresses that the sending system "
+                                  "sends from[.]|What the receiving host said is about the system that sends, not about the recipient"),
+                                 (busy, "^451 4.2.1 mailbox busy$", None)):
+            for restarted in (False, True):
+                with self.subTest(log, restarted=restarted):
+                    event, text, fields = self.ends(reply, restarted)
+                    self.assertRegex(event["reason"], log)
+                    self.assertEqual((fields["action"], fields["status"]), ("failed", "4.4.7"))
+                    self.assertIn("could not be delivered in time, and is given up.", text)
+                    self.assertIn(self.OURS if said else self.THEIRS, text)
+                    self.assertNotIn(self.THEIRS if said else self.OURS, text)
+                    self.assertRegex(text, said or "451 4.2.1 mailbox busy")
+                    self.assertEqual(fields["diagnostic-code"] is None, reply is None)
+                    if not said:
+                        self.assertNotIn("sending system", text)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,29 @@ static void test_times(void **state)
 }
 
 /* A cap may end at any time, also where the policy named one. */
+/* What may be asked at any time is asked often. It is looked at all the same, once a minute. */
+static void test_looked_at(void **state)
+{
+	struct world w;
+	unsigned looks = 0;
+
+	init(&w);
+	waits(&w, 0, HOLD_SUSPENDED, "", 0, false);
+	for (ms_t now = NOW; now < NOW + 10 * MINUTE; now += 1000) {
+		const struct policy_choice why = { .reason = HOLD_SUSPENDED };
+
+		places_freed_any(&w.ps, 256);
+		while (places_asking(&w.ps))
+			waiter_wait(&w.ps, &w.all[0], &why, false, now);
+		while (places_due(&w.ps, now)) {
+			looks++;
+			waiter_over(&w.ps, &w.all[0]);
+		}
+	}
+	assert_in_range(looks, 9, 10);
+	deinit(&w);
+}
+
 static void test_cap_is_for_place(void **state)
 {
 	struct world w;
@@ -252,6 +275,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_asks_once_in_order),
 		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_looked_at),
 		cmocka_unit_test(test_cap_is_for_place),
 		cmocka_unit_test(test_few_before_much),
 		cmocka_unit_test(test_nobody_starves),
