@@ -163,6 +163,23 @@ int queue_state_scan(struct queue *q, struct slice prefix,
 	return rc && rc != MDB_NOTFOUND ? lmdb_errno(rc) : r;
 }
 
+int queue_indexed(struct queue *q, uint64_t *ret)
+{
+	MDB_stat due, young;
+	MDB_txn *txn;
+	int r = store_read(&q->store, &txn);
+
+	if (r)
+		return r;
+	r = lmdb_errno(mdb_stat(txn, q->store.due, &due));
+	if (!r)
+		r = lmdb_errno(mdb_stat(txn, q->store.young, &young));
+	if (!r)
+		*ret = due.ms_entries + young.ms_entries;
+	store_read_end(&q->store, txn);
+	return r;
+}
+
 int queue_next_message(struct queue *q, uint64_t *id)
 {
 	struct mail_key k = mail_key(*id, 0);

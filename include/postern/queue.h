@@ -243,6 +243,9 @@ int queue_load(
 /* The next message id >= *id; 0 or -ENOENT. For listings: one short read transaction each. */
 int queue_next_message(struct queue *q, uint64_t *id);
 
+/* Recipients that wait for their time or their turn: all but those of messages that are held. */
+int queue_indexed(struct queue *q, uint64_t *ret); /* 0, -EIO … */
+
 /* Learned state with this key prefix. fn must not call the queue. */
 int queue_state_scan(struct queue *q, struct slice prefix,
 	int (*fn)(void *arg, struct slice key, struct slice value), void *arg);

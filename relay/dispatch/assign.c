@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "dispatcher.h"
+#include "expire.h"
 #include "postern/must.h"
 
 #define FAILED_KEPT 60000 /* ms until hosts that failed are tried again while others work */

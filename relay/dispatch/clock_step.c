@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "dispatcher.h"
+#include "recall.h"
 
 #define STEP	    2000 /* ms; slewing and a late tick are no step */
 #define STEP_BACK   60000
@@ -86,9 +87,14 @@ void clock_tick(struct dispatch *d)
 	log_event(d->log, LOG_WARN, EVENT_CLOCK_SET,
 		"the clock was set %s by %" PRId64 " s: what waits is looked at again",
 		step < 0 ? "back" : "forward", (step < 0 ? -step : step) / 1000);
+	/* else whoever is tried now would seem to have been tried before */
+	if (d->clock.recall_at > now.wall)
+		d->clock.recall_at = now.wall;
 	HASH_ITER (hh, d->domains, m, next) {
 		if (step < -STEP_BACK) {
 			m->feed.far = far_begin(d);
+			if (m->recalled)
+				recall_begin(d, m);
 			restamp_domain(d, m);
 		}
 		domain_feed(d, m, FEED_ON_LOOK, NULL);

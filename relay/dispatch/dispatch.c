@@ -1,6 +1,7 @@
 /* The dispatcher's thread: mailboxes, one turn of its loop, start, drain and stop, calls from other
  * threads. */
 #include "postern/dispatch.h"
+#include "recall.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -400,6 +401,8 @@ static void on_tick(uv_timer_t *t)
 	if (!d->life.quiet)
 		match_tick(&d->match, loop_mono(d->loop));
 	watch_tick(d);
+	if (recall_over(d) && !state_put(d, RECALL_KEY, (struct slice){ NULL, 0 }))
+		d->clock.recall_at = 0;
 	if (chronicle_due(d))
 		keep_history(d);
 	policy_turn(d);
@@ -531,6 +534,7 @@ static void on_started(void *arg)
 	if (r)
 		log_event(d->log, LOG_ERR, EVENT_QUEUE_READ_FAILED,
 			"waiting domains cannot be read: %s", strerror(-r));
+	recall_load(d);
 }
 
 int dispatch_start(struct dispatch *d, struct worker **workers, unsigned nworkers)

@@ -132,6 +132,9 @@ struct domain {
 	struct match_domain match;
 	bool on_hold;	      /* the operator holds it: hold.c */
 	struct feed feed;     /* when it is read; domain_feed changes it */
+	ms_t recalled;	      /* wall; who was not tried since is due now: recall.c; 0: no */
+	uint64_t recall_left; /* entries that may still be looked at for it */
+	bool recall_again;    /* what was read for it was put back untried */
 	struct wake wake;     /* LATER: to feed.at */
 	struct list in_due;   /* DUE: in one of the lists of those to be read */
 	struct list in_ahead; /* ahead.c */
@@ -517,15 +520,6 @@ void aside_gone(struct dispatch *d, const struct work *w);
 /* Waiting work, out of its flow, goes back to the queue for a while; no retry is used up. */
 void result_waits(struct dispatch *d, struct work *w, ms_t wait, enum hold_reason why);
 void result_take(struct dispatch *d, struct connection *c, struct outbound_transact *t);
-/* What we found out ourselves about waiting work, and what that means for all its recipients. */
-enum finding_end { FINDING_DEFERS, FINDING_BOUNCES };
-struct own_finding {
-	enum finding_end end;
-	const char *status;	 /* of a notification; it decides nothing */
-	const char *text;	 /* NULL: the reason's */
-	enum hold_reason reason; /* of one that defers */
-};
-void result_local(struct dispatch *d, struct work *w, const struct own_finding *f);
 /* A reply that ended the session before this waiting work could be offered. */
 void result_refused(struct dispatch *d, struct connection *c, struct work *w,
 	const struct classification *k, const struct reply *r);
@@ -540,11 +534,6 @@ void settle_free(struct dispatch *d, struct settle *s); /* without recording */
 void settle_again(struct dispatch *d, struct settle *s);
 /* Deferred items: due clamped to the expiry, delay notice added when its time has come. */
 void settle_defer(struct dispatch *d, struct message *m, struct item *i, ms_t delay);
-
-/* ---- expire.c ---- */
-struct report *report_for(
-	struct message *m, struct item *i, enum dsn_action action, const char *status);
-void settle_expire(struct dispatch *d, struct message *m, struct item *i);
 
 /* ---- notify.c ---- */
 /* Takes those whose notification waits for company; returns the others. */
@@ -624,6 +613,7 @@ void chronicle_attempt(struct dispatch *d, const struct log_attempt *a);
 void chronicle_connection(struct dispatch *d, const struct connection *c, bool well);
 
 /* ---- operate.c ---- */
+void recall_load(struct dispatch *d);  /* after the domains */
 bool operate_step(struct dispatch *d); /* true: more to do in the next iteration */
 void operate_answer(struct dispatch *d, struct queue_job *j);
 void operate_free_all(struct dispatch *d);

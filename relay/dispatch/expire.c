@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "dispatcher.h"
+#include "expire.h"
 
 #define NO_MEMORY_WAIT 60000 /* ms */
 

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 
 #include "dispatcher.h"
+#include "expire.h"
 #include "postern/must.h"
+#include "recall.h"
 
 #define WINDOW_READ 100u /* entries in one reading */
 #define PROBE_READ  4u	 /* the same, of a domain whose mail may not get anywhere */
@@ -190,11 +192,23 @@ static enum hold_reason waited_for(const struct domain *m, const struct pool *po
 	return wait_known_reason(&m->parking, pool);
 }
 
+/* Read for an operator's retry, and tried since that. */
+static bool too_early(const struct dispatch *d, const struct domain *m, const struct queue_due *q)
+{
+	return m->recalled && q->due > loop_wall(d->loop) &&
+	       !recall_concerns(m, q->state.last_attempt);
+}
+
 static void take_due(struct dispatch *d, struct grouping *g, const struct queue_due *q)
 {
-	struct item *i = item_new(d, g->m, q->id, &q->recipient, true, q->due);
+	struct item *i;
 	uint16_t prefer;
 
+	if (too_early(d, g->m, q)) {
+		domain_due(d, g->m, q->due);
+		return;
+	}
+	i = item_new(d, g->m, q->id, &q->recipient, true, q->due);
 	if (!i) {
 		domain_due(d, g->m, q->due);
 		return;
@@ -261,6 +275,18 @@ static struct feed_place place_of(struct queue_place p)
 	return (struct feed_place){ .due = p.due, .id = p.id, .index = p.index };
 }
 
+/* The pass of an operator's retry, so far. */
+static void recall_looked(struct domain *m, uint32_t n)
+{
+	if (!m->recalled || m->feed.kind != FEED_FAR)
+		return;
+	m->recall_left -= n < m->recall_left ? n : m->recall_left;
+	if (!m->recall_left)
+		m->feed.far = (struct feed_place){ 0 };
+	if (!m->feed.far.id)
+		m->recalled = 0;
+}
+
 static void take_reading(struct dispatch *d, struct reading *r)
 {
 	struct queue_reading *w = &r->window;
@@ -284,6 +310,7 @@ static void take_reading(struct dispatch *d, struct reading *r)
 	if (used) {
 		domain_feed(d, m, FEED_ON_FOUND, &in);
 		take_window(d, m, w);
+		recall_looked(m, w->n);
 	}
 	if (m->feed.kind == FEED_BEHIND)
 		ahead_taken(d);

@@ -186,13 +186,24 @@ void work_add(struct work *w, struct item **last, struct item *i)
 	w->n++;
 }
 
+/* What an operator wanted to be tried before its time is so still. */
+static ms_t due_again(const struct dispatch *d, const struct item *i)
+{
+	ms_t wall = loop_wall(d->loop);
+
+	if (!d->clock.recall_at || i->old_due <= wall)
+		return i->old_due;
+	i->domain->recall_again = true;
+	return wall;
+}
+
 static void drop_items(struct dispatch *d, struct work *w)
 {
 	bool parked = w->flow && wait_is_parked(&w->flow->domain->parking, w->flow->pool);
 
 	while (w->items) {
 		struct item *i = w->items;
-		struct feed_in in = { .due = i->old_due, .parked = parked };
+		struct feed_in in = { .due = due_again(d, i), .parked = parked };
 		struct domain *m = i->domain;
 
 		w->items = i->next;

@@ -1,12 +1,15 @@
 /* What operators ask for: retry, hold, release, remove, bounce. Operations walk the queue in slices
  * (operate_find.c); what is running is not interrupted, but not started again. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "expire.h"
 #include "operation.h"
 #include "postern/must.h"
+#include "recall.h"
 
 #define OUTSTANDING 2048u /* what the writer takes into one transaction is full */
 
@@ -301,6 +304,71 @@ static void finish(struct dispatch *d, struct operation *o)
 	free(o);
 }
 
+static bool is_of_all(const struct operation *o)
+{
+	return o->op == DISPATCH_RETRY && !o->which && !o->dry;
+}
+
+/* ---- all: see recall.c ---- */
+
+static void recall_domain(struct dispatch *d, struct domain *m)
+{
+	recall_begin(d, m);
+	route_clear_failures(m);
+	for (struct flow *f = m->flows; f; f = f->next)
+		flow_wait_over(d, f);
+	domain_feed(d, m, FEED_ON_STALE, NULL);
+	park_ask(d, m);
+	domain_due(d, m, loop_wall(d->loop));
+}
+
+static void recall_all(struct dispatch *d, ms_t at, uint64_t most)
+{
+	struct domain *m, *next;
+
+	d->clock.recall_at = at;
+	d->clock.recall_most = most;
+	HASH_ITER (hh, d->domains, m, next)
+		recall_domain(d, m);
+}
+
+void recall_load(struct dispatch *d)
+{
+	uint64_t most;
+	ms_t at;
+
+	if (recall_recorded(d, &at, &most))
+		recall_all(d, at, most);
+}
+
+static int record_all(struct dispatch *d)
+{
+	char value[32];
+	int n = snprintf(value, sizeof(value), "1 %" PRId64, loop_wall(d->loop));
+
+	return state_put(d, RECALL_KEY, (struct slice){ value, (size_t)n });
+}
+
+/* All that waits for its time is marked at once; it is counted when what has been delivered is gone
+ * from the queue. False: not yet. */
+static bool mark_all(struct dispatch *d, struct operation *o)
+{
+	if (!o->begun) {
+		o->begun = true;
+		o->result = post_flag(d, o, NULL, QUEUE_FENCE, NULL, 0);
+	}
+	if (o->outstanding)
+		return false;
+	if (!o->result)
+		o->result = queue_indexed(d->queue, &o->changed);
+	if (!o->result)
+		o->result = record_all(d);
+	if (!o->result)
+		recall_all(d, loop_wall(d->loop), o->changed);
+	o->walked = true;
+	return true;
+}
+
 bool operate_step(struct dispatch *d)
 {
 	struct operation *o = d->operations;
@@ -309,6 +377,8 @@ bool operate_step(struct dispatch *d)
 		return false;
 	if (o->so_far)
 		atomic_store_explicit(o->so_far, o->changed, memory_order_relaxed);
+	if (is_of_all(o) && !o->walked && !mark_all(d, o))
+		return false;
 	if (!o->walked) {
 		walk(d, o);
 		return !o->walked && o->outstanding < OUTSTANDING;

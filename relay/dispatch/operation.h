@@ -15,7 +15,7 @@ struct operation {
 	uint64_t cursor; /* of the walk; an index, when ids are named */
 	uint64_t found[FOUND_MAX];
 	unsigned nfound;
-	bool walked, fenced;
+	bool begun, walked, fenced;
 	uint32_t outstanding;
 	uint64_t missing; /* named by id, and not there */
 	int result;

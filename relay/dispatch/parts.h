@@ -95,6 +95,8 @@ struct dispatch_shown {	      /* counts, for other threads */
 	ms_t at;
 };
 struct dispatch_clock { /* clock_step.c, watch.c */
+	ms_t recall_at; /* wall; an operator's retry of all, while it matters: recall.c; 0: none */
+	uint64_t recall_most; /* recipients that waited then */
 	ms_t saved_at, swept_at;
 	ms_t mono, wall;  /* at the last tick */
 	ms_t due_longest; /* nothing is deferred for longer */

@@ -11,6 +11,7 @@
 
 #include "dispatcher.h"
 #include "postern/must.h"
+#include "recall.h"
 
 #define AT_ONCE 8u /* readings handed over together; the dispatcher is woken as rarely */
 
@@ -212,6 +213,8 @@ bool reader_ask(struct dispatch *d, struct domain *m, uint32_t limit)
 
 	if (!r)
 		return false;
+	if (m->recall_again && d->clock.recall_at && !m->parking.nparked)
+		recall_begin(d, m);
 	domain_feed(d, m, FEED_ON_ASK, NULL);
 	r->nwithout = wait_pools(&m->parking, r->without, WITHOUT_MAX);
 	r->after = (struct queue_place){ 0 };

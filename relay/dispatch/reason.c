@@ -4,6 +4,7 @@
 
 #include "dispatcher.h"
 #include "postern/foreign.h"
+#include "recall.h"
 
 #define HELD_MESSAGE "held by the operator until it is released"
 #define HELD_DOMAIN  "held by the operator until it is released, with what comes"
@@ -89,6 +90,9 @@ void dispatch_reason(struct dispatch *d, const struct message *msg, uint32_t k,
 		snprintf(reason, reason_max, HELD_MESSAGE);
 	} else if (hold_is_set(d, r->domain)) {
 		snprintf(reason, reason_max, HELD_DOMAIN);
+	} else if (s->due > wall && m && recall_concerns(m, s->last_attempt)) {
+		snprintf(reason, reason_max,
+			"to be tried now, as the operator asked; in line behind other messages");
 	} else if (s->due > wall && s->attempts) {
 		snprintf(reason, reason_max, "backing off after: %s",
 			s->reply ? s->reply : "a failed attempt");
@@ -117,7 +121,7 @@ static void domain_info(
 		.domain = m->name,
 		.provider = m->nhosts ? provider_of(d, m->provider)->name : "",
 		.in_flight = m->match.in_flight,
-		.next_due = m->feed.next,
+		.next_due = m->recalled ? loop_wall(d->loop) : m->feed.next,
 		.reason = "",
 	};
 	for (const struct flow *f = m->flows; f; f = f->next) {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "expire.h"
 #include "host_memory.h"
 #include "postern/must.h"
 

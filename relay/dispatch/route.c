@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "dispatcher.h"
+#include "expire.h"
 #include "own.h"
 #include "postern/must.h"
 

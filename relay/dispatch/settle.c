@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "dispatcher.h"
+#include "expire.h"
 #include "postern/must.h"
 
 #define AGAIN	       5000

@@ -142,6 +142,21 @@ class Changed(QueueCase):
         self.assertEqual(len({(d["id"], d["to"]) for d in sim.deliveries()}), 12)
         self.assertEqual(sim.summary()["messages"], 12)
 
+    def test_retry_of_all_outlives_a_kill(self):
+        """Whoever was told that it is due now finds it so after a kill, whether it was read into memory by then or not."""
+        sim, relay = self.begin()
+        self.put_off(relay)
+        sim.remove_rule("busy")
+        relay.cli("suspend", "--at", "microsoft365")
+        self.assertEqual(self.changed(relay, "retry", "--all"), 12)
+        for _ in range(2):
+            relay.kill()
+            relay.start()
+        self.assertEqual(relay.find("delivered"), [])
+        relay.cli("resume", "--at", "microsoft365")
+        relay.wait_event("delivered", count=12)
+        self.assertEqual(sim.summary()["messages"], 12)
+
     def test_hold_of_a_domain_holds_what_comes(self):
         sim, relay = self.begin()
         ids = self.put_off(relay, n=2)

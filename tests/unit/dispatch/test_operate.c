@@ -56,6 +56,125 @@ static void test_retry(void **state)
 	}
 }
 
+enum { MANY = 400 };
+
+static int is_there(void *arg, struct slice key, struct slice value)
+{
+	*(bool *)arg = true;
+	return 1;
+}
+
+static bool rig_state_has(struct rig *r, const char *key)
+{
+	bool found = false;
+
+	queue_state_scan(r->queue, slice_of(key), is_there, &found);
+	return found;
+}
+
+/* The record as the process before left it, which was killed. */
+static void mark(struct rig *r, ms_t wall)
+{
+	struct queue_state_put *p = calloc(1, sizeof(*p));
+	char value[32];
+
+	p->job.kind = QUEUE_STATE;
+	p->urgent = true;
+	p->n = 1;
+	p->entries = calloc(1, sizeof(*p->entries));
+	(void)snprintf(value, sizeof(value), "1 %lld", (long long)wall);
+	p->entries[0].key = slice_of("recall/all");
+	p->entries[0].value = slice_of(value);
+	p->job.reply_to = &r->answers;
+	queue_post(r->queue, &p->job);
+	WAIT_UNTIL(mpsc_take_all(&r->answers));
+	free(p->entries);
+	free(p);
+}
+
+static uint64_t attempts_of(struct rig *r, uint64_t id)
+{
+	struct message *m;
+	struct queue_rcpt_state s = rig_state(r, id, &m);
+
+	message_unref(m);
+	return s.attempts;
+}
+
+static const char *to_one_of(int i)
+{
+	static char to[32];
+
+	(void)snprintf(to, sizeof(to), "x%d@a.test", i);
+	return to;
+}
+
+/* Much that waits for an hour, far more than there is room for at once: each is tried once, in one
+ * pass, and those that fail again wait for their time. */
+static void test_retry_all(void **state)
+{
+	uint64_t ids[MANY], changed;
+	struct rig r;
+
+	busy[0].times = busy[0].used = 0;
+	busy[0].match = "<x";
+	rig_init(&r, busy, COUNT(busy));
+	r.schedule[0] = r.schedule[1] = 3600000;
+	r.dp.window = 20;
+	rig_start(&r);
+	for (int i = 0; i < MANY; i++)
+		ids[i] = rig_send_to(&r, to_one_of(i));
+	WAIT_UNTIL(rig_stats(&r).deferred == MANY && rig_stats(&r).work == 0);
+	for (unsigned tries = 2; tries <= 3; tries++) {
+		assert_int_equal(rig_operate(&r, DISPATCH_RETRY, 0, NULL, &changed), 0);
+		assert_int_equal(changed, MANY);
+		WAIT_UNTIL(rig_stats(&r).deferred == tries * MANY && rig_stats(&r).work == 0);
+		for (int i = 0; i < MANY; i++)
+			assert_int_equal(attempts_of(&r, ids[i]), tries);
+	}
+	let_in(&r);
+	pthread_mutex_lock(&r.mx.lock);
+	busy[0].match = "<nobody@";
+	pthread_mutex_unlock(&r.mx.lock);
+	assert_int_equal(rig_operate(&r, DISPATCH_RETRY, 0, NULL, &changed), 0);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	WAIT_UNTIL(rig_stats(&r).delivered == MANY);
+	busy[0].match = "<x@";
+	rig_stop(&r);
+}
+
+/* What is held waits for its release, whoever retries all; and the mark of a process that ended is
+ * the next one's. */
+static void test_retry_all_of_the_process_before(void **state)
+{
+	uint64_t id, changed;
+	struct rig r;
+
+	id = deferred(&r);
+	assert_int_equal(rig_operate(&r, DISPATCH_HOLD, id, NULL, &changed), 0);
+	let_in(&r);
+	assert_int_equal(rig_operate(&r, DISPATCH_RETRY, 0, NULL, &changed), 0);
+	assert_int_equal(changed, 0);
+	assert_int_equal(rig_waiting(&r), 1);
+	assert_int_equal(rig_operate(&r, DISPATCH_RELEASE, id, NULL, &changed), 0);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	rig_stop(&r);
+
+	deferred(&r);
+	rig_stop_dispatch(&r);
+	let_in(&r);
+	mark(&r, clock_wall_ms());
+	rig_start(&r);
+	WAIT_UNTIL(rig_waiting(&r) == 0);
+	assert_true(rig_state_has(&r, "recall/all"));
+	rig_stop_dispatch(&r);
+	/* until all that waited then has come due by itself */
+	mark(&r, clock_wall_ms() - 3 * 3600000);
+	rig_start(&r);
+	WAIT_UNTIL(!rig_state_has(&r, "recall/all"));
+	rig_stop(&r);
+}
+
 static void test_remove(void **state)
 {
 	uint64_t id, changed;
@@ -292,6 +411,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_retry_all),
+		cmocka_unit_test(test_retry_all_of_the_process_before),
 		cmocka_unit_test(test_remove),
 		cmocka_unit_test(test_bounce),
 		cmocka_unit_test(test_hold),
