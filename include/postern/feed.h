@@ -8,14 +8,14 @@
  *     │                          │     STOPPED  held, put off or parked         │
  *     │                 LOOK,    │     LATER    its time has not come: f->at    │
  *     │                 MAIL,    │     FULL     its window has no room          │
- *     │                 STOP,    │     DUE      in line for a reading           │
+ *     │                 STOP,    │     DUE      waits for its reading           │
  *     │                 LEFT     └────────┘  │     │                            │
  *     │                                      │     │ ASK (DUE), ASK_AHEAD (FULL)│
  *     │                                      ▼     ▼                            │
  *     └───────────── DONE ◄── READING ── STALE ──► READING_STALE ── DONE ───────┘
  *
  * From DUE its turn may end otherwise: NO_ROOM (to FULL), NO_MEMORY (to LATER, for a second). While
- * a window is being read nothing else is asked for: what happens then is remembered, and decides
+ * a reading is under way nothing else is asked for: what happens then is remembered, and decides
  * with DONE where the domain belongs.
  *
  * The owner keeps to it: in state DUE the domain is in a list of those to be read, in LATER a timer
@@ -33,7 +33,7 @@
 	X(FULL)		 /* due, and there is no room for it in memory */                          \
 	X(STOPPED)	 /* not to be read: held, put off or parked */                             \
 	X(DUE)		 /* to be read, in its turn */                                             \
-	X(READING)	 /* a window is being read */                                              \
+	X(READING)	 /* a reading is under way */                                              \
 	X(READING_STALE) /* the same, and not to be used */
 enum feed_state {
 #define X(name) FEED_##name,
@@ -48,11 +48,11 @@ enum feed_state {
 	X(LEFT)	     /* something of it left memory */                                             \
 	X(STOP)	     /* it is stopped, or has less room: DUE is no longer taken for granted */     \
 	X(STALE)     /* what is being read has changed since */                                    \
-	X(ASK)	     /* its turn: a window is asked for */                                         \
+	X(ASK)	     /* its turn: a reading is asked for */                                        \
 	X(NO_ROOM)   /* its turn, and memory has no room for it any more */                        \
 	X(NO_MEMORY) /* its turn, and it cannot be asked for now */                                \
 	X(ASK_AHEAD) /* what lies behind its window is asked for */                                \
-	X(FOUND)     /* the window is there, and about to be taken */                              \
+	X(FOUND)     /* the reading is there, and about to be taken */                             \
 	X(DONE)	     /* it was taken, or is not used */
 enum feed_event {
 #define X(name) FEED_ON_##name,

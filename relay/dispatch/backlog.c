@@ -1,5 +1,7 @@
 /* Mail that waits for the allowance of new sources: counted every ten seconds, a little at a time,
- * so that the policy can say in time that it cannot all go before it expires. */
+ * so that the policy can say in time that it cannot all go before it expires. Called by the
+ * dispatcher's tick, on its thread; counts are read from the queue, so many domains and recipients
+ * a tick at most. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,9 @@
-/* Connections: by number and by host; opening, idle, closing. */
+/* Connections, as the dispatcher has them: by number and by host. It orders them from workers, and
+ * takes what they tell. On the dispatcher's thread; called by assign.c (open, quit) and dispatch.c
+ * (events).
+ *
+ * ordered → UP or DOWN → transactions, two at most → QUIT or DOWN → freed when its last
+ * transaction is back. What they are to the scheduler: match_connection.c. */
 #include "postern/must.h"
 
 #include <errno.h>

@@ -1,5 +1,9 @@
-/* The dispatcher's thread: mailboxes, one turn of its loop, start, drain and stop, calls from other
- * threads. */
+/* The dispatcher's thread: mailboxes, one turn of its loop, start, drain and stop, calls from
+ * other threads. Made and ended by the main thread.
+ *
+ * A turn: points in time that have come → flows that ask → domains that may be read → a slice of
+ * an operation → orders, jobs and questions posted → timer set. Each stops after a bounded number
+ * and goes on in the next turn. */
 #include "postern/dispatch.h"
 #include "recall.h"
 

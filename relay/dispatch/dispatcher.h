@@ -216,7 +216,7 @@ struct settle {
 
 struct operation; /* operate.c */
 
-/* A window of the due index, read by the reading thread for the dispatcher. */
+/* A reading of the due index, made by the reading thread for the dispatcher. */
 #define READINGS_MAX 64u
 #define WITHOUT_MAX  8u
 struct reading {
@@ -426,7 +426,7 @@ void reader_done(struct dispatch *d, struct reading *r); /* was taken; it is the
 
 /* ---- intake.c ---- */
 void intake_fresh(void *arg, struct mpsc_node *first);
-void intake_due(struct dispatch *d); /* has windows read */
+void intake_due(struct dispatch *d); /* has readings made */
 void intake_readings(void *arg, struct mpsc_node *first);
 int intake_start(struct dispatch *d);
 /* Expires and notifies what waits in a flow for long. */

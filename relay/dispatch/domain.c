@@ -1,5 +1,8 @@
-/* Recipient domains: what waits for each, when the queue is to be read for it again, and its flows.
- */
+/* Recipient domains: what waits for each, when the queue is to be read for it again, and its
+ * flows. Called by everything of this room, on the dispatcher's thread.
+ *
+ * When it is read is one state (feed.h), kept by domain_feed alone: in state DUE it is in a list,
+ * in LATER a timer runs. A domain is freed when nothing of it is in memory or in the queue. */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,4 +1,6 @@
-/* What comes in: fresh messages after their commit, and due ones read from the queue in windows. */
+/* What comes in: fresh messages after their commit, and due ones in readings of the queue. Called
+ * by dispatch.c with what its mailboxes have, on the dispatcher's thread. What finds no room stays
+ * in the queue alone, and its domain is told that it has mail. */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,4 +1,6 @@
-/* Recipients in memory, and the works that carry them. */
+/* Recipients in memory (items), and the works that carry them. Called by intake.c, result.c,
+ * settle.c and whoever looks for one, on the dispatcher's thread. An item is there from its
+ * reading until its outcome is on disk; a recipient has one at most. */
 #include <stdlib.h>
 
 #include "dispatcher.h"

@@ -1,5 +1,6 @@
-/* What operators ask for: retry, hold, release, remove, bounce. Operations walk the queue in slices
- * (operate_find.c); what is running is not interrupted, but not started again. */
+/* What operators ask for: retry, hold, release, remove, bounce; and why something waits. Called by
+ * control commands through dispatch_call, then by the turn, a slice each. What is running is not
+ * interrupted, but not started again. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>

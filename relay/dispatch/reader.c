@@ -1,4 +1,4 @@
-/* The reading thread: windows of the due index come from a map of the queue's file, so each is a
+/* The reading thread: readings of the due index come from a map of the queue's file, so each is a
  * walk over pages that may have to come from the disk, and are minor faults even when they are in
  * the page cache. Of the dispatcher's time that was two fifths with a deep queue, and with a slow
  * disk all mail would wait for one domain's. So the dispatcher asks, goes on, and takes what comes.

@@ -1,5 +1,9 @@
 /* A new configuration: what is open and what waits goes on under the new numbers of providers,
- * sources and pools. */
+ * sources and pools. Called by whoever reloads: dispatch_change_init on its thread,
+ * dispatch_reload on the dispatcher's.
+ *
+ * Everything that can fail comes first (change_init, pools_reserve, policy_reload), then it is
+ * adopted in steps that cannot. */
 #include <string.h>
 
 #include "dispatcher.h"

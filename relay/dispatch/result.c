@@ -1,4 +1,8 @@
-/* Verdicts: what became of each recipient of a transaction, and what is done about it. */
+/* Verdicts: what became of each recipient of a transaction, and what is done about it. Called by
+ * connection.c with what a worker hands back, on the dispatcher's thread.
+ *
+ * reply → rules (classify) → policy_result → delivered, bounced, moved to another subnet, split,
+ * held, deferred → settle.c, or back into its flow */
 #include <stdio.h>
 #include <stdlib.h>
 

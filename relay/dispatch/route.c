@@ -1,4 +1,6 @@
-/* From a domain's DNS answer to candidate hosts; hosts as shared between domains; what failed. */
+/* From a domain's DNS answer to candidate hosts; hosts as shared between domains; what failed.
+ * Called by dispatch.c with the resolver's answers, and by host.c; on the dispatcher's thread. A
+ * host stays for as long as a route or a connection names it. */
 #include <stdio.h>
 #include <stdlib.h>
 

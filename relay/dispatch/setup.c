@@ -1,4 +1,5 @@
-/* What the dispatcher sets up and takes down: TLS contexts, learned state, memory. */
+/* What the dispatcher sets up and takes down: TLS contexts, learned state, memory. Called by
+ * dispatch.c and reload.c; before its thread starts, on it, and after its end. */
 #include <errno.h>
 #include <stdlib.h>
 

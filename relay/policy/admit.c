@@ -1,4 +1,8 @@
-/* On an open connection: may it carry one more transaction? And what ends. */
+/* On an open connection: may it carry one more transaction? And what the connection tells once it
+ * is up (policy_connected). Called by the scheduler (relay/sched/match.c) for each work that is
+ * offered to a connection, and by the drivers. Pure.
+ *
+ * policy_choose → policy_connected → policy_admit … policy_txn_end → … → policy_disconnected */
 #include <stdio.h>
 
 #include "ban.h"

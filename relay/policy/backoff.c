@@ -1,4 +1,6 @@
-/* When a deferred message is tried again. */
+/* When a deferred message is tried again: the schedule's steps, spread a little so that what
+ * failed together does not come back together. Called by the drivers for each deferral. Pure;
+ * randomness is the policy's own generator, seeded by the driver. */
 #include "policy_impl.h"
 
 ms_t policy_backoff(struct policy *p, unsigned attempts)

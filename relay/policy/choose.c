@@ -1,4 +1,10 @@
-/* Before a connection: may it be, and from where to where? */
+/* Before a connection: may it be, and from where to where? Called by the scheduler for a flow that
+ * has more work than connections.
+ *
+ * Order: sources that may serve the mail → subnets and lanes that are well, have room and rates →
+ * hosts of the best preference. The first reason that stands in the way of all is what the mail
+ * waits for, with the earliest time at which any of them ends. Pure; a choice is counted as a slot
+ * until policy_disconnected. */
 #include "candidate.h"
 
 #include "ban.h"

@@ -1,4 +1,6 @@
-/* Clusters, and what hangs on them: lanes by source, paths by subnet. */
+/* Clusters, and what hangs on them: lanes by source, paths by subnet. Called by whatever meets a
+ * host (learn.c, choose.c, slot.c), and by save.c. Pure; bounded: those that nothing depends on
+ * go. */
 #include <stdio.h>
 #include <stdlib.h>
 

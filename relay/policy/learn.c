@@ -1,5 +1,7 @@
 /* Which cluster a host belongs to: learned from banners and error tails, by host; what is known of
- * its neighbours, and its network, before that. */
+ * its neighbours, and its network, before that. Called with each banner and refusal (admit.c,
+ * verdict.c), and by choose.c. Pure. What is learned moves open connections to their cluster
+ * (slot.c). */
 #include <stdio.h>
 #include <stdlib.h>
 

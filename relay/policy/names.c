@@ -1,5 +1,6 @@
 /* What Microsoft's texts say about clusters: banners, the last group of an error's tail, reverse
- * DNS. */
+ * DNS. Texts are hostile: what does not fit a known form says nothing. Called by learn.c,
+ * cluster.c and operate.c; pure, no state. */
 #include <ctype.h>
 #include <stdio.h>
 #include <strings.h>

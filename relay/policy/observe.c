@@ -1,4 +1,6 @@
-/* What operators see. */
+/* What operators see: lanes, clusters, causes, sums. Called between two turns of the dispatcher,
+ * by control commands and metrics. Pure; changes nothing, and counts evidence as it has decayed by
+ * now. */
 #include <stdio.h>
 
 #include "ban.h"

@@ -1,4 +1,5 @@
-/* The policy's life: what is made with it, and what ends with it. */
+/* The policy's life: what is made with it, and what ends with it. Called by the drivers; tables by
+ * reload.c as well. One owner, one thread: the dispatcher's, or that of a rehearsal or test. */
 #include <errno.h>
 #include <stdlib.h>
 

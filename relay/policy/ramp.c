@@ -1,4 +1,6 @@
-/* The arithmetic of a ramp: which day it is, how today's amount is spread. */
+/* The arithmetic of a ramp: which day it is, how today's amount is spread over its hours, what is
+ * granted, taken and given back. Called by warmup.c, and by warmup_save.c when it is loaded. Pure:
+ * clock, zone and peers are arguments. */
 #include "ramp.h"
 #include "health.h"
 #include "postern/must.h"

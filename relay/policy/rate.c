@@ -1,4 +1,5 @@
-/* Rates as token buckets. */
+/* Rates as token buckets: messages or connections in a time. Called by choose.c (may it?), slot.c
+ * and txn.c (it did). Pure. */
 #include "rate.h"
 
 #define KEPT 250 /* ms until what is kept may be free again */

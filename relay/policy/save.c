@@ -1,5 +1,7 @@
-/* What outlives a restart. Keys: policy/KIND/A|B|C. Values: a version, numbers, and a name at the
- * end where there is one. */
+/* What outlives a restart: written as entries that the driver puts into the queue, read back
+ * before the first choice. Keys: policy/KIND/A|B|C. Values: a version, numbers, and a name at the
+ * end where there is one. Called by the drivers, at the start, each half minute and at the end. A
+ * saved value may be anything: what makes no sense is left out. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
-/* Recipient domains that have refused something lately: at Microsoft each is a tenant with settings
- * and limits of its own. */
+/* Recipient domains that have refused something lately: at Microsoft each is a tenant with
+ * settings and limits of its own. Called by verdict.c with each refusal, asked by choose.c and
+ * admit.c. Pure; bounded: the longest unseen goes. */
 #include <stdio.h>
 #include <stdlib.h>
 

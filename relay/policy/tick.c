@@ -1,4 +1,5 @@
-/* What time alone changes: once a second, on the dispatcher's thread. */
+/* What time alone changes: rests that end, alarms, ramps that turn a day, tables that are too
+ * full. Called by the drivers once a second (policy_tick). Pure. */
 #include "alarm.h"
 #include "ban.h"
 #include "clock_step.h"

@@ -1,5 +1,9 @@
 /* After a transaction or a connection: what a verdict changes, and what becomes of the recipient.
- */
+ * Called by the drivers with each result (policy_result), and when a connection has failed or
+ * ended. Pure.
+ *
+ * Order for a refusal: what it says of (its scope) → marks and bans → evidence → who is to blame
+ * (cause.c) → deliver, bounce, move, split, hold or defer. */
 #include <stdio.h>
 
 #include "alarm.h"

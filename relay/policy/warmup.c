@@ -1,4 +1,6 @@
-/* Ramps in the policy: who asks them, what is told to them, and who is excused. */
+/* Ramps in the policy: who asks them, what is told to them, and who is excused. Called by choose.c
+ * and admit.c (may this source?), verdict.c (what came of it) and tick.c. Pure; the ramps
+ * themselves: ramp.c, ramp_judge.c. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* Ramps as people see and set them, and mail that waits for them. */
+/* Ramps as people see and set them, and mail that waits for them. Called between two turns of the
+ * dispatcher, by control commands and metrics. */
 #include <errno.h>
 #include <stdio.h>
 

@@ -1,5 +1,6 @@
 /* How many connections a lane may have at present: it starts small, grows by one after some
- * deliveries, and is halved by a throttle. */
+ * deliveries, and is halved by a throttle. Called by cause.c and cluster.c, asked by caps.c.
+ * Pure. */
 #include "window.h"
 #include "policy_impl.h"
 

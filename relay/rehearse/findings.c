@@ -1,4 +1,5 @@
-/* What came of it, in words. */
+/* What came of a rehearsal, in words: incidents, bottlenecks, what a plan would need. Called by
+ * rehearse_print.c and rehearse_json.c when it is over. Reads the record; changes nothing. */
 #include <stdio.h>
 
 #include "state.h"

@@ -1,4 +1,6 @@
-/* Events in time. */
+/* Events in virtual time, the next one first; those of one moment in the order in which they were
+ * posted, so that a seed gives the same run. Called by rehearse.c, link.c, settle.c and
+ * traffic.c. */
 #include <stdlib.h>
 
 #include "state.h"

@@ -1,5 +1,5 @@
 /* The modelled receiver: connections it takes, what it is used to from each source, incidents,
- * noise; and what it says. */
+ * noise; and what it says. Asked by link.c and settle.c. Randomness is the rehearsal's seed. */
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* What is remembered for the report. */
+/* What is remembered for the report: what waits and goes by hour, and what happened, EVENTS_MAX at
+ * most. Called by rehearse.c, settle.c and traffic.c. */
 #include <stdio.h>
 #include <stdlib.h>
 

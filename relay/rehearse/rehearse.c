@@ -1,4 +1,6 @@
-/* A rehearsal's life: event after event in virtual time. */
+/* A rehearsal's life: made from a configuration and a scenario, run event after event in virtual
+ * time, asked for its result, freed. Called by `postern rehearse`, and by tests. Pure: it reads no
+ * clock and no file. */
 #include <errno.h>
 #include <stdlib.h>
 

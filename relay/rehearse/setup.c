@@ -1,4 +1,5 @@
-/* The world of a scenario: receivers, tenants, sources' standing. */
+/* The world of a scenario: receivers, tenants, sources' standing. Called by rehearse.c, at the
+ * beginning and the end. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,4 +1,5 @@
-/* Mail that comes in: by the day's volume, the hour and the day of the week. */
+/* Mail that comes in: by the day's volume, the hour and the day of the week. An event of its own
+ * (heap.c), each of which posts the next. */
 #include <math.h>
 
 #include "state.h"

@@ -1,4 +1,6 @@
-/* Reply → verdict: the first rule that fits, else what code and phase alone suggest. */
+/* Reply → verdict: the first rule that fits, else what code and phase alone suggest. Called by the
+ * dispatcher for each reply that is no plain success, and by `postern classify`. Pure; a
+ * classifier is immutable once it is made. */
 #include <errno.h>
 
 #include "classify_rule.h"

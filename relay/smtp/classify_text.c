@@ -1,5 +1,6 @@
 /* What a reply says, free of how it was written: odd separators, case, accents, addresses, tails.
- */
+ * Called by classify.c with each reply, and by the reader of rules with their words, so that both
+ * are normal in the same way. Pure; the reply is hostile, and bounded before it comes here. */
 #include <stdio.h>
 
 #include "classify_rule.h"

@@ -1,4 +1,5 @@
-/* Finds all words of all rules in one pass over a reply. */
+/* Finds all words of all rules in one pass over a reply (Aho and Corasick). Built by
+ * classify_file.c when rules are read, asked by classify.c. Pure; immutable once it is built. */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,4 +1,8 @@
-/* The outbound session: greeting, capabilities, TLS, and the way into and out of transactions. */
+/* The outbound session: greeting, capabilities, TLS, and the way into and out of transactions. Fed
+ * by outbound.c with bytes and events; says what it wants next. Pure.
+ *
+ * States: client_state.h. A reply that no state expects ends the session; nothing of it is
+ * believed. */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,4 +1,6 @@
-/* Command lines of the outbound session, built without printf: they are made for every message. */
+/* Command lines of the outbound session, built without printf: they are made for every message.
+ * Called by client.c and client_txn.c; pure. Parameters go along only where the receiver offered
+ * them. */
 #include "client_state.h"
 
 /* Appends; the first error sticks, so that a line is checked once at its end. */

@@ -1,4 +1,6 @@
-/* Delivery status notifications. */
+/* Delivery status notifications (RFC 3464): what the relay writes to a sender about recipients.
+ * Called by the dispatcher when an outcome is settled; pure. What receivers said is text of
+ * others, and goes in cleaned. */
 #include <errno.h>
 #include <stdio.h>
 
