@@ -201,7 +201,7 @@ bool hold_is_domains(enum hold_reason r);
 	X(WINDOW, "window of the lane")                                                            \
 	X(RECEIVER, "connections that the receiver allows")                                        \
 	X(UNKNOWN, "cluster of the host not known yet")                                            \
-	X(RAMP, "slow start of the cluster")                                                       \
+	X(SLOW_START, "slow start of the cluster")                                                 \
 	X(MESSAGES, "message rate of the lane")                                                    \
 	X(CONNECTS, "connect rate of the lane")                                                    \
 	X(REFUSED, "this receiver refuses them")                                                   \

@@ -103,7 +103,7 @@ static enum hold_reason slot_rests(
 	struct cluster *c = s->cluster;
 	bool guessed = host_guessed(s->host);
 	enum hold_reason r;
-	uint32_t ramp;
+	uint32_t most;
 	ms_t wall = 0;
 
 	if (pinned(p, c, s->source, now.wall))
@@ -130,9 +130,9 @@ static enum hold_reason slot_rests(
 		return r;
 	if (guessed)
 		return HOLD_NONE;
-	ramp = cluster_ramp(p, c, now.mono);
+	most = cluster_slow_start(p, c, now.mono);
 	*until = now.mono + SOON;
-	if (ramp && c->uses.outstanding >= ramp)
+	if (most && c->uses.outstanding >= most)
 		return HOLD_WINDOW;
 	/* several refusals in a row: one thing at a time until it is clear */
 	if (s->path->evidence.score >= SCORE_SUSPECT && s->path->uses.outstanding > 0)

@@ -232,9 +232,9 @@ static void on_cap(const struct about *a)
 		lift(a, "time: one more is tried every half minute");
 		return;
 	}
-	if (a->w->limit == LIMIT_RAMP && a->cluster) {
+	if (a->w->limit == LIMIT_SLOW_START && a->cluster) {
 		say(a, "%s is back from a rest: %u connections, doubling while mail is taken",
-			where(a), a->cluster->ramp);
+			where(a), a->cluster->slow_start);
 		lift(a, "time");
 		return;
 	}

@@ -66,7 +66,7 @@ void refuse_as(struct refusals *f, const struct refusals *own)
 static void cluster_gate(struct policy *p, struct policy_now now, struct candidate *k)
 {
 	struct cluster *c = k->cluster;
-	uint32_t ramp;
+	uint32_t most;
 	ms_t wall = 0;
 
 	k->gate = HOLD_NONE;
@@ -84,10 +84,10 @@ static void cluster_gate(struct policy *p, struct policy_now now, struct candida
 		k->gate = HOLD_CAP;
 		return;
 	}
-	ramp = cluster_ramp(p, c, now.mono);
-	if (ramp && c->uses.in_use >= ramp) {
+	most = cluster_slow_start(p, c, now.mono);
+	if (most && c->uses.in_use >= most) {
 		k->gate = HOLD_WINDOW;
-		k->limit = LIMIT_RAMP;
+		k->limit = LIMIT_SLOW_START;
 		k->until = now.mono + 1000;
 	}
 }

@@ -9,9 +9,9 @@
 #include "postern/must.h"
 #include "rate.h"
 
-#define LIMIT_GROWS  30000 /* ms until one more connection than the receiver refused is tried */
-#define RAMP_STEP    2000
-#define WANTED_AGAIN 2000 /* ms; one that is unknown asks every half a second */
+#define LIMIT_GROWS	30000 /* ms until one more connection than the receiver refused is tried */
+#define SLOW_START_STEP 2000
+#define WANTED_AGAIN	2000 /* ms; one that is unknown asks every half a second */
 
 static bool full(uint32_t in_use, uint32_t cap)
 {
@@ -24,18 +24,18 @@ uint32_t cluster_limit(const struct cluster *c, ms_t mono)
 }
 
 /* Doubles while what is allowed is used and delivers. */
-uint32_t cluster_ramp(struct policy *p, struct cluster *c, ms_t mono)
+uint32_t cluster_slow_start(struct policy *p, struct cluster *c, ms_t mono)
 {
 	uint32_t cap = p->params->providers[c->provider].connections_per_cluster;
 
-	if (!c->ramp || mono - c->ramp_at < RAMP_STEP || !c->ramp_fed)
-		return c->ramp;
-	c->ramp *= 2;
-	c->ramp_at = mono;
-	c->ramp_fed = false;
-	if (c->ramp >= (cap ? cap : 64))
-		c->ramp = 0;
-	return c->ramp;
+	if (!c->slow_start || mono - c->slow_start_at < SLOW_START_STEP || !c->slow_start_fed)
+		return c->slow_start;
+	c->slow_start *= 2;
+	c->slow_start_at = mono;
+	c->slow_start_fed = false;
+	if (c->slow_start >= (cap ? cap : 64))
+		c->slow_start = 0;
+	return c->slow_start;
 }
 
 /* Connections that are, or may be, at this cluster. */
@@ -227,7 +227,7 @@ bool policy_frees(const struct policy *p, uint32_t slot, const struct policy_cho
 		return false;
 	case LIMIT_CLUSTER:
 	case LIMIT_RECEIVER:
-	case LIMIT_RAMP:
+	case LIMIT_SLOW_START:
 		return same_place(s, why);
 	case LIMIT_SUBNET:
 		return same_place(s, why) && s->source != ~0u && why->blocking_source != ~0u &&

@@ -20,4 +20,4 @@ bool cluster_over(const struct policy *p, const struct slot *s);
 /* A host not known yet has asked in vain, and would ending this connection help? */
 bool in_the_way(const struct policy *p, const struct slot *s, ms_t mono);
 uint32_t cluster_limit(const struct cluster *c, ms_t mono);
-uint32_t cluster_ramp(struct policy *p, struct cluster *c, ms_t mono);
+uint32_t cluster_slow_start(struct policy *p, struct cluster *c, ms_t mono);

@@ -23,25 +23,25 @@
 #include "tenant.h"
 #include "window.h"
 
-#define TENANT_BLAME 12.0 /* five messages refused */
-#define TENANT_MOST  0.4
-#define UNHEARD	     24.0  /* score at which the others are waited for no longer */
-#define JUST_NOW     60000 /* ms */
-#define RAMP_START   2u
-#define OTHERS_WELL  900000 /* ms */
-#define EXPLAINS     6.0    /* log likelihood ratio */
-#define CLEARLY	     2.0    /* more than the next best */
-#define DECISIVE     2u	    /* refused at less than was accepted before */
-#define RECIPIENTS   3u	    /* that a tenant refuses */
-#define IN_A_ROW     6u	    /* refused by a subnet; */
-#define LAST	     8u	    /* or of so many outcomes … */
-#define MOST_OF_LAST 7u	    /* … these */
-#define PAIR_KNOWN   2u	    /* refusals in a row, where others do so as well; */
-#define PAIR_REFUSED 4u	    /* else at the least */
-#define PAIRS_MANY   3u
-#define PAIRS_FRESH  3600000 /* ms */
-#define PAIR_OTHERS  3.0     /* accepted from the subnet by others */
-#define JUST_GOOD    60000
+#define TENANT_BLAME  12.0 /* five messages refused */
+#define TENANT_MOST   0.4
+#define UNHEARD	      24.0  /* score at which the others are waited for no longer */
+#define JUST_NOW      60000 /* ms */
+#define SLOW_START_AT 2u
+#define OTHERS_WELL   900000 /* ms */
+#define EXPLAINS      6.0    /* log likelihood ratio */
+#define CLEARLY	      2.0    /* more than the next best */
+#define DECISIVE      2u     /* refused at less than was accepted before */
+#define RECIPIENTS    3u     /* that a tenant refuses */
+#define IN_A_ROW      6u     /* refused by a subnet; */
+#define LAST	      8u     /* or of so many outcomes … */
+#define MOST_OF_LAST  7u     /* … these */
+#define PAIR_KNOWN    2u     /* refusals in a row, where others do so as well; */
+#define PAIR_REFUSED  4u     /* else at the least */
+#define PAIRS_MANY    3u
+#define PAIRS_FRESH   3600000 /* ms */
+#define PAIR_OTHERS   3.0     /* accepted from the subnet by others */
+#define JUST_GOOD     60000
 
 /* ---- telling ---- */
 
@@ -96,7 +96,7 @@ static void blame_cluster(struct policy *p, struct policy_now now, struct cluste
 {
 	health_rest(p, &c->health, &health_cluster, now,
 		cooldown < health_cluster.longest ? cooldown : health_cluster.longest);
-	c->ramp = 0;
+	c->slow_start = 0;
 	c->rested = now.mono;
 	event_health(p, now, c, ~0u, ~0u, &c->health, CAUSE_CLUSTER, &c->evidence, NULL);
 	evidence_clear(&c->evidence);
@@ -595,9 +595,9 @@ static void well_again(struct policy *p, struct policy_now now, struct slot *s)
 	struct cluster *c = s->cluster;
 
 	if (health_probed(p, &c->health, &health_cluster, true, now)) {
-		c->ramp = RAMP_START;
-		c->ramp_at = c->rested = now.mono;
-		c->ramp_fed = false;
+		c->slow_start = SLOW_START_AT;
+		c->slow_start_at = c->rested = now.mono;
+		c->slow_start_fed = false;
 		event_health(p, now, c, ~0u, ~0u, &c->health, CAUSE_CLUSTER, &c->evidence, NULL);
 	}
 	if (health_probed(p, &s->path->health, &health_path, true, now)) {
@@ -641,7 +641,7 @@ static void acquit_place(struct policy *p, struct policy_now now, struct slot *s
 	s->path->good_at = now.mono;
 	pace_accepted(&s->lane->pace, now.mono, s->weight ? s->weight : 1);
 	evidence_good(&s->cluster->evidence, now.mono);
-	s->cluster->ramp_fed = true;
+	s->cluster->slow_start_fed = true;
 }
 
 void acquit(struct policy *p, struct policy_now now, struct slot *s, const char *domain)

@@ -293,9 +293,9 @@ void cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to,
 	to->limit = from->limit;
 	to->limit_at = from->limit_at;
 	to->limit_dirty |= to->limit != 0;
-	to->ramp = from->ramp;
-	to->ramp_at = from->ramp_at;
-	to->ramp_fed = from->ramp_fed;
+	to->slow_start = from->slow_start;
+	to->slow_start_at = from->slow_start_at;
+	to->slow_start_fed = from->slow_start_fed;
 	to->heard = from->heard;
 	from->heard = 0;
 }

@@ -38,10 +38,10 @@ struct cluster {
 	const void *door;      /* the host that refused a connection last, nobody got in since */
 	ms_t door_at;	       /* mono */
 	/* after a rest: connections and transactions allowed, doubling; 0: no limit */
-	uint32_t ramp;
-	ms_t ramp_at;  /* mono */
-	bool ramp_fed; /* a delivery since */
-	ms_t shed;     /* mono; a connection was ended for the sake of an unknown host */
+	uint32_t slow_start;
+	ms_t slow_start_at;  /* mono */
+	bool slow_start_fed; /* a delivery since */
+	ms_t shed;	     /* mono; a connection was ended for the sake of an unknown host */
 	struct evidence evidence;
 	struct health health;
 	ms_t rested; /* mono; when it was last found sick or came back */

@@ -53,7 +53,7 @@ void health_probe(struct health *h, struct policy_now now)
 void health_rest(struct policy *p, struct health *h, const struct health_kind *k,
 	struct policy_now now, ms_t cooldown)
 {
-	bool relapse = h->state == HEALTHY && h->back && now.wall - h->back < RELAPSE;
+	bool relapse = h->state == HEALTHY && h->recovered && now.wall - h->recovered < RELAPSE;
 	bool again = h->state != HEALTHY || relapse;
 	ms_t length = k->first;
 
@@ -84,7 +84,7 @@ void health_well(struct health *h, struct policy_now now)
 {
 	h->state = HEALTHY;
 	h->probes_good = 0;
-	h->since = h->back = now.wall;
+	h->since = h->recovered = now.wall;
 	h->until = 0;
 	h->dirty = true;
 }

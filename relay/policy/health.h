@@ -25,7 +25,7 @@ struct health {
 	ms_t since, until; /* wall */
 	ms_t length;	   /* of the last rest */
 	ms_t onset;	   /* wall; when the trouble began; 0: not known */
-	ms_t back;	   /* wall; when it came back last; 0: never */
+	ms_t recovered;	   /* wall; when it came back last; 0: never */
 };
 struct health_kind {
 	enum cause cause;

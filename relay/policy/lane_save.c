@@ -156,7 +156,7 @@ static void share_save(const struct policy *p, const struct saver *s, struct lan
 		"2 %d %" PRId64 " %" PRId64 " %" PRIu64 " %" PRId64 " %" PRId64
 		" %u %d %d %d %u %u %" PRIu64,
 		(int)v->share.state, v->share.until, v->share.length, scaled(v->score, SCORE_SCALE),
-		v->share.onset, v->share.back, v->rise, (int)v->rise_day, (int)v->day,
+		v->share.onset, v->share.recovered, v->rise, (int)v->rise_day, (int)v->day,
 		(int)v->aside_day, v->seen, v->bad, scaled(v->expected, SHARE_SCALE));
 	if (n < 0 || (size_t)n >= sizeof(value) ||
 		save_key(key, sizeof(key), "share", p->params->sources[l->source].name, c->key.name,
@@ -194,7 +194,7 @@ int share_load(
 			.length = n[2],
 			.since = n[1] - n[2],
 			.onset = v[0],
-			.back = v[1] },
+			.recovered = v[1] },
 		.score = (double)n[3] / SCORE_SCALE,
 		.rise = saved_count(v[2]),
 		.rise_day = saved_day(v[3]),

@@ -156,7 +156,7 @@ static unsigned end_cluster_rests(
 				p, now, c, ~0u, ~0u, &c->health, CAUSE_CLUSTER, &c->evidence, NULL);
 		}
 		evidence_clear(&c->evidence);
-		c->limit = c->ramp = 0;
+		c->limit = c->slow_start = 0;
 	}
 	for (unsigned i = 0; i < p->nsubnets; i++) {
 		struct path *h = c->paths[i];
