@@ -109,6 +109,13 @@ static const struct option dispatch_options[] = {
 		"Recipients of one domain in memory at most; the others wait in the queue."),
 	NUMBER("work_max", struct config, dispatch.work_max, "4000", 100, 10000000, LIVE,
 		"Recipients in memory in all."),
+	SIZE("transcript_memory", struct config, dispatch.transcript_memory, "8MiB", 0, GIB, LIVE,
+		"Memory for the last good and the last refused session of each lane, which the "
+		"page and `postern transcript` show: commands and replies with their times, never "
+		"content. 0: none are kept."),
+	FLAG("transcript_addresses", struct config, transcript_addresses, "no", 0,
+		"Show addresses in them as they are. Otherwise their local parts are hashes, the "
+		"same for the same address until the relay ends."),
 };
 
 static const struct option dns_options[] = {

@@ -22,11 +22,12 @@ struct dispatch_params {
 	const struct dispatch_endpoint *listening; /* where this relay takes mail; copied */
 	unsigned nlistening;
 	struct dns_params dns;
-	uint32_t window;	  /* recipients in memory of one domain at most; 0: 200 */
-	uint32_t work_max;	  /* recipients in memory in all; 0: 4000 */
-	uint32_t outbound_max;	  /* connections in all; 0: no limit */
-	uint64_t body_memory_max; /* over it fresh bodies are dropped from memory and read back */
-	ms_t drain_deadline;	  /* SIGTERM: running transactions get this long; 0: 30 s */
+	uint32_t window;	    /* recipients in memory of one domain at most; 0: 200 */
+	uint32_t work_max;	    /* recipients in memory in all; 0: 4000 */
+	uint32_t outbound_max;	    /* connections in all; 0: no limit */
+	uint64_t transcript_memory; /* bytes of sessions kept to be shown; 0: none */
+	uint64_t body_memory_max;   /* over it fresh bodies are dropped from memory and read back */
+	ms_t drain_deadline;	    /* SIGTERM: running transactions get this long; 0: 30 s */
 };
 
 struct dispatch;
@@ -60,6 +61,17 @@ void dispatch_call(struct dispatch *d, struct dispatch_call *c);
 struct policy *dispatch_policy(struct dispatch *d);
 struct policy_now dispatch_now(struct dispatch *d);
 struct history *dispatch_history(struct dispatch *d);
+/* The last good and the last refused session of each lane; fn false: no more. All is borrowed for the
+ * call. */
+struct dispatch_transcript {
+	const char *source, *subnet, *cluster, *provider, *session,
+		*address; /* cluster "": not known */
+	uint64_t message; /* of its last transaction; 0: it came to none */
+	ms_t at;	  /* wall; when that ended */
+	const struct transcript *said;
+};
+void dispatch_transcripts(
+	struct dispatch *d, bool (*fn)(void *arg, const struct dispatch_transcript *t), void *arg);
 /* Something that waiting mail waits for was ended by the operator: it is asked again within a
  * second. */
 void dispatch_relieved(struct dispatch *d);

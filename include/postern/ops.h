@@ -35,7 +35,9 @@ struct ops_context {
 	struct session_limits *limits;
 	struct survey *survey;
 	struct log *log;
-	ms_t started; /* wall */
+	uint64_t secret;	   /* of hashes that people see */
+	bool transcript_addresses; /* are shown in clear */
+	ms_t started;		   /* wall */
 	/* Any thread, as all of these. Reads the configuration again. Appends errors or warnings to
 	 * why, and the options that need a restart to restart. */
 	int (*reload)(void *arg, struct buf *why, struct buf *restart);

@@ -29,6 +29,7 @@ struct outbound_connect {
 	struct tls_context *tls_context; /* a reference; NULL with TLS_NONE */
 	bool pipelining, chunking;
 	unsigned without; /* enum extension: offered there and of no use */
+	bool record;	  /* what is said, for transcripts */
 	struct client_timeouts timeouts;
 };
 
@@ -61,6 +62,7 @@ struct outbound_event {
 	int error;
 	bool was_up, timed_out;
 	char why[160];
+	struct transcript *transcript; /* DOWN, of one that failed: heap, as info; may be NULL */
 	ms_t connect_ms, tls_ms;
 };
 
@@ -83,10 +85,11 @@ struct outbound_transact {
 	uint16_t suspect_reply;
 	struct {
 		ms_t queued, begun, sent, done;
-	} at;	     /* mono: queued: came to the worker; begun: MAIL sent; sent: content
+	} at; /* mono: queued: came to the worker; begun: MAIL sent; sent: content
 		      * handed to the kernel; done. 0: did not come to it */
-	void *owner; /* the dispatcher's */
-	struct outbound_event event; /* the worker's: the RESULT, so that it needs no memory */
+	struct transcript *transcript; /* in the event: heap; of some, the others have NULL */
+	void *owner;		       /* the dispatcher's */
+	struct outbound_event event;   /* the worker's: the RESULT, so that it needs no memory */
 };
 /* Frees also what hangs below: info, transact with its arrays and message reference. */
 void outbound_event_free(struct outbound_event *e);

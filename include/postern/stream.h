@@ -80,6 +80,9 @@ bool stream_tls_verified(const struct stream *s); /* chain and name verified */
 bool stream_tls_resumed(const struct stream *s);
 const char *stream_tls_description(
 	const struct stream *s); /* "TLS1.3:TLS_AES_256_GCM_SHA384"; NULL in clear */
+/* "CN=mx.example, issued by CN=CA, until Nov 29 00:00:00 2026 GMT", in ASCII of which nothing is obeyed;
+ * "" in clear. */
+void stream_tls_peer(const struct stream *s, char *out, size_t max);
 void stream_peer(const struct stream *s, struct addr *peer, uint16_t *port);
 void stream_local(const struct stream *s, struct addr *local, uint16_t *port);
 

@@ -18,6 +18,7 @@ static const struct cli_command *const commands[] = {
 	&command_bounce,
 	&command_why,
 	&command_history,
+	&command_transcript,
 	&command_lanes,
 	&command_clusters,
 	&command_warmup,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -189,8 +190,11 @@ static int start_ops(struct service *s)
 		.rules = rules_for_ops,
 		.files = files_for_ops,
 		.survey = s->survey,
+		.transcript_addresses = c->transcript_addresses,
 		.arg = s,
 	};
+	if (getrandom(&s->ops.secret, sizeof(s->ops.secret), 0) != sizeof(s->ops.secret))
+		return EX_OSERR;
 	if (c->control_socket && control_start(&s->control, &s->ops, c->control_socket,
 					 c->control_mode, s->error, s->error_max))
 		return EX_OSERR;

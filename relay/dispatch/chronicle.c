@@ -17,7 +17,18 @@ int chronicle_new(struct dispatch *d)
 	queue_stats(d->queue, &q);
 	if (q.bytes_max / PART_OF_FILE < p.memory)
 		p.memory = q.bytes_max / PART_OF_FILE;
-	return history_new(&d->history, &p);
+	d->past = calloc(1, sizeof(*d->past));
+	return d->past ? history_new(&d->past->history, &p) : -ENOMEM;
+}
+
+void chronicle_free(struct dispatch *d)
+{
+	if (!d->past)
+		return;
+	transcripts_free(d);
+	history_free(d->past->history);
+	free(d->past);
+	d->past = NULL;
 }
 
 /* ---- over restarts ---- */
@@ -37,7 +48,7 @@ static int load_entry(void *arg, struct slice key, struct slice value)
 
 void chronicle_load(struct dispatch *d)
 {
-	struct loading l = { d->history, 0 };
+	struct loading l = { d->past->history, 0 };
 	int r = queue_state_scan(d->queue, SLICE_LIT(HISTORY_PREFIX), load_entry, &l);
 
 	if (r)
@@ -46,7 +57,7 @@ void chronicle_load(struct dispatch *d)
 	if (l.damaged)
 		log_event(d->log, LOG_WARN, EVENT_HISTORY_DAMAGED,
 			"%u periods of the history cannot be read and are left out", l.damaged);
-	history_begin(d->history, loop_wall(d->loop));
+	history_begin(d->past->history, loop_wall(d->loop));
 }
 
 static void sample_ramp(void *arg, const struct policy_warmup_info *i)
@@ -64,26 +75,26 @@ static void sample(struct dispatch *d)
 	struct queue_stats q;
 
 	if (d->params->nwarmups)
-		policy_warmups(d->policy, now_of(d), sample_ramp, d->history);
+		policy_warmups(d->policy, now_of(d), sample_ramp, d->past->history);
 	queue_stats(d->queue, &q);
 	if (q.recipients)
-		history_waiting(d->history, "", "", "", q.recipients, 0);
+		history_waiting(d->past->history, "", "", "", q.recipients, 0);
 }
 
 bool chronicle_due(const struct dispatch *d)
 {
-	return !d->life.quiet && history_due(d->history, loop_wall(d->loop));
+	return !d->life.quiet && history_due(d->past->history, loop_wall(d->loop));
 }
 
 void chronicle_keep(struct dispatch *d, history_put *put, void *arg)
 {
 	ms_t wall = loop_wall(d->loop);
 
-	if (history_due(d->history, wall)) {
+	if (history_due(d->past->history, wall)) {
 		sample(d);
-		history_tick(d->history, wall, put, arg);
+		history_tick(d->past->history, wall, put, arg);
 	} else {
-		history_flush(d->history, wall, put, arg);
+		history_flush(d->past->history, wall, put, arg);
 	}
 }
 
@@ -105,7 +116,7 @@ void chronicle_connection(struct dispatch *d, const struct connection *c, bool w
 	struct history_lane l;
 
 	lane_of(d, c, &l);
-	history_connected(d->history, &l, well);
+	history_connected(d->past->history, &l, well);
 }
 
 /* What a receiver refused counts as deferred, whoever it waits for then. */
@@ -134,5 +145,5 @@ void chronicle_attempt(struct dispatch *d, const struct log_attempt *a)
 		r.delay = loop_wall(d->loop) - a->message->arrived;
 	if (a->connection)
 		lane_of(d, a->connection, &l);
-	history_result(d->history, a->connection ? &l : NULL, a->message->pool, &r);
+	history_result(d->past->history, a->connection ? &l : NULL, a->message->pool, &r);
 }

@@ -124,6 +124,7 @@ static struct outbound_connect *connect_order(struct dispatch *d, const struct c
 	o->pipelining = v->transport.pipelining;
 	o->chunking = v->transport.chunking;
 	o->timeouts = v->transport.timeouts;
+	o->record = d->p.transcript_memory > 0;
 	return o;
 }
 
@@ -340,6 +341,7 @@ void connection_down(struct dispatch *d, struct outbound_event *e)
 	if (!c || c->down)
 		return;
 	was_up = c->match.state != MATCH_OPENING;
+	transcript_keep(d, c, &e->transcript, 0);
 	f = asking(c);
 	match_down(&c->match);
 	opening_end(d, c, false);

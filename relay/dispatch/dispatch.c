@@ -133,7 +133,7 @@ struct policy *dispatch_policy(struct dispatch *d)
 
 struct history *dispatch_history(struct dispatch *d)
 {
-	return d->history;
+	return d->past->history;
 }
 
 void dispatch_relieved(struct dispatch *d)

@@ -11,6 +11,7 @@
 #include <uthash.h>
 #include <uv.h>
 
+#include "past.h"
 #include "postern/dispatch.h"
 #include "postern/feed.h"
 #include "postern/list.h"
@@ -281,7 +282,7 @@ struct dispatch {
 	struct dispatch_backlog backlog;
 
 	bool relieved;		     /* a rest of the policy has ended */
-	struct history *history;     /* chronicle.c */
+	struct past *past;	     /* chronicle.c; never NULL */
 	struct dispatch_stats stats; /* the thread's own */
 };
 
@@ -602,15 +603,6 @@ struct log_attempt {
 	ms_t next; /* wall; 0: none */
 };
 void delivery_log(struct dispatch *d, const struct log_attempt *a);
-
-/* ---- chronicle.c ---- */
-int chronicle_new(struct dispatch *d); /* 0, -ENOMEM */
-void chronicle_load(struct dispatch *d);
-bool chronicle_due(const struct dispatch *d); /* a minute is over */
-/* Closes the minute, or what there is of it. */
-void chronicle_keep(struct dispatch *d, history_put *put, void *arg);
-void chronicle_attempt(struct dispatch *d, const struct log_attempt *a);
-void chronicle_connection(struct dispatch *d, const struct connection *c, bool well);
 
 /* ---- operate.c ---- */
 void recall_load(struct dispatch *d);  /* after the domains */

@@ -570,6 +570,7 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 	struct item *i = w->items;
 	enum policy_txn_end end = TXN_NOT_BEGUN;
 
+	transcript_keep(d, c, &t->transcript, w->message->id);
 	take_off(c, w);
 	d->held.in_flight -= w->n;
 	w->flow->domain->match.in_flight -= w->n;

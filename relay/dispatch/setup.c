@@ -306,7 +306,7 @@ void dispatch_free_memory(struct dispatch *d)
 	setup_tls_free(d->tls, d->params->nproviders);
 	own_free(d->own);
 	policy_free(d->policy);
-	history_free(d->history);
+	chronicle_free(d);
 	loop_free(d->loop);
 	reader_free(d->reads.reader);
 	log_line_deinit(&d->line);

@@ -412,3 +412,25 @@ const char *stream_tls_description(const struct stream *s)
 {
 	return s->tls && s->tls->done ? s->tls->description : NULL;
 }
+
+/* Names are the peer's: controls and bytes that are no ASCII come out escaped. */
+void stream_tls_peer(const struct stream *s, char *out, size_t max)
+{
+	const unsigned long flags = XN_FLAG_ONELINE & ~(unsigned long)ASN1_STRFLGS_UTF8_CONVERT;
+	X509 *x = s->tls && s->tls->done ? SSL_get1_peer_certificate(s->tls->ssl) : NULL;
+	BIO *b = x ? BIO_new(BIO_s_mem()) : NULL;
+	int n = 0;
+
+	if (b) {
+		X509_NAME_print_ex(b, X509_get_subject_name(x), 0, flags);
+		BIO_puts(b, ", issued by ");
+		X509_NAME_print_ex(b, X509_get_issuer_name(x), 0, flags);
+		BIO_puts(b, ", until ");
+		ASN1_TIME_print(b, X509_get0_notAfter(x));
+		n = BIO_read(b, out, (int)max - 1);
+	}
+	out[n > 0 ? n : 0] = '\0';
+	BIO_free(b);
+	X509_free(x);
+	ERR_clear_error();
+}

@@ -121,7 +121,8 @@ json_t *json_time(ms_t wall)
 static const struct control_command *find_command(const char *name)
 {
 	const struct control_command *tables[] = { commands_queue, commands_traffic,
-		commands_warmup, commands_why, commands_history, commands_service };
+		commands_warmup, commands_why, commands_history, commands_transcript,
+		commands_service };
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		for (const struct control_command *c = tables[i]; c->name; c++)

@@ -39,7 +39,7 @@ struct control_command {
 };
 /* One table a file, ended by a row without name. */
 extern const struct control_command commands_queue[], commands_traffic[], commands_service[],
-	commands_warmup[], commands_why[], commands_history[];
+	commands_warmup[], commands_why[], commands_history[], commands_transcript[];
 
 /* Requests (request.c). Parse: NULL, and why, when it is none; its members are then texts of
  * bounded length, whole numbers, truth values. */

@@ -11,12 +11,14 @@
 #include "control.h"
 #include "history.h"
 #include "page.h"
+#include "transcripts.h"
 
 #define SUBNETS	    200u
 #define CLUSTERS    80u
 #define LANES_MAX   40000u
 #define HOURS_MAX   30u
 #define LANES_SHOWN 100u
+#define TRANSCRIPTS 8u
 
 /* From well to worst. */
 static const char *const healths[] = { "healthy", "throttled", "probing", "resting", "suspended",
@@ -365,13 +367,15 @@ json_t *page_model_lane(const struct ops_context *ctx, const struct page_asked *
 	const char *subnet = asked->subnet ? asked->subnet : "";
 	const char *cluster = asked->cluster ? asked->cluster : "";
 	struct lanes lanes = { .subnet = subnet, .cluster = cluster };
+	const struct transcripts_asked said = { .at = cluster, .subnet = subnet };
 	json_t *array = json_array();
 
 	ask(ctx->dispatch, gather, &lanes);
 	for (size_t i = 0; array && i < lanes.n && i < LANES_SHOWN; i++)
 		answers_add(array, lane_json(&lanes.a[i]));
 	free(lanes.a);
-	return json_pack("{so so so so so}", "subnet", json_text(subnet), "cluster",
+	return json_pack("{so so so so so so}", "subnet", json_text(subnet), "cluster",
 		json_text(cluster), "lanes", array, "why", page_why(ctx, cluster, subnet), "hours",
-		hours_of(ctx, subnet, cluster));
+		hours_of(ctx, subnet, cluster), "transcripts",
+		transcripts_json(ctx, &said, TRANSCRIPTS));
 }

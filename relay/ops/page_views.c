@@ -566,6 +566,34 @@ void page_view_heat(struct page *p)
 			page_number(p->model, "clusters_left_out"));
 }
 
+/* > we, < they, * a note; seconds since the connection was begun. */
+static void put_session(struct page *p, const json_t *s)
+{
+	json_t *l;
+	size_t i;
+
+	put(p, "<h3>");
+	put_text(p, page_text(s, "outcome"));
+	put(p, ": ");
+	put_text(p, page_text(s, "source"));
+	put(p, " to ");
+	put_text(p, page_text(s, "address"));
+	put(p, "</h3><p class=\"small\">Session %s, ended %.19sZ</p>\n<pre tabindex=\"0\">",
+		page_text(s, "session"), page_text(s, "at"));
+	json_array_foreach(json_object_get(s, "lines"), i, l)
+	{
+		const char *who = page_text(l, "who");
+
+		put(p, "%8.3f %s ", page_number(l, "ms") / 1000,
+			*who == 'u'   ? "&gt;"
+			: *who == 't' ? "&lt;"
+				      : "*");
+		put_text(p, page_text(l, "line"));
+		put(p, "\n");
+	}
+	put(p, "</pre>\n");
+}
+
 void page_view_lane(struct page *p)
 {
 	json_t *l;
@@ -602,4 +630,8 @@ void page_view_lane(struct page *p)
 	put_why(p, list(p, "why"));
 	put(p, "<h2>24 hours</h2>\n<p class=\"small\">Delivered by hour, and above it deferred.</p>\n");
 	bars(p, list(p, "hours"), "Delivered and deferred an hour", "delivered", "deferred");
+	put(p, "<h2>Sessions: the last good, and the last refused</h2>\n");
+	json_array_foreach(list(p, "transcripts"), i, l) put_session(p, l);
+	if (!i)
+		put(p, "<p>None is kept.</p>\n");
 }

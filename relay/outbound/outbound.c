@@ -27,6 +27,7 @@ static void connection_release(struct connection *c)
 		return;
 	must(c->closed);
 	free(c->replies);
+	recording_end(c);
 	free(c);
 }
 
@@ -131,6 +132,8 @@ static void connection_down(struct connection *c)
 	e->connect_ms = c->connect_ms;
 	e->tls_ms = c->tls_ms;
 	e->info = info_dup(c->client);
+	if (e->error)
+		e->transcript = recording_failed(c);
 	outbound_post_event(ob, e);
 	c->client = smtp_client_free(c->client);
 	connection_release(c);
@@ -216,6 +219,7 @@ void connection_send(struct connection *c)
 	struct buf *out = &c->ob->out;
 	int r = 0;
 
+	recording_said(c, TRANSCRIPT_US, buf_slice(out));
 	if (buf_size(out) > 0 && c->stream)
 		r = stream_write(c->stream, buf_slice(out));
 	buf_reset(out);
@@ -270,6 +274,7 @@ static void step(struct connection *c, struct slice *in, enum smtp_client_want *
 	switch (*want) {
 	case CLIENT_AGAIN:
 		r = smtp_client_feed(c->client, *in, &used, &c->ob->out, want);
+		recording_said(c, TRANSCRIPT_THEM, (struct slice){ in->p, used });
 		*in = slice_from(*in, used);
 		break;
 	case CLIENT_READ:
@@ -430,6 +435,7 @@ static void on_tls(void *arg, int error, const char *why)
 	} else {
 		smtp_client_tls_started(c->client, stream_tls_description(c->stream),
 			stream_tls_verified(c->stream));
+		recording_tls(c);
 		run_want(c, (struct slice){ NULL, 0 }, CLIENT_AGAIN);
 	}
 	connection_release(c);
@@ -491,6 +497,7 @@ static void on_connect_order(struct outbound *ob, struct outbound_connect *o)
 					   "this worker has all the connections it may have"));
 		return;
 	}
+	recording_begin(c);
 	r = stream_connect(&c->stream, ob->loop, o->source.family == ADDR_NONE ? NULL : &o->source,
 		&o->to, o->port, &connection_ops, c);
 	if (r)

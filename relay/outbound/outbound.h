@@ -9,6 +9,7 @@
 #include "postern/counter.h"
 #include "postern/outbound.h"
 #include "postern/smtp_data.h"
+#include "postern/transcript.h"
 
 enum { TRANSACTS_WAITING_MAX = 4 };
 
@@ -90,6 +91,7 @@ struct connection {
 	bool waits;    /* its next transaction waits for room */
 	bool its_turn; /* and has its turn */
 	struct connection *waiter_prev, *waiter_next;
+	struct recording *recording; /* outbound_record.c; NULL: nothing is recorded */
 	bool content_gone; /* the running one cannot be completed: its content cannot be read */
 	struct body_sender body;
 };
@@ -103,6 +105,17 @@ void connection_fail(struct connection *c, int error, const char *why);
 
 /* Begins what waits, when it may. */
 void connection_resume(struct connection *c);
+
+/* ---- outbound_record.c ---- */
+void recording_begin(struct connection *c);
+void recording_said(struct connection *c, enum transcript_who who, struct slice bytes);
+void recording_tls(struct connection *c);
+void recording_next(struct connection *c); /* another transaction */
+/* Of the transaction that ended, where it is worth a copy: t->transcript. */
+void recording_result(struct connection *c, struct outbound_transact *t);
+struct transcript *recording_failed(
+	struct connection *c); /* of the connection that did; may be NULL */
+void recording_end(struct connection *c);
 
 /* ---- outbound_ahead.c ---- */
 void ahead_init(struct outbound *ob);

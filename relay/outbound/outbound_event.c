@@ -12,6 +12,7 @@ void outbound_transact_free(struct outbound_transact *t)
 	free(t->recipients);
 	free(t->results);
 	free(t->replies);
+	free(t->transcript);
 	free(t);
 }
 
@@ -21,6 +22,8 @@ void outbound_event_free(struct outbound_event *e)
 		return;
 	free(e->info);
 	e->info = NULL;
+	free(e->transcript);
+	e->transcript = NULL;
 	if (e->kind == OUTBOUND_RESULT)
 		outbound_transact_free(e->transact);
 	else

@@ -107,6 +107,7 @@ void txn_done(struct connection *c)
 	t->suspect = c->txn.suspect;
 	t->refused = c->txn.refused;
 	t->suspect_reply = c->txn.suspect_reply;
+	recording_result(c, t);
 	hand_over_replies(c, t);
 	if (c->max_replies > REPLIES_KEPT) {
 		free(c->replies);
@@ -231,6 +232,7 @@ static bool txn_start(
 		return false;
 	}
 	t->at.begun = loop_mono(c->ob->loop);
+	recording_next(c);
 	r = smtp_client_begin(c->client, &c->txn, &c->ob->out, want);
 	if (!r)
 		return true;

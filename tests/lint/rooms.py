@@ -11,7 +11,7 @@ import sys
 # A room's own public headers in include/postern/, and the rooms below that it may include.
 ROOMS = {
     "relay/base": (["must", "authors", "selector", "buf", "arena", "clock", "rng", "hash", "addr", "mpsc", "log", "text", "foreign", "message", "zone", "counter", "events", "list", "wake"], []),
-    "relay/smtp": (["smtp_command", "smtp_data", "smtp_proxy", "smtp_server", "smtp_reply", "smtp_client", "classify", "transport", "dsn"],
+    "relay/smtp": (["smtp_command", "smtp_data", "smtp_proxy", "smtp_server", "smtp_reply", "smtp_client", "classify", "transport", "dsn", "transcript"],
                    ["relay/base"]),
     "relay/policy": (["policy", "policy_why"], ["relay/base", "relay/smtp"]),
     "relay/sched": (["feed", "match", "places", "turns", "wait_class"], ["relay/base", "relay/smtp", "relay/policy"]),
