@@ -27,6 +27,8 @@
 #define TENANT_MOST   0.4
 #define UNHEARD	      24.0  /* score at which the others are waited for no longer */
 #define JUST_NOW      60000 /* ms */
+#define TAKES_MAIL    3u
+#define ANSWERS_COME  20000 /* ms */
 #define SLOW_START_AT 2u
 #define OTHERS_WELL   900000 /* ms */
 #define EXPLAINS      6.0    /* log likelihood ratio */
@@ -114,9 +116,13 @@ static bool judge_cluster(
 		return false;
 	look_at_others(p, now, s, c->evidence.onset, 0.5, &o);
 	evidence_since(&s->path->evidence, c->evidence.onset, &good, &bad);
-	if (o.well || (good && wilson_low(bad, good + bad) < 0.3))
+	/* a few of ours may have been heard once each: together they say that it takes mail */
+	if (o.well || o.taken >= TAKES_MAIL || (good && wilson_low(bad, good + bad) < 0.3))
 		return false;
-	if (o.tested < o.count && c->evidence.score < UNHEARD)
+	/* chance may have asked the sick ones first; and a refusal comes before what was sent beside
+	 * it is accepted, or read where there is much to do */
+	if (o.tested < o.count &&
+		(c->evidence.score < UNHEARD || now.mono - c->evidence.onset < ANSWERS_COME))
 		return false;
 	if (!o.ill && f->kind != KIND_BUSY)
 		return false;

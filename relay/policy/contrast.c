@@ -78,6 +78,7 @@ void look_at_others(struct policy *p, struct policy_now now, const struct slot *
 		if (!h)
 			continue;
 		evidence_since(&h->evidence, onset, &good, &bad);
+		ret->taken += bad ? 0 : good;
 		if (good + bad < OTHERS_TESTED)
 			continue;
 		ret->tested++;

@@ -35,6 +35,7 @@ struct others {
 	unsigned well;	  /* accepted, clearly better than what is asked about */
 	unsigned ill;	  /* refused */
 	unsigned resting; /* found sick */
+	unsigned taken;	  /* accepted from those that were refused nothing, in all */
 };
 
 void look_at_others(struct policy *p, struct policy_now now, const struct slot *s, ms_t onset,

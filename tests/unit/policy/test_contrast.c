@@ -140,6 +140,29 @@ static void test_words_do_not_matter(void **state)
 	}
 }
 
+/* Refused from one subnet a dozen times within seconds, while nothing was sent from the others: they
+ * are waited for, and what they say decides. Silent for longer, it is the cluster. */
+static void test_unheard(void **state)
+{
+	for (unsigned heard = 0; heard < 2; heard++) {
+		struct ways w;
+
+		ways_open(&w);
+		for (unsigned i = 0; i < 12; i++)
+			say(&w, 2, tenant(i), "app.example", VERDICT_DESTINATION_BUSY);
+		assert_int_equal(look(&w).events[POLICY_EVENT_CLUSTER_DEFERS], 0);
+		rig_pass(&w.r, heard ? 5000 : 25000);
+		for (unsigned i = 0; heard && i < 6; i++)
+			say(&w, i % 2, tenant(i + 20), "app.example", VERDICT_DELIVERED);
+		for (unsigned i = 0; i < 3; i++)
+			say(&w, 2, tenant(i + 40), "app.example", VERDICT_DESTINATION_BUSY);
+		assert_int_equal(look(&w).events[POLICY_EVENT_CLUSTER_DEFERS], !heard);
+		if (heard)
+			assert_int_equal(b_rests(&w), 1);
+		rig_deinit(&w.r);
+	}
+}
+
 /* A domain whose mail is refused from everywhere is the cause, and waits by itself; other mail, and
  * every source, goes on. */
 static void test_sender(void **state)
@@ -314,6 +337,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_words_do_not_matter),
+		cmocka_unit_test(test_unheard),
 		cmocka_unit_test(test_sender),
 		cmocka_unit_test(test_pair),
 		cmocka_unit_test(test_tenants_limit),
