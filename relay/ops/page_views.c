@@ -110,13 +110,29 @@ static void put_figures(struct page *p, const json_t *figures)
 	put(p, "%s", k ? "</span>" : "");
 }
 
+/* Who it is about, as far as that is known. */
+static void put_subject(struct page *p, const json_t *w)
+{
+	static const char *const keys[] = { "source", "subnet", "domain", "sender", "cluster",
+		"provider" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (!page_text(w, keys[i])[0])
+			continue;
+		put(p, " %s <b>", keys[i]);
+		put_text(p, page_text(w, keys[i]));
+		put(p, "</b>");
+	}
+}
+
 static void put_finding(struct page *p, const json_t *w)
 {
 	put(p, "<li><span class=\"bad\">");
 	put_text(p, page_text(w, "kind"));
 	put(p, " ");
 	put_text(p, page_text(w, "state"));
-	put(p, "</span>");
+	put(p, "</span>:");
+	put_subject(p, w);
 	if (page_text(w, "since")[0])
 		put(p, " since <time>%.16sZ</time>", page_text(w, "since"));
 	if (page_text(w, "subnet")[0] && page_text(w, "cluster")[0]) {
