@@ -136,7 +136,7 @@ static int rcpt_defer(
 		r = qtxn_put(t, t->mail, 0, val_of(k.b, sizeof(k.b)),
 			val_of(t->record.p, t->record.len), 0);
 	/* Who had no entry is held, and gets one when released. Looked up only then: it is rare. */
-	if (!r && (was || !is_held(t, j->id)))
+	if (!r && !(o->state.flags & RCPT_STATE_HELD) && (was || !is_held(t, j->id)))
 		r = qtxn_due_add(t, d, o->state.due, j->id, o->index);
 	return r;
 }
@@ -177,7 +177,9 @@ int qtxn_settle(struct qtxn *t, const struct queue_settle *j)
 
 /* ---- flags ---- */
 
-static int flag_recipient(struct qtxn *t, const struct queue_flag *j, uint32_t sub, MDB_val v)
+/* indexed: it may be tried then; else its message is still held. */
+static int flag_recipient(
+	struct qtxn *t, const struct queue_flag *j, uint32_t sub, MDB_val v, bool indexed)
 {
 	struct mail_key k = mail_key(j->id, sub);
 	struct recipient_brief b;
@@ -207,12 +209,13 @@ static int flag_recipient(struct qtxn *t, const struct queue_flag *j, uint32_t s
 	if (r || j->op == FLAG_HOLD)
 		goto out;
 	st.due = j->now;
+	st.flags &= (uint8_t)~RCPT_STATE_HELD;
 	buf_reset(&t->record);
 	r = recipient_restate(&t->record, &b, &st);
 	if (!r)
 		r = qtxn_put(t, t->mail, 0, val_of(k.b, sizeof(k.b)),
 			val_of(t->record.p, t->record.len), 0);
-	if (!r)
+	if (!r && indexed)
 		r = qtxn_due_add(t, d, j->now, j->id, sub - 1);
 out:
 	t->broken |= r != 0;
@@ -227,7 +230,7 @@ static int flag_envelope(struct qtxn *t, const struct queue_flag *j, const struc
 		j->op == FLAG_HOLD ? e->flags | MESSAGE_HELD : e->flags & ~(uint32_t)MESSAGE_HELD;
 	int r;
 
-	if (flags == e->flags)
+	if (flags == e->flags || j->op == FLAG_FREE)
 		return 0;
 	buf_reset(&t->record);
 	r = envelope_reflag(&t->record, e, flags);
@@ -251,8 +254,15 @@ static int restamp(struct qtxn *t, const struct queue_flag *j, const struct enve
 		t, t->mail, 0, val_of(k.b, sizeof(k.b)), val_of(t->record.p, t->record.len), 0);
 }
 
-static bool is_meant(const struct queue_flag *j, uint32_t index)
+static bool is_meant(const struct queue_flag *j, uint32_t held, uint32_t index, MDB_val v)
 {
+	struct queue_brief_rcpt b;
+	bool ordered = !recipient_who(&b, slice_of_val(v)) && (b.flags & RCPT_STATE_HELD);
+
+	if (j->op == FLAG_FREE || (j->op == FLAG_RELEASE && !held))
+		return ordered;
+	if (j->op == FLAG_DUE_NOW && ordered) /* waits for its release */
+		return false;
 	for (uint32_t i = 0; j->only && i < j->nonly; i++)
 		if (j->only[i] == index)
 			return true;
@@ -262,7 +272,7 @@ static bool is_meant(const struct queue_flag *j, uint32_t index)
 int qtxn_flag(struct qtxn *t, const struct queue_flag *j, uint32_t *changed)
 {
 	struct envelope_brief e;
-	uint32_t sub = 1;
+	uint32_t sub = 1, held;
 	int r = get_envelope(t, j->id, &e), rc;
 
 	*changed = 0;
@@ -273,8 +283,7 @@ int qtxn_flag(struct qtxn *t, const struct queue_flag *j, uint32_t *changed)
 	/* due now is for what waits for its time; what is held waits for its release */
 	if (j->op == FLAG_DUE_NOW && (e.flags & MESSAGE_HELD))
 		return 0;
-	if (j->op == FLAG_RELEASE && !(e.flags & MESSAGE_HELD))
-		return 0;
+	held = e.flags & MESSAGE_HELD;
 	r = flag_envelope(t, j, &e);
 	while (!r) {
 		struct mail_key k = mail_key(j->id, sub);
@@ -285,8 +294,8 @@ int qtxn_flag(struct qtxn *t, const struct queue_flag *j, uint32_t *changed)
 			return qtxn_fail(t, rc);
 		if (rc || !qtxn_key_of(key, j->id, &sub) || sub >= MAIL_BODY)
 			break;
-		if (is_meant(j, sub - 1)) {
-			r = flag_recipient(t, j, sub, v);
+		if (is_meant(j, held, sub - 1, v)) {
+			r = flag_recipient(t, j, sub, v, j->op != FLAG_FREE || !held);
 			++*changed;
 		}
 		sub++;

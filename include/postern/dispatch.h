@@ -99,11 +99,12 @@ enum dispatch_op {
 	DISPATCH_BOUNCE,
 	DISPATCH_HOLD,
 	DISPATCH_RELEASE,
-	DISPATCH_SAVE /* no recipient: what the policy knows, and what it was told, is recorded */
+	DISPATCH_FREE, /* what was held by an order that has ended; the dispatcher's own */
+	DISPATCH_SAVE  /* no recipient: what the policy knows, and what it was told, is recorded */
 };
-/* Queue operations of the operator on what the selector means. A hold of one recipient domain, and
- * nothing else, holds also what comes for it, until its release, over restarts; -ENOSPC: too many
- * are held. Goes through the dispatcher, because it knows what is in work: that is not interrupted,
+/* Queue operations of the operator on what the selector means. A hold by an order also holds what
+ * comes, until the release of the same selector or of everything, over restarts; -ENOSPC: there are
+ * too many. Goes through the dispatcher, because it knows what is in work: that is not interrupted,
  * but not started again. done: with the number of recipients concerned; may come later. -ENOENT:
  * messages were named by id, and none is there. so_far: is kept at their number until then, for
  * another thread to read; NULL: not wanted. */
@@ -111,11 +112,26 @@ enum dispatch_op {
  * dispatcher's thread, for recipients that fit by all else. */
 typedef bool dispatch_fits(struct dispatch *d, const struct message *m, uint32_t k,
 	const struct queue_rcpt_state *s, const struct selector *which);
+/* A standing order. Texts are borrowed; who and reason have no line ends. */
+struct dispatch_order {
+	uint32_t number;
+	const struct selector *which;
+	const char *who, *reason; /* NULL or "": not said */
+	ms_t since, until;	  /* wall; until 0: until it is released */
+};
+/* On the dispatcher's thread. ending: its mail is being let go. */
+void dispatch_orders(struct dispatch *d,
+	void (*fn)(void *arg, const struct dispatch_order *o, bool ending), void *arg);
+
 struct dispatch_task {
 	enum dispatch_op op;
 	struct selector *which; /* borrowed until done; NULL or without words: all that waits */
 	dispatch_fits *fits;	/* needed where selector_asks(which) */
 	bool dry;		/* counted, not changed */
+	/* DISPATCH_HOLD: by a standing order, which also holds what comes; which is all that counts
+	 * of it. NULL: only what waits */
+	const struct dispatch_order *order;
+	uint32_t number; /* DISPATCH_RELEASE: of an order, in place of which; 0: none */
 };
 int dispatch_operate(struct dispatch *d, const struct dispatch_task *t,
 	void (*done)(void *arg, int result, uint64_t changed), void *arg, _Atomic uint64_t *so_far);
@@ -126,6 +142,10 @@ struct selector_rcpt dispatch_whom(const struct recipient *r, const struct queue
 /* The cluster of the host of its last attempt, as it is known now; "". On the dispatcher's thread. */
 void dispatch_cluster(struct dispatch *d, const struct queue_rcpt_state *s, char out[40]);
 
+/* Of this recipient domain, as far as is known now; "". On the dispatcher's thread. */
+void dispatch_provider(struct dispatch *d, const char *domain, char *out, size_t max);
+/* The number of the order that holds this recipient, or would when it is due; 0: none. */
+uint32_t dispatch_order_of(struct dispatch *d, const struct message *m, uint32_t k);
 /* Why does this recipient wait, and until when (wall; 0: until somebody acts, or unknown)? What
  * waits for a place has the time at which it is looked at again at the latest. k: number
  * in m's recipients. Text into reason.

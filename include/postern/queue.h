@@ -98,6 +98,7 @@ struct queue_rcpt_state {
 enum {
 	RCPT_STATE_DELAY_SENT = 1 /* delay notice was sent */,
 	RCPT_STATE_SPLIT = 2 /* one recipient a transaction */,
+	RCPT_STATE_HELD = 4,	/* by an order: in no index until FLAG_RELEASE or FLAG_FREE */
 	RCPT_STATE_DOUBT = 32,	/* how often it was in doubt: three bits from here on */
 	RCPT_STATE_DOUBTS = 224 /* their mask */
 };
@@ -131,7 +132,13 @@ struct queue_state_put {
 
 /* FLAG_RESTAMP: it came at a time that is still to come, by a clock that was set back since: it has
  * come now, and has its whole life before it. Changes no recipient. */
-enum queue_flag_op { FLAG_HOLD, FLAG_RELEASE, FLAG_DUE_NOW, FLAG_RESTAMP };
+enum queue_flag_op {
+	FLAG_HOLD,    /* the message, by hand */
+	FLAG_RELEASE, /* the message, and those of its recipients that an order held */
+	FLAG_FREE,    /* these alone */
+	FLAG_DUE_NOW,
+	FLAG_RESTAMP
+};
 struct queue_flag {
 	struct queue_job job;
 	enum queue_flag_op op;

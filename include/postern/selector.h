@@ -45,7 +45,8 @@ const char *selector_word_name(enum selector_word w);
 struct selector;
 /* to_ascii: A-labels of a domain with other bytes; NULL: there are none. 0, -ENOMEM. */
 int selector_new(struct selector **ret, authors_to_ascii_fn to_ascii);
-struct selector *selector_free(struct selector *s); /* NULL-safe, returns NULL */
+struct selector *selector_free(struct selector *s);		    /* NULL-safe, returns NULL */
+int selector_copy(struct selector **ret, const struct selector *s); /* 0, -ENOMEM */
 /* In text values '*' stands for any run of bytes. 0; -EINVAL, -E2BIG with a sentence for people in
  * why; -ENOMEM. */
 int selector_add(

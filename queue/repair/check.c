@@ -249,7 +249,7 @@ static void check_recipient(struct check *c, uint32_t index, struct slice rec)
 	if (young && due)
 		wrong(c, FIX_YOUNG, (struct slice){ yk.b, sizeof(yk.b) }, c->id,
 			"recipient %u is in both indexes", index);
-	else if (!young && !due && !c->held && !c->bad)
+	else if (!young && !due && !c->held && !c->bad && !(st.flags & RCPT_STATE_HELD))
 		wrong(c, FIX_INDEX, (struct slice){ k.b, sizeof(k.b) }, c->id,
 			"recipient %u is in no index: it would never be tried", index);
 out:

@@ -324,6 +324,33 @@ int selector_text(const struct selector *s, struct buf *out)
 	return r;
 }
 
+int selector_copy(struct selector **ret, const struct selector *s)
+{
+	struct selector *copy = NULL;
+	struct slice rest;
+	struct buf text;
+	char why[64];
+	int r;
+
+	buf_init(&text, 0);
+	r = selector_text(s, &text);
+	if (!r)
+		r = selector_new(&copy, s->to_ascii);
+	rest = buf_slice(&text);
+	while (!r && rest.n) {
+		size_t n = (size_t)((const char *)memchr(rest.p, '\n', rest.n) - rest.p);
+
+		r = selector_add_text(copy, (struct slice){ rest.p, n }, why, sizeof(why));
+		rest = slice_from(rest, n + 1);
+	}
+	buf_deinit(&text);
+	if (r)
+		selector_free(copy);
+	else
+		*ret = copy;
+	return r;
+}
+
 bool selector_same(const struct selector *a, const struct selector *b)
 {
 	if (a->words != b->words || a->n != b->n || a->nids != b->nids)

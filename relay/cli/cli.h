@@ -31,10 +31,11 @@ struct cli_command {
 };
 
 extern const struct cli_command command_run, command_check, command_queue, command_show,
-	command_retry, command_remove, command_bounce, command_hold, command_release, command_lanes,
-	command_clusters, command_suspend, command_resume, command_classify, command_stats,
-	command_reload, command_rehearse, command_version, command_check_queue, command_warmup,
-	command_why, command_history, command_dkim, command_transcript;
+	command_retry, command_remove, command_bounce, command_hold, command_release,
+	command_orders, command_lanes, command_clusters, command_suspend, command_resume,
+	command_classify, command_stats, command_reload, command_rehearse, command_version,
+	command_check_queue, command_warmup, command_why, command_history, command_dkim,
+	command_transcript;
 
 #define CLI_VALUES_MAX	32
 #define CLI_SELECTS_MAX 256

@@ -14,6 +14,7 @@ static const struct cli_command *const commands[] = {
 	&command_retry,
 	&command_hold,
 	&command_release,
+	&command_orders,
 	&command_remove,
 	&command_bounce,
 	&command_why,

@@ -32,11 +32,23 @@ static void tell(const struct total *t)
 			t->dry ? "; nothing was changed (--dry-run)" : "");
 }
 
+/* The last one given: of an order it is why, else it selects. */
+static const char *said_reason(const struct cli_arguments *a)
+{
+	const char *said = NULL;
+
+	for (unsigned i = 0; i < a->nselects; i++)
+		if (!strcmp(a->selects[i].word, "reason"))
+			said = a->selects[i].value;
+	return said;
+}
+
 static int run(const struct cli_command *self, int argc, char **argv)
 {
 	struct cli_arguments a;
 	struct total t = { 0 };
 	const char *domain;
+	long long order;
 	bool all;
 	int r = cli_parse(self, argc, argv, &a);
 
@@ -46,7 +58,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	all = cli_value(self, &a, "all") != NULL;
 	t.dry = cli_value(self, &a, "dry-run") != NULL;
 	t.json = cli_value(self, &a, "json") != NULL;
-	if (all == (domain || cli_selects(&a))) {
+	if (all + (domain || cli_selects(&a)) + (cli_value(self, &a, "order") != NULL) != 1) {
 		print_error("postern %s: say which: queue ids, selectors such as --domain NAME or "
 			    "--user NAME, or --all\n",
 			self->name);
@@ -55,9 +67,13 @@ static int run(const struct cli_command *self, int argc, char **argv)
 	if (all && destroys(self) && !t.dry && !cli_value(self, &a, "yes") &&
 		!cli_sure(self, "everything that waits"))
 		return EX_USAGE;
+	r = cli_number(self, &a, "order", &order);
+	if (r >= 0)
+		return r;
 	r = cli_select_and_ask(&a,
-		json_pack("{ss ss* sb sb}", "command", self->name, "domain", domain, "all", all,
-			"dry_run", t.dry),
+		json_pack("{ss ss* sb sb ss* ss* ss* sI}", "command", self->name, "domain", domain,
+			"all", all, "dry_run", t.dry, "for", cli_value(self, &a, "for"), "reason",
+			said_reason(&a), "by", getenv("SUDO_USER"), "order", (json_int_t)order),
 		false, add_up, &t);
 	if (r == EX_OK)
 		tell(&t);
@@ -71,6 +87,10 @@ static int run(const struct cli_command *self, int argc, char **argv)
 		"json", 'j', NULL, "one JSON document"                                             \
 	}
 static const struct cli_option options[] = { COMMON, { 0 } };
+static const struct cli_option of_hold[] = { COMMON,
+	{ "for", 0, "DURATION", "of an order: it ends by itself then" }, { 0 } };
+static const struct cli_option of_release[] = { COMMON,
+	{ "order", 0, "N", "what this order holds, as `postern orders` numbers them" }, { 0 } };
 static const struct cli_option with_yes[] = { COMMON,
 	{ "yes", 'y', NULL, "do not ask, though it is everything" }, { 0 } };
 
@@ -90,11 +110,13 @@ static const struct cli_option with_yes[] = { COMMON,
 OPERATION(retry, "Try waiting mail again now.", options,
 	"Clears back-off and waits of the chosen mail. Caps, rates and resting lanes still "
 	"hold.\n" WORDS);
-OPERATION(hold, "Keep mail from being delivered.", options,
-	"Held mail stays until `postern release`. With --domain alone what still comes for the "
-	"domain is held, too, over\nrestarts; releasing the domain, or --all, ends that. A running "
-	"transaction is not interrupted.\n" WORDS);
-OPERATION(release, "Let held mail go.", options, WORDS);
+OPERATION(hold, "Keep mail from being delivered.", of_hold,
+	"By sender, user, client, listener, pool, class, tag or recipient alone it is a standing "
+	"order: what still comes is held,\ntoo, over restarts, until --for is over or it is "
+	"released; --reason then tells why it is given. By other words, or by\nid, what waits now "
+	"is held. A running transaction is not interrupted.\n" WORDS);
+OPERATION(release, "Let held mail go.", of_release,
+	"Ends the order with the same selector, or with --all every order.\n" WORDS);
 OPERATION(remove, "Take mail out of the queue without a notification.", with_yes,
 	"What is being delivered at this moment may still arrive. The delivery log has an event "
 	"`removed` for each recipient.\n" WORDS);

@@ -57,14 +57,46 @@ static void print_message(const json_t *m)
 	json_array_foreach(json_object_get(m, "recipients"), i, r) print_recipient(r);
 }
 
+static void print_group(const json_t *g)
+{
+	const json_t *ages = json_object_get(g, "ages"), *n;
+	const char *age, *name = text_of(g, "name");
+
+	print("  %-40s %9lld %9lld", *name ? name : "-", number_of(g, "recipients"),
+		number_of(g, "messages"));
+	json_object_foreach((json_t *)(uintptr_t)ages, age, n)
+		print(" %7lld", (long long)json_integer_value(n));
+	print("  %s\n", text_of(g, "oldest"));
+}
+
+static void print_heads(const json_t *g)
+{
+	const json_t *ages = json_object_get(g, "ages"), *n;
+	const char *age;
+
+	print("  %-40s %9s %9s", text_of(g, "by"), "waiting", "messages");
+	json_object_foreach((json_t *)(uintptr_t)ages, age, n) print(" %7s", age);
+	print("  oldest\n");
+}
+
+struct printing {
+	bool one;    /* of one domain, or some mail: what all others have is no matter */
+	bool headed; /* the heads of the columns stand there */
+};
+
 static void print_line(void *arg, const json_t *line)
 {
-	const bool *one = arg; /* of one domain: what all others have is no matter */
+	struct printing *p = arg;
 
-	if (json_object_get(line, "summary") && *one)
+	if (json_object_get(line, "summary") && p->one)
 		return;
+	if (json_object_get(line, "group") && !p->headed)
+		print_heads(json_object_get(line, "group"));
+	p->headed = p->headed || json_object_get(line, "group");
 	if (json_object_get(line, "summary"))
 		print_summary(json_object_get(line, "summary"));
+	else if (json_object_get(line, "group"))
+		print_group(json_object_get(line, "group"));
 	else if (json_is_object(json_object_get(line, "domain")))
 		print_domain(json_object_get(line, "domain"));
 	else
@@ -75,7 +107,8 @@ static int run_queue(const struct cli_command *self, int argc, char **argv)
 {
 	struct cli_arguments a;
 	int r = cli_parse(self, argc, argv, &a);
-	bool list, domains, one;
+	struct printing p = { 0 };
+	bool list, domains;
 	long long limit;
 
 	if (r >= 0)
@@ -85,18 +118,21 @@ static int run_queue(const struct cli_command *self, int argc, char **argv)
 		return r;
 	list = cli_value(self, &a, "list") != NULL;
 	domains = cli_value(self, &a, "domains") != NULL;
-	one = cli_value(self, &a, "domain") != NULL || cli_selects(&a);
+	p.one = cli_value(self, &a, "domain") != NULL || cli_selects(&a);
 	return cli_select_and_ask(&a,
-		json_pack("{ss sb sb ss* sI}", "command", "queue", "messages", list, "domains",
-			domains, "domain", cli_value(self, &a, "domain"), "limit",
-			(json_int_t)limit),
-		cli_value(self, &a, "json") != NULL, print_line, &one);
+		json_pack("{ss sb sb ss* ss* sI}", "command", "queue", "messages", list, "domains",
+			domains, "domain", cli_value(self, &a, "domain"), "by",
+			cli_value(self, &a, "by"), "limit", (json_int_t)limit),
+		cli_value(self, &a, "json") != NULL, print_line, &p);
 }
 
 static const struct cli_option queue_options[] = {
 	{ "list", 'l', NULL, "list each message with its recipients, and why they wait" },
 	{ "domains", 'd', NULL,
 		"list the domains that have waiting mail, and how much; most first" },
+	{ "by", 0, "WHAT",
+		"count in groups, with their ages: by domain, pool, user, from, class, tag, client, "
+		"listener, source, reason, provider, cluster" },
 	SELECTOR_OPTIONS,
 	{ "limit", 0, "N", "list N messages, or domains, at most" },
 	{ "json", 'j', NULL, "one JSON object a line" },

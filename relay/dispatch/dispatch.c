@@ -405,6 +405,7 @@ static void on_tick(uv_timer_t *t)
 	if (!d->life.quiet)
 		match_tick(&d->match, loop_mono(d->loop));
 	watch_tick(d);
+	orders_tick(d);
 	if (recall_over(d) && !state_put(d, RECALL_KEY, (struct slice){ NULL, 0 }))
 		d->clock.recall_at = 0;
 	if (chronicle_due(d))

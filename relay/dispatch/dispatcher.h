@@ -59,7 +59,7 @@ struct pool {
 };
 
 enum item_cancel { CANCEL_NONE, CANCEL_REMOVE, CANCEL_BOUNCE };
-enum item_end { END_DEFER, END_DELIVERED, END_BOUNCED, END_EXPIRED, END_REMOVED };
+enum item_end { END_DEFER, END_DELIVERED, END_BOUNCED, END_EXPIRED, END_REMOVED, END_HELD };
 
 /* What a notification says about one recipient; made only for those that need one. */
 struct report {
@@ -240,6 +240,13 @@ struct reading {
 };
 struct reader; /* reader.c */
 
+/* What operators hold with what comes: hold.c, orders.c. */
+struct dispatch_orders {
+	struct hold *holds; /* recipient domains */
+	struct order *first;
+	uint32_t n, matched, last; /* matched: those compared with mail; last: the highest number */
+};
+
 struct dispatch {
 	struct dispatch_params p;
 	const struct policy_params *params;
@@ -264,7 +271,7 @@ struct dispatch {
 	struct match match;	 /* who gets a place: assign.c */
 	struct waits waits;	 /* park.c */
 	struct operation *operations;
-	struct hold *holds; /* hold.c */
+	struct dispatch_orders orders;
 
 	struct dispatch_out out;
 	struct dispatch_boxes boxes;
@@ -606,6 +613,7 @@ void delivery_log(struct dispatch *d, const struct log_attempt *a);
 
 /* ---- operate.c ---- */
 void recall_load(struct dispatch *d);  /* after the domains */
+void orders_tick(struct dispatch *d);  /* once a second: ends those whose time is over */
 bool operate_step(struct dispatch *d); /* true: more to do in the next iteration */
 void operate_answer(struct dispatch *d, struct queue_job *j);
 void operate_free_all(struct dispatch *d);

@@ -19,26 +19,26 @@ static struct hold *find(const struct dispatch *d, const char *name)
 {
 	struct hold *h;
 
-	HASH_FIND_STR(d->holds, name, h);
+	HASH_FIND_STR(d->orders.holds, name, h);
 	return h;
 }
 
 bool hold_is_set(const struct dispatch *d, const char *domain)
 {
-	return d->holds && find(d, domain);
+	return d->orders.holds && find(d, domain);
 }
 
 static int add(struct dispatch *d, struct slice name)
 {
 	struct hold *h;
 
-	if (HASH_COUNT(d->holds) >= HOLDS_MAX)
+	if (HASH_COUNT(d->orders.holds) >= HOLDS_MAX)
 		return -ENOSPC;
 	h = calloc(1, sizeof(*h) + name.n + 1);
 	if (!h)
 		return -ENOMEM;
 	memcpy(h->name, name.p, name.n);
-	HASH_ADD_KEYPTR(hh, d->holds, h->name, name.n, h);
+	HASH_ADD_KEYPTR(hh, d->orders.holds, h->name, name.n, h);
 	if (h->hh.tbl)
 		return 0;
 	free(h);
@@ -87,7 +87,7 @@ static int release(struct dispatch *d, struct hold *h)
 		return r;
 	m->on_hold = false;
 	domain_due(d, m, loop_wall(d->loop)); /* it is looked what there is */
-	HASH_DEL(d->holds, h);
+	HASH_DEL(d->orders.holds, h);
 	free(h);
 	return 0;
 }
@@ -101,7 +101,7 @@ int hold_release(struct dispatch *d, const char *domain)
 		h = find(d, domain);
 		return h ? release(d, h) : 0;
 	}
-	HASH_ITER (hh, d->holds, h, next)
+	HASH_ITER (hh, d->orders.holds, h, next)
 		r = r ? r : release(d, h);
 	return r;
 }
@@ -131,8 +131,8 @@ void holds_free(struct dispatch *d)
 {
 	struct hold *h, *next;
 
-	HASH_ITER (hh, d->holds, h, next) {
-		HASH_DEL(d->holds, h);
+	HASH_ITER (hh, d->orders.holds, h, next) {
+		HASH_DEL(d->orders.holds, h);
 		free(h);
 	}
 }
@@ -141,6 +141,6 @@ void holds_each(struct dispatch *d, void (*fn)(void *arg, const char *domain), v
 {
 	struct hold *h, *next;
 
-	HASH_ITER (hh, d->holds, h, next)
+	HASH_ITER (hh, d->orders.holds, h, next)
 		fn(arg, h->name);
 }

@@ -2,10 +2,13 @@
  * by dispatch.c with what its mailboxes have, on the dispatcher's thread. What finds no room stays
  * in the queue alone, and its domain is told that it has mail. */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "dispatcher.h"
 #include "expire.h"
+#include "orders.h"
 #include "postern/must.h"
 #include "recall.h"
 
@@ -24,6 +27,21 @@
 
 /* ---- fresh ---- */
 
+/* Settled as held: out of the index, until the order ends. */
+static void hold_item(struct dispatch *d, struct message *m, struct item *i, const struct order *o,
+	struct item **list)
+{
+	struct log_attempt a = { .event = EVENT_HELD, .message = m, .item = i };
+	char reason[48];
+
+	snprintf(reason, sizeof(reason), "order %" PRIu32, o->number);
+	a.reason = reason;
+	i->end = END_HELD;
+	delivery_log(d, &a);
+	i->next = *list;
+	*list = i;
+}
+
 /* Recipients of one domain need not be neighbours: those of one message are gone through once for
  * each of its domains, and the first of a domain takes the others along. */
 static void fresh_domain(struct dispatch *d, struct message *msg, uint32_t first, struct domain *m,
@@ -31,16 +49,27 @@ static void fresh_domain(struct dispatch *d, struct message *msg, uint32_t first
 {
 	const char *name = msg->recipients[first].domain;
 	struct work *w = NULL;
-	struct item *last = NULL;
+	struct item *last = NULL, *held = NULL;
 
 	for (uint32_t k = first; k < msg->nrecipients; k++) {
 		const struct recipient *r = &msg->recipients[k];
+		const struct order *o;
 		struct item *i;
 
 		if (k != first && (r->domain != name && strcmp(r->domain, name)))
 			continue;
 		if (item_find(d, msg->id, r->index))
 			continue;
+		o = order_of(d, msg, r);
+		if (o) {
+			i = fair_room(d, m, p) ? item_new(d, m, msg->id, r, false, msg->first_due)
+					       : NULL;
+			if (i)
+				hold_item(d, msg, i, o, &held);
+			else
+				domain_due(d, m, msg->first_due);
+			continue;
+		}
 		if (!w || w->n >= INTAKE_GROUP) {
 			if (w)
 				work_place(d, w, m);
@@ -57,6 +86,8 @@ static void fresh_domain(struct dispatch *d, struct message *msg, uint32_t first
 		work_place(d, w, m);
 	else if (w)
 		work_free(w);
+	if (held)
+		settle_items(d, msg, held);
 }
 
 static bool seen_before(const struct message *msg, uint32_t k)
@@ -203,7 +234,8 @@ static bool too_early(const struct dispatch *d, const struct domain *m, const st
 
 static void take_due(struct dispatch *d, struct grouping *g, const struct queue_due *q)
 {
-	struct item *i;
+	struct item *i, *held = NULL;
+	const struct order *o;
 	uint16_t prefer;
 
 	if (too_early(d, g->m, q)) {
@@ -217,6 +249,12 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 	}
 	item_state(i, &q->state);
 	clock_restamp(d, q->message);
+	o = order_of(d, q->message, &q->recipient);
+	if (o) {
+		hold_item(d, q->message, i, o, &held);
+		settle_items(d, q->message, held);
+		return;
+	}
 	if (given_up(d, q->message, i)) {
 		i->waited = (uint8_t)waited_for(g->m, pool_get(d, q->message->pool));
 		settle_expire(d, q->message, i);

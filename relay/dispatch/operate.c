@@ -9,6 +9,7 @@
 
 #include "expire.h"
 #include "operation.h"
+#include "orders.h"
 #include "postern/must.h"
 #include "recall.h"
 
@@ -21,47 +22,218 @@ struct flag_job {
 	uint32_t only[];	 /* flag.nonly of them */
 };
 
-/* A hold of a domain is for what comes, too; a release ends it, of all domains that of each. */
-static int standing(struct dispatch *d, const struct operation *o)
+/* ---- standing orders ---- */
+
+static int record(struct dispatch *d, const struct order *o)
+{
+	char key[ORDER_KEY];
+	struct buf b;
+	int r;
+
+	buf_init(&b, 0);
+	order_key(o, key);
+	r = order_record(o, &b);
+	if (!r)
+		r = state_put(d, slice_of(key), buf_slice(&b));
+	buf_deinit(&b);
+	return r;
+}
+
+static bool any_held(const struct dispatch *d, const struct work *w)
+{
+	for (const struct item *i = w->items; i; i = i->next)
+		if (order_of(d, w->message, i->recipient))
+			return true;
+	return false;
+}
+
+/* What waits in memory under an order goes back into the queue, and is held when it comes from
+ * there; what is running is not interrupted. */
+static void put_back(struct dispatch *d)
+{
+	struct domain *m, *next;
+	struct list *l, *after;
+
+	HASH_ITER (hh, d->domains, m, next) {
+		bool any = false;
+
+		for (struct flow *f = m->flows; f; f = f->next) {
+			for (l = f->match.ready.next; l != &f->match.ready; l = after) {
+				struct work *w = container(l, struct work, match.in_flow);
+
+				after = l->next;
+				if (!any_held(d, w))
+					continue;
+				any = true;
+				work_evict(d, w);
+			}
+		}
+		if (!any)
+			continue;
+		domain_feed(d, m, FEED_ON_STALE, NULL);
+		domain_due(d, m, loop_wall(d->loop));
+	}
+}
+
+static int begin_order(struct dispatch *d, const struct dispatch_order *given)
+{
+	struct slice domain = selector_one_domain(given->which);
+	struct order *o;
+	int r = domain.p ? hold_set(d, domain.p) : 0;
+
+	if (!r)
+		r = order_set(d, given, &o);
+	if (!r)
+		r = record(d, o);
+	if (!r && !domain.p)
+		put_back(d);
+	return r;
+}
+
+/* It holds nothing from here on; its mail is let go by the operation that follows. */
+static int end_order(struct dispatch *d, struct order *o)
+{
+	bool was = o->ending;
+	int r;
+
+	o->ending = true;
+	r = record(d, o);
+	if (!r && o->of_domain)
+		r = hold_release(d, selector_one_domain(o->which).p);
+	if (r)
+		o->ending = was;
+	return r;
+}
+
+static bool ends(const struct operation *o, const struct order *order)
+{
+	return !o->which || o->which == order->which || selector_same(o->which, order->which);
+}
+
+/* A hold may be for what comes, too; a release ends the orders of the same selector, or all. */
+static int standing(struct dispatch *d, const struct operation *o, const struct dispatch_task *t)
 {
 	struct slice domain = o->which ? selector_one_domain(o->which) : (struct slice){ NULL, 0 };
+	int r = 0;
 
 	if (o->dry)
 		return 0;
+	if (o->op == DISPATCH_HOLD && t->order)
+		return begin_order(d, t->order);
 	if (o->op == DISPATCH_HOLD && domain.p)
 		return hold_set(d, domain.p);
-	if (o->op == DISPATCH_RELEASE && (domain.p || !o->which))
-		return hold_release(d, domain.p);
+	if (o->op != DISPATCH_RELEASE)
+		return 0;
+	for (struct order *e = d->orders.first; e && !r; e = e->next)
+		if (ends(o, e))
+			r = end_order(d, e);
+	if (!r && (domain.p || !o->which))
+		r = hold_release(d, domain.p);
+	return r;
+}
+
+/* All that they held is on disk as let go. */
+static void forget_ended(struct dispatch *d, const struct operation *o)
+{
+	struct order *e, *next;
+
+	if (o->dry || o->result || (o->op != DISPATCH_RELEASE && o->op != DISPATCH_FREE))
+		return;
+	for (e = d->orders.first; e; e = next) {
+		char key[ORDER_KEY];
+
+		next = e->next;
+		if (!e->ending || !ends(o, e))
+			continue;
+		order_key(e, key);
+		if (!state_put(d, slice_of(key), (struct slice){ NULL, 0 }))
+			order_drop(d, e);
+	}
+}
+
+static void no_answer(void *arg, int result, uint64_t changed)
+{
+	(void)arg;
+	(void)result;
+	(void)changed;
+}
+
+static bool is_let_go(const struct dispatch *d, const struct order *e)
+{
+	for (const struct operation *o = d->operations; o; o = o->next)
+		if (ends(o, e) && (o->op == DISPATCH_RELEASE || o->op == DISPATCH_FREE))
+			return true;
+	return false;
+}
+
+void orders_tick(struct dispatch *d)
+{
+	ms_t wall = loop_wall(d->loop);
+
+	for (struct order *e = d->orders.first; e; e = e->next) {
+		/* what an order of a domain found waiting was held by hand */
+		const struct dispatch_task t = {
+			.op = e->of_domain ? DISPATCH_RELEASE : DISPATCH_FREE, .number = e->number
+		};
+
+		if (!e->ending && e->until && e->until <= wall && end_order(d, e))
+			continue; /* tried again */
+		if (e->ending && !is_let_go(d, e))
+			(void)dispatch_operate(d, &t, no_answer, NULL, NULL);
+	}
+}
+
+/* Whom it is about. An order may be gone before the operation is. */
+static int choose(struct dispatch *d, struct operation *o, const struct dispatch_task *t)
+{
+	const struct order *order = t->number ? order_numbered(d, t->number) : NULL;
+	size_t named = 0;
+	int r = 0;
+
+	if (t->number && !order)
+		return -ENOENT;
+	o->which = t->which;
+	if (order) {
+		r = selector_copy(&o->own, order->which);
+		o->which = o->own;
+	}
+	if (r)
+		return r;
+	must(t->fits || !o->which || !selector_asks(o->which));
+	if (o->which)
+		selector_ids(o->which, &named);
+	if (o->which && !selector_words(o->which))
+		o->which = NULL;
+	o->cursor = named ? 0 : 1;
 	return 0;
+}
+
+static void operation_free(struct operation *o)
+{
+	selector_free(o->own);
+	free(o);
 }
 
 int dispatch_operate(struct dispatch *d, const struct dispatch_task *t,
 	void (*done)(void *arg, int result, uint64_t changed), void *arg, _Atomic uint64_t *so_far)
 {
 	struct operation *o = calloc(1, sizeof(*o)), **last = &d->operations;
-	size_t named = 0;
 	int r;
 
 	if (!o)
 		return -ENOMEM;
-	if (d->match.draining) {
-		free(o);
-		return -ESHUTDOWN;
-	}
-	must(t->fits || !t->which || !selector_asks(t->which));
-	if (t->which)
-		selector_ids(t->which, &named);
 	o->op = t->op;
-	o->which = t->which && selector_words(t->which) ? t->which : NULL;
 	o->fits = t->fits;
 	o->dry = t->dry;
-	o->cursor = named ? 0 : 1;
 	o->done = done;
 	o->arg = arg;
 	o->so_far = so_far;
-	r = standing(d, o);
+	o->ordered = t->order && !selector_one_domain(t->order->which).p;
+	r = d->match.draining ? -ESHUTDOWN : choose(d, o, t);
+	if (!r)
+		r = standing(d, o, t);
 	if (r) {
-		free(o);
+		operation_free(o);
 		return r;
 	}
 	while (*last)
@@ -103,6 +275,8 @@ static int post_flag(struct dispatch *d, struct operation *o, struct message *m,
 	}
 	if (o->op == DISPATCH_HOLD)
 		j->flag.op = FLAG_HOLD;
+	else if (o->op == DISPATCH_FREE)
+		j->flag.op = FLAG_FREE;
 	else
 		j->flag.op = o->op == DISPATCH_RELEASE ? FLAG_RELEASE : FLAG_DUE_NOW;
 	o->outstanding++;
@@ -253,7 +427,7 @@ static int change(struct dispatch *d, struct operation *o, struct message *m,
 	for (uint32_t k = 0; meant && k < m->nrecipients; k++)
 		if (operation_means(d, o, m, k, &states[k]))
 			meant[n++] = m->recipients[k].index;
-	if (o->dry)
+	if (o->dry || o->ordered) /* an order holds them when they are due */
 		o->changed += n;
 	else if (n && (o->op == DISPATCH_REMOVE || o->op == DISPATCH_BOUNCE))
 		end_message(d, o, m, states);
@@ -301,8 +475,9 @@ static int result_of(const struct operation *o)
 static void finish(struct dispatch *d, struct operation *o)
 {
 	d->operations = o->next;
+	forget_ended(d, o);
 	o->done(o->arg, result_of(o), o->changed);
-	free(o);
+	operation_free(o);
 }
 
 static bool is_of_all(const struct operation *o)

@@ -11,13 +11,25 @@ static struct slice text(const char *s)
 	return s ? slice_of(s) : (struct slice){ NULL, 0 };
 }
 
+/* Only what is held can be let go. */
+static bool may_change(
+	const struct operation *o, const struct queue_brief *m, const struct queue_brief_rcpt *r)
+{
+	bool ordered = r->flags & RCPT_STATE_HELD;
+
+	if (o->op == DISPATCH_FREE)
+		return ordered;
+	return o->op != DISPATCH_RELEASE || m->held || ordered;
+}
+
 static void look(void *arg, const struct queue_brief *m)
 {
 	struct operation *o = arg;
 	bool meant = !o->which || selector_message(o->which, &m->who, clock_wall_ms());
 
 	for (uint32_t i = 0; meant && i < m->n; i++) {
-		if (o->which && !selector_rcpt(o->which, &m->rcpts[i].who))
+		if (!may_change(o, m, &m->rcpts[i]) ||
+			(o->which && !selector_rcpt(o->which, &m->rcpts[i].who)))
 			continue;
 		o->found[o->nfound++] = m->who.id;
 		return;

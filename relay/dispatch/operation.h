@@ -9,10 +9,11 @@
 struct operation {
 	struct operation *next;
 	enum dispatch_op op;
-	struct selector *which; /* borrowed; NULL: all that waits */
+	struct selector *which; /* NULL: all that waits */
+	struct selector *own;	/* that is this, else it is borrowed */
 	dispatch_fits *fits;
-	bool dry;
-	uint64_t cursor; /* of the walk; an index, when ids are named */
+	bool dry, ordered; /* ordered: a standing order does it; counted only */
+	uint64_t cursor;   /* of the walk; an index, when ids are named */
 	uint64_t found[FOUND_MAX];
 	unsigned nfound;
 	bool begun, walked, fenced;

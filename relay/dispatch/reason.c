@@ -1,8 +1,10 @@
 /* Why something waits, and until when: of a recipient, from memory when it is in work, else from its
  * record; and of a domain. Asked by operators' commands, on the dispatcher's thread. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "dispatcher.h"
+#include "orders.h"
 #include "postern/foreign.h"
 #include "recall.h"
 
@@ -59,6 +61,28 @@ static const struct flow *waiting_flow(const struct domain *m, const char *pool)
 	return any;
 }
 
+void dispatch_provider(struct dispatch *d, const char *domain, char *out, size_t max)
+{
+	const struct domain *m = domain_find(d, domain);
+
+	snprintf(out, max, "%s", m && m->nhosts ? provider_of(d, m->provider)->name : "");
+}
+
+uint32_t dispatch_order_of(struct dispatch *d, const struct message *m, uint32_t k)
+{
+	const struct order *o = order_of(d, m, &m->recipients[k]);
+
+	return o ? o->number : 0;
+}
+
+static void order_reason(const struct order *o, char *reason, size_t max, ms_t *until)
+{
+	snprintf(reason, max, "held by order %" PRIu32 "%s%s%s%s", o->number,
+		o->who[0] ? " of " : "", o->who, o->reason[0] ? ": " : "", o->reason);
+	foreign_end(reason);
+	*until = o->until;
+}
+
 void dispatch_reason(struct dispatch *d, const struct message *msg, uint32_t k,
 	const struct queue_rcpt_state *s, char *reason, size_t reason_max, ms_t *until)
 {
@@ -67,6 +91,7 @@ void dispatch_reason(struct dispatch *d, const struct message *msg, uint32_t k,
 	struct item *i = item_find(d, msg->id, r->index);
 	ms_t wall = loop_wall(d->loop);
 	struct wait_for parked;
+	const struct order *o;
 	const struct flow *f;
 	struct domain *m;
 
@@ -88,6 +113,10 @@ void dispatch_reason(struct dispatch *d, const struct message *msg, uint32_t k,
 	m = domain_find(d, r->domain);
 	if (msg->flags & MESSAGE_HELD) {
 		snprintf(reason, reason_max, HELD_MESSAGE);
+	} else if ((o = order_of(d, msg, r))) {
+		order_reason(o, reason, reason_max, until);
+	} else if (s->flags & RCPT_STATE_HELD) {
+		snprintf(reason, reason_max, "being let go: its order has ended");
 	} else if (hold_is_set(d, r->domain)) {
 		snprintf(reason, reason_max, HELD_DOMAIN);
 	} else if (s->due > wall && m && recall_concerns(m, s->last_attempt)) {

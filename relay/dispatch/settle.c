@@ -184,18 +184,18 @@ static void outcome(struct queue_settle_rcpt *o, const struct item *i)
 {
 	*o = (struct queue_settle_rcpt){
 		.index = i->recipient->index,
-		.outcome = i->end == END_DEFER ? OUTCOME_DEFER : OUTCOME_GONE,
+		.outcome = i->end == END_DEFER || i->end == END_HELD ? OUTCOME_DEFER : OUTCOME_GONE,
 		.domain = i->domain->name,
 		.old_due = i->old_due,
 	};
-	if (i->end == END_DEFER)
+	if (o->outcome == OUTCOME_DEFER)
 		o->state = (struct queue_rcpt_state){
-			.due = i->next_due,
+			.due = i->end == END_HELD ? i->old_due : i->next_due,
 			.last_attempt = i->last_attempt,
 			.attempts = i->attempts,
 			.code = i->code,
 			.verdict = i->verdict,
-			.flags = i->flags,
+			.flags = i->end == END_HELD ? i->flags | RCPT_STATE_HELD : i->flags,
 			.reply = i->reply,
 			.host = i->host,
 			.source = i->source,

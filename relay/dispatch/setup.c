@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "host_memory.h"
+#include "orders.h"
 #include "own.h"
 #include "postern/history.h"
 
@@ -80,7 +81,9 @@ void state_load(struct dispatch *d)
 	int r;
 
 	holds_load(d);
-	r = queue_state_scan(d->queue, SLICE_LIT("policy/"), load_entry, d);
+	r = queue_state_scan(d->queue, SLICE_LIT(ORDERS_PREFIX), order_load, d);
+	if (!r)
+		r = queue_state_scan(d->queue, SLICE_LIT("policy/"), load_entry, d);
 	if (!r)
 		r = queue_state_scan(d->queue, SLICE_LIT(HOST_MEMORY_PREFIX), load_without, d);
 	if (r)
@@ -286,6 +289,7 @@ void dispatch_free_memory(struct dispatch *d)
 	resolver_free(d->resolver);
 	operate_free_all(d);
 	holds_free(d);
+	orders_free(d);
 	free_waiting(d);
 	free_connections(d);
 	notify_free(d);

@@ -51,8 +51,10 @@ const char *request_str(const json_t *request, const char *key); /* NULL when mi
 bool request_bool(const json_t *request, const char *key);
 int request_id(
 	const json_t *request, const char *key, uint64_t *id); /* 0, -ENOENT missing, -EINVAL */
-/* Whom the request means: its terms in "select"; "id" and "domain" are terms of older tools. 0; else
+/* Whom the request means: its terms in "select", without those of the reason if no_reason;
+ * "id" and "domain" are terms, too. 0; else
  * a sentence in why: -EINVAL, -E2BIG, -ENOMEM. */
 #define REQUEST_WHY 600
-int request_selector(const json_t *request, struct selector **ret, char why[REQUEST_WHY]);
+int request_selector(
+	const json_t *request, bool no_reason, struct selector **ret, char why[REQUEST_WHY]);
 json_t *json_time(ms_t wall); /* RFC 3339 text, or null for 0 */

@@ -107,7 +107,8 @@ static int add_member(
 	return selector_add(s, slice_of(word), slice_of(value), why, REQUEST_WHY);
 }
 
-int request_selector(const json_t *request, struct selector **ret, char why[REQUEST_WHY])
+int request_selector(
+	const json_t *request, bool no_reason, struct selector **ret, char why[REQUEST_WHY])
 {
 	const json_t *terms = json_object_get(request, "select"), *term;
 	struct selector *s;
@@ -122,6 +123,8 @@ int request_selector(const json_t *request, struct selector **ret, char why[REQU
 	{
 		const char *text = json_string_value(term);
 
+		if (no_reason && !strncmp(text, "reason=", 7))
+			continue;
 		r = selector_add_text(s, slice_of(text), why, REQUEST_WHY);
 		if (r)
 			break;

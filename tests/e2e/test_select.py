@@ -59,6 +59,40 @@ class Labels(SelectCase):
             self.assertNotIn("X-Postern-Tag", pathlib.Path(d["file"]).read_text())
 
 
+class Groups(SelectCase):
+    def groups(self, relay, *args):
+        rows = [l["group"] for l in self.lines(relay, "queue", *args) if "group" in l]
+        return [(g["name"], g["recipients"], g["messages"]) for g in rows]
+
+    def test_by(self):
+        sim, relay = self.begin(pools={"main": ["a1"], "bulk": ["a1"]}, listeners={"in": {"pool_header": True}})
+        relay.send("m0", ["busy0@t1.example", "busy1@t1.example", "busy2@t2.example"], sender="a@one.example",
+                   text=message("m0", headers=["X-Postern-Pool: bulk", "X-Postern-Tag: \u00e4"]).encode(), mail_options=["BODY=8BITMIME"])
+        relay.send("m1", "busy0@t2.example", sender="b@two.example")
+        relay.send("m2", "busy1@t2.example", sender="")
+        self.wait_put_off(relay, 5)
+        rows = {
+            "domain": [("t2.example", 3, 3), ("t1.example", 2, 1)], "pool": [("bulk", 3, 1), ("main", 2, 2)], "user": [("", 5, 3)],
+            "from": [("one.example", 3, 1), ("<>", 1, 1), ("two.example", 1, 1)], "class": [("", 5, 3)],
+            "tag": [("\u00e4", 3, 1), ("", 2, 2)], "reason": [("backing off after", 5, 3)], "provider": [("microsoft365", 5, 3)],
+            "cluster": [("127.1.1.0/24", 5, 3)], "client": [("127.0.0.1", 5, 3)], "listener": [("in", 5, 3)], "source": [("a1", 5, 3)],
+        }
+        for by, expected in rows.items():
+            with self.subTest(by):
+                self.assertEqual(self.groups(relay, "--by", by), expected)
+        self.assertEqual(self.groups(relay, "--by", "domain", "--limit", "1"), rows["domain"][:1])
+        self.assertEqual(self.groups(relay, "--by", "domain", "--pool", "bulk"), [("t1.example", 2, 1), ("t2.example", 1, 1)])
+        self.assertEqual(self.groups(relay, "--by", "pool", "--reason", "busy2@"), [("bulk", 1, 1)])
+        group = next(l["group"] for l in self.lines(relay, "queue", "--by", "pool") if "group" in l)
+        self.assertEqual(list(group["ages"]), ["5m", "10m", "20m", "40m", "80m", "160m", "320m", "640m", "1280m", "older"])
+        self.assertEqual((group["ages"]["5m"], sum(group["ages"].values())), (3, 3))
+        self.assertLessEqual(group["oldest"], group["youngest"])
+        self.assertRegex(relay.cli("queue", "--by", "domain").stdout, r"(?s)5m +10m.*t2\.example +3 +3 +3 +0")
+        done = relay.cli("queue", "--by", "colour", check=False)
+        self.assertEqual(done.returncode, 64)
+        self.assertIn("domain, pool, user", done.stderr)
+
+
 class Select(SelectCase):
     ROWS = [  # address of the recipient, sender, more header lines
         ("busy0@t1.example", "a@one.example", ["X-Postern-Tag: spring-1", "X-Postern-Pool: bulk"]),
