@@ -612,7 +612,6 @@ struct log_attempt {
 void delivery_log(struct dispatch *d, const struct log_attempt *a);
 
 /* ---- operate.c ---- */
-void recall_load(struct dispatch *d);  /* after the domains */
 void orders_tick(struct dispatch *d);  /* once a second: ends those whose time is over */
 bool operate_step(struct dispatch *d); /* true: more to do in the next iteration */
 void operate_answer(struct dispatch *d, struct queue_job *j);

@@ -8,6 +8,7 @@
 #include "survey.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 #define SOON_MS	  2000	/* after somebody looked; as old may figures be */
 #define REST	  4
 #define SLEEP_MAX 1000
+#define MANY	  10000u /* recipients */
 #define PAIRS	  65536u /* 8 MiB */
 
 struct count {
@@ -131,6 +133,9 @@ static void count_once(struct survey *s)
 		return; /* the figures stay, and grow old */
 	}
 	c->ended = clock_wall_ms();
+	if (c->waits->recipients >= MANY)
+		malloc_trim(
+			0); /* what a count of tens of thousands needed is not kept until the next */
 	if (c->waits->nsums)
 		ask(s->dispatch, sample, c);
 	pthread_mutex_lock(&s->lock);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "postern/must.h"
 #include "state.h"
 
 #define SECOND	      1000
@@ -198,7 +199,10 @@ int rehearsal_run(struct rehearsal *r, ms_t until)
 	ms_t end = until - r->s->start < r->s->duration ? until - r->s->start : r->s->duration;
 
 	while (next_at(r) <= end && !r->no_memory && !r->ended) {
-		r->now = next_at(r);
+		ms_t at = next_at(r);
+
+		must(at >= r->now);
+		r->now = at;
 		step(r);
 	}
 	if (r->no_memory)

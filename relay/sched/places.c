@@ -74,8 +74,8 @@ void waiter_wait(
 	if (!w->look_at)
 		w->look_at = now + LOOK;
 	look = why->until && why->until < w->look_at ? why->until : w->look_at;
-	if (look <= now && look != w->look_at)
-		look = now + 1;
+	if (look <= now) /* what is due is named at once; nothing wakes before now */
+		look = look == w->look_at ? now : now + 1;
 	w->waiting = true;
 	w->reason = why->reason;
 	w->until = why->until;

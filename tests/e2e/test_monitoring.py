@@ -71,7 +71,7 @@ class Queue(RelayCase):
         told = {(r["pool"], r["provider"], r["reason"]): r["recipients"] for r in rows}
         self.assertEqual(told[key], 7)
         # and nothing is told of what is gone
-        relay.cli("remove", "--all")
+        relay.cli("remove", "--all", "--yes")
         self.counted(relay, {})
 
 

@@ -43,8 +43,8 @@ def commands():
 
 class Page(RelayCase):
     def run_command(self, relay, words):
-        """As it stands, with the page's NAME, ID, DOMAIN and FILE filled in. The finished process."""
-        names = {"NAME": "e1.example", "DOMAIN": "example.org", "FILE": str(self.rules)}
+        """As it stands, with the page's NAME, CLUSTER, ID, DOMAIN and FILE filled in. The finished process."""
+        names = {"NAME": "e1.example", "CLUSTER": "EUR01", "DOMAIN": "example.org", "FILE": str(self.rules)}
         if "ID" in words or "NAME" in words:  # what an earlier command took away is there again
             relay.send("more", "user@e1.example")
         if "ID" in words:

@@ -495,6 +495,7 @@ static void step(struct model *m)
 	struct waiter *w;
 	struct event e;
 
+	must(next_at(m) >= m->now);
 	m->now = next_at(m);
 	if (x->nheap && x->heap[0].at == m->now) {
 		e = take(x);

@@ -117,6 +117,25 @@ static void test_looked_at(void **state)
 	deinit(&w);
 }
 
+/* It asked and was refused after its look had come due: that wakes now, for a clock in virtual time
+ * goes where the next wake says. */
+static void test_no_wake_in_the_past(void **state)
+{
+	const struct policy_choice soon = { .reason = HOLD_RATE, .until = NOW + 2 * MINUTE + 500 };
+	struct world w;
+
+	init(&w);
+	waits(&w, 0, HOLD_SUSPENDED, "", 0, false);
+	for (ms_t now = NOW; now < NOW + 3 * MINUTE; now += 90000) {
+		waiter_over(&w.ps, &w.all[0]);
+		assert_non_null(places_asking(&w.ps));
+		waiter_wait(&w.ps, &w.all[0], &soon, false, now);
+		assert_in_range(places_at(&w.ps), now, now + MINUTE);
+	}
+	assert_non_null(places_due(&w.ps, NOW + 90000));
+	deinit(&w);
+}
+
 static void test_cap_is_for_place(void **state)
 {
 	struct world w;
@@ -276,6 +295,7 @@ int main(void)
 		cmocka_unit_test(test_asks_once_in_order),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_looked_at),
+		cmocka_unit_test(test_no_wake_in_the_past),
 		cmocka_unit_test(test_cap_is_for_place),
 		cmocka_unit_test(test_few_before_much),
 		cmocka_unit_test(test_nobody_starves),
