@@ -17,7 +17,6 @@ KNOWN = {
     "relay/ops/page_views.c": 680,
     "relay/policy/cause.c": 680,
     "tests/unit/conf/test_bad.c": 640,
-    "tests/unit/policy/test_cluster.c": 760,
     "tests/unit/policy/test_hosts.c": 660,
     "tests/unit/queue/test_faults.c": 660,
     "tests/unit/smtp/test_client.c": 680,
