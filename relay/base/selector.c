@@ -124,6 +124,22 @@ static int add_id(struct selector *s, struct slice value, const char *text, char
 	return 0;
 }
 
+/* Whether a domain name, an address literal, a local part without quotes or a pattern may have the
+ * byte. Other bytes mean something else, such as two addresses; and a selector of "<<a@b>>" would
+ * mean something else each time that its text is read again. */
+static bool plain_byte(char c)
+{
+	return c != ' ' && !strchr("<>()\",;@\\", c);
+}
+
+static bool plain(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!plain_byte(s.p[i]))
+			return false;
+	return true;
+}
+
 /* A domain's A-labels in lower case, in the arena. */
 static int keep_domain(struct selector *s, struct slice in, struct slice *ret)
 {
@@ -133,7 +149,7 @@ static int keep_domain(struct selector *s, struct slice in, struct slice *ret)
 
 	if (in.n > 0 && in.p[in.n - 1] == '.')
 		in.n--;
-	if (in.n == 0 || in.n >= sizeof(name))
+	if (in.n == 0 || in.n >= sizeof(name) || !plain(in))
 		return -EINVAL;
 	for (size_t i = 0; i < in.n; i++) {
 		ascii = ascii && (unsigned char)in.p[i] < 0x80;
@@ -170,6 +186,8 @@ static int address(struct selector *s, struct term *t, char *why, size_t max)
 		return refuse(why, max, v.p, t->word, "has no domain name behind its @");
 	if (at > v.p)
 		t->local = (struct slice){ v.p, (size_t)(at - v.p) };
+	if (!r && t->local.n && t->local.p[0] != '"' && !plain(t->local))
+		return refuse(why, max, v.p, t->word, "is not one address");
 	return r;
 }
 
