@@ -15,7 +15,6 @@ KNOWN = {
     "relay/dispatch/dispatcher.h": 620,
     "relay/dispatch/result.c": 700,
     "relay/ops/page_views.c": 680,
-    "relay/policy/cause.c": 680,
     "tests/unit/conf/test_bad.c": 640,
     "tests/unit/policy/test_hosts.c": 660,
     "tests/unit/queue/test_faults.c": 660,
