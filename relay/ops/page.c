@@ -1,5 +1,5 @@
-/* The pages for people: which view an address names, its frame, and text as HTML. Called by HTTP on
- * its thread. Every text goes through put_text: names of receivers and their replies are others'. */
+/* The pages for people: which view an address names, and its frame. Called by HTTP on its
+ * thread. Order: the model is gathered, then shown as JSON or as HTML. */
 #include "page.h"
 
 #include <errno.h>
@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "control.h"
-#include "postern/foreign.h"
 
 static const struct view {
 	const char *path, *title;
@@ -24,64 +23,6 @@ static const struct view {
 	{ "/delays", "Delays", true, page_model_delays, page_view_delays },
 };
 #define NVIEWS (sizeof(views) / sizeof(*views))
-
-void put(struct page *p, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (!p->r)
-		p->r = buf_vprintf(p->out, fmt, ap);
-	va_end(ap);
-}
-
-void put_text(struct page *p, const char *s)
-{
-	struct buf shown;
-	size_t plain = strcspn(s, "&<>\"'");
-
-	buf_init(&shown, 64 * 1024);
-	if (!p->r)
-		p->r = foreign_show(&shown, slice_of(s), FOREIGN_TERMINAL);
-	if (!p->r && !s[plain]) {
-		p->r = buf_add(p->out, buf_slice(&shown).p, buf_size(&shown));
-	} else {
-		for (size_t i = 0; !p->r && i < buf_size(&shown); i++) {
-			char c = buf_slice(&shown).p[i];
-
-			if (strchr("&<>\"'", c) && c)
-				p->r = buf_printf(p->out, "&#%d;", c);
-			else
-				p->r = buf_add(p->out, &c, 1);
-		}
-	}
-	buf_deinit(&shown);
-}
-
-void put_url(struct page *p, const char *s)
-{
-	static const char plain[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-
-	for (; *s && !p->r; s++) {
-		if (strchr(plain, *s))
-			p->r = buf_add(p->out, s, 1);
-		else
-			p->r = buf_printf(p->out, "%%%02X", (unsigned char)*s);
-	}
-}
-
-const char *page_text(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
-double page_number(const json_t *o, const char *key)
-{
-	return json_number_value(json_object_get(o, key));
-}
 
 static void put_head(struct page *p, const struct view *v)
 {

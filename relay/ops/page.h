@@ -1,11 +1,12 @@
 /* Inside relay/ops: the pages for people. (page.c)
  *
  * Each view is gathered once, as JSON (page_model.c, page_heat.c), and shown as that, or as HTML made of it
- * (page_views.c): so both have the same figures. */
+ * (page_views.c, page_cells.c): so both have the same figures. */
 #pragma once
 
 #include <jansson.h>
 
+#include "page_html.h"
 #include "postern/ops.h"
 
 #define PAGE_MAX (6u << 20) /* bytes of one answer */
@@ -34,16 +35,8 @@ json_t *page_history(const struct ops_context *ctx, const struct history_asked *
 json_t *page_why(const struct ops_context *ctx, const char *at, const char *subnet);
 
 /* ---- HTML ---- */
-struct page {
-	struct buf *out;
-	int r; /* sticky */
-	const json_t *model;
-};
-void put(struct page *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void put_text(struct page *p, const char *s);		 /* whoever's it is */
-void put_url(struct page *p, const char *s);		 /* as the value of an argument */
-const char *page_text(const json_t *o, const char *key); /* "" where there is none */
-double page_number(const json_t *o, const char *key);	 /* 0 */
+/* Rows of page_why. */
+void page_findings(struct page *p, const json_t *rows);
 void page_view_now(struct page *p);
 void page_view_waits(struct page *p);
 void page_view_ramps(struct page *p);

@@ -14,7 +14,6 @@ KNOWN = {
     "relay/dispatch/dispatch.c": 700,
     "relay/dispatch/dispatcher.h": 620,
     "relay/dispatch/result.c": 700,
-    "relay/ops/page_views.c": 680,
     "tests/unit/conf/test_bad.c": 640,
     "tests/unit/policy/test_hosts.c": 660,
     "tests/unit/queue/test_faults.c": 660,
