@@ -7,10 +7,13 @@
 #include <jansson.h>
 
 #include "postern/buf.h"
+#include "postern/clock.h"
 
 /* A string with what is no UTF-8 replaced; null for NULL. NULL: out of memory. */
 json_t *json_text(const char *s);
 json_t *json_slice(struct slice s);
+/* RFC 3339, or null for 0: never. NULL: out of memory. */
+json_t *json_time(ms_t wall);
 /* The entry (taken) at the end of the array. One that could not be made stays as a null, which
  * control_say reports: a shorter list would look like a whole one. */
 void answers_add(json_t *array, json_t *entry);

@@ -23,6 +23,17 @@ json_t *json_text(const char *s)
 	return s ? json_slice(slice_of(s)) : json_null();
 }
 
+json_t *json_time(ms_t wall)
+{
+	char text[CLOCK_RFC3339_MAX];
+	size_t n;
+
+	if (!wall)
+		return json_null();
+	n = clock_rfc3339(text, wall);
+	return json_slice((struct slice){ text, n });
+}
+
 void answers_add(json_t *array, json_t *entry)
 {
 	json_array_append_new(array, entry ? entry : json_null());

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -20,12 +19,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "postern/foreign.h"
 #include "postern/must.h"
 
 #define CLIENTS_MAX	 64
 #define REQUEST_MAX	 (64 * 1024)
-#define GATHER		 (32 * 1024)
 #define CLIENT_TIMEOUT_S 30 /* without taking anything of the answer */
 #define REQUEST_TIME_US	 10000000u
 
@@ -45,78 +42,6 @@ struct client_thread {
 	struct control *control;
 	struct control_client client;
 };
-
-bool control_flush(struct control_client *c)
-{
-	struct slice s = buf_slice(&c->out);
-	ssize_t n;
-
-	while (s.n && !c->broken) {
-		n = send(c->fd, s.p, s.n, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			c->broken = true;
-		else
-			s = slice_from(s, (size_t)n);
-	}
-	buf_reset(&c->out);
-	return !c->broken;
-}
-
-bool control_say(struct control_client *c, json_t *object)
-{
-	char *text = json_is_object(object) ? json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER)
-					    : NULL;
-
-	json_decref(object);
-	if (!text)
-		c->lost = true;
-	else if (buf_add_str(&c->out, text) || buf_add(&c->out, "\n", 1))
-		c->broken = true; /* out of memory: the closing line will be missing, which the
-				     client reports */
-	free(text);
-	if (buf_size(&c->out) >= GATHER)
-		control_flush(c);
-	return !c->broken;
-}
-
-void control_say_all(struct control_client *c, json_t *array)
-{
-	json_t *entry;
-	size_t i;
-
-	if (!array)
-		c->lost = true;
-	json_array_foreach(array, i, entry)
-	{
-		if (!control_say(c, json_incref(entry)))
-			break;
-	}
-	json_decref(array);
-}
-
-void control_fail(struct control_client *c, int code, const char *fmt, ...)
-{
-	va_list ap;
-
-	c->exit = code;
-	va_start(ap, fmt);
-	vsnprintf(c->error, sizeof(c->error), fmt, ap);
-	va_end(ap);
-	foreign_end(c->error);
-}
-
-json_t *json_time(ms_t wall)
-{
-	char text[CLOCK_RFC3339_MAX];
-	size_t n;
-
-	if (!wall)
-		return json_null();
-	n = clock_rfc3339(text, wall);
-	return json_slice((struct slice){ text, n });
-}
 
 static const struct control_command *find_command(const char *name)
 {
@@ -281,7 +206,8 @@ static void start_client(struct control *c, int fd)
 	t->control = c;
 	t->client.ctx = &c->ctx;
 	t->client.fd = fd;
-	buf_init(&t->client.out, 0); /* bounded by GATHER and the size of one answer */
+	buf_init(&t->client.out,
+		0); /* bounded by what control_say gathers, and the size of one answer */
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	r = pthread_create(&thread, &attr, client_main, t);

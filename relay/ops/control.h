@@ -6,6 +6,7 @@
 #include "postern/answer.h"
 #include "postern/ops.h"
 
+/* One client while it is served. (control_say.c) */
 struct control_client {
 	const struct ops_context *ctx;
 	int fd;
@@ -57,4 +58,3 @@ int request_id(
 #define REQUEST_WHY 600
 int request_selector(
 	const json_t *request, bool no_reason, struct selector **ret, char why[REQUEST_WHY]);
-json_t *json_time(ms_t wall); /* RFC 3339 text, or null for 0 */
