@@ -8,6 +8,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "postern/smtp_command.h"
@@ -58,6 +59,34 @@ static int check_identity(struct source *s)
 	return 0;
 }
 
+/* A field's name: RFC 5322 section 3.6.8. */
+static bool is_field_name(const char *s)
+{
+	size_t n = strlen(s);
+
+	for (size_t i = 0; i < n; i++)
+		if (s[i] <= ' ' || s[i] >= 0x7f || s[i] == ':')
+			return false;
+	return n > 0 && n <= 64;
+}
+
+static void check_log_headers(struct source *s)
+{
+	const struct config *c = s->config;
+
+	for (unsigned i = 0; i < c->nlog_headers; i++) {
+		if (!is_field_name(c->log_headers[i]))
+			diag_error(s->diag, line(s, SECTION_LOG, 0, "headers"),
+				"log: headers: \"%s\" is no name of a header field: write it without "
+				"colon or blanks, such as \"X-Campaign\"",
+				c->log_headers[i]);
+		for (unsigned k = 0; k < i; k++)
+			if (!strcasecmp(c->log_headers[k], c->log_headers[i]))
+				diag_error(s->diag, line(s, SECTION_LOG, 0, "headers"),
+					"log: headers: \"%s\" is there twice", c->log_headers[i]);
+	}
+}
+
 static void check_queue(struct source *s)
 {
 	const struct retry_params *retry = &s->config->policy.retry;
@@ -87,6 +116,7 @@ static void check_queue(struct source *s)
 	if (!s->config->log.file)
 		diag_error(s->diag, line(s, SECTION_LOG, 0, "file"),
 			"log: file: a file is needed, or \"-\" for standard output");
+	check_log_headers(s);
 }
 
 static bool is_unusable(const struct addr *a)

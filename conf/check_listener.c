@@ -274,6 +274,8 @@ int source_check_listeners(struct source *s)
 		p->smtp.hostname = c->hostname;
 		p->smtp.listener = p->name;
 		p->smtp.postmaster = c->postmaster;
+		p->smtp.keep_headers = (const char *const *)c->log_headers;
+		p->smtp.nkeep_headers = c->nlog_headers;
 		p->smtp.expire = c->policy.retry.expire;
 		p->smtp.pool_known = pool_known;
 		p->smtp.pool_for_sender = pool_for_sender;

@@ -176,6 +176,11 @@ static const struct option log_options[] = {
 	SIZE("buffer_max", struct config, log.buffer_max, "16MiB", 64 * KIB, GIB, 0,
 		"Lines waiting to be written. Above it lines are dropped and counted, never waited "
 		"for."),
+	LIST("headers", struct config, log_headers, nlog_headers, STRINGS, char **, NULL,
+		HEADER_KEPT_MAX, LIVE,
+		"Names of header fields, such as \"X-Campaign\", whose text stands as \"headers\" "
+		"in the lines of each message: the first of each name, 200 bytes at most. Of mail "
+		"that comes in from then on."),
 };
 
 #define L struct listener_params

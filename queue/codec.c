@@ -8,8 +8,8 @@
 
 #include <errno.h>
 
-/* 1: without what follows message_id. */
-#define ENVELOPE_VERSION  2u
+/* 1: without what follows message_id; 2: without what follows tag. */
+#define ENVELOPE_VERSION  3u
 #define RECIPIENT_VERSION 1u
 #define CRC_LEN		  4u
 /* No text of an envelope is longer: what a decoder meets beyond is damage, not data. */
@@ -216,6 +216,9 @@ int envelope_encode(struct buf *b, const struct message *m)
 	put_text(&w, m->from_domain);
 	put_text(&w, m->class);
 	put_text(&w, m->tag);
+	put_text(&w, m->headers);
+	put_text(&w, m->about);
+	put_text(&w, m->about_message_id);
 	return put_crc(&w);
 }
 
@@ -304,6 +307,7 @@ int envelope_decode(struct message *m, struct slice in, struct arena *a)
 {
 	struct slice sender, envid, pool, client, helo, user, listener, message_id;
 	struct slice from_domain = { NULL, 0 }, class = { NULL, 0 }, tag = { NULL, 0 };
+	struct slice headers = { NULL, 0 }, about = { NULL, 0 }, about_message_id = { NULL, 0 };
 	struct reader rd;
 	int r = reader_open(&rd, in, ENVELOPE_VERSION);
 
@@ -328,6 +332,11 @@ int envelope_decode(struct message *m, struct slice in, struct arena *a)
 		class = get_text(&rd);
 		tag = get_text(&rd);
 	}
+	if (in.p[0] >= 3) {
+		headers = get_text(&rd);
+		about = get_text(&rd);
+		about_message_id = get_text(&rd);
+	}
 	r = reader_close(&rd);
 	if (r)
 		return r;
@@ -345,6 +354,9 @@ int envelope_decode(struct message *m, struct slice in, struct arena *a)
 	m->from_domain = keep(a, from_domain, &r);
 	m->class = keep(a, class, &r);
 	m->tag = keep(a, tag, &r);
+	m->headers = keep(a, headers, &r);
+	m->about = keep(a, about, &r);
+	m->about_message_id = keep(a, about_message_id, &r);
 	return r;
 }
 

@@ -1,7 +1,8 @@
 /* JSON-line logs: the event log and the delivery log. A line is built by its thread in a log_line
  * (no locks, no allocation in the steady state), handed over whole, and written by the log's own
  * thread in batches. Bounded: past the buffer's limit lines are dropped and counted, never waited
- * for; the count is written as an event of its own when there is room again. */
+ * for; the count is written as an event of its own when there is room again. When standard output
+ * is the journal of systemd, each line has its priority in front, "<6>", which the journal takes off. */
 #pragma once
 
 #include <stdbool.h>
@@ -33,6 +34,8 @@ uint64_t log_dropped(const struct log *l);
 struct log_line {
 	struct buf b;
 	bool failed; /* a part is missing (memory): log_emit drops the line and counts it */
+	/* Priority in the journal: log_line_begin sets LOG_INFO, and its caller may set another. */
+	enum log_level level;
 };
 void log_line_init(struct log_line *ln);
 void log_line_deinit(struct log_line *ln);
@@ -44,6 +47,8 @@ void log_line_cstr(struct log_line *ln, const char *key, const char *v); /* left
 void log_line_int(struct log_line *ln, const char *key, int64_t v);
 void log_line_bool(struct log_line *ln, const char *key, bool v);
 void log_line_time(struct log_line *ln, const char *key, ms_t wall); /* RFC 3339 */
+/* Lines "Name: text" as an object {"Name":"text"}. */
+void log_line_fields(struct log_line *ln, const char *key, struct slice lines);
 void log_line_raw(struct log_line *ln, const char *key, struct slice json);
 /* Closes the object and hands it over. Any thread. The line may be used again. l may be NULL: no
  * log. */

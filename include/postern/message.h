@@ -116,6 +116,9 @@ struct message {
 	 * took it in. from_domain: of the first author in the From field; lower case, A-labels.
 	 * tag: X-Postern-Tag. */
 	const char *from_domain, *class, *tag;
+	const char *headers; /* fields for the log: lines "Name: text\n"; NULL for none */
+	/* Of a notification: the message that it is about, by queue id and Message-ID. NULL: none. */
+	const char *about, *about_message_id;
 	uint32_t nrecipients;
 	struct recipient
 		*recipients; /* those still waiting, when read from the queue; all, when fresh */

@@ -47,14 +47,27 @@ int data_chunk_end(
  * once, into the body; only the name of a field that is not yet known whole is held back. */
 #define HEADER_NAME_MAX 200 /* a longer run without a colon is no field name */
 #define HEADER_TAG_MAX	64
+#define HEADER_KEPT_MAX 8   /* fields whose text is kept for the log */
+#define HEADER_TEXT_MAX 200 /* bytes of the text of each */
+/* Fields whose text is kept for the log. */
+struct header_keep {
+	const char *const *names; /* HEADER_KEPT_MAX at most */
+	unsigned n;
+	struct buf *out; /* borrowed: lines "Name: text\n", of each name its first; NULL: n is 0 */
+	/* the filter's own */
+	uint8_t seen; /* a bit a name */
+	bool on;      /* the present field is being kept */
+	uint32_t at;  /* where its text begins */
+};
 struct header_filter_params {
 	struct slice pool_header;  /* "X-Postern-Pool"; empty: none is taken out */
 	struct slice tag_header;   /* "X-Postern-Tag"; the same */
 	struct slice missing_date; /* value for Date when missing */
 	struct slice missing_id;   /* value for Message-ID when missing, with <> */
 	bool pool_allowed;	   /* false: header removed, value ignored */
-	uint32_t header_max;	   /* 0: no limit */
-	struct buf *hold; /* borrowed until header_filter_end: lines that may be broken fields.
+	struct header_keep keep;
+	uint32_t header_max; /* 0: no limit */
+	struct buf *hold;    /* borrowed until header_filter_end: lines that may be broken fields.
 			   * NULL: such a line ends the section at once */
 };
 struct header_filter {

@@ -39,6 +39,9 @@ struct smtp_server_params { /* shared, immutable; one per listener */
 	 * domain that hostname lies in. */
 	const char *postmaster;
 	bool pool_header; /* X-Postern-Pool chooses the pool */
+	/* Names of header fields whose text the message keeps, HEADER_KEPT_MAX at most. */
+	const char *const *keep_headers;
+	unsigned nkeep_headers;
 	/* Is there such a pool? May be NULL: every name is. Pure function of immutable
 	 * configuration. */
 	bool (*pool_known)(void *arg, const char *name);

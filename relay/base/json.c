@@ -166,6 +166,7 @@ void log_line_begin(struct log_line *ln, ms_t wall, const char *event)
 {
 	buf_reset(&ln->b);
 	ln->failed = false;
+	ln->level = LOG_INFO;
 	check(ln, buf_add_slice(&ln->b, SLICE_LIT("{\"time\":")));
 	add_time(ln, wall);
 	log_line_cstr(ln, "event", event);
@@ -208,6 +209,30 @@ void log_line_time(struct log_line *ln, const char *key, ms_t wall)
 {
 	add_key(ln, key);
 	add_time(ln, wall);
+}
+
+void log_line_fields(struct log_line *ln, const char *key, struct slice lines)
+{
+	bool first = true;
+
+	add_key(ln, key);
+	check(ln, buf_add(&ln->b, "{", 1));
+	while (lines.n > 0) {
+		const char *end = memchr(lines.p, '\n', lines.n);
+		size_t n = end ? (size_t)(end - lines.p) : lines.n;
+		const char *colon = memchr(lines.p, ':', n);
+		size_t name = colon ? (size_t)(colon - lines.p) : n;
+		struct slice text = slice_from((struct slice){ lines.p, n }, name + 1);
+
+		if (!first)
+			check(ln, buf_add(&ln->b, ",", 1));
+		check(ln, json_quote(&ln->b, (struct slice){ lines.p, name }));
+		check(ln, buf_add(&ln->b, ":", 1));
+		check(ln, json_quote(&ln->b, foreign_cut(slice_trim(text), VALUE_MAX)));
+		lines = slice_from(lines, end ? n + 1 : n);
+		first = false;
+	}
+	check(ln, buf_add(&ln->b, "}", 1));
 }
 
 void log_line_raw(struct log_line *ln, const char *key, struct slice json)

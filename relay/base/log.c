@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -46,6 +47,7 @@ struct log {
 	struct buf writing;
 	int fd;
 	enum fd_kind kind;
+	bool journal;	   /* it is systemd's, and takes priorities; fixed at log_open */
 	bool torn;	   /* the last write ended inside a line */
 	uint64_t reported; /* of the dropped, those already told */
 };
@@ -172,6 +174,18 @@ static void write_lines(struct log *l, struct slice s)
 	write_out(l, s);
 }
 
+/* sd-daemon(3): systemd tells a service whose standard output leads to the journal which file that
+ * is, so that others it was passed on to are not taken for it. */
+static bool is_journal(const struct log *l)
+{
+	const char *told = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	return told && !strcmp(l->file, "-") && sscanf(told, "%llu:%llu", &dev, &ino) == 2 &&
+	       !fstat(l->fd, &st) && st.st_dev == dev && st.st_ino == ino;
+}
+
 /* {"time","level","event","message"[,"dropped"]} without the end */
 static void begin_event(
 	struct log_line *ln, enum log_level level, enum log_event_kind event, struct slice message)
@@ -179,6 +193,7 @@ static void begin_event(
 	static const char *const names[] = { "error", "warning", "notice", "info", "debug" };
 
 	log_line_begin(ln, clock_wall_ms(), NULL);
+	ln->level = level;
 	log_line_cstr(ln, "level", names[level]);
 	log_line_cstr(ln, "event", log_event_name(event));
 	log_line_str(ln, "message", message);
@@ -197,6 +212,8 @@ static void report_dropped(struct log *l)
 	log_line_int(&ln, "dropped", (int64_t)(total - l->reported));
 	if (!ln.failed && !buf_add_slice(&ln.b, SLICE_LIT("}\n"))) {
 		l->reported = total;
+		if (l->journal)
+			write_lines(l, SLICE_LIT("<4>"));
 		write_lines(l, buf_slice(&ln.b));
 	}
 	log_line_deinit(&ln);
@@ -309,6 +326,7 @@ int log_open(struct log **ret, const struct log_params *p)
 		goto out;
 	l->fd = r;
 	l->kind = kind_of(l->fd);
+	l->journal = is_journal(l);
 	r = start_writer(l);
 	if (r)
 		goto out;
@@ -377,6 +395,19 @@ uint64_t log_dropped(const struct log *l)
 	return atomic_load_explicit(&l->dropped, memory_order_relaxed);
 }
 
+/* Under the lock. A line goes in whole or not at all. */
+static int put_line(struct log *l, const struct log_line *ln)
+{
+	/* syslog.h: errors 3, warnings 4, notices 5, then informational and debug */
+	const char priority[] = { '<', (char)('3' + (char)ln->level), '>' };
+	struct slice s = buf_slice(&ln->b);
+	int r = buf_reserve(&l->waiting, sizeof(priority) + s.n);
+
+	if (!r && l->journal)
+		r = buf_add(&l->waiting, priority, sizeof(priority));
+	return r ? r : buf_add_slice(&l->waiting, s);
+}
+
 void log_emit(struct log *l, struct log_line *ln)
 {
 	bool was_empty;
@@ -388,7 +419,7 @@ void log_emit(struct log *l, struct log_line *ln)
 	if (!r) {
 		pthread_mutex_lock(&l->lock);
 		was_empty = buf_size(&l->waiting) == 0;
-		r = buf_add_slice(&l->waiting, buf_slice(&ln->b));
+		r = put_line(l, ln);
 		/* half full: the writer may be gathering and need not wait out its time
 		 */
 		if (was_empty || buf_size(&l->waiting) >= l->max / 2)

@@ -21,6 +21,7 @@ void policy_log(void *dispatch, const struct policy_event *e)
 		level == LOG_WARN     ? "warning"
 		: level == LOG_NOTICE ? "notice"
 				      : "info");
+	d->line.level = level;
 	log_line_cstr(&d->line, "message", e->text);
 	log_line_bool(&d->line, "alarm", e->alarm);
 	log_line_cstr(&d->line, "provider", e->provider[0] ? e->provider : NULL);
@@ -134,6 +135,11 @@ static void put_message(struct log_line *ln, const struct message *m)
 	log_line_cstr(ln, "tag", m->tag);
 	log_line_int(ln, "size", (int64_t)m->size);
 	log_line_cstr(ln, "message_id", or_null(m->message_id));
+	log_line_cstr(ln, "envelope_id", or_null(m->envid));
+	log_line_cstr(ln, "about", m->about);
+	log_line_cstr(ln, "about_message_id", or_null(m->about_message_id));
+	if (m->headers)
+		log_line_fields(ln, "headers", slice_of(m->headers));
 }
 
 void delivery_log(struct dispatch *d, const struct log_attempt *a)
@@ -147,6 +153,8 @@ void delivery_log(struct dispatch *d, const struct log_attempt *a)
 		return;
 	queue_id_format(id, a->message->id);
 	log_line_begin(ln, loop_wall(d->loop), log_event_name(a->event));
+	if (a->event == EVENT_BOUNCED || a->event == EVENT_EXPIRED)
+		ln->level = LOG_NOTICE;
 	log_line_str(ln, "id", (struct slice){ id, QUEUE_ID_TEXT });
 	log_line_cstr(ln, "from", a->message->sender);
 	log_line_cstr(ln, "to", i->recipient->address);

@@ -187,6 +187,9 @@ static void log_accepted(struct session *s, const struct message *m)
 	log_line_cstr(ln, "tag", m->tag);
 	log_line_int(ln, "size", (int64_t)m->size);
 	log_line_cstr(ln, "message_id", m->message_id);
+	log_line_cstr(ln, "envelope_id", m->envid);
+	if (m->headers)
+		log_line_fields(ln, "headers", slice_of(m->headers));
 	if (m->flags & (MESSAGE_HEADER_MENDED | MESSAGE_HEADER_CUT))
 		log_line_cstr(ln, "header", m->flags & MESSAGE_HEADER_CUT ? "cut" : "mended");
 	log_line_cstr(ln, "tls", s->tls[0] ? s->tls : NULL);

@@ -231,6 +231,20 @@ static char *domain_key(struct arena *a, const char *address)
 	return key;
 }
 
+/* What it is about, for the log: a notification is joined with the message that caused it. */
+static int about_fill(struct message *d, const struct message *m)
+{
+	char id[QUEUE_ID_TEXT + 1];
+	struct arena *a = &d->arena;
+
+	queue_id_format(id, m->id);
+	d->about = arena_strdup(a, slice_of(id));
+	d->about_message_id = m->message_id ? arena_strdup(a, slice_of(m->message_id)) : NULL;
+	d->tag = m->tag ? arena_strdup(a, slice_of(m->tag)) : NULL;
+	return d->about && !d->about_message_id == !m->message_id && !d->tag == !m->tag ? 0
+											: -ENOMEM;
+}
+
 static int envelope_fill(struct message *d, const struct message *m, const struct dsn_params *p)
 {
 	ms_t life = m->expires > m->arrived ? m->expires - m->arrived : 0;
@@ -252,7 +266,7 @@ static int envelope_fill(struct message *d, const struct message *m, const struc
 	d->sender = "";
 	d->pool = arena_strdup(a, slice_of(m->pool));
 	d->client = "";
-	return r->address && r->domain && d->pool ? 0 : -ENOMEM;
+	return r->address && r->domain && d->pool ? about_fill(d, m) : -ENOMEM;
 }
 
 static int content_build(struct message *d, const struct message *m, const struct dsn_recipient *r,

@@ -282,6 +282,20 @@ static void put_recipients(struct dsn_out *o, const struct dsn_recipient *r, siz
 	dsn_put(o, "\r\n");
 }
 
+/* By what the message is known to the sender's programs, and here. */
+static void put_names(struct dsn_out *o, const struct message *m)
+{
+	char id[QUEUE_ID_TEXT + 1];
+
+	queue_id_format(id, m->id);
+	dsn_put(o, "\r\n");
+	if (m->message_id && m->message_id[0])
+		dsn_put_field(o, "    Message-ID", "", m->message_id);
+	if (m->envid && m->envid[0])
+		dsn_put_field(o, "    Envelope-ID", "", m->envid);
+	dsn_put_field(o, "    Queue-ID", "", id);
+}
+
 void dsn_put_explanation(struct dsn_out *o, const struct message *m, const struct dsn_recipient *r,
 	size_t n, const struct dsn_params *p)
 {
@@ -294,6 +308,7 @@ void dsn_put_explanation(struct dsn_out *o, const struct message *m, const struc
 	dsn_put(o, "It writes about a message that it took over from you on\r\n");
 	dsn_put(o, text);
 	dsn_put(o, ".\r\n");
+	put_names(o, m);
 	for (int a = DSN_FAILED; a <= (int)DSN_EXPANDED; a++) {
 		size_t count = 0;
 
@@ -350,9 +365,14 @@ static void put_recipient_status(
 void dsn_put_status(struct dsn_out *o, const struct message *m, const struct dsn_recipient *r,
 	size_t n, const struct dsn_params *p)
 {
+	char id[QUEUE_ID_TEXT + 1];
+
 	dsn_put_field(o, "Original-Envelope-Id", "", m->envid);
 	dsn_put_field(o, "Reporting-MTA", "dns; ", p->hostname);
 	dsn_put_date(o, "Arrival-Date", m->arrived, p->zone_minutes);
+	queue_id_format(id, m->id);
+	dsn_put_field(o, "X-Postern-Queue-ID", "", id);
+	dsn_put_field(o, "X-Postern-Message-ID", "", m->message_id);
 	for (size_t i = 0; i < n; i++)
 		put_recipient_status(o, &r[i], p);
 }

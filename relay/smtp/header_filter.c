@@ -10,6 +10,7 @@
  * sendmail take it at once. */
 #include <errno.h>
 
+#include "header_keep.h"
 #include "postern/smtp_data.h"
 #include "postern/text.h"
 
@@ -61,6 +62,7 @@ void header_filter_init(
 	f->received = f->bytes = 0;
 	f->malformed = 0;
 	f->cut = false;
+	keep_init(&f->p.keep);
 	if (p->hold)
 		buf_reset(p->hold);
 }
@@ -197,8 +199,10 @@ static void first_counts(struct header_filter *f, bool *seen, enum field otherwi
 static int begin_field(struct header_filter *f, struct scan *c)
 {
 	struct slice name = { f->name, f->name_n - 1u };
-	int r = 0;
+	int r = keep_begin(&f->p.keep, slice_trim(name));
 
+	if (r)
+		return r;
 	f->field = (uint8_t)field_of(f, slice_trim(name));
 	f->state = IN_VALUE;
 	f->last_cr = false;
@@ -459,7 +463,7 @@ body:
 	return end_section(f, c, true);
 }
 
-static void take_value(struct header_filter *f, struct slice s)
+static int take_value(struct header_filter *f, struct slice s)
 {
 	if (f->field == FIELD_MESSAGE_ID)
 		capture(f->message_id, &f->message_id_n, sizeof(f->message_id), s);
@@ -470,6 +474,7 @@ static void take_value(struct header_filter *f, struct slice s)
 	else if (f->field == FIELD_POOL && f->p.pool_allowed &&
 		 !capture(f->pool, &f->pool_n, sizeof(f->pool), s))
 		f->pool_bad = true;
+	return keep_text(&f->p.keep, s);
 }
 
 static int step_value(struct header_filter *f, struct scan *c)
@@ -479,6 +484,7 @@ static int step_value(struct header_filter *f, struct scan *c)
 	struct slice s = { c->p, (size_t)(stop - c->p) };
 	bool cr = f->last_cr;
 	const char *first_cr = memchr(s.p, '\r', s.n);
+	int r;
 
 	c->p = stop;
 	if (count(f, s.n)) {
@@ -488,7 +494,9 @@ static int step_value(struct header_filter *f, struct scan *c)
 	}
 	if (memchr(s.p, '\0', s.n))
 		f->nul = true;
-	take_value(f, s);
+	r = take_value(f, s);
+	if (r)
+		return r;
 	/* a CR that is not the last byte, or not the last before LF, is bare; so is a LF without
 	 * one */
 	if ((cr && s.p[0] != '\n') || (first_cr && first_cr + (lf ? 2 : 1) < stop))
@@ -535,8 +543,10 @@ int header_filter_feed(struct header_filter *f, struct slice in)
 int header_filter_end(struct header_filter *f)
 {
 	struct scan c = { .held = f->name_n };
-	int r = 0;
+	int r = keep_end(&f->p.keep);
 
+	if (r)
+		return r;
 	trim_end(f->message_id, &f->message_id_n);
 	trim_end(f->pool, &f->pool_n);
 	trim_end(f->tag, &f->tag_n);

@@ -517,6 +517,7 @@ int smtp_server_new(struct smtp_server **ret, const struct smtp_server_params *p
 	s->state = STATE_HELLO;
 	s->pending = SERVER_READ;
 	buf_init(&s->scratch, 0);
+	buf_init(&s->kept, 0);
 	*ret = s;
 	return 0;
 }
@@ -528,6 +529,7 @@ struct smtp_server *smtp_server_free(struct smtp_server *s)
 	message_unref(s->message);
 	message_unref(s->aborting);
 	buf_deinit(&s->scratch);
+	buf_deinit(&s->kept);
 	sasl_wipe(&s->sasl);
 	free(s);
 	return NULL;

@@ -60,7 +60,7 @@ struct smtp_server {
 	uint64_t id;
 	struct data_decoder decoder;
 	struct header_filter filter;
-	struct buf scratch;
+	struct buf scratch, kept; /* kept: header fields for the log */
 
 	struct sasl sasl;
 	char helo[256], user[SASL_USER_MAX + 1], user_pool[256], tls[96];

@@ -151,6 +151,7 @@ static int header_params(struct smtp_server *s, const char *id, struct header_fi
 		.pool_allowed = s->p->pool_header,
 		.header_max = s->p->header_max,
 		.hold = &s->scratch,
+		.keep = { .names = s->p->keep_headers, .n = s->p->nkeep_headers, .out = &s->kept },
 	};
 	return 0;
 }
@@ -285,6 +286,14 @@ static const char *keep(struct message *m, const char *text, bool *ok)
 	return copy;
 }
 
+static const char *keep_slice(struct message *m, struct slice text, bool *ok)
+{
+	const char *copy = text.n ? arena_strdup(&m->arena, text) : NULL;
+
+	*ok = *ok && (copy || !text.n);
+	return copy;
+}
+
 /* A text of the header as it can be kept: whole characters, and nothing that a line of ours could
  * end with. */
 static const char *keep_label(struct message *m, const char *text, bool *ok)
@@ -322,6 +331,7 @@ static int complete_message(struct smtp_server *s)
 	m->listener = keep(m, s->p->listener, &ok);
 	m->message_id = keep(m, s->filter.message_id, &ok);
 	m->tag = keep_label(m, s->filter.tag, &ok);
+	m->headers = keep_slice(m, buf_slice(&s->kept), &ok);
 	m->from_domain = from_domain(s, m, &ok);
 	if (!ok)
 		return -ENOMEM;

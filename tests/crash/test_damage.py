@@ -139,7 +139,7 @@ class Damage(RelayCase):
                 self.assertEqual((path / "data.mdb").read_bytes(), data)
 
     def test_newer_schema(self):
-        data = self.bytes.replace(b"schema\x03\x00\x00\x00", b"schema\x63\x00\x00\x00")
+        data = self.bytes.replace(b"schema\x04\x00\x00\x00", b"schema\x63\x00\x00\x00")
         self.assertNotEqual(data, self.bytes)
         path = self.place(data, "newer")
         for args in (("check-queue",), ("check-queue", "--repair")):

@@ -143,6 +143,80 @@ static void test_line_cut(void **state)
 	log_line_deinit(&ln);
 }
 
+static void test_fields(void **state)
+{
+	static const struct {
+		const char *lines, *json;
+	} rows[] = {
+		{ "", "{}" },
+		{ "X-A: one\n", "{\"X-A\":\"one\"}" },
+		{ "X-A: \nX-B: a: \"b\"\x7f\n", "{\"X-A\":\"\",\"X-B\":\"a: \\\"b\\\"\\u007f\"}" },
+		{ "X-A", "{\"X-A\":\"\"}" },
+	};
+	struct log_line ln;
+
+	log_line_init(&ln);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct slice got;
+
+		log_line_begin(&ln, 0, "e");
+		log_line_fields(&ln, "h", slice_of(rows[i].lines));
+		assert_false(ln.failed);
+		got = buf_slice(&ln.b);
+		got = slice_from(got, got.n - strlen(rows[i].json));
+		assert_true(slice_eq(got, slice_of(rows[i].json)));
+	}
+	log_line_deinit(&ln);
+}
+
+/* The text that standard output got while it was said to be the journal. */
+static char *as_journal(const char *stream)
+{
+	struct log_params p = { .file = "-", .level = LOG_INFO };
+	int out = dup(STDOUT_FILENO), fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	char told[64], *text;
+	struct log_line ln;
+	struct log *l = NULL;
+	struct stat st;
+
+	assert_true(out >= 0 && fd >= 0 && fstat(fd, &st) == 0);
+	snprintf(told, sizeof(told), "%llu:%llu", (unsigned long long)st.st_dev,
+		(unsigned long long)st.st_ino);
+	assert_int_equal(setenv("JOURNAL_STREAM", stream ? stream : told, 1), 0);
+	fflush(stdout);
+	assert_true(dup2(fd, STDOUT_FILENO) >= 0);
+	assert_int_equal(log_open(&l, &p), 0);
+	log_line_init(&ln);
+	log_line_begin(&ln, 0, "delivered");
+	log_emit(l, &ln);
+	log_event(l, LOG_WARN, EVENT_STARTED, "said");
+	log_event(l, LOG_ERR, EVENT_STARTED, "said");
+	log_close(l);
+	log_line_deinit(&ln);
+	dup2(out, STDOUT_FILENO);
+	close(out);
+	close(fd);
+	unsetenv("JOURNAL_STREAM");
+	text = read_all(path);
+	assert_int_equal(unlink(path), 0);
+	return text;
+}
+
+static void test_journal(void **state)
+{
+	char *text = as_journal(NULL);
+
+	assert_memory_equal(text, "<6>{\"time\":", 11);
+	assert_non_null(strstr(text, "\n<4>{"));
+	assert_non_null(strstr(text, "\n<3>{"));
+	free(text);
+	/* what the variable names is somebody else's standard output */
+	text = as_journal("1:2");
+	assert_int_equal(text[0], '{');
+	assert_null(strchr(text, '<'));
+	free(text);
+}
+
 #define THREADS 4
 #define EACH	5000
 
@@ -305,6 +379,8 @@ int main(void)
 		cmocka_unit_test(test_quote),
 		cmocka_unit_test(test_line),
 		cmocka_unit_test(test_line_cut),
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_journal),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_levels_and_event),
 		cmocka_unit_test(test_reopen),

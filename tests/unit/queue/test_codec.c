@@ -41,7 +41,10 @@ static void test_envelope(void **state)
 			.message_id = "<m@i>",
 			.from_domain = "shop.example",
 			.class = "codes",
-			.tag = "otp-\xc3\xa4" },
+			.tag = "otp-\xc3\xa4",
+			.headers = "X-Campaign: spring\nX-B: \n",
+			.about = "0A",
+			.about_message_id = "<o@i>" },
 		{ .size = 127,
 			.arrived = -1,
 			.sender = "j\xc3\xb6rg@b",
@@ -72,6 +75,8 @@ static void test_envelope(void **state)
 			    same(got.message_id, rows[i].message_id));
 		assert_true(same(got.from_domain, rows[i].from_domain) &&
 			    same(got.class, rows[i].class) && same(got.tag, rows[i].tag));
+		assert_true(same(got.headers, rows[i].headers) && same(got.about, rows[i].about) &&
+			    same(got.about_message_id, rows[i].about_message_id));
 		assert_int_equal(envelope_brief(&brief, buf_slice(&b)), 0);
 		assert_true(brief.size == rows[i].size && brief.flags == rows[i].flags);
 		arena_deinit(&a);

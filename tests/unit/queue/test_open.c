@@ -113,7 +113,7 @@ static void test_foreign(void **state)
 		{ text_file, -EINVAL, "is not a queue", "another queue directory" },
 		{ long_text_file, -EINVAL, "is not a queue", "another queue directory" },
 		{ other_lmdb, -EINVAL, "not a queue of this relay", "another queue directory" },
-		{ newer_schema, -EPROTO, "newer version (schema 99; this one knows 3)",
+		{ newer_schema, -EPROTO, "newer version (schema 99; this one knows 4)",
 			"run the newer version" },
 		{ odd_schema, -EBADMSG, "schema number", "restore" },
 		{ cut, -EBADMSG, "was cut to 12388 bytes", "restore" },

@@ -33,6 +33,7 @@ static void fixture_init(struct fixture *f)
 	f->m.sender = "Sender@Y.Example";
 	f->m.pool = "main";
 	f->m.message_id = "<1@y.example>";
+	f->m.tag = "spring";
 	f->m.size = sizeof(original) - 1;
 	for (size_t i = 0; i < COUNT(f->rcpt); i++) {
 		static const char *const names[] = { "a@x.example", "b@x.example", "c@x.example" };
@@ -159,7 +160,12 @@ static void test_failed(void **state)
 	has(&f, "In-Reply-To: <1@y.example>\r\n");
 	has(&f, "Content-Type: multipart/report; report-type=delivery-status;\r\n");
 	has(&f, "\r\nOriginal-Envelope-Id: env+1\r\nReporting-MTA: dns; "
-		"out.example.net\r\nArrival-Date: Sun, 9 Sep 2001 01:46:40 +0000\r\n\r\n");
+		"out.example.net\r\nArrival-Date: Sun, 9 Sep 2001 01:46:40 +0000\r\n"
+		"X-Postern-Queue-ID: 000000000002d\r\nX-Postern-Message-ID: <1@y.example>\r\n\r\n");
+	has(&f, "    Message-ID: <1@y.example>\r\n    Envelope-ID: env+1\r\n    Queue-ID: 000000000002d\r\n");
+	assert_string_equal(f.made->about, "000000000002d");
+	assert_string_equal(f.made->about_message_id, "<1@y.example>");
+	assert_string_equal(f.made->tag, "spring");
 	has(&f, "Original-Recipient: rfc822;orig@z.example\r\nFinal-Recipient: rfc822; "
 		"a@x.example\r\nAction: failed\r\n"
 		"Status: 5.1.1\r\nRemote-MTA: dns; mx.x.example\r\nDiagnostic-Code: smtp; 550 "
@@ -285,18 +291,18 @@ static void test_injection(void **state)
 	struct fixture f;
 
 	fixture_init(&f);
-	f.m.envid = "e\r\nX-Envid: 1";
-	f.m.message_id = "<a\r\nX-Id: 1>";
-	f.m.sender = "s\r\nX-Sender: 1@y.example";
-	f.rcpt[0].address = "a\r\nX-Rcpt: 1@x.example";
-	f.rcpt[0].orcpt = "rfc822;a\r\n\r\nX-Orcpt: 1";
+	f.m.envid = "e\r\nY-Envid: 1";
+	f.m.message_id = "<a\r\nY-Id: 1>";
+	f.m.sender = "s\r\nY-Sender: 1@y.example";
+	f.rcpt[0].address = "a\r\nY-Rcpt: 1@x.example";
+	f.rcpt[0].orcpt = "rfc822;a\r\n\r\nY-Orcpt: 1";
 	f.rcpt[1].orcpt = "no type";
-	f.r[0].remote_mta = "mx\r\nX-Mta: 1";
-	f.r[0].diagnostic = "550 no\r\n\r\n--=_x\r\nX-Diag: 1";
-	f.r[0].status = "5.1.1\r\nX-Status: 1";
-	f.r[0].reason = "r\r\nX-Reason: 1";
+	f.r[0].remote_mta = "mx\r\nY-Mta: 1";
+	f.r[0].diagnostic = "550 no\r\n\r\n--=_x\r\nY-Diag: 1";
+	f.r[0].status = "5.1.1\r\nY-Status: 1";
+	f.r[0].reason = "r\r\nY-Reason: 1";
 	build(&f, 2, SLICE_LIT(original));
-	has_not(&f, "\nX-");
+	has_not(&f, "\nY-");
 	has_not(&f, "\n--=_x");
 	has(&f, "Status: 5.0.0\r\n");
 	assert_int_equal(count(f.text, "Original-Recipient"), 1);

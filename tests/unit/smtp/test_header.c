@@ -238,6 +238,54 @@ static void test_labels(void **state)
 	}
 }
 
+#define A50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+/* For the log: the first field of each name that was asked for, in the order of the message. */
+static void test_kept(void **state)
+{
+	static const char *const names[] = { "X-Campaign", "From", "X-Postern-Tag" };
+	static const struct {
+		const char *in, *kept;
+	} cases[] = {
+		{ HAVE "\r\nX-Campaign: body\r\n", "" },
+		{ "x-campaign: spring \r\nX-Campaign: no\r\n" HAVE, "X-Campaign: spring\n" },
+		{ "X-Campaign:\r\n\tspring\r\n sale\r\n" HAVE "\r\n", "X-Campaign: spring sale\n" },
+		{ "X-Campaign:\r\nX-Campaigns: no\r\n" HAVE, "X-Campaign: \n" },
+		{ "From: a@b\r\nX-Postern-Tag: t\r\nX-Campaign: c", "From: a@b\nX-Postern-Tag: t\n"
+								    "X-Campaign: c\n" },
+		{ "X-Campaign: a\x1b[2J\tb\x7f\r\n" HAVE, "X-Campaign: a_[2J_b_\n" },
+		{ "X-Campaign: " A50 A50 A50 A50 "b\r\n" HAVE,
+			"X-Campaign: " A50 A50 A50 A50 "\n" },
+		{ "X-Campaign: a" A50 A50 A50 A50 "\r\n" HAVE,
+			"X-Campaign: a" A50 A50 A50
+			"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n" },
+		/* a character of two bytes does not fit any more */
+		{ "X-Campaign: a" A50 A50 A50
+		  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa4\r\n" HAVE,
+			"X-Campaign: a" A50 A50 A50
+			"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (uint64_t seed = 0; seed < 20; seed++) {
+			struct header_filter_params p = params;
+			struct body *b = body_new();
+			struct header_filter f;
+			struct buf kept;
+
+			buf_init(&kept, 0);
+			p.keep = (struct header_keep){ .names = names, .n = 3, .out = &kept };
+			header_filter_init(&f, b, &p);
+			feed(&f, slice_of(cases[i].in), seed);
+			if (!slice_eq(buf_slice(&kept), slice_of(cases[i].kept)))
+				fail_msg("row %zu seed %zu: %.*s", i, (size_t)seed,
+					(int)buf_size(&kept), buf_slice(&kept).p);
+			buf_deinit(&kept);
+			body_unref(b);
+		}
+	}
+}
+
 static void test_pool_not_allowed(void **state)
 {
 	struct header_filter_params p = params;
@@ -385,6 +433,7 @@ int main(void)
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_held_too_long),
 		cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_pool_not_allowed),
 		cmocka_unit_test(test_pool_too_long),
 		cmocka_unit_test(test_long_name_is_no_field),

@@ -57,6 +57,23 @@ static void test_labels(void **state)
 	}
 }
 
+/* Of each message of a session its own. */
+static void test_kept_headers(void **state)
+{
+	static const char *const names[] = { "X-Campaign" };
+	struct rig r;
+
+	rig_init(&r);
+	r.params.keep_headers = names;
+	r.params.nkeep_headers = 1;
+	rig_open(&r);
+	play(&r, EHLO MAIL RCPT "DATA\r\nx-campaign: a\r\n" HEAD "\r\nbody\r\n.\r\n");
+	assert_string_equal(r.last->headers, "X-Campaign: a\n");
+	play(&r, MAIL RCPT DATA);
+	assert_null(r.last->headers);
+	rig_close(&r);
+}
+
 static void test_envelope(void **state)
 {
 	struct rig r;
@@ -555,6 +572,7 @@ int main(void)
 		cmocka_unit_test(test_contents),
 		cmocka_unit_test(test_flags_and_utf8),
 		cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_kept_headers),
 		cmocka_unit_test(test_pools),
 		cmocka_unit_test(test_many_recipients),
 		cmocka_unit_test(test_large_chunk),
