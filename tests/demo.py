@@ -144,10 +144,11 @@ def summarize(sim, relay, total, took):
 
 POINT = """
 To point an application at a relay of your own:
-  1. install     (as root, in this directory) ninja -C build-demo install; useradd --system --user-group postern
+  1. install     (as root, in this directory) ninja -C build-demo install; systemd-sysusers; systemd-tmpfiles --create
+                 or a Debian package: dpkg-buildpackage -us -uc -b; apt install ../postern_*.deb      (README tells of both)
   2. configure   mkdir -p /etc/postern; cp conf/postern.conf /etc/postern/; edit it: hostname, who may send (listener, allow), sources;
                  postern check names every error with its line
-  3. start       cp conf/postern.service /etc/systemd/system/; systemctl enable --now postern      (or, anywhere: postern run -c FILE)
+  3. start       systemctl daemon-reload; systemctl enable --now postern      (or, anywhere: postern run -c FILE)
   4. applications: SMTP server (smarthost) = this machine, port 2525 as in the sample, no password from networks in `allow`, for example
                  python3 -c 'import smtplib; smtplib.SMTP("localhost", 2525).sendmail("me@example.org", "you@example.com", "Subject: hi\\n\\nhi")'
   5. watch       postern stats; postern queue --domains; postern lanes; the log"""

@@ -8,7 +8,8 @@ build="gcc libc6-dev meson ninja-build pkg-config python3 libuv1-dev libssl-dev 
 libmicrohttpd-dev libidn2-dev uthash-dev libcrypt-dev libcmocka-dev"
 # clients and tools of the tests; Postfix and Exim are unpacked by tests/peers.sh, never installed
 test="clang clang-format clang-tidy libclang-rt-14-dev llvm git openssl swaks libnet-ssleay-perl libio-socket-ssl-perl msmtp curl
-strace man-db libnss-wrapper python3-dkim libopendkim11 libdb5.3 libicu72 libnsl2 libsasl2-2 libgnutls30 libgnutls-dane0 libidn12 libpcre2-8-0 tzdata"
+strace man-db libnss-wrapper python3-dkim libopendkim11 libdb5.3 libicu72 libnsl2 libsasl2-2 libgnutls30 libgnutls-dane0 libidn12 libpcre2-8-0 tzdata
+debhelper dh-apparmor fakeroot lintian apparmor"
 # large, and one test's alone, which is skipped without it: when it can't be had the others go on
 browser="chromium-headless-shell"
 

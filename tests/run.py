@@ -2,7 +2,7 @@
 """Runs all checks of the project, stage by stage, and ends with one line: N passed, N failed.
 
 Usage: tests/run.py [--quick] [--only STAGE[,STAGE…]] [--build DIRECTORY] [--fuzz-seconds N]
-Stages: format, gcc, clang, asan, tsan, fuzz, tidy. --quick: format and gcc alone.
+Stages: format, gcc, clang, asan, tsan, fuzz, tidy, package. --quick: format and gcc alone.
 """
 import argparse
 import concurrent.futures
@@ -197,8 +197,18 @@ def stage_tidy(args, tally):
     tally.add(f"tidy: {len(files)} files", bad == 0 and bool(files))
 
 
+def stage_package(args, tally):
+    """The Debian packages: built, and installed in a view of this system where that is permitted."""
+    log = args.build / "package.log"
+    log.unlink(missing_ok=True)
+    code = run([sys.executable, "tests/package.py"], log, timeout=900)
+    print(tail(log, 8 if code in (0, 77) else 60), flush=True)
+    if code != 77:
+        tally.add("package: built, installed, upgraded, purged", code == 0)
+
+
 STAGES = {"format": stage_format, "gcc": stage_gcc, "clang": stage_clang, "asan": stage_asan, "tsan": stage_tsan, "fuzz": stage_fuzz,
-          "tidy": stage_tidy}
+          "tidy": stage_tidy, "package": stage_package}
 
 
 def main():

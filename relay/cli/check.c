@@ -32,14 +32,42 @@ static const char page_head[] =
 	"\\fBpostern reload\\fR takes changes over and says what needs a restart.\n"
 	".SH OPTIONS\n";
 
+/* What a reader wants to see first: whole files that do something. */
+static const char page_examples[] =
+	".SH EXAMPLES\nThe least: one network that may send, one address that mail leaves from.\n"
+	".PP\n.nf\n.RS\n"
+	"hostname = \"out.example.net\"\n"
+	"listener \"internal\" { address = {\"0.0.0.0:2525\"} allow = {\"10.0.0.0/8\"} }\n"
+	"source \"a1\" { address = \"192.0.2.10\" ehlo = \"a1.out.example.net\" }\n"
+	"pool \"main\" { sources = {\"a1\"} }\n.RE\n.fi\n.PP\n"
+	"A second subnet, new, brought up to volume at Microsoft 365; mail over its daily amount\n"
+	"goes to a1:\n.PP\n.nf\n.RS\n"
+	"source \"b1\" { address = \"198.51.100.10\" ehlo = \"b1.out.example.net\" }\n"
+	"pool \"main\" { sources = {\"a1\", \"b1\"} }\n"
+	"warmup \"b\" { provider = \"microsoft365\" sources = {\"b1\"} start = \"2026-12-01\" }\n"
+	".RE\n.fi\n.PP\n"
+	"Applications that log in, over TLS, and a provider that is given more than usual:\n"
+	".PP\n.nf\n.RS\n"
+	"listener \"apps\" {\n"
+	"    address = {\"[::]:587\"} require_auth = true users_file = \"/etc/postern/users\"\n"
+	"    certificate = \"/etc/postern/tls.pem\" key = \"/etc/postern/tls.key\"\n"
+	"}\n"
+	"provider \"microsoft365\" { connections_per_cluster = 40 lane_message_rate = \"1200/1m\" }\n"
+	".RE\n.fi\n"
+	".SH SEE ALSO\n.BR postern (8)\n";
+
 static int describe(bool roff)
 {
 	struct buf b;
+	int r;
 
 	buf_init(&b, 0);
 	if (roff)
 		print("%s", page_head);
-	return print_all(&b, config_describe(&b, roff));
+	r = print_all(&b, config_describe(&b, roff));
+	if (roff)
+		print("%s", page_examples);
+	return r;
 }
 
 static int dump(const struct config *c, bool changed)

@@ -5,7 +5,7 @@
 
 #include "cli.h"
 
-static const struct cli_command *const commands[] = {
+const struct cli_command *const cli_commands[] = {
 	&command_run,
 	&command_check,
 	&command_check_queue,
@@ -30,15 +30,17 @@ static const struct cli_command *const commands[] = {
 	&command_rehearse,
 	&command_stats,
 	&command_reload,
+	&command_completion,
 	&command_version,
+	NULL,
 };
 
 static void usage(FILE *to)
 {
 	fprintf(to, "usage: postern COMMAND [OPTION…]\n\nPostern relays mail of application "
 		    "servers to Microsoft 365 and elsewhere.\n\n");
-	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		fprintf(to, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+	for (size_t i = 0; cli_commands[i]; i++)
+		fprintf(to, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
 	fprintf(to, "\npostern COMMAND --help tells more. Manual page: postern(8).\n");
 }
 
@@ -53,10 +55,10 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(name, "--version") || !strcmp(name, "-V"))
 		name = "version";
-	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
-		if (strcmp(commands[i]->name, name))
+	for (size_t i = 0; cli_commands[i]; i++) {
+		if (strcmp(cli_commands[i]->name, name))
 			continue;
-		r = commands[i]->run(commands[i], argc - 1, argv + 1);
+		r = cli_commands[i]->run(cli_commands[i], argc - 1, argv + 1);
 		if (fflush(stdout) && r == EX_OK && errno != EPIPE)
 			r = EX_IOERR;
 		return r;
