@@ -133,5 +133,8 @@ uint64_t model_waiting(const struct model *m);
 unsigned model_seeds(unsigned normal);
 int model_arguments(int argc, char **argv); /* "[SEEDS [TEST]]", a pattern; 0, or an exit status */
 struct provider_params model_provider(void);
+/* A world of the usual size: four sources in two subnets, two clusters, 400 tenants of 4 hosts. */
+struct model_params model_usual(uint64_t seed,
+	struct model_reply (*answer)(struct model *, const struct model_try *), void *arg);
 /* No cap of the provider's parameters was passed, as the receiver counted. NULL, or which. */
 const char *model_caps(const struct model *m);

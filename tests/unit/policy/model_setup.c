@@ -64,6 +64,20 @@ struct provider_params model_provider(void)
 	};
 }
 
+struct model_params model_usual(uint64_t seed,
+	struct model_reply (*answer)(struct model *, const struct model_try *), void *arg)
+{
+	return (struct model_params){ .seed = seed,
+		.sources = 4,
+		.per_subnet = 2,
+		.clusters = 2,
+		.tenants = 400,
+		.hosts_per_tenant = 4,
+		.provider = model_provider(),
+		.answer = answer,
+		.arg = arg };
+}
+
 static void set_sources(struct model *m)
 {
 	m->pool.name = (char *)(uintptr_t) "main";

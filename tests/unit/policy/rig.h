@@ -234,3 +234,33 @@ static inline void rig_only_source(struct rig *r)
 	rig_init(r);
 	r->pools[0].nmembers = 1;
 }
+
+/* ---- what is saved ---- */
+
+struct rig_saved {
+	char keys[32][400], values[32][200];
+	bool gone[32]; /* the key is to be deleted */
+	size_t n;
+};
+
+/* For policy_save; arg is the struct rig_saved, zeroed at first. */
+static inline void rig_keep(void *arg, struct slice key, struct slice value)
+{
+	struct rig_saved *k = arg;
+
+	assert_true(k->n < COUNT(k->keys) && key.n < sizeof(k->keys[0]) &&
+		    value.n < sizeof(k->values[0]));
+	memcpy(k->keys[k->n], key.p, key.n);
+	if (value.p)
+		memcpy(k->values[k->n], value.p, value.n);
+	k->gone[k->n++] = !value.p;
+}
+
+static inline void rig_load(struct rig *r, const struct rig_saved *k)
+{
+	for (size_t i = 0; i < k->n; i++) {
+		assert_false(k->gone[i]);
+		assert_int_equal(
+			policy_load(r->policy, slice_of(k->keys[i]), slice_of(k->values[i])), 0);
+	}
+}

@@ -349,26 +349,9 @@ static void test_sender_at_receiver(void **state)
 
 /* ---- restarts, and the operator ---- */
 
-struct kept {
-	char keys[32][400], values[32][200];
-	bool gone[32];
-	size_t n;
-};
-
-static void keep(void *arg, struct slice key, struct slice value)
-{
-	struct kept *k = arg;
-
-	assert_true(k->n < 32);
-	memcpy(k->keys[k->n], key.p, key.n);
-	if (value.p)
-		memcpy(k->values[k->n], value.p, value.n);
-	k->gone[k->n++] = !value.p;
-}
-
 static void test_saved(void **state)
 {
-	struct kept *k = calloc(1, sizeof(*k)), *ends = calloc(1, sizeof(*ends));
+	struct rig_saved *k = calloc(1, sizeof(*k)), *ends = calloc(1, sizeof(*ends));
 	unsigned gone = 0;
 	struct rig r;
 
@@ -377,13 +360,11 @@ static void test_saved(void **state)
 	once(&r, "b.example", "shop.example", &said, 2);
 	r.want.provider = MICROSOFT;
 	once(&r, "t.example", "shop.example", &limit, 3);
-	policy_save(r.policy, keep, k);
+	policy_save(r.policy, rig_keep, k);
 	rig_deinit(&r);
 
 	one_source(&r, EVERYBODY);
-	for (size_t i = 0; i < k->n; i++)
-		assert_int_equal(
-			policy_load(r.policy, slice_of(k->keys[i]), slice_of(k->values[i])), 0);
+	rig_load(&r, k);
 	assert_int_equal(asks(&r, "a.example", NULL), HOLD_BLOCKED);
 	assert_int_equal(asks(&r, "b.example", "shop.example"), HOLD_SENDER);
 	assert_int_equal(asks(&r, "c.example", "shop.example"), HOLD_NONE);
@@ -397,7 +378,7 @@ static void test_saved(void **state)
 	assert_int_equal(policy_resume(r.policy, r.now, NULL, "a.example"), 0);
 	assert_int_equal(asks(&r, "a.example", NULL), HOLD_NONE);
 	assert_true(events(&r).last.over);
-	policy_save(r.policy, keep, ends);
+	policy_save(r.policy, rig_keep, ends);
 	for (size_t i = 0; i < ends->n; i++)
 		gone += ends->gone[i] && strstr(ends->keys[i], "/ban-");
 	assert_int_equal(gone, 3);

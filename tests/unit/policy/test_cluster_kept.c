@@ -1,32 +1,16 @@
 /* What is known of clusters over restarts, reloads and time: doors, health, rates, hosts. */
 #include "cluster_rig.h"
 
-struct kept {
-	char keys[16][400], values[16][200];
-	size_t n;
-};
-
-static void keep(void *arg, struct slice key, struct slice value)
-{
-	struct kept *k = arg;
-
-	assert_true(k->n < 16 && value.p);
-	memcpy(k->keys[k->n], key.p, key.n);
-	memcpy(k->values[k->n++], value.p, value.n);
-}
-
 /* As after a kill that came when all was saved; time goes on. */
 static void restart(struct rig *r)
 {
-	static struct kept k;
+	static struct rig_saved k;
 
-	k = (struct kept){ .n = 0 };
-	policy_save(r->policy, keep, &k);
+	k = (struct rig_saved){ .n = 0 };
+	policy_save(r->policy, rig_keep, &k);
 	policy_free(r->policy);
 	assert_int_equal(policy_new(&r->policy, &r->params, 8), 0);
-	for (size_t i = 0; i < k.n; i++)
-		assert_int_equal(
-			policy_load(r->policy, slice_of(k.keys[i]), slice_of(k.values[i])), 0);
+	rig_load(r, &k);
 	policy_begin(r->policy, r->now);
 }
 

@@ -37,15 +37,7 @@ static struct model_params params_of(
 	uint64_t seed, struct model_reply (*answer)(struct model *, const struct model_try *))
 {
 	memset(&trouble, 0, sizeof(trouble));
-	return (struct model_params){ .seed = seed,
-		.sources = 4,
-		.per_subnet = 2,
-		.clusters = 2,
-		.tenants = 400,
-		.hosts_per_tenant = 4,
-		.provider = model_provider(),
-		.answer = answer,
-		.arg = &trouble };
+	return model_usual(seed, answer, &trouble);
 }
 
 static bool lasts(const struct trouble *t, ms_t now)

@@ -125,31 +125,29 @@ static void test_keep(void **state)
 	rig_deinit(&r);
 }
 
-struct kept {
-	char keys[16][400], values[16][200];
-	size_t n;
-};
-
-static void keep(void *arg, struct slice key, struct slice value)
-{
-	struct kept *k = arg;
-
-	assert_true(k->n < 16 && value.p);
-	memcpy(k->keys[k->n], key.p, key.n);
-	memcpy(k->values[k->n++], value.p, value.n);
-}
-
 static void drop_all(void *arg, struct slice key, struct slice value)
 {
 	assert_null(value.p);
 	++*(unsigned *)arg;
 }
 
-static void load(struct rig *r, const struct kept *k)
+/* The clock is set back: noticed by a tick while all goes on, or when what was saved is loaded. */
+static void set_back(struct rig *r, ms_t by, bool running)
 {
-	for (size_t i = 0; i < k->n; i++)
-		assert_int_equal(
-			policy_load(r->policy, slice_of(k->keys[i]), slice_of(k->values[i])), 0);
+	struct rig_saved *k = calloc(1, sizeof(*k));
+
+	r->now.wall -= by;
+	if (running) {
+		policy_tick(r->policy, r->now);
+	} else {
+		policy_save(r->policy, rig_keep, k);
+		rig_deinit(r);
+		rig_only_source(r);
+		r->now.wall -= by;
+		rig_load(r, k);
+		policy_begin(r->policy, r->now);
+	}
+	free(k);
 }
 
 /* A rest that was begun when the clock was ten years ahead: loaded, or while it lasts. */
@@ -158,7 +156,6 @@ static void test_clock_set_back(void **state)
 	const ms_t years = 10ll * 365 * 86400000;
 
 	for (int running = 0; running < 2; running++) {
-		struct kept *k = calloc(1, sizeof(*k));
 		struct policy_choice c;
 		struct rig r;
 		ms_t rest;
@@ -169,28 +166,17 @@ static void test_clock_set_back(void **state)
 		rig_sicken(&r, c.slot, VERDICT_SOURCE_THROTTLE);
 		rig_end(&r, c.slot);
 		rest = rig_choose(&r).until - r.now.mono;
-		r.now.wall -= years;
-		if (running) {
-			policy_tick(r.policy, r.now);
-		} else {
-			policy_save(r.policy, keep, k);
-			rig_deinit(&r);
-			rig_only_source(&r);
-			r.now.wall -= years;
-			load(&r, k);
-			policy_begin(r.policy, r.now);
-		}
+		set_back(&r, years, running);
 		c = rig_choose(&r);
 		assert_int_equal(c.reason, HOLD_RESTING);
 		assert_in_range(c.until - r.now.mono, 1, rest + rest / 10);
 		rig_deinit(&r);
-		free(k);
 	}
 }
 
 static void test_save(void **state)
 {
-	struct kept *k = calloc(1, sizeof(*k)), *again = calloc(1, sizeof(*again));
+	struct rig_saved *k = calloc(1, sizeof(*k)), *again = calloc(1, sizeof(*again));
 	struct policy_choice c;
 	unsigned dropped = 0;
 	ms_t until;
@@ -202,19 +188,19 @@ static void test_save(void **state)
 	rig_end(&r, c.slot);
 	until = rig_choose(&r).until;
 	assert_true(policy_urgent(r.policy));
-	policy_save(r.policy, keep, k);
+	policy_save(r.policy, rig_keep, k);
 	assert_int_equal(k->n, 2); /* the path, and the lane's window */
-	policy_save(r.policy, keep, again);
+	policy_save(r.policy, rig_keep, again);
 	assert_int_equal(again->n, 0); /* only what has changed */
 	rig_deinit(&r);
 
 	rig_only_source(&r);
-	load(&r, k);
+	rig_load(&r, k);
 	c = rig_choose(&r);
 	assert_int_equal(c.reason, HOLD_RESTING);
 	assert_int_equal(c.until, until);
 	assert_int_equal(policy_suspend(r.policy, r.now, "a1", "default", 0), 0);
-	policy_save(r.policy, keep, again);
+	policy_save(r.policy, rig_keep, again);
 	assert_int_equal(again->n, 1);
 	assert_int_equal(policy_resume(r.policy, r.now, "a1", "default"), 0);
 	policy_save(r.policy, drop_all, &dropped);
@@ -222,7 +208,7 @@ static void test_save(void **state)
 	rig_deinit(&r);
 
 	rig_only_source(&r);
-	load(&r, again);
+	rig_load(&r, again);
 	r.want.provider = 1;
 	assert_int_equal(rig_choose(&r).reason, HOLD_SUSPENDED);
 	/* what is damaged or of another version is refused, not believed */
@@ -261,7 +247,6 @@ static void test_orders_after_a_step(void **state)
 	const ms_t days = 3 * 86400000, hour = 3600000;
 
 	for (int running = 0; running < 2; running++) {
-		struct kept *k = calloc(1, sizeof(*k));
 		struct policy_choice c;
 		struct rig r;
 
@@ -269,17 +254,7 @@ static void test_orders_after_a_step(void **state)
 		policy_tick(r.policy, r.now);
 		assert_true(policy_suspend(r.policy, r.now, "a1", NULL, r.now.wall + hour) >= 0);
 		rig_pass(&r, 1000);
-		r.now.wall -= days;
-		if (running) {
-			policy_tick(r.policy, r.now);
-		} else {
-			policy_save(r.policy, keep, k);
-			rig_deinit(&r);
-			rig_only_source(&r);
-			r.now.wall -= days;
-			load(&r, k);
-			policy_begin(r.policy, r.now);
-		}
+		set_back(&r, days, running);
 		c = rig_choose(&r);
 		assert_int_equal(c.reason, HOLD_SUSPENDED);
 		assert_in_range(c.until - r.now.mono, hour / 2, hour);
@@ -287,7 +262,6 @@ static void test_orders_after_a_step(void **state)
 		policy_tick(r.policy, r.now);
 		assert_true(rig_choose(&r).go);
 		rig_deinit(&r);
-		free(k);
 	}
 }
 

@@ -22,20 +22,6 @@ struct incident {
 	struct model_reply reply;
 };
 
-static struct model_params params_of(uint64_t seed,
-	struct model_reply (*answer)(struct model *, const struct model_try *), void *arg)
-{
-	return (struct model_params){ .seed = seed,
-		.sources = 4,
-		.per_subnet = 2,
-		.clusters = 2,
-		.tenants = 400,
-		.hosts_per_tenant = 4,
-		.provider = model_provider(),
-		.answer = answer,
-		.arg = arg };
-}
-
 static bool during(const struct incident *i, ms_t now)
 {
 	return now >= i->from && now < i->until;
@@ -79,7 +65,7 @@ static void test_sick_subnet(void **state)
 
 	for (unsigned seed = 1; seed <= seeds; seed++) {
 		struct incident i = { T0, T0 + MINUTES(8), seed % 2, 0, .share = 1 };
-		struct model_params p = params_of(seed, sick_subnet, &i);
+		struct model_params p = model_usual(seed, sick_subnet, &i);
 		uint64_t before, wasted, elsewhere, elsewhere_before, carried, probes;
 		struct model m;
 		ms_t back;
@@ -138,7 +124,7 @@ static void test_detection(void **state)
 
 	for (unsigned seed = 1; seed <= seeds; seed++) {
 		struct incident i = { T0, MINUTES(60), 0, 0, .share = 1 };
-		struct model_params p = params_of(seed, sick_subnet, &i);
+		struct model_params p = model_usual(seed, sick_subnet, &i);
 		uint64_t before;
 		struct model m;
 
@@ -167,7 +153,7 @@ static void test_no_flapping(void **state)
 
 	for (unsigned seed = 1; seed <= seeds; seed++) {
 		struct incident i = { 0, MINUTES(60), 0, 0, .share = 0.05 };
-		struct model_params p = params_of(seed, sick_subnet, &i);
+		struct model_params p = model_usual(seed, sick_subnet, &i);
 		struct model m;
 
 		model_init(&m, &p);
@@ -204,7 +190,7 @@ static void test_sick_cluster(void **state)
 	for (unsigned seed = 1; seed <= seeds; seed++) {
 		struct incident i = { T0, T0 + MINUTES(10), .cluster = 0,
 			.reply = seed % 2 ? noise : attr3 };
-		struct model_params p = params_of(seed, sick_cluster, &i);
+		struct model_params p = model_usual(seed, sick_cluster, &i);
 		uint64_t before, delivered, waiting, rate, opened, done;
 		const unsigned backlog = 6000;
 		struct model m;
@@ -284,7 +270,7 @@ static void test_sick_tenant(void **state)
 			.reply = seed % 3 == 0	 ? full
 				 : seed % 3 == 1 ? attr3
 						 : noise };
-		struct model_params p = params_of(seed, sick_tenant, &i);
+		struct model_params p = model_usual(seed, sick_tenant, &i);
 		uint64_t before, attempts;
 		struct model m;
 
@@ -320,7 +306,7 @@ static void test_sick_message(void **state)
 
 	for (unsigned seed = 1; seed <= seeds; seed++) {
 		struct incident i = { T0, MINUTES(10), .tenant = 4, .message = 97, .reply = attr3 };
-		struct model_params p = params_of(seed, sick_tenant, &i);
+		struct model_params p = model_usual(seed, sick_tenant, &i);
 		struct model m;
 
 		model_init(&m, &p);
@@ -354,7 +340,7 @@ static void test_sick_recipient(void **state)
 	for (unsigned seed = 1; seed <= seeds; seed++) {
 		struct incident i = { T0, MINUTES(12), .tenant = 4, .message = MODEL_RECIPIENTS,
 			.reply = replies[seed % 4] };
-		struct model_params p = params_of(seed, sick_tenant, &i);
+		struct model_params p = model_usual(seed, sick_tenant, &i);
 		uint64_t refused;
 		struct model m;
 
@@ -421,7 +407,7 @@ static void test_blocked(void **state)
 		/* one source; both of a subnet; all; none, but a message that is always told so */
 		struct incident i = { T0, T0 + MINUTES(30),
 			.subnet = (const unsigned[]){ 1, 2, 4, 0 }[seed % 4] };
-		struct model_params p = params_of(seed, blocked, &i);
+		struct model_params p = model_usual(seed, blocked, &i);
 		unsigned alarms = 0, all = 0;
 		uint64_t wasted = 0;
 		struct model m;
@@ -498,7 +484,7 @@ static void test_mix(void **state)
 	unsigned seeds = model_seeds(40), right = 0;
 
 	for (unsigned seed = 1; seed <= seeds; seed++) {
-		struct model_params p = params_of(seed, mix, NULL);
+		struct model_params p = model_usual(seed, mix, NULL);
 		struct model m;
 
 		p.sources = 8;
@@ -530,7 +516,7 @@ static void test_restarts(void **state)
 
 	for (unsigned seed = 1; seed <= seeds; seed++) {
 		struct incident i = { T0, MINUTES(20), 0, 0, .share = 1 };
-		struct model_params p = params_of(seed, sick_subnet, &i);
+		struct model_params p = model_usual(seed, sick_subnet, &i);
 		struct model m;
 
 		p.provider.connections_per_cluster = 3 + seed % 9;

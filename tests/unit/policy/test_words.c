@@ -15,16 +15,10 @@ static const struct model_reply banned = { VERDICT_SOURCE_BLOCK, SCOPE_SOURCE, 5
 static struct model_params params_of(uint64_t seed,
 	struct model_reply (*answer)(struct model *, const struct model_try *), void *arg)
 {
-	return (struct model_params){ .seed = seed,
-		.sources = 4,
-		.per_subnet = 2,
-		.clusters = 2,
-		.tenants = 400,
-		.hosts_per_tenant = 4,
-		.senders = 8,
-		.provider = model_provider(),
-		.answer = answer,
-		.arg = arg };
+	struct model_params p = model_usual(seed, answer, arg);
+
+	p.senders = 8;
+	return p;
 }
 
 static unsigned events(const struct model *m, enum policy_event_kind kind)
