@@ -9,21 +9,13 @@
  * its window for others and one reading more. A domain's mail that is parked (park.c), or has
  * no route, is not looked for: it could not go.
  *
- * Called by domain.c (wanted), intake.c (taken) and at the end of a turn, on the dispatcher's
- * thread.
- */
+ * A domain comes into the list in domain.c, when it has no room. Called by intake.c (taken) and at
+ * the end of a turn, on the dispatcher's thread. */
 #include "dispatcher.h"
 
 #define AHEAD_READ  100u
 #define AHEAD_PAUSE 20 /* ms */
 #define MUCH_PART   8u /* of a window */
-
-void ahead_want(struct dispatch *d, struct domain *m)
-{
-	if (m->feed.ahead_from <= loop_wall(d->loop) && list_empty(&m->in_ahead) &&
-		!domain_probing(m))
-		list_add(&d->reads.ahead, &m->in_ahead);
-}
 
 ms_t ahead_next(const struct dispatch *d)
 {

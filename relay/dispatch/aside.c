@@ -6,7 +6,7 @@
  *
  * Few of a domain are kept in memory, since they keep its queue from being read; the others wait in
  * the queue alone, for minutes at a time. Called by assign.c, on the dispatcher's thread. */
-#include "dispatcher.h"
+#include "finding.h"
 
 #define PART	  8u	/* of the window and of memory that such work may take */
 #define QUEUE_MIN 60000 /* ms; in the queue alone, until it is looked at again */
@@ -28,7 +28,7 @@ static void put(
 
 	if (!a || a->match.nready >= d->p.window / PART || d->held.work > d->p.work_max / PART) {
 		wait = wait < QUEUE_MIN ? QUEUE_MIN : wait > QUEUE_MAX ? QUEUE_MAX : wait;
-		result_waits(d, w, wait, why);
+		finding_waits(d, w, wait, why);
 		return;
 	}
 	flow_push(d, a, w, false);

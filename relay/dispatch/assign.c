@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "dispatcher.h"
-#include "expire.h"
+#include "finding.h"
 #include "postern/must.h"
 
 #define FAILED_KEPT 60000 /* ms until hosts that failed are tried again while others work */
@@ -21,21 +21,6 @@ static struct work *work_of(struct match_work *w)
 static struct connection *connection_of(struct match_connection *c)
 {
 	return container(c, struct connection, match);
-}
-
-void want_of(const struct flow *f, const struct work *w, struct policy_want *ret)
-{
-	const struct domain *m = f->domain;
-
-	*ret = (struct policy_want){
-		.provider = m->provider,
-		.pool = (unsigned)f->pool->index,
-		.domain = m->name,
-		.sender = w->match.tried.sender,
-		.hosts = m->hosts,
-		.nhosts = m->nhosts,
-		.tried = w->match.tried.n || w->match.tried.prefer ? &w->match.tried : NULL,
-	};
 }
 
 /* ---- a transaction ---- */
@@ -224,7 +209,7 @@ static void give_up(
 	struct work *w = work_of(what);
 
 	flow_remove(dispatch, w);
-	result_local(dispatch, w, &(struct own_finding){ FINDING_DEFERS, "4.7.0", .reason = why });
+	finding_local(dispatch, w, &(struct own_finding){ FINDING_DEFERS, "4.7.0", .reason = why });
 }
 
 static bool used_up(void *dispatch, struct match_flow *f)
@@ -275,7 +260,7 @@ void assign_flow(struct dispatch *d, struct flow *f)
 		route_relink(d, m);
 	}
 	if (route_all_failed(m)) {
-		route_exhausted(d, m);
+		finding_no_host(d, m);
 		return;
 	}
 	flow_link(d, f);

@@ -29,14 +29,6 @@
 
 /* ---- mailboxes ---- */
 
-void job_post(struct dispatch *d, struct queue_job *j, enum job_tag tag)
-{
-	j->tag = tag;
-	j->reply_to = &d->boxes.answers.mpsc;
-	d->held.jobs_out++;
-	mpsc_batch_add(&d->boxes.jobs, &j->node);
-}
-
 static void on_answers(void *arg, struct mpsc_node *first)
 {
 	struct dispatch *d = arg;
@@ -198,13 +190,6 @@ static void wake_up(struct dispatch *d, struct wake *w)
 		settle_again(d, container(w, struct settle, wake));
 		break;
 	}
-}
-
-void wake_set(struct wake_heap *h, struct wake *w, ms_t at)
-{
-	while (!w->pos && !wake_reserve(h, h->n + 1))
-		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
-	wake_put(h, w, at);
 }
 
 static struct wake *wake_due(struct dispatch *d, ms_t now)

@@ -24,6 +24,7 @@
 #include "postern/wake.h"
 
 #include "parts.h"
+#include "state.h"
 
 #define PIPELINE 2u /* transactions given to one connection: one runs, one waits at the worker */
 #define LOST_MAX 3u /* connections that one recipient may lose in a cycle */
@@ -40,13 +41,11 @@ struct host;
 struct connection;
 struct work;
 struct settle;
-struct party; /* fair.c */
+struct party; /* party.c */
 
 /* ---- wakes: one heap of points in time ---- */
 
 enum wake_kind { WAKE_DOMAIN, WAKE_ROUTE, WAKE_CONNECTION, WAKE_SETTLE };
-/* As wake_put, and waits for memory if there is none: who is not woken would wait for ever. */
-void wake_set(struct wake_heap *h, struct wake *w, ms_t at);
 
 /* ---- what is in memory ---- */
 
@@ -54,7 +53,7 @@ struct pool {
 	char *name;
 	int index; /* in the policy's parameters; -ENOENT: no longer configured */
 	bool *has; /* by source */
-	/* fair.c: recipients in memory, and parties that have some */
+	/* party.c: recipients in memory, and parties that have some */
 	uint32_t in_memory, parties;
 };
 
@@ -314,11 +313,13 @@ static inline uint32_t due_max(const struct dispatch *d)
 	return d->p.work_max - d->p.work_max / 4;
 }
 
-/* ---- dispatch.c ---- */
+/* ---- post.c ---- */
 /* queue_job.tag. JOB_ASIDE: nobody waits for its answer */
 enum job_tag { JOB_SETTLE = 1, JOB_OPERATION, JOB_STATE, JOB_FENCE, JOB_ASIDE };
 void job_post(struct dispatch *d, struct queue_job *j,
 	enum job_tag tag); /* posted at the end of the iteration */
+/* As wake_put, and waits for memory if there is none: who is not woken would wait for ever. */
+void wake_set(struct wake_heap *h, struct wake *w, ms_t at);
 
 /* ---- pool.c ---- */
 /* For new parameters: what pools_adopt needs, before anything is changed. 0, -ENOMEM. */
@@ -339,6 +340,10 @@ void domain_touch(struct dispatch *d, struct domain *m);	 /* after something lef
 bool domain_empty(const struct domain *m);
 void domain_sweep(struct dispatch *d);
 void domains_free(struct dispatch *d);
+/* Items come into memory; or leave it: < 0. */
+void domain_holds(struct dispatch *d, struct domain *m, int items);
+
+/* ---- flow.c ---- */
 static inline void flow_ask(struct dispatch *d, struct flow *f) /* looked at in this turn */
 {
 	waiter_ask(&d->match.places, &f->match.waiter);
@@ -355,17 +360,23 @@ struct flow *flow_get(struct dispatch *d, struct domain *m, const struct flow_ki
 void flows_sweep(struct dispatch *d); /* at the end of a turn: when many are empty */
 void flow_push(struct dispatch *d, struct flow *f, struct work *w, bool front);
 void flow_remove(struct dispatch *d, struct work *w);
+void flow_wait_over(struct dispatch *d, struct flow *f);
+void flow_link(struct dispatch *d, struct flow *f);
+void want_of(const struct flow *f, const struct work *w, struct policy_want *ret);
+bool flows_idle(const struct domain *m);
+void flows_free(struct dispatch *d, struct domain *m);
+
+/* ---- waiting.c ---- */
 void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t until);
 /* The same with the place that the policy named. */
 void flow_wait_at(struct dispatch *d, struct flow *f, const struct policy_choice *why);
 void flow_crowded(struct dispatch *d, struct flow *f); /* something was put into it */
-void flow_wait_over(struct dispatch *d, struct flow *f);
-void flow_link(struct dispatch *d, struct flow *f);
-void flows_make_room(struct dispatch *d); /* once a second */
+void flows_make_room(struct dispatch *d);	       /* once a second */
 void flows_wake(
 	struct dispatch *d); /* those that wait for a rest or back-off of the policy to end */
+void work_place(struct dispatch *d, struct work *w, struct domain *m); /* into its flow */
 
-/* ---- fair.c: see there ---- */
+/* ---- party.c ---- */
 /* The pool's mail of the sender's domain; NULL: no memory. It lives while it has mail or flows. */
 struct party *party_get(struct dispatch *d, const struct message *m);
 struct party *party_ref(struct party *p); /* NULL-safe, as the next */
@@ -376,9 +387,13 @@ void party_charge(struct dispatch *d, struct party *p, struct work *w);
 void party_discharge(struct dispatch *d, struct item *i);
 /* It has as much in memory as others have, or more: what is scarce goes to others first. */
 bool party_has_much(const struct dispatch *d, const struct party *p);
+bool pool_has_much(const struct dispatch *d, const struct pool *pool);
+bool party_sent(const struct party *p, const struct message *m); /* any thread */
+
+/* ---- fair.c: see there ---- */
 bool fair_room(struct dispatch *d, struct domain *m, const struct party *p);
-uint32_t fair_window_end(const struct dispatch *d); /* what is kept of a window included */
-bool party_sent(const struct party *p, const struct message *m);	 /* any thread */
+uint32_t fair_window_end(const struct dispatch *d);   /* what is kept of a window included */
+uint32_t fair_unrouted_max(const struct dispatch *d); /* recipients without a route, in memory */
 uint64_t fair_body_max(const struct dispatch *d, const struct party *p); /* bytes */
 /* Recipients in memory up to which this domain is read. */
 uint32_t fair_due_max(const struct dispatch *d, const struct domain *m);
@@ -391,8 +406,6 @@ void park_ask(struct dispatch *d, struct domain *m); /* the operator wants its m
 void park_forget(struct dispatch *d, struct domain *m);
 void park_over(struct dispatch *d); /* the time of some has come */
 void park_wake(struct dispatch *d); /* something that they may wait for has ended */
-/* All its pools' mail is parked: nothing of it is to be read. */
-bool park_has_all(const struct dispatch *d, const struct domain *m);
 
 /* ---- item.c ---- */
 struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const struct recipient *r,
@@ -409,11 +422,10 @@ void items_forget_gone(struct dispatch *d, struct domain *m);
 struct work *work_new(struct message *m); /* takes a reference */
 void work_free(struct work *w);
 void work_add(struct work *w, struct item **last, struct item *i); /* last: the poster's cursor */
-void work_place(struct dispatch *d, struct work *w, struct domain *m); /* into its flow */
+void work_drop(struct dispatch *d, struct work *w);  /* as work_evict, of one in no list */
 void work_evict(struct dispatch *d, struct work *w); /* waiting work back to the queue alone */
 
 /* ---- ahead.c: see there ---- */
-void ahead_want(struct dispatch *d, struct domain *m); /* due mail of it has no room in memory */
 void ahead_turn(struct dispatch *d);
 ms_t ahead_next(const struct dispatch *d); /* mono; when to have a turn; 0: not needed */
 void ahead_taken(struct dispatch *d);
@@ -449,9 +461,7 @@ void opening_begin(struct dispatch *d, struct connection *c, struct client_timeo
 void opening_end(struct dispatch *d, struct connection *c, bool well); /* up or down */
 
 /* ---- unrouted.c ---- */
-bool unrouted_room(const struct dispatch *d, const struct domain *m);
-void unrouted_count(struct dispatch *d, const struct domain *m, int items); /* came; left: < 0 */
-void unrouted_known(struct dispatch *d, struct domain *m);		    /* has a route */
+void unrouted_known(struct dispatch *d, struct domain *m); /* has a route */
 void unrouted_asked(struct dispatch *d, struct domain *m);
 void unrouted_answered(struct dispatch *d, struct domain *m);
 struct domain *unrouted_next(struct dispatch *d); /* to be read; NULL: none now */
@@ -460,6 +470,11 @@ struct domain *unrouted_next(struct dispatch *d); /* to be read; NULL: none now 
 bool route_ready(
 	struct dispatch *d, struct domain *m); /* asks DNS if need be; the answer comes later */
 void route_answer(void *dispatch, void *domain, struct dns_route *r);
+
+/* ---- candidate.c ---- */
+/* Referenced; NULL: no memory. name: with verification, a host is good for one name alone. */
+struct host *host_by_address(
+	struct dispatch *d, const struct addr *a, unsigned provider, const char *name);
 void route_drop(struct dispatch *d, struct domain *m);
 struct host_failure {
 	uint64_t from;	 /* as policy_host_failed says */
@@ -473,7 +488,6 @@ void route_host_failed(
 	struct dispatch *d, struct domain *m, struct host *h, const struct host_failure *f);
 void route_relink(struct dispatch *d, struct domain *m);
 bool route_all_failed(const struct domain *m);
-void route_exhausted(struct dispatch *d, struct domain *m); /* no host is left: defers all */
 void route_clear_failures(struct domain *m);
 /* What the domain calls that host; NULL: it does not know it (any more). */
 const char *route_name_of(const struct domain *m, const struct host *h);
@@ -513,7 +527,6 @@ void host_late(struct dispatch *d, struct connection *c);
 /* What the scheduler decides is carried out here. */
 extern const struct match_driver dispatch_driver;
 void assign_flow(struct dispatch *d, struct flow *f);
-void want_of(const struct flow *f, const struct work *w, struct policy_want *ret);
 
 /* ---- aside.c ---- */
 /* This work, ready in f, is held for its sender until then (mono). */
@@ -525,8 +538,6 @@ bool aside_recipients(struct dispatch *d, struct flow *f, struct work *w);
 void aside_gone(struct dispatch *d, const struct work *w);
 
 /* ---- result.c ---- */
-/* Waiting work, out of its flow, goes back to the queue for a while; no retry is used up. */
-void result_waits(struct dispatch *d, struct work *w, ms_t wait, enum hold_reason why);
 void result_take(struct dispatch *d, struct connection *c, struct outbound_transact *t);
 /* A reply that ended the session before this waiting work could be offered. */
 void result_refused(struct dispatch *d, struct connection *c, struct work *w,
@@ -567,23 +578,20 @@ void hostname_answer(void *dispatch, void *of, const char *name);
 int setup_tls(
 	struct tls_context ***ret, const struct policy_params *p, char *error, size_t error_max);
 void setup_tls_free(struct tls_context **all, unsigned n);
+void dispatch_free_memory(struct dispatch *d);
+
+/* ---- learned.c ---- */
 void state_load(struct dispatch *d);
 void state_save(struct dispatch *d);
-/* One entry, with the next commit; value.p NULL: it goes. 0, -ENOMEM. */
-int state_put(struct dispatch *d, struct slice key, struct slice value);
-void warmup_save(struct dispatch *d); /* what may be used soon, before it is */
-void state_answer(struct dispatch *d, struct queue_job *j);
-struct saving;
-struct saving *saving_new(void); /* NULL: no memory */
-void saving_add(void *saving, struct slice key, struct slice value);
-void saving_post(struct dispatch *d, struct saving *s); /* or frees it, when it is empty */
 
 /* ---- hold.c ---- */
 bool hold_is_set(const struct dispatch *d, const char *domain);
-int hold_set(struct dispatch *d, const char *domain); /* 0, -ENOSPC: too many, -ENOMEM, -EINVAL */
-int hold_release(struct dispatch *d, const char *domain); /* NULL: all of them */
+int hold_add(struct dispatch *d, struct slice domain); /* 0, -ENOSPC: too many, -ENOMEM */
+int hold_record(struct dispatch *d, const char *domain, bool held); /* 0, -ENOMEM, -EINVAL */
+void hold_forget(struct dispatch *d, const char *domain);
 void holds_load(struct dispatch *d);
 void holds_free(struct dispatch *d);
+/* fn may forget it. */
 void holds_each(struct dispatch *d, void (*fn)(void *arg, const char *domain), void *arg);
 
 /* ---- watch.c ---- */
@@ -592,7 +600,6 @@ void watch_tick(struct dispatch *d); /* once a second */
 /* ---- backlog.c ---- */
 void backlog_tick(struct dispatch *d); /* once a second */
 void backlog_reset(struct dispatch *d);
-void dispatch_free_memory(struct dispatch *d);
 
 /* ---- delivery_log.c ---- */
 void policy_log(void *dispatch, const struct policy_event *e);

@@ -1,5 +1,5 @@
 /* What is told of an end, and of one by time why it came: to the sender of the message, and to the
- * log. Called by result.c, intake.c, settle.c and operate.c, on the dispatcher's thread.
+ * log. Called by sorting.c, intake.c, settle.c and operate.c, on the dispatcher's thread.
  *
  * The reason of an end by time is what happened last. That is the last reply where an attempt was
  * made since the recipient was due; where none was made, what kept us from it. What we do ourselves,

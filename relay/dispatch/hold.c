@@ -1,7 +1,8 @@
 /* Recipient domains that an operator holds: what waits, and what still comes, until the release.
- * The dispatcher's own, one thread. A held domain is not read from the queue and takes no fresh
- * mail into memory; the mail is accepted and stored as any. Recorded among the learned state, so
- * that it outlives the process; there are HOLDS_MAX at most. */
+ * The dispatcher's own, one thread. This is the set of them; what follows is done in standing.c. A
+ * held domain is not read from the queue and takes no fresh mail into memory; the mail is accepted
+ * and stored as any. Recorded among the learned state, so that it outlives the process; there are
+ * HOLDS_MAX at most. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -28,10 +29,13 @@ bool hold_is_set(const struct dispatch *d, const char *domain)
 	return d->orders.holds && find(d, domain);
 }
 
-static int add(struct dispatch *d, struct slice name)
+int hold_add(struct dispatch *d, struct slice name)
 {
 	struct hold *h;
 
+	HASH_FIND(hh, d->orders.holds, name.p, name.n, h);
+	if (h)
+		return 0;
 	if (HASH_COUNT(d->orders.holds) >= HOLDS_MAX)
 		return -ENOSPC;
 	h = calloc(1, sizeof(*h) + name.n + 1);
@@ -45,7 +49,7 @@ static int add(struct dispatch *d, struct slice name)
 	return -ENOMEM;
 }
 
-static int record(struct dispatch *d, const char *name, bool held)
+int hold_record(struct dispatch *d, const char *name, bool held)
 {
 	char key[400];
 	int n = snprintf(key, sizeof(key), PREFIX "%s", name);
@@ -56,54 +60,14 @@ static int record(struct dispatch *d, const char *name, bool held)
 		held ? SLICE_LIT("1") : (struct slice){ NULL, 0 });
 }
 
-/* What waits in memory goes back into the queue; what is running is not interrupted. */
-static void put_back(struct dispatch *d, struct domain *m)
+void hold_forget(struct dispatch *d, const char *name)
 {
-	m->on_hold = true;
-	domain_feed(d, m, FEED_ON_STALE, NULL);
-	park_forget(d, m);
-	for (struct flow *f = m->flows; f; f = f->next)
-		while (!list_empty(&f->match.ready))
-			work_evict(d, container(f->match.ready.next, struct work, match.in_flow));
-	domain_feed(d, m, FEED_ON_STOP, NULL);
-}
+	struct hold *h = find(d, name);
 
-int hold_set(struct dispatch *d, const char *domain)
-{
-	struct domain *m = domain_find(d, domain);
-	int r = hold_is_set(d, domain) ? 0 : add(d, slice_of(domain));
-
-	if (!r && m)
-		put_back(d, m);
-	return r ? r : record(d, domain, true);
-}
-
-static int release(struct dispatch *d, struct hold *h)
-{
-	struct domain *m = domain_get(d, h->name);
-	int r = m ? record(d, h->name, false) : -ENOMEM;
-
-	if (r)
-		return r;
-	m->on_hold = false;
-	domain_due(d, m, loop_wall(d->loop)); /* it is looked what there is */
+	if (!h)
+		return;
 	HASH_DEL(d->orders.holds, h);
 	free(h);
-	return 0;
-}
-
-int hold_release(struct dispatch *d, const char *domain)
-{
-	struct hold *h, *next;
-	int r = 0;
-
-	if (domain) {
-		h = find(d, domain);
-		return h ? release(d, h) : 0;
-	}
-	HASH_ITER (hh, d->orders.holds, h, next)
-		r = r ? r : release(d, h);
-	return r;
 }
 
 static int load_one(void *arg, struct slice key, struct slice value)
@@ -112,7 +76,7 @@ static int load_one(void *arg, struct slice key, struct slice value)
 	struct slice name = slice_from(key, sizeof(PREFIX) - 1);
 
 	(void)value;
-	if (name.n && !memchr(name.p, '\0', name.n) && add(d, name))
+	if (name.n && !memchr(name.p, '\0', name.n) && hold_add(d, name))
 		log_event(d->log, LOG_ERR, EVENT_STATE_IGNORED, "the hold of %.*s cannot be kept",
 			(int)name.n, name.p);
 	return 0;

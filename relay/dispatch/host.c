@@ -6,7 +6,7 @@
  * same preference is asked at once, then those of the next one, and no retry is used up. When
  * nothing is left, what waits is deferred by its schedule. A domain's last host is marked only if
  * it could not be reached: one message may break it, and the others are to go on. */
-#include "dispatcher.h"
+#include "finding.h"
 
 #define AGAIN 1000 /* ms */
 
@@ -122,7 +122,7 @@ bool host_used_up(struct dispatch *d, struct domain *m)
 	if (!any)
 		return false;
 	if (!in_session) {
-		route_exhausted(d, m);
+		finding_no_host(d, m);
 		return true;
 	}
 	/* broken sessions are counted by each message: the others go on, and a new round begins;

@@ -97,9 +97,7 @@ struct item *item_new(struct dispatch *d, struct domain *m, uint64_t id, const s
 		return NULL;
 	}
 	list_add(&m->items, &i->in_domain);
-	m->in_memory++;
-	unrouted_count(d, m, 1);
-	d->held.work++;
+	domain_holds(d, m, 1);
 	return i;
 }
 
@@ -124,9 +122,7 @@ void item_drop(struct dispatch *d, struct item *i)
 {
 	struct domain *m = i->domain;
 
-	m->in_memory--;
-	unrouted_count(d, m, -1);
-	d->held.work--;
+	domain_holds(d, m, -1);
 	party_discharge(d, i);
 	free(i->stored);
 	free(i->reply);
@@ -199,7 +195,7 @@ static ms_t due_again(const struct dispatch *d, const struct item *i)
 	return wall;
 }
 
-static void drop_items(struct dispatch *d, struct work *w)
+void work_drop(struct dispatch *d, struct work *w)
 {
 	bool parked = w->flow && wait_is_parked(&w->flow->domain->parking, w->flow->pool);
 
@@ -218,23 +214,5 @@ static void drop_items(struct dispatch *d, struct work *w)
 void work_evict(struct dispatch *d, struct work *w)
 {
 	flow_remove(d, w);
-	drop_items(d, w);
-}
-
-void work_place(struct dispatch *d, struct work *w, struct domain *m)
-{
-	struct party *p = party_get(d, w->message);
-	const struct flow_kind k = {
-		.pool = p ? party_pool(p) : NULL, .party = p, .diverted = w->match.tried.n > 0
-	};
-	struct flow *f = p ? flow_get(d, m, &k) : NULL;
-
-	party_charge(d, p, w);
-	party_unref(d, p); /* the flow and the items have it */
-	if (!f) {
-		drop_items(d, w);
-		return;
-	}
-	flow_push(d, f, w, false);
-	flow_crowded(d, f);
+	work_drop(d, w);
 }

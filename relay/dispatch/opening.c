@@ -1,6 +1,6 @@
 /* Connections that are being opened to hosts that nobody has seen well: a share of all outbound
  * places. A host may accept and never greet, and a thousand of them would hold every place for
- * minutes each. Called by assign.c, connection.c and route.c, on the dispatcher's thread.
+ * minutes each. Called by assign.c, connection.c and candidate.c, on the dispatcher's thread.
  *
  * A host is proven once it has greeted us and answered EHLO; that is remembered by address in a
  * table of fixed size. Unproven ones have half of the places while they are opening, the last of

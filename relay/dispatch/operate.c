@@ -12,6 +12,7 @@
 #include "orders.h"
 #include "postern/must.h"
 #include "recall.h"
+#include "standing.h"
 
 #define OUTSTANDING 2048u /* what the writer takes into one transaction is full */
 
@@ -21,135 +22,6 @@ struct flag_job {
 	struct message *message; /* NULL: the fence */
 	uint32_t only[];	 /* flag.nonly of them */
 };
-
-/* ---- standing orders ---- */
-
-static int record(struct dispatch *d, const struct order *o)
-{
-	char key[ORDER_KEY];
-	struct buf b;
-	int r;
-
-	buf_init(&b, 0);
-	order_key(o, key);
-	r = order_record(o, &b);
-	if (!r)
-		r = state_put(d, slice_of(key), buf_slice(&b));
-	buf_deinit(&b);
-	return r;
-}
-
-static bool any_held(const struct dispatch *d, const struct work *w)
-{
-	for (const struct item *i = w->items; i; i = i->next)
-		if (order_of(d, w->message, i->recipient))
-			return true;
-	return false;
-}
-
-/* What waits in memory under an order goes back into the queue, and is held when it comes from
- * there; what is running is not interrupted. */
-static void put_back(struct dispatch *d)
-{
-	struct domain *m, *next;
-	struct list *l, *after;
-
-	HASH_ITER (hh, d->domains, m, next) {
-		bool any = false;
-
-		for (struct flow *f = m->flows; f; f = f->next) {
-			for (l = f->match.ready.next; l != &f->match.ready; l = after) {
-				struct work *w = container(l, struct work, match.in_flow);
-
-				after = l->next;
-				if (!any_held(d, w))
-					continue;
-				any = true;
-				work_evict(d, w);
-			}
-		}
-		if (!any)
-			continue;
-		domain_feed(d, m, FEED_ON_STALE, NULL);
-		domain_due(d, m, loop_wall(d->loop));
-	}
-}
-
-static int begin_order(struct dispatch *d, const struct dispatch_order *given)
-{
-	struct slice domain = selector_one_domain(given->which);
-	struct order *o;
-	int r = domain.p ? hold_set(d, domain.p) : 0;
-
-	if (!r)
-		r = order_set(d, given, &o);
-	if (!r)
-		r = record(d, o);
-	if (!r && !domain.p)
-		put_back(d);
-	return r;
-}
-
-/* It holds nothing from here on; its mail is let go by the operation that follows. */
-static int end_order(struct dispatch *d, struct order *o)
-{
-	bool was = o->ending;
-	int r;
-
-	o->ending = true;
-	r = record(d, o);
-	if (!r && o->of_domain)
-		r = hold_release(d, selector_one_domain(o->which).p);
-	if (r)
-		o->ending = was;
-	return r;
-}
-
-static bool ends(const struct operation *o, const struct order *order)
-{
-	return !o->which || o->which == order->which || selector_same(o->which, order->which);
-}
-
-/* A hold may be for what comes, too; a release ends the orders of the same selector, or all. */
-static int standing(struct dispatch *d, const struct operation *o, const struct dispatch_task *t)
-{
-	struct slice domain = o->which ? selector_one_domain(o->which) : (struct slice){ NULL, 0 };
-	int r = 0;
-
-	if (o->dry)
-		return 0;
-	if (o->op == DISPATCH_HOLD && t->order)
-		return begin_order(d, t->order);
-	if (o->op == DISPATCH_HOLD && domain.p)
-		return hold_set(d, domain.p);
-	if (o->op != DISPATCH_RELEASE)
-		return 0;
-	for (struct order *e = d->orders.first; e && !r; e = e->next)
-		if (ends(o, e))
-			r = end_order(d, e);
-	if (!r && (domain.p || !o->which))
-		r = hold_release(d, domain.p);
-	return r;
-}
-
-/* All that they held is on disk as let go. */
-static void forget_ended(struct dispatch *d, const struct operation *o)
-{
-	struct order *e, *next;
-
-	if (o->dry || o->result || (o->op != DISPATCH_RELEASE && o->op != DISPATCH_FREE))
-		return;
-	for (e = d->orders.first; e; e = next) {
-		char key[ORDER_KEY];
-
-		next = e->next;
-		if (!e->ending || !ends(o, e))
-			continue;
-		order_key(e, key);
-		if (!state_put(d, slice_of(key), (struct slice){ NULL, 0 }))
-			order_drop(d, e);
-	}
-}
 
 static void no_answer(void *arg, int result, uint64_t changed)
 {
@@ -161,7 +33,7 @@ static void no_answer(void *arg, int result, uint64_t changed)
 static bool is_let_go(const struct dispatch *d, const struct order *e)
 {
 	for (const struct operation *o = d->operations; o; o = o->next)
-		if (ends(o, e) && (o->op == DISPATCH_RELEASE || o->op == DISPATCH_FREE))
+		if (operation_ends(o, e) && (o->op == DISPATCH_RELEASE || o->op == DISPATCH_FREE))
 			return true;
 	return false;
 }
@@ -176,7 +48,7 @@ void orders_tick(struct dispatch *d)
 			.op = e->of_domain ? DISPATCH_RELEASE : DISPATCH_FREE, .number = e->number
 		};
 
-		if (!e->ending && e->until && e->until <= wall && end_order(d, e))
+		if (!e->ending && e->until && e->until <= wall && order_end(d, e))
 			continue; /* tried again */
 		if (e->ending && !is_let_go(d, e))
 			(void)dispatch_operate(d, &t, no_answer, NULL, NULL);
@@ -231,7 +103,7 @@ int dispatch_operate(struct dispatch *d, const struct dispatch_task *t,
 	o->ordered = t->order && !selector_one_domain(t->order->which).p;
 	r = d->match.draining ? -ESHUTDOWN : choose(d, o, t);
 	if (!r)
-		r = standing(d, o, t);
+		r = standing_change(d, o, t);
 	if (r) {
 		operation_free(o);
 		return r;
@@ -475,7 +347,7 @@ static int result_of(const struct operation *o)
 static void finish(struct dispatch *d, struct operation *o)
 {
 	d->operations = o->next;
-	forget_ended(d, o);
+	standing_forget(d, o);
 	o->done(o->arg, result_of(o), o->changed);
 	operation_free(o);
 }

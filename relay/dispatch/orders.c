@@ -1,7 +1,7 @@
 /* Standing orders: selectors under which mail is held that waits, and that still comes, until they
  * end. The dispatcher's own, one thread. This is the set of them: adding, matching, and the form
  * in which they are recorded among the learned state. What follows from an order is done where mail
- * comes into memory (intake.c), and when one begins or ends (operate.c).
+ * comes into memory (intake.c), and when one begins or ends (standing.c).
  *
  *   set → ending → gone. An order that ends holds nothing any more, but stays recorded until all
  *   that it held was let go: after a kill that is begun again.

@@ -96,10 +96,3 @@ void park_wake(struct dispatch *d)
 	waits_wake(&d->waits, loop_mono(d->loop));
 	take_effects(d);
 }
-
-bool park_has_all(const struct dispatch *d, const struct domain *m)
-{
-	unsigned pools = d->fair.npools > d->params->npools ? d->fair.npools : d->params->npools;
-
-	return m->parking.nparked >= pools;
-}

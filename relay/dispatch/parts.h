@@ -31,7 +31,7 @@ struct dispatch_turn {
 	ms_t timer_at; /* mono; 0: not armed */
 	bool more;     /* the turn's slice is used up */
 };
-struct dispatch_fair { /* pool.c, fair.c */
+struct dispatch_fair { /* pool.c, party.c */
 	struct pool **pools;
 	unsigned npools, busy;	      /* busy: with mail in memory */
 	struct party *parties, *last; /* all; the one asked for last */

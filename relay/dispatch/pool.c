@@ -1,5 +1,5 @@
 /* Pools by name, as mail that waits knows them, and their numbers in the policy, which a reload
- * changes. Called by fair.c, operate.c and reload.c, on the dispatcher's thread. */
+ * changes. Called by party.c, intake.c and reload.c, on the dispatcher's thread. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,83 +2,19 @@
  * connection.c with what a worker hands back, on the dispatcher's thread.
  *
  * reply → rules (classify) → policy_result → delivered, bounced, moved to another subnet, split,
- * held, deferred → settle.c, or back into its flow */
+ * held, deferred → sorting.c */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "expire.h"
 #include "host_memory.h"
 #include "postern/must.h"
+#include "sorting.h"
 
 #define ASK_AGAIN    1000
 #define SESSION_SURE 5u	   /* messages */
 #define DOUBT_WAIT   60000 /* ms at least before a recipient that may have it is tried again */
 #define DOUBT_MAX    3u	   /* times that a recipient may be in doubt, where nothing else is set */
-
-/* One transaction while its recipients are sorted. */
-struct sorting {
-	struct dispatch *d;
-	struct connection *c;
-	struct outbound_transact *t; /* NULL: none was made */
-	struct policy_txn *txn;	     /* with t */
-	struct message *message;
-	struct policy_tried tried;
-	struct flow *flow;
-	const char *mx; /* of the recipients' own domain; with c */
-	struct item *settled;
-	struct work *again, *diverted; /* to be tried at once: the same way; on another subnet */
-	bool went_wrong;	       /* the connection is ending */
-	bool lesson;		       /* it failed by what the host offers and cannot do */
-	uint32_t accepted;	       /* recipients that it took in this transaction */
-	bool too_many;		       /* it said so */
-};
-
-static void replace(char **where, const char *text)
-{
-	free(*where);
-	*where = text ? slice_dup(slice_of(text)) : NULL;
-}
-
-/* What `show` and a later notification know of this attempt. Memory failing here loses words only.
- */
-static void remember(
-	struct sorting *s, struct item *i, const char *reply, uint16_t code, enum verdict v)
-{
-	char host[320];
-
-	i->code = code;
-	i->verdict = (uint8_t)v;
-	i->last_attempt = loop_wall(s->d->loop);
-	replace(&i->reply, reply);
-	if (!s->c)
-		return;
-	snprintf(host, sizeof(host), "%s[%s]", s->mx, s->c->host->text);
-	replace(&i->host, host);
-	replace(&i->source, s->c->source_name);
-}
-
-static void to_settle(struct sorting *s, struct item *i)
-{
-	i->next = s->settled;
-	s->settled = i;
-}
-
-static void to_work(struct sorting *s, struct work **w, struct item *i)
-{
-	if (!*w)
-		*w = work_new(s->message);
-	if (!*w) {
-		struct domain *m = i->domain;
-
-		item_drop(s->d, i);
-		domain_due(s->d, m, loop_wall(s->d->loop));
-		return;
-	}
-	i->work = *w;
-	i->next = (*w)->items;
-	(*w)->items = i;
-	(*w)->n++;
-}
 
 static void status_of(char out[16], const struct reply *r)
 {
@@ -87,56 +23,13 @@ static void status_of(char out[16], const struct reply *r)
 		snprintf(out, 16, "%d.0.0", r->code / 100);
 }
 
-static void log_attempt(struct sorting *s, const struct item *i, enum log_event_kind event,
-	const struct reply *r, const char *verdict, const char *cause, const char *reason,
-	ms_t next)
-{
-	struct log_attempt a = {
-		.event = event,
-		.attempted = log_event_ends_attempt(event),
-		.message = s->message,
-		.item = i,
-		.connection = s->c,
-		.mx = s->mx,
-		.transact = s->t,
-		.reply = r,
-		.verdict = verdict,
-		.cause = cause,
-		.reason = reason,
-		.next = next,
-	};
-
-	delivery_log(s->d, &a);
-}
-
-static void bounce(struct sorting *s, struct item *i, const char *status, const char *reason)
-{
-	struct report *p;
-
-	i->end = END_BOUNCED;
-	s->d->stats.bounced++;
-	p = report_for(s->message, i, DSN_FAILED, status);
-	if (p && reason)
-		snprintf(p->reason, sizeof(p->reason), "%s", reason);
-	to_settle(s, i);
-}
-
-/* Uses up a retry. */
-static void defer(struct sorting *s, struct item *i, ms_t delay)
-{
-	s->d->stats.deferred++;
-	i->attempts++;
-	settle_defer(s->d, s->message, i, delay);
-	to_settle(s, i);
-}
-
 static void delivered(
 	struct sorting *s, struct item *i, const struct rcpt_result *o, const struct reply *r)
 {
 	i->end = END_DELIVERED;
 	s->d->stats.delivered++;
 	s->d->stats.by_verdict[VERDICT_DELIVERED]++;
-	log_attempt(s, i, EVENT_DELIVERED, r, verdict_name(VERDICT_DELIVERED), NULL, NULL, 0);
+	sorting_log(s, i, EVENT_DELIVERED, r, verdict_name(VERDICT_DELIVERED), NULL, NULL, 0);
 	if (!o->dsn_passed_on && (i->recipient->notify & NOTIFY_SUCCESS)) {
 		struct report *p = report_for(s->message, i, DSN_RELAYED, "2.0.0");
 
@@ -145,20 +38,20 @@ static void delivered(
 			snprintf(p->mta, sizeof(p->mta), "%s", s->mx);
 		}
 	}
-	to_settle(s, i);
+	sorting_settle(s, i);
 }
 
 static void cancelled(struct sorting *s, struct item *i)
 {
 	bool removed = i->cancel == CANCEL_REMOVE;
 
-	log_attempt(
+	sorting_log(
 		s, i, removed ? EVENT_REMOVED : EVENT_BOUNCED, NULL, NULL, NULL, "by operator", 0);
 	if (removed) {
 		i->end = END_REMOVED;
-		to_settle(s, i);
+		sorting_settle(s, i);
 	} else {
-		bounce(s, i, "5.7.0",
+		sorting_bounce(s, i, "5.7.0",
 			"The administrator of the mail system returned this message.");
 	}
 }
@@ -178,10 +71,10 @@ static bool fewer(struct sorting *s, struct item *i, const struct reply *r,
 	limit = policy_recipients(s->d->policy, now_of(s->d), s->c->match.slot);
 	if (!limit || limit >= s->t->n)
 		return false;
-	log_attempt(s, i, EVENT_DEFERRED, r, verdict, v->cause,
+	sorting_log(s, i, EVENT_DEFERRED, r, verdict, v->cause,
 		"fewer recipients a transaction next", loop_wall(s->d->loop));
 	s->d->stats.deferred++;
-	to_work(s, &s->again, i);
+	sorting_work(s, &s->again, i);
 	return true;
 }
 
@@ -199,27 +92,27 @@ static void dispose(
 	status_of(status, r);
 	switch (v->what) {
 	case DISPOSE_BOUNCE:
-		log_attempt(s, i, EVENT_BOUNCED, r, name, v->cause, NULL, 0);
-		bounce(s, i, status, NULL);
+		sorting_log(s, i, EVENT_BOUNCED, r, name, v->cause, NULL, 0);
+		sorting_bounce(s, i, status, NULL);
 		return;
 	case DISPOSE_RETRY_SUBNET:
-		log_attempt(s, i, EVENT_DEFERRED, r, name, v->cause, "another subnet next", wall);
+		sorting_log(s, i, EVENT_DEFERRED, r, name, v->cause, "another subnet next", wall);
 		s->d->stats.deferred++;
-		to_work(s, &s->diverted, i);
+		sorting_work(s, &s->diverted, i);
 		return;
 	case DISPOSE_RETRY_FEWER:
 		if (fewer(s, i, r, v, name))
 			return;
 		/* fall through */
 	case DISPOSE_RETRY_SPLIT:
-		log_attempt(s, i, EVENT_DEFERRED, r, name, v->cause,
+		sorting_log(s, i, EVENT_DEFERRED, r, name, v->cause,
 			"one recipient a transaction next", wall);
 		s->d->stats.deferred++;
 		if (!(i->flags & RCPT_STATE_SPLIT)) {
 			struct work *alone = NULL;
 
 			i->flags |= RCPT_STATE_SPLIT;
-			to_work(s, &alone, i);
+			sorting_work(s, &alone, i);
 			if (alone) {
 				alone->match.tried = s->tried;
 				flow_push(s->d, s->flow, alone, false);
@@ -228,12 +121,12 @@ static void dispose(
 		}
 		break; /* it was alone already */
 	case DISPOSE_HOLD:
-		log_attempt(s, i, EVENT_HELD, r, name, v->cause, hold_reason_text(v->reason),
+		sorting_log(s, i, EVENT_HELD, r, name, v->cause, hold_reason_text(v->reason),
 			wall + v->hold);
 		s->d->stats.held++;
 		/* what refused it holds it, and may end at any time: the policy is asked again */
 		settle_defer(s->d, s->message, i, ASK_AGAIN);
-		to_settle(s, i);
+		sorting_settle(s, i);
 		return;
 	case DISPOSE_RESOLVE:
 		resolver_forget(s->d->resolver, i->domain->name);
@@ -244,8 +137,8 @@ static void dispose(
 	}
 	delay = policy_backoff(s->d->policy, i->attempts + 1u);
 	if (v->what != DISPOSE_RETRY_SPLIT && v->what != DISPOSE_RETRY_FEWER)
-		log_attempt(s, i, EVENT_DEFERRED, r, name, v->cause, NULL, wall + delay);
-	defer(s, i, delay);
+		sorting_log(s, i, EVENT_DEFERRED, r, name, v->cause, NULL, wall + delay);
+	sorting_defer(s, i, delay);
 }
 
 /* To be tried at once, the same way or another, within the bound of lost connections. */
@@ -254,9 +147,9 @@ static void at_once(struct sorting *s, struct item *i, const struct reply *r, co
 {
 	i->lost++;
 	s->went_wrong = true;
-	log_attempt(s, i, EVENT_DEFERRED, r, verdict, cause, reason, loop_wall(s->d->loop));
+	sorting_log(s, i, EVENT_DEFERRED, r, verdict, cause, reason, loop_wall(s->d->loop));
 	s->d->stats.deferred++;
-	to_work(s, &s->again, i);
+	sorting_work(s, &s->again, i);
 }
 
 static bool may_be_at_once(const struct item *i)
@@ -340,7 +233,7 @@ static void replied(struct sorting *s, struct item *i, const char *phase, const 
 	classify(d->rules, slice_of(provider_of(d, s->c->match.provider)->name), slice_of(phase), r,
 		&c);
 	reply_format(text, sizeof(text), r);
-	remember(s, i, text, r->code, c.verdict);
+	sorting_remember(s, i, text, r->code, c.verdict);
 	d->stats.by_verdict[c.verdict]++;
 	if (another_session(s, i, r, &c))
 		return;
@@ -360,7 +253,7 @@ static void local_finding(struct sorting *s, struct item *i, const struct reply 
 	char text[512];
 
 	reply_format(text, sizeof(text), r);
-	remember(s, i, text, r->code, VERDICT_MESSAGE_REJECTED);
+	sorting_remember(s, i, text, r->code, VERDICT_MESSAGE_REJECTED);
 	dispose(s, i, r, &v);
 }
 
@@ -382,14 +275,14 @@ static void lost(struct sorting *s, struct item *i, bool counts)
 		counts = false;
 	i->lost = (uint8_t)(i->lost + (counts ? 3 : 1));
 	if (i->lost < LOST_MAX * 3) {
-		to_work(s, &s->again, i);
+		sorting_work(s, &s->again, i);
 		return;
 	}
 	i->lost = 0;
-	remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
+	sorting_remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
 	delay = policy_backoff(s->d->policy, i->attempts + 1u);
-	log_attempt(s, i, EVENT_DEFERRED, NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
-	defer(s, i, delay);
+	sorting_log(s, i, EVENT_DEFERRED, NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
+	sorting_defer(s, i, delay);
 }
 
 /* The host is done without what failed: at once, and no retry is used up. */
@@ -404,10 +297,10 @@ static void without_it(struct sorting *s, struct item *i, const struct reply *r,
 	}
 	snprintf(reason, sizeof(reason), "%s%sagain without %s", what, what[0] ? "; " : "",
 		host_memory_name(s->t->suspect));
-	log_attempt(s, i, EVENT_DEFERRED, r->code ? r : NULL, NULL, NULL, reason,
+	sorting_log(s, i, EVENT_DEFERRED, r->code ? r : NULL, NULL, NULL, reason,
 		loop_wall(s->d->loop));
 	s->d->stats.deferred++;
-	to_work(s, &s->again, i);
+	sorting_work(s, &s->again, i);
 }
 
 /* One time more; true when it was the last that is allowed. */
@@ -437,15 +330,15 @@ static void in_doubt(struct sorting *s, struct item *i, const struct reply *r)
 	if (!s->lesson &&
 		!policy_session_ended(s->d->policy, now_of(s->d), s->c->match.slot, false))
 		host_broke(s->d, s->c, i->domain, HOST_LOST, why);
-	remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
+	sorting_remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
 	if (i->cancel) {
 		cancelled(s, i);
 		return;
 	}
 	if (doubted_enough(s->d, i)) {
 		s->d->stats.in_doubt_ended++;
-		log_attempt(s, i, EVENT_BOUNCED, NULL, NULL, NULL, enough, 0);
-		bounce(s, i, "5.4.2", enough + 6);
+		sorting_log(s, i, EVENT_BOUNCED, NULL, NULL, NULL, enough, 0);
+		sorting_bounce(s, i, "5.4.2", enough + 6);
 		return;
 	}
 	if (s->lesson) {
@@ -455,8 +348,8 @@ static void in_doubt(struct sorting *s, struct item *i, const struct reply *r)
 	delay = policy_backoff(s->d->policy, i->attempts + 1u);
 	if (delay < DOUBT_WAIT)
 		delay = DOUBT_WAIT;
-	log_attempt(s, i, EVENT_DEFERRED, NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
-	defer(s, i, delay);
+	sorting_log(s, i, EVENT_DEFERRED, NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
+	sorting_defer(s, i, delay);
 }
 
 static void sort_one(struct sorting *s, struct item *i, const struct rcpt_result *o)
@@ -497,28 +390,6 @@ static void sort_one(struct sorting *s, struct item *i, const struct rcpt_result
 	case RCPT_IN_DOUBT:
 		in_doubt(s, i, r);
 		break;
-	}
-}
-
-static void sorting_end(struct sorting *s)
-{
-	struct dispatch *d = s->d;
-
-	if (s->settled)
-		settle_items(d, s->message, s->settled);
-	if (s->again) {
-		s->again->match.tried = s->tried;
-		flow_push(d, s->flow, s->again, true);
-	}
-	if (s->diverted) {
-		const struct flow_kind k = {
-			.pool = s->flow->pool, .party = s->flow->party, .diverted = true
-		};
-		struct flow *f = flow_get(d, s->flow->domain, &k);
-
-		s->diverted->match.tried = s->tried;
-		s->diverted->match.tried.prefer = 0;
-		flow_push(d, f ? f : s->flow, s->diverted, false);
 	}
 }
 
@@ -595,54 +466,6 @@ void result_take(struct dispatch *d, struct connection *c, struct outbound_trans
 		c->match.retire = true;
 }
 
-void result_local(struct dispatch *d, struct work *w, const struct own_finding *f)
-{
-	struct sorting s = { .d = d, .message = w->message, .tried = { 0 }, .flow = w->flow };
-	struct item *next;
-
-	for (struct item *i = w->items; i; i = next) {
-		char reply[640] = "";
-		ms_t delay;
-
-		next = i->next;
-		i->next = NULL;
-		i->work = NULL;
-		i->waited = (uint8_t)f->reason;
-		if (f->text) {
-			snprintf(reply, sizeof(reply), "%s %s", f->status, f->text);
-			remember(&s, i, reply, 0, VERDICT_TRANSIENT_OTHER);
-		}
-		if (f->end == FINDING_BOUNCES) {
-			log_attempt(&s, i, EVENT_BOUNCED, NULL, NULL, NULL, reply, 0);
-			bounce(&s, i, f->status, f->text);
-			continue;
-		}
-		delay = policy_backoff(d->policy, i->attempts + 1u);
-		log_attempt(&s, i, EVENT_DEFERRED, NULL, NULL, NULL,
-			f->text ? reply : hold_reason_text(f->reason), loop_wall(d->loop) + delay);
-		defer(&s, i, delay);
-	}
-	sorting_end(&s);
-	work_free(w);
-}
-
-void result_waits(struct dispatch *d, struct work *w, ms_t wait, enum hold_reason why)
-{
-	struct sorting s = { .d = d, .message = w->message, .flow = w->flow };
-	struct item *next;
-
-	for (struct item *i = w->items; i; i = next) {
-		next = i->next;
-		i->next = NULL;
-		i->work = NULL;
-		i->waited = (uint8_t)why;
-		settle_defer(d, s.message, i, wait);
-		to_settle(&s, i);
-	}
-	sorting_end(&s);
-	work_free(w);
-}
-
 void result_refused(struct dispatch *d, struct connection *c, struct work *w,
 	const struct classification *k, const struct reply *r)
 {
@@ -665,7 +488,7 @@ void result_refused(struct dispatch *d, struct connection *c, struct work *w,
 		i->work = NULL;
 		d->stats.attempts++;
 		d->stats.by_verdict[k->verdict]++;
-		remember(&s, i, text, r->code, k->verdict);
+		sorting_remember(&s, i, text, r->code, k->verdict);
 		s.tried.families = families_of(i->domain);
 		policy_refused(
 			d->policy, now_of(d), c->match.slot, i->domain->name, k, &s.tried, &v);

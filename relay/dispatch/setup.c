@@ -1,4 +1,4 @@
-/* What the dispatcher sets up and takes down: TLS contexts, learned state, memory. Called by
+/* What the dispatcher sets up and takes down: TLS contexts, memory. Called by
  * dispatch.c and reload.c; before its thread starts, on it, and after its end. */
 #include <errno.h>
 #include <stdlib.h>
@@ -6,7 +6,6 @@
 #include "host_memory.h"
 #include "orders.h"
 #include "own.h"
-#include "postern/history.h"
 
 /* ---- TLS ---- */
 
@@ -52,157 +51,6 @@ int setup_tls(
 	}
 	*ret = all;
 	return 0;
-}
-
-/* ---- learned state ---- */
-
-static int load_entry(void *arg, struct slice key, struct slice value)
-{
-	struct dispatch *d = arg;
-
-	if (policy_load(d->policy, key, value))
-		log_event(d->log, LOG_WARN, EVENT_STATE_IGNORED,
-			"learned state %.*s cannot be read", (int)key.n, key.p);
-	return 0;
-}
-
-static int load_without(void *arg, struct slice key, struct slice value)
-{
-	struct dispatch *d = arg;
-
-	if (host_memory_load(d, key, value))
-		log_event(d->log, LOG_WARN, EVENT_STATE_IGNORED,
-			"learned state %.*s cannot be read", (int)key.n, key.p);
-	return 0;
-}
-
-void state_load(struct dispatch *d)
-{
-	int r;
-
-	holds_load(d);
-	r = queue_state_scan(d->queue, SLICE_LIT(ORDERS_PREFIX), order_load, d);
-	if (!r)
-		r = queue_state_scan(d->queue, SLICE_LIT("policy/"), load_entry, d);
-	if (!r)
-		r = queue_state_scan(d->queue, SLICE_LIT(HOST_MEMORY_PREFIX), load_without, d);
-	if (r)
-		log_event(d->log, LOG_ERR, EVENT_STATE_UNREAD, "learned state cannot be read: %s",
-			strerror(-r));
-}
-
-struct saving {
-	struct queue_state_put put;
-	bool failed;
-	uint64_t ticket; /* of a warm-up's save; 0: none */
-};
-
-struct saving *saving_new(void)
-{
-	return calloc(1, sizeof(struct saving));
-}
-
-void saving_add(void *arg, struct slice key, struct slice value)
-{
-	struct saving *s = arg;
-	struct queue_state_entry *e, *all;
-	char *k, *v = NULL;
-
-	all = realloc(s->put.entries, (s->put.n + 1) * sizeof(*all));
-	if (all)
-		s->put.entries = all;
-	k = slice_dup(key);
-	if (value.p)
-		v = slice_dup(value);
-	if (!all || !k || (value.p && !v)) {
-		free(k);
-		free(v);
-		s->failed = true;
-		return;
-	}
-	e = &all[s->put.n++];
-	e->key = (struct slice){ k, key.n };
-	e->value = (struct slice){ v, value.n };
-}
-
-static void saving_free(struct saving *s)
-{
-	for (uint32_t i = 0; i < s->put.n; i++) {
-		free((void *)(uintptr_t)s->put.entries[i].key.p);
-		free((void *)(uintptr_t)s->put.entries[i].value.p);
-	}
-	free(s->put.entries);
-	free(s);
-}
-
-void saving_post(struct dispatch *d, struct saving *s)
-{
-	if (s->failed)
-		log_event(
-			d->log, LOG_ERR, EVENT_OUT_OF_MEMORY, "learned state is not saved in full");
-	if (!s->put.n) {
-		saving_free(s);
-		return;
-	}
-	s->put.job.kind = QUEUE_STATE;
-	job_post(d, &s->put.job, JOB_STATE);
-}
-
-void state_save(struct dispatch *d)
-{
-	struct saving *s = calloc(1, sizeof(*s));
-
-	d->clock.saved_at = loop_mono(d->loop);
-	if (!s)
-		return;
-	policy_save(d->policy, saving_add, s);
-	host_memory_save(d, saving_add, s);
-	saving_post(d, s);
-}
-
-int state_put(struct dispatch *d, struct slice key, struct slice value)
-{
-	struct saving *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return -ENOMEM;
-	saving_add(s, key, value);
-	if (s->failed) {
-		saving_free(s);
-		return -ENOMEM;
-	}
-	s->put.job.kind = QUEUE_STATE;
-	s->put.urgent = true;
-	job_post(d, &s->put.job, JOB_STATE);
-	return 0;
-}
-
-void warmup_save(struct dispatch *d)
-{
-	struct saving *s = calloc(1, sizeof(*s));
-	uint64_t ticket;
-
-	if (!s)
-		return; /* asked for again at the next turn */
-	policy_save_warmup(d->policy, now_of(d), saving_add, s, &ticket);
-	s->ticket = ticket;
-	if (s->failed || !s->put.n) {
-		policy_warmup_saved(d->policy, now_of(d), ticket, !s->failed);
-		saving_free(s);
-		return;
-	}
-	s->put.job.kind = QUEUE_STATE;
-	s->put.urgent = true;
-	job_post(d, &s->put.job, JOB_STATE);
-}
-
-void state_answer(struct dispatch *d, struct queue_job *j)
-{
-	struct saving *s = container(container(j, struct queue_state_put, job), struct saving, put);
-
-	if (s->ticket)
-		policy_warmup_saved(d->policy, now_of(d), s->ticket, j->result == 0);
-	saving_free(s);
 }
 
 /* ---- memory ---- */

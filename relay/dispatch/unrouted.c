@@ -1,6 +1,6 @@
 /* Mail whose domain never had a route, as far as memory goes: a share of memory, so that what
- * waits for silent name servers leaves what is left to mail that can go. Called by intake.c,
- * item.c, domain.c and route.c, on the dispatcher's thread.
+ * waits for silent name servers leaves what is left to mail that can go. Called by intake.c
+ * and route.c; counted in domain.c; on the dispatcher's thread.
  *
  * A domain without a route that has mail due waits in a list of its own (due_first); the newest
  * and the oldest of it are read in turn, as far as the share has room. When it has none, mail
@@ -8,27 +8,10 @@
  * the answer comes. */
 #include "dispatcher.h"
 
-#define SHARE	4u  /* part of the recipients in memory */
 #define LONG	250 /* ms; mail whose look-up takes as long is put back */
 #define OUT_MAX 64u /* put back in one go */
 #define PUT_OFF_MAX                                                                                \
 	512u /* look-ups under way for those: more than the slow lane of the resolver holds */
-
-static uint32_t most(const struct dispatch *d)
-{
-	return d->p.work_max / SHARE;
-}
-
-bool unrouted_room(const struct dispatch *d, const struct domain *m)
-{
-	return m->known || d->routes.unrouted < most(d);
-}
-
-void unrouted_count(struct dispatch *d, const struct domain *m, int items)
-{
-	if (!m->known)
-		d->routes.unrouted += (uint32_t)items;
-}
 
 void unrouted_known(struct dispatch *d, struct domain *m)
 {
@@ -96,9 +79,9 @@ struct domain *unrouted_next(struct dispatch *d)
 
 	if (list_empty(&d->reads.due_first) || d->routes.nput_off >= PUT_OFF_MAX)
 		return NULL;
-	if (d->routes.unrouted + d->reads.reserved_first >= most(d)) {
+	if (d->routes.unrouted + d->reads.reserved_first >= fair_unrouted_max(d)) {
 		make_room(d);
-		if (d->routes.unrouted + d->reads.reserved_first >= most(d))
+		if (d->routes.unrouted + d->reads.reserved_first >= fair_unrouted_max(d))
 			return NULL;
 	}
 	d->routes.newest_first = !d->routes.newest_first;

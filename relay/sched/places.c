@@ -1,5 +1,5 @@
-/* Who waits for a place: see the header. Called by relay/dispatch/domain.c, relay/rehearse/flow.c
- * and the tests' model. */
+/* Who waits for a place: see the header. Called by relay/dispatch/flow.c and waiting.c,
+ * relay/rehearse/flow.c and the tests' model. */
 #include "postern/places.h"
 
 #include <string.h>

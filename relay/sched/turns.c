@@ -1,5 +1,5 @@
 /* Turns at a host: see the header. Host → seats of pools → seats of parties → links of flows.
- * Called by relay/dispatch/fair.c and relay/rehearse. */
+ * Called by match_flow.c and its drivers. */
 #include "postern/turns.h"
 
 #include <stdlib.h>

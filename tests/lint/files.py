@@ -13,7 +13,6 @@ MOST = 600
 KNOWN = {
     "relay/dispatch/dispatch.c": 700,
     "relay/dispatch/dispatcher.h": 620,
-    "relay/dispatch/result.c": 700,
     "tests/unit/conf/test_bad.c": 640,
     "tests/unit/policy/test_hosts.c": 660,
     "tests/unit/queue/test_faults.c": 660,
