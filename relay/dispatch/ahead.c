@@ -11,7 +11,12 @@
  *
  * A domain comes into the list in domain.c, when it has no room. Called by intake.c (taken) and at
  * the end of a turn, on the dispatcher's thread. */
-#include "dispatcher.h"
+#include "ahead.h"
+
+#include "domain.h"
+#include "fair.h"
+#include "party.h"
+#include "reader.h"
 
 #define AHEAD_READ  100u
 #define AHEAD_PAUSE 20 /* ms */

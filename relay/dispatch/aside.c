@@ -6,7 +6,12 @@
  *
  * Few of a domain are kept in memory, since they keep its queue from being read; the others wait in
  * the queue alone, for minutes at a time. Called by assign.c, on the dispatcher's thread. */
+#include "aside.h"
+
 #include "finding.h"
+#include "flow.h"
+#include "item.h"
+#include "waiting.h"
 
 #define PART	  8u	/* of the window and of memory that such work may take */
 #define QUEUE_MIN 60000 /* ms; in the queue alone, until it is looked at again */

@@ -2,11 +2,23 @@
  * becomes a transaction, a choice a connection, and what gets neither waits. Called by the
  * scheduler, in the order in which it decides, and by the turn for each flow that asks; on the
  * dispatcher's thread. */
+#include "assign.h"
+
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "aside.h"
+#include "candidate.h"
+#include "connection.h"
 #include "finding.h"
+#include "flow.h"
+#include "host.h"
+#include "item.h"
+#include "opening.h"
+#include "park.h"
+#include "post.h"
 #include "postern/must.h"
+#include "route.h"
+#include "waiting.h"
 
 #define FAILED_KEPT 60000 /* ms until hosts that failed are tried again while others work */
 

@@ -2,10 +2,10 @@
  * so that the policy can say in time that it cannot all go before it expires. Called by the
  * dispatcher's tick, on its thread; counts are read from the queue, so many domains and recipients
  * a tick at most. */
+#include "backlog.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "dispatcher.h"
 
 #define ROUND_EVERY  10000
 #define DOMAINS_TICK 500u

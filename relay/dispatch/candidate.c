@@ -2,10 +2,13 @@
  * and which of them failed in this cycle. Called by route.c (a new answer), host.c (failures),
  * connection.c and whoever gives mail out; on the dispatcher's thread. A host stays for as long as
  * a candidate or a connection names it. */
+#include "candidate.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "flow.h"
+#include "opening.h"
 #include "postern/must.h"
 
 /* ---- hosts ---- */

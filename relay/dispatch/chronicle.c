@@ -1,6 +1,7 @@
 /* The dispatcher's part in the history: what is settled is counted, ramps are sampled, closed
  * minutes are saved with the next commit. On its thread; the history itself asks for no time. */
-#include "dispatcher.h"
+#include "delivery_log.h"
+#include "past.h"
 #include "postern/history.h"
 
 _Static_assert(VERDICT_COUNT <= HISTORY_VERDICTS, "saved by number: only ever add at the end");

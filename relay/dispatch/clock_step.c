@@ -7,10 +7,13 @@
  * time, so that this shows as soon as nothing else of it waits, also after a start; after a step
  * that was seen the entries behind are read once (feed.far), so that those before do not hide
  * them. */
+#include "clock_step.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "domain.h"
+#include "post.h"
 #include "recall.h"
 
 #define STEP	    2000 /* ms; slewing and a late tick are no step */

@@ -4,14 +4,24 @@
  *
  * ordered → UP or DOWN → transactions, two at most → QUIT or DOWN → freed when its last
  * transaction is back. What they are to the scheduler: match_connection.c. */
-#include "postern/must.h"
+#include "connection.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "candidate.h"
+#include "flow.h"
+#include "host.h"
 #include "host_memory.h"
+#include "hostname.h"
+#include "opening.h"
+#include "past.h"
+#include "post.h"
+#include "postern/must.h"
+#include "result.h"
+#include "waiting.h"
 
 #define INDEX_BITS 20
 #define INDEX_MASK ((1u << INDEX_BITS) - 1)

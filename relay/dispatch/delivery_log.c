@@ -2,9 +2,11 @@
  *
  * delays: seconds, [waiting in the queue, connecting, TLS and greeting, transaction]; the second
  * and third are 0 on a connection that carried a message before. */
+#include "delivery_log.h"
+
 #include <stdio.h>
 
-#include "dispatcher.h"
+#include "past.h"
 
 /* What the policy found or decided, with what it rests on. */
 void policy_log(void *dispatch, const struct policy_event *e)

@@ -5,7 +5,6 @@
  * an operation → orders, jobs and questions posted → timer set. Each stops after a bounded number
  * and goes on in the next turn. */
 #include "postern/dispatch.h"
-#include "recall.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -13,10 +12,35 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "dispatcher.h"
+#include "ahead.h"
+#include "assign.h"
+#include "backlog.h"
+#include "clock_step.h"
+#include "connection.h"
+#include "delivery_log.h"
+#include "domain.h"
+#include "fair.h"
+#include "flow.h"
 #include "host_memory.h"
+#include "hostname.h"
+#include "intake.h"
+#include "learned.h"
+#include "notify.h"
+#include "operate.h"
 #include "own.h"
+#include "park.h"
+#include "past.h"
+#include "post.h"
 #include "postern/must.h"
+#include "reader.h"
+#include "recall.h"
+#include "result.h"
+#include "route.h"
+#include "settle.h"
+#include "setup.h"
+#include "state.h"
+#include "waiting.h"
+#include "watch.h"
 
 #define ASK_A_TURN   512u /* flows looked at in one iteration */
 #define WAKES_A_TURN 1024u

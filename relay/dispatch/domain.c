@@ -3,9 +3,14 @@
  *
  * When it is read is one state (feed.h), kept by domain_feed alone: in state DUE it is in a list,
  * in LATER a timer runs. A domain is freed when nothing of it is in memory or in the queue. */
+#include "domain.h"
+
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "candidate.h"
+#include "flow.h"
+#include "hold.h"
+#include "post.h"
 
 #define IDLE_KEPT 10000 /* ms that an empty domain keeps its route */
 

@@ -4,11 +4,12 @@
  * The reason of an end by time is what happened last. That is the last reply where an attempt was
  * made since the recipient was due; where none was made, what kept us from it. What we do ourselves,
  * and what is said of the address that we send from, is not put down to the recipient. */
+#include "expire.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
-#include "expire.h"
+#include "delivery_log.h"
 
 #define NO_MEMORY_WAIT 60000 /* ms */
 

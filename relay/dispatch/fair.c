@@ -5,9 +5,12 @@
  * the last of that is for pools without much. A domain's window has such a part, too. So who comes
  * new finds room at once, however much others have waiting, and whoever takes the room that was
  * kept has much soon, and stops. */
+#include "fair.h"
+
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "flow.h"
+#include "party.h"
 #include "postern/must.h"
 
 #define KEPT	     8u	 /* a part of so many of memory is kept for parties without much */

@@ -1,9 +1,14 @@
 /* Waiting work that meets a finding of our own: no route, no host left, no source, a hold of the
  * policy's. It is deferred or bounced without an attempt. Called by route.c, host.c, assign.c and
  * aside.c, on the dispatcher's thread. */
+#include "finding.h"
+
 #include <stdio.h>
 
-#include "finding.h"
+#include "candidate.h"
+#include "flow.h"
+#include "item.h"
+#include "settle.h"
 #include "sorting.h"
 
 void finding_local(struct dispatch *d, struct work *w, const struct own_finding *f)

@@ -2,9 +2,11 @@
  * set aside. Made with the first work that goes into one, and freed when it is empty and many are.
  * What becomes of one that waits: waiting.c; who is next: relay/sched/match.c. Called by all that
  * puts work somewhere, on the dispatcher's thread. */
+#include "flow.h"
+
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "party.h"
 #include "postern/must.h"
 
 #define FLOWS_MIN 1024u /* that may be empty, until they are looked for */

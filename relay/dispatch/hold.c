@@ -3,10 +3,12 @@
  * held domain is not read from the queue and takes no fresh mail into memory; the mail is accepted
  * and stored as any. Recorded among the learned state, so that it outlives the process; there are
  * HOLDS_MAX at most. */
+#include "hold.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "state.h"
 
 #define HOLDS_MAX 10000u
 #define PREFIX	  "hold/"

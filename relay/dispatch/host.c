@@ -6,7 +6,12 @@
  * same preference is asked at once, then those of the next one, and no retry is used up. When
  * nothing is left, what waits is deferred by its schedule. A domain's last host is marked only if
  * it could not be reached: one message may break it, and the others are to go on. */
+#include "host.h"
+
+#include "candidate.h"
 #include "finding.h"
+#include "flow.h"
+#include "waiting.h"
 
 #define AGAIN 1000 /* ms */
 

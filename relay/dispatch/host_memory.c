@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "state.h"
+
 #define MEMORIES_MAX 20000u
 #define FAILURES_MAX 2u		      /* running, of what worked before */
 #define STRIKE_KEPT  3600000	      /* ms; a failure longer ago is no longer one of two running */

@@ -1,8 +1,8 @@
 /* PTR names of hosts whose cluster nothing better tells: asked once the host is up, and learned from
  * when the answer comes; no mail waits for it. On the dispatcher's thread. */
-#include <stdlib.h>
+#include "hostname.h"
 
-#include "dispatcher.h"
+#include <stdlib.h>
 
 #define ASKED_MAX 64u /* under way; others are asked with a later connection */
 

@@ -1,16 +1,30 @@
 /* What comes in: fresh messages after their commit, and due ones in readings of the queue. Called
  * by dispatch.c with what its mailboxes have, on the dispatcher's thread. What finds no room stays
  * in the queue alone, and its domain is told that it has mail. */
+#include "intake.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "ahead.h"
+#include "clock_step.h"
+#include "delivery_log.h"
+#include "domain.h"
 #include "expire.h"
+#include "fair.h"
+#include "flow.h"
+#include "item.h"
 #include "orders.h"
+#include "party.h"
+#include "pool.h"
 #include "postern/must.h"
+#include "reader.h"
 #include "recall.h"
+#include "settle.h"
+#include "unrouted.h"
+#include "waiting.h"
 
 #define WINDOW_READ 100u /* entries in one reading */
 #define PROBE_READ  4u	 /* the same, of a domain whose mail may not get anywhere */

@@ -1,9 +1,13 @@
 /* Recipients in memory (items), and the works that carry them. Called by intake.c, result.c,
  * settle.c and whoever looks for one, on the dispatcher's thread. An item is there from its
  * reading until its outcome is on disk; a recipient has one at most. */
+#include "item.h"
+
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "domain.h"
+#include "flow.h"
+#include "party.h"
 #include "postern/must.h"
 
 static struct item_key key_of(uint64_t id, uint32_t index)

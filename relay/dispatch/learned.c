@@ -1,10 +1,14 @@
 /* What was learned, and is known again after a restart: read at the start, saved now and then. Called
  * by dispatch.c and operate.c, on the dispatcher's thread. Whose it is knows its form: the policy,
  * host_memory.c, hold.c, orders.c. */
+#include "learned.h"
+
 #include <string.h>
 
+#include "hold.h"
 #include "host_memory.h"
 #include "orders.h"
+#include "state.h"
 
 static int load_entry(void *arg, struct slice key, struct slice value)
 {

@@ -10,10 +10,15 @@
  * both times double with each notification that a message causes, so that a long list whose
  * recipients fail for hours causes few. It ends at once when all recipients are in it, when it is
  * full, or when all gatherings together have reached their share of memory. */
+#include "notify.h"
+
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "domain.h"
+#include "item.h"
+#include "post.h"
 #include "postern/must.h"
+#include "settle.h"
 
 #define QUIET	   1500	  /* ms without a further failure */
 #define LONGEST	   8000	  /* ms since the first */

@@ -6,9 +6,9 @@
  * table of fixed size. Unproven ones have half of the places while they are opening, the last of
  * them for domains whose route has just come, given away one by one. While many are opening they
  * get less time for connection, greeting and EHLO. */
-#include <stdlib.h>
+#include "opening.h"
 
-#include "dispatcher.h"
+#include <stdlib.h>
 
 #define SHARE	    2u	   /* part of outbound_max */
 #define KEPT	    4u	   /* part of that, for who has just come */

@@ -1,18 +1,30 @@
 /* What operators ask for: retry, hold, release, remove, bounce; and why something waits. Called by
  * control commands through dispatch_call, then by the turn, a slice each. What is running is not
  * interrupted, but not started again. */
+#include "operate.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "candidate.h"
+#include "delivery_log.h"
+#include "domain.h"
 #include "expire.h"
+#include "flow.h"
+#include "item.h"
+#include "learned.h"
 #include "operation.h"
 #include "orders.h"
+#include "park.h"
+#include "post.h"
 #include "postern/must.h"
 #include "recall.h"
+#include "settle.h"
 #include "standing.h"
+#include "state.h"
 
 #define OUTSTANDING 2048u /* what the writer takes into one transaction is full */
 

@@ -9,13 +9,13 @@
  * One that is about a whole recipient domain and nothing else is not matched with mail: its domain
  * is not read at all (hold.c). Costs nothing while there is none; with orders, a comparison of each
  * of them with each recipient that comes into memory, ORDERS_MAX at most. */
+#include "orders.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
-#include "orders.h"
 #include "postern/foreign.h"
 
 #define ORDERS_MAX 1000u

@@ -6,7 +6,10 @@
  * The due index knows no pools. When mail of some of a domain's pools is parked, what others have
  * is looked for behind and among that: from the place that was reached (feed.cursor), and each
  * entry once. */
-#include "dispatcher.h"
+#include "park.h"
+
+#include "domain.h"
+#include "item.h"
 
 #define CLASSES_A_TURN 64u
 

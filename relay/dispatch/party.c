@@ -3,9 +3,11 @@
  * "much" if that is at least the mean, of its pool's parties and its pool of all pools. What
  * follows from that for who gets room: fair.c. Called by flow.c, item.c and those above, on the
  * dispatcher's thread. */
+#include "party.h"
+
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "pool.h"
 #include "postern/must.h"
 
 #define SENDER_MAX 255u

@@ -1,10 +1,11 @@
 /* Pools by name, as mail that waits knows them, and their numbers in the policy, which a reload
  * changes. Called by party.c, intake.c and reload.c, on the dispatcher's thread. */
+#include "pool.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "dispatcher.h"
 #include "postern/must.h"
 
 /* For each pool an array by source. */

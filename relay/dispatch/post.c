@@ -1,9 +1,9 @@
 /* What is handed on from a turn: jobs for the queue's writer, and points in time to come back at.
  * Called by everything of this room, on the dispatcher's thread; calls nothing of it. Jobs gather,
  * and are posted once at the end of the turn (dispatch.c). */
-#include <time.h>
+#include "post.h"
 
-#include "dispatcher.h"
+#include <time.h>
 
 void job_post(struct dispatch *d, struct queue_job *j, enum job_tag tag)
 {

@@ -6,10 +6,14 @@
  * What was read can be old when it arrives. The thread knows which recipients of the domain were in
  * memory when it was asked; those that have left memory since are remembered as gone until then;
  * and an operator's flag voids the reading. One reading a domain at a time. */
+#include "reader.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "domain.h"
+#include "item.h"
+#include "party.h"
 #include "postern/must.h"
 #include "recall.h"
 

@@ -3,10 +3,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "dispatcher.h"
+#include "domain.h"
+#include "hold.h"
+#include "item.h"
 #include "orders.h"
+#include "pool.h"
 #include "postern/foreign.h"
 #include "recall.h"
+#include "settle.h"
 
 #define HELD_MESSAGE "held by the operator until it is released"
 #define HELD_DOMAIN  "held by the operator until it is released, with what comes"

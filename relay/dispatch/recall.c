@@ -12,13 +12,12 @@
  * A pass ends with the domain's last entry. What is put off meanwhile, without having been tried,
  * comes behind and is read again; so that this ends, a pass looks at no more entries than there
  * were in all when it was asked for. */
+#include "recall.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "dispatcher.h"
-#include "recall.h"
 
 static int load_one(void *arg, struct slice key, struct slice value)
 {

@@ -6,8 +6,13 @@
  * adopted in steps that cannot. */
 #include <string.h>
 
-#include "dispatcher.h"
+#include "backlog.h"
+#include "candidate.h"
+#include "clock_step.h"
+#include "flow.h"
 #include "own.h"
+#include "pool.h"
+#include "setup.h"
 
 static void forget_sources(struct work *w)
 {

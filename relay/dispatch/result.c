@@ -3,12 +3,20 @@
  *
  * reply → rules (classify) → policy_result → delivered, bounced, moved to another subnet, split,
  * held, deferred → sorting.c */
+#include "result.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "candidate.h"
 #include "expire.h"
+#include "flow.h"
+#include "host.h"
 #include "host_memory.h"
+#include "item.h"
+#include "past.h"
 #include "postern/must.h"
+#include "settle.h"
 #include "sorting.h"
 
 #define ASK_AGAIN    1000

@@ -1,13 +1,19 @@
 /* From a domain's DNS answer to its candidates (candidate.c), or to what is said of its mail
  * (finding.c). Called by assign.c for a domain whose mail is to go, and by dispatch.c with the
  * resolver's answers, on the dispatcher's thread. */
+#include "route.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "candidate.h"
+#include "domain.h"
 #include "finding.h"
+#include "flow.h"
 #include "own.h"
+#include "post.h"
 #include "postern/must.h"
+#include "unrouted.h"
 
 #define RENEWALS_MAX 500u  /* look-ups under way, over which expired routes stay in use */
 #define ASK_AGAIN    30000 /* ms; an answer that could not be renewed stays in use that long */

@@ -1,13 +1,18 @@
 /* Outcomes go to the queue: one job per message, posted once an iteration; notifications in the
  * same transaction. What is settled stays in memory until the answer, so that nothing is attempted
  * twice; a settlement that fails is repeated, never the delivery. */
+#include "settle.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "dispatcher.h"
+#include "domain.h"
 #include "expire.h"
+#include "item.h"
+#include "notify.h"
+#include "post.h"
 #include "postern/must.h"
 
 #define AGAIN	       5000

@@ -1,11 +1,23 @@
 /* What the dispatcher sets up and takes down: TLS contexts, memory. Called by
  * dispatch.c and reload.c; before its thread starts, on it, and after its end. */
+#include "setup.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
+#include "backlog.h"
+#include "candidate.h"
+#include "domain.h"
+#include "hold.h"
 #include "host_memory.h"
+#include "item.h"
+#include "notify.h"
+#include "operate.h"
 #include "orders.h"
 #include "own.h"
+#include "past.h"
+#include "reader.h"
+#include "settle.h"
 
 /* ---- TLS ---- */
 

@@ -5,7 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "delivery_log.h"
+#include "domain.h"
 #include "expire.h"
+#include "flow.h"
+#include "item.h"
+#include "settle.h"
 
 static void replace(char **where, const char *text)
 {

@@ -2,9 +2,17 @@
  * (orders.c). What waits in memory goes back into the queue, and is held when it comes from there;
  * what is running is not interrupted; a domain that is let go is read again. Called by operate.c, on
  * the dispatcher's thread. */
+#include "standing.h"
+
 #include <errno.h>
 
-#include "standing.h"
+#include "domain.h"
+#include "hold.h"
+#include "item.h"
+#include "operation.h"
+#include "orders.h"
+#include "park.h"
+#include "state.h"
 
 /* ---- of a domain ---- */
 

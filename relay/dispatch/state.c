@@ -1,10 +1,12 @@
 /* Entries of the learned state on their way to disk: put together by whoever learned something, kept
  * until the writer's answer. Called by everything of this room that outlives the process, on the
  * dispatcher's thread. What belongs to it, and how it is read at the start: learned.c. */
+#include "state.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
-#include "dispatcher.h"
+#include "post.h"
 
 struct saving {
 	struct queue_state_put put;

@@ -1,10 +1,7 @@
 /* Entries of the learned state on their way to disk: state.c. The dispatcher's thread alone. */
 #pragma once
 
-#include "postern/queue.h"
-#include "postern/slice.h"
-
-struct dispatch;
+#include "dispatcher.h"
 
 /* One entry, with the next commit; value.p NULL: it goes. 0, -ENOMEM. */
 int state_put(struct dispatch *d, struct slice key, struct slice value);

@@ -2,6 +2,7 @@
  * dispatcher's thread; workers send copies of what they recorded, each connection a few at most.
  * Bounded in bytes: the lanes that had nothing new for longest go first. */
 #include "dispatcher.h"
+#include "past.h"
 #include "postern/transcript.h"
 
 struct shelf_lane {

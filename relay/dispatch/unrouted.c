@@ -6,7 +6,11 @@
  * and the oldest of it are read in turn, as far as the share has room. When it has none, mail
  * whose look-up takes long is put back into the queue: the domain is put off, and read again when
  * the answer comes. */
-#include "dispatcher.h"
+#include "unrouted.h"
+
+#include "domain.h"
+#include "fair.h"
+#include "item.h"
 
 #define LONG	250 /* ms; mail whose look-up takes as long is put back */
 #define OUT_MAX 64u /* put back in one go */

@@ -2,7 +2,9 @@
  * dispatcher's thread. Changes nothing. */
 #include <string.h>
 
-#include "dispatcher.h"
+#include "domain.h"
+#include "hold.h"
+#include "pool.h"
 
 static bool waits(const struct flow *f, const struct pool *pool)
 {

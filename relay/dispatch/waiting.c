@@ -2,7 +2,13 @@
  * memory is scarce is put back into the queue (park.c). Called by whoever finds out that a flow
  * has to wait (assign.c, aside.c, connection.c, host.c), by intake.c and by the turn, on the
  * dispatcher's thread. Who waits for the same place, and who looks next: relay/sched/places.c. */
-#include "dispatcher.h"
+#include "waiting.h"
+
+#include "delivery_log.h"
+#include "flow.h"
+#include "item.h"
+#include "park.h"
+#include "party.h"
 
 #define EVICT_WAIT  5000 /* ms; shorter waits are waited in memory */
 #define EVICT_SHORT 500	 /* the same when memory is half full */

@@ -1,9 +1,9 @@
 /* What the dispatcher watches of its neighbours once a second, on its own thread: whether somebody
  * keeps the queue's file from giving space back. Told once when it begins and once when it is over.
  */
-#include <stdio.h>
+#include "watch.h"
 
-#include "dispatcher.h"
+#include <stdio.h>
 
 #define READER_TELL_MS 30000u /* a check of a large queue takes seconds */
 

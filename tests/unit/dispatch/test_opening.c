@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../../relay/dispatch/dispatcher.h"
+#include "../../../relay/dispatch/opening.h"
 #include "postern/must.h"
 
 enum { PLACES = 100, START = 1000000, PATIENCE = 300000 };

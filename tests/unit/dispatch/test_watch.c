@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../../relay/dispatch/dispatcher.h"
+#include "../../../relay/dispatch/watch.h"
 #include "../temporary.h"
 
 static ms_t now = 1764392400000;
