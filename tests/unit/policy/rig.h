@@ -220,6 +220,15 @@ static inline void rig_sicken(struct rig *r, uint32_t slot, enum verdict v)
 	}
 }
 
+/* The connection is up; of the host nothing is told. */
+static inline void rig_up(struct rig *r, uint32_t slot)
+{
+	struct smtp_client_info info;
+
+	memset(&info, 0, sizeof(info));
+	policy_connected(r->policy, r->now, slot, &info);
+}
+
 static inline void rig_end(struct rig *r, uint32_t slot)
 {
 	policy_disconnected(r->policy, r->now, slot, NULL, 0);

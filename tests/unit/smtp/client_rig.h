@@ -242,3 +242,9 @@ static inline void run(const struct row *w)
 	play(&p, w->script);
 	peer_close(&p);
 }
+
+static inline void run_all(const struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		run(&rows[i]);
+}
