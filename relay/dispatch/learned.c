@@ -1,5 +1,5 @@
 /* What was learned, and is known again after a restart: read at the start, saved now and then. Called
- * by dispatch.c and operate.c, on the dispatcher's thread. Whose it is knows its form: the policy,
+ * by dispatch.c, turn.c and operate.c, on the dispatcher's thread. Whose it is knows its form: the policy,
  * host_memory.c, hold.c, orders.c. */
 #include "learned.h"
 

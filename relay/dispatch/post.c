@@ -1,6 +1,6 @@
 /* What is handed on from a turn: jobs for the queue's writer, and points in time to come back at.
  * Called by everything of this room, on the dispatcher's thread; calls nothing of it. Jobs gather,
- * and are posted once at the end of the turn (dispatch.c). */
+ * and are posted once at the end of the turn (turn.c). */
 #include "post.h"
 
 #include <time.h>

@@ -1,7 +1,7 @@
 /* `retry --all`: what waits for its time is due now. A million entries of the due index are not
  * written anew for that, one by one; a mark says when it was asked, and each domain's entries are
  * read once whatever their time, from the first on (feed.far). The operator is answered when the
- * mark is on disk. Called by operate.c, which marks the domains, and by dispatch.c once a second, on
+ * mark is on disk. Called by operate.c, which marks the domains, and by turn.c once a second, on
  * the dispatcher's thread.
  *
  * Who was tried since the mark is not concerned, and the queue's record tells when that was. So a
