@@ -46,6 +46,8 @@ int worker_start(struct worker *w);
  * (ms from now). Any thread; answers by done on the worker's thread when no inbound session is
  * left. Outbound ones are the dispatcher's to end. Once in a worker's life. */
 void worker_drain(struct worker *w, ms_t deadline, void (*done)(void *arg), void *arg);
+/* Any thread; answered by done on the worker's thread. One at a time. */
+void worker_ask_alive(struct worker *w, void (*done)(void *arg), void *arg);
 /* Drops all sessions and connections, waits for the jobs they have with the queue (so the queue
  * must still be open) and stops the thread. The last events are in the mailbox then. Nobody may
  * post to the worker any more. */

@@ -2,6 +2,7 @@
  * by whoever reloads. Each worker has one of its own of each address (LISTEN_FIRST, then
  * LISTEN_JOIN). */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,19 +28,30 @@ static int complain(const struct listener_params *p, const struct bound *b, int 
 	return r == -EACCES ? EX_NOPERM : EX_OSERR;
 }
 
+/* One worker's socket. The first one decides the port, when the kernel is to choose: the others join
+ * it. Of a socket that was handed over each has a duplicate (inherited.c). */
+static int open_socket(struct bound *b, const struct inherited *inherited, uint16_t *port)
+{
+	int fd = inherited_find(inherited, &b->addr, b->port);
+
+	if (fd < 0)
+		return listen_open(&b->fd, &b->addr, *port, BACKLOG,
+			b->worker ? LISTEN_JOIN : LISTEN_FIRST, port);
+	b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return b->fd < 0 ? -errno : 0;
+}
+
 /* Sockets of all workers at one address of one listener. */
 static int bind_address(struct listening *l, const struct listener_params *p, struct bound b,
-	unsigned nworkers, char *error, size_t error_max)
+	const struct listening_from *from, char *error, size_t error_max)
 {
 	uint16_t port = b.port;
 	int r;
 
 	b.ours = true;
-	for (unsigned w = 0; w < nworkers; w++) {
+	for (unsigned w = 0; w < from->nworkers; w++) {
 		b.worker = w;
-		/* the first decides the port, when the kernel is to choose: the others join it */
-		r = listen_open(
-			&b.fd, &b.addr, port, BACKLOG, w ? LISTEN_JOIN : LISTEN_FIRST, &port);
+		r = open_socket(&b, from->inherited, &port);
 		if (r)
 			return complain(p, &b, r, error, error_max);
 		b.actual = port;
@@ -63,10 +75,11 @@ static const struct bound *find_before(const struct listening *before, const str
 	return NULL;
 }
 
-int listening_new(struct listening *ret, const struct generation *g, const struct listening *before,
-	unsigned nworkers, char *error, size_t error_max)
+int listening_new(struct listening *ret, const struct generation *g,
+	const struct listening_from *from, char *error, size_t error_max)
 {
 	const struct config *c = g->config;
+	unsigned nworkers = from->nworkers;
 	struct listening l = { 0 };
 	unsigned total = 0;
 	int r = EX_OK;
@@ -85,7 +98,7 @@ int listening_new(struct listening *ret, const struct generation *g, const struc
 			struct bound want = { .listener = i,
 				.addr = p->addresses[a].addr,
 				.port = p->addresses[a].port };
-			const struct bound *old = find_before(before, &want, &l, nworkers);
+			const struct bound *old = find_before(from->before, &want, &l, nworkers);
 
 			for (unsigned w = 0; old && w < nworkers; w++) {
 				l.bound[l.n] = old[w];
@@ -93,7 +106,7 @@ int listening_new(struct listening *ret, const struct generation *g, const struc
 				l.bound[l.n++].listener = i;
 			}
 			if (!old)
-				r = bind_address(&l, p, want, nworkers, error, error_max);
+				r = bind_address(&l, p, want, from, error, error_max);
 		}
 	}
 	if (r == EX_OK)

@@ -6,6 +6,7 @@
  * leaves the first one's alone. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,11 +35,21 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static int next_signal(int fd)
+/* Meanwhile the manager is told that all is well. */
+static void wait_for_signal(int fd, struct watchdog *w)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	while (poll(&p, 1, watchdog_wait(w)) <= 0)
+		watchdog_tick(w);
+}
+
+static int next_signal(int fd, struct watchdog *w)
 {
 	struct signalfd_siginfo si;
 	ssize_t n;
 
+	wait_for_signal(fd, w);
 	do
 		n = read(fd, &si, sizeof(si));
 	while (n < 0 && errno == EINTR);
@@ -58,10 +69,10 @@ static void reload(struct service *s)
 	buf_deinit(&why);
 }
 
-static void serve(struct service *s, int signals)
+static void serve(struct service *s, int signals, struct watchdog *w)
 {
 	for (;;) {
-		switch (next_signal(signals)) {
+		switch (next_signal(signals, w)) {
 		case SIGHUP:
 			reload(s);
 			break;
@@ -84,6 +95,7 @@ static void serve(struct service *s, int signals)
 int daemon_run(struct config *c, const char *version, char *error, size_t error_max)
 {
 	struct service *s = NULL;
+	struct watchdog *w = NULL;
 	struct pid_file pid = { .fd = -1 };
 	int r, signals = open_signals();
 
@@ -101,9 +113,11 @@ int daemon_run(struct config *c, const char *version, char *error, size_t error_
 	if (!r) {
 		log_event(service_log(s), LOG_NOTICE, EVENT_STARTED, "Postern %s", version);
 		notify_manager("READY=1\nSTATUS=Relaying");
-		serve(s, signals);
+		w = watchdog_new(s);
+		serve(s, signals, w);
 	}
 	service_free(s);
+	watchdog_free(w); /* a thread may have answered until now */
 	pid_file_remove(&pid);
 	close(signals);
 	return r;

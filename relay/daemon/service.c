@@ -47,6 +47,18 @@ static int load_first(struct service *s, struct config *c)
 
 /* ---- start ---- */
 
+static int listen_first(struct service *s)
+{
+	const struct listening_from from = { .inherited = &s->inherited, .nworkers = s->nworkers };
+	int r = inherited_init(&s->inherited, s->error, s->error_max);
+
+	if (r == EX_OK)
+		r = listening_new(&s->listening, s->first, &from, s->error, s->error_max);
+	if (r == EX_OK)
+		r = inherited_check(&s->inherited, &s->listening, s->error, s->error_max);
+	return r;
+}
+
 static int open_queue(struct service *s)
 {
 	int r = queue_open(&s->queue, &s->first->config->queue, s->error, s->error_max);
@@ -298,7 +310,7 @@ int service_start(struct service **ret, struct config *c, char *error, size_t er
 	 * that one's. */
 	r = load_first(s, c);
 	if (r == EX_OK)
-		r = listening_new(&s->listening, s->first, NULL, s->nworkers, error, error_max);
+		r = listen_first(s);
 	if (r == EX_OK)
 		r = privilege_drop(c->user, c->group, error, error_max) ? EX_NOPERM : EX_OK;
 	if (r == EX_OK)

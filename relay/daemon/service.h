@@ -21,5 +21,14 @@ void service_files(struct service *s, struct ops_files *ret);
  * that becomes readable when there is no more time (a second SIGTERM); -1 for none. */
 void service_drain(struct service *s, int stop);
 struct service *service_free(struct service *s);
+/* ---- watchdog.c ---- */
+
+struct watchdog;
+/* NULL: the manager asks for none. Freed after the service. */
+struct watchdog *watchdog_new(struct service *s);
+int watchdog_wait(const struct watchdog *w); /* ms until the next tick; -1: none. NULL-safe */
+void watchdog_tick(struct watchdog *w); /* says so, if it is time and all are well. NULL-safe */
+struct watchdog *watchdog_free(struct watchdog *w);
+
 struct log *service_log(struct service *s);
 const char *service_pid_file(const struct service *s); /* of the start; NULL: none */

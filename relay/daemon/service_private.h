@@ -44,10 +44,35 @@ struct listening {
 	struct bound *bound;
 	unsigned n;
 };
-/* Binds what g wants, and takes from before (NULL: nothing) what is bound already. 0, or an exit
- * code with a sentence in error; what was newly bound is closed then. */
-int listening_new(struct listening *ret, const struct generation *g, const struct listening *before,
-	unsigned nworkers, char *error, size_t error_max);
+
+/* ---- inherited.c: what the service manager handed over; its descriptors stay open for good ---- */
+#define INHERITED_MAX 64
+struct inherited {
+	struct inherited_socket {
+		struct addr addr;
+		uint16_t port;
+		int fd;
+	} sockets[INHERITED_MAX];
+	unsigned n;
+};
+/* EX_OK, also when nothing was; else an exit code with a sentence in error. */
+int inherited_init(struct inherited *ret, char *error, size_t error_max);
+/* The descriptor of this address; -1: none. */
+int inherited_find(const struct inherited *h, const struct addr *addr, uint16_t port);
+/* An error if one of them is not among l's addresses. */
+int inherited_check(
+	const struct inherited *h, const struct listening *l, char *error, size_t error_max);
+
+/* Where sockets come from. */
+struct listening_from {
+	const struct inherited *inherited;
+	const struct listening *before; /* NULL: nothing is bound yet */
+	unsigned nworkers;
+};
+/* Binds what g wants, and takes from before and from the inherited ones what is bound already. 0, or
+ * an exit code with a sentence in error; what was newly bound is closed then. */
+int listening_new(struct listening *ret, const struct generation *g,
+	const struct listening_from *from, char *error, size_t error_max);
 void listening_close(struct listening *l); /* closes what is ours, frees */
 bool listening_has(const struct listening *l, int fd);
 /* For the dispatcher: by address, once. NULL: no memory. */
@@ -66,6 +91,7 @@ struct service {
 	unsigned nworkers;
 	uint32_t outbound_max;	       /* as descriptors allow */
 	struct session_limits *limits; /* counted over all workers */
+	struct inherited inherited;
 	struct listening listening;
 	bool reload_failed; /* the last one; under the lock, as is the next */
 	ms_t reloaded;	    /* wall */

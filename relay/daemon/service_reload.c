@@ -94,12 +94,12 @@ static int prepare_worker(struct service *s, struct reload *x, unsigned w)
 
 static int reserve(struct service *s, struct reload *x, struct buf *why)
 {
+	const struct listening_from from = { &s->inherited, &s->listening, s->nworkers };
 	struct config *c;
 	char error[512] = "";
 	int r = read_files(s, x, why);
 
-	if (!r && listening_new(
-			  &x->listening, x->next, &s->listening, s->nworkers, error, sizeof(error)))
+	if (!r && listening_new(&x->listening, x->next, &from, error, sizeof(error)))
 		r = -EADDRNOTAVAIL;
 	for (unsigned w = 0; !r && w < s->nworkers; w++)
 		r = prepare_worker(s, x, w);

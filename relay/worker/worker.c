@@ -116,6 +116,9 @@ static void on_control(void *arg, struct mpsc_node *first)
 		case CONTROL_ABANDON:
 			change_on_worker(w, c);
 			break;
+		case CONTROL_ALIVE:
+			c->done(c->arg); /* who may ask again from now on: c is not ours */
+			break;
 		case CONTROL_DRAIN:
 			on_drain(w, c);
 			break;
@@ -246,6 +249,16 @@ void worker_drain(struct worker *w, ms_t deadline, void (*done)(void *arg), void
 		.deadline = deadline,
 		.done = done,
 		.arg = arg };
+	mpsc_post(&w->control.mpsc, &c->node);
+}
+
+void worker_ask_alive(struct worker *w, void (*done)(void *arg), void *arg)
+{
+	struct control *c = &w->alive_request;
+
+	*c = (struct control){
+		.kind = CONTROL_ALIVE, .embedded = true, .fd = -1, .done = done, .arg = arg
+	};
 	mpsc_post(&w->control.mpsc, &c->node);
 }
 

@@ -11,6 +11,7 @@ enum control_kind {
 	CONTROL_PREPARE,
 	CONTROL_COMMIT,
 	CONTROL_ABANDON,
+	CONTROL_ALIVE,
 	CONTROL_DRAIN,
 	CONTROL_STOP
 };
@@ -44,6 +45,7 @@ struct worker {
 	struct loop_timer drain_timer;
 	struct control *drain;			    /* waits for the last session */
 	struct control drain_request, stop_request; /* ending must not depend on memory */
+	struct control alive_request;
 	bool stopping;
 	sem_t stopped;
 };
