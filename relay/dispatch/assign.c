@@ -13,11 +13,12 @@
 #include "flow.h"
 #include "host.h"
 #include "item.h"
-#include "opening.h"
 #include "park.h"
+#include "party.h"
 #include "post.h"
 #include "postern/must.h"
 #include "route.h"
+#include "unproven.h"
 #include "waiting.h"
 
 #define FAILED_KEPT 60000 /* ms until hosts that failed are tried again while others work */
@@ -153,7 +154,7 @@ static bool fits(void *dispatch, struct match_flow *f, struct match_work *w)
 
 static bool room(void *dispatch, struct match_flow *f)
 {
-	return opening_room(dispatch, flow_of(f)->domain);
+	return unproven_room(dispatch, flow_of(f), party_opening(flow_of(f)->party));
 }
 
 static bool open_one(void *dispatch, struct match_flow *from, struct match_work *w,

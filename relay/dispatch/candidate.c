@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 #include "flow.h"
-#include "opening.h"
 #include "postern/must.h"
+#include "unproven.h"
 
 /* ---- hosts ---- */
 
@@ -36,7 +36,7 @@ struct host *host_by_address(
 	memcpy(h->key, key, n);
 	h->key_n = n;
 	h->addr = *a;
-	h->proven = opening_proven(d, a);
+	unproven_known(d, h);
 	h->provider = provider;
 	match_host_init(&h->match);
 	addr_format(h->text, a);

@@ -16,11 +16,12 @@
 #include "host.h"
 #include "host_memory.h"
 #include "hostname.h"
-#include "opening.h"
+#include "party.h"
 #include "past.h"
 #include "post.h"
 #include "postern/must.h"
 #include "result.h"
+#include "unproven.h"
 #include "waiting.h"
 
 #define INDEX_BITS 20
@@ -83,6 +84,8 @@ static void connection_free(struct dispatch *d, struct connection *c)
 {
 	uint32_t i = (uint32_t)c->number & INDEX_MASK;
 
+	unproven_gone(d, c);
+	party_unref(d, c->place_of);
 	match_gone(&d->match, &c->match);
 	wake_clear(&d->wakes, &c->wake);
 	d->table.all[i] = NULL;
@@ -165,7 +168,8 @@ int connection_open(struct dispatch *d, struct flow *f, const struct policy_choi
 	r = enter(d, c);
 	if (r)
 		goto fail;
-	opening_begin(d, c, &o->timeouts);
+	c->place_of = party_ref(f->party);
+	unproven_begin(d, c, party_opening(c->place_of), &o->timeouts);
 	snprintf(c->session, sizeof(c->session), "%" PRIx64, c->number);
 	c->worker = least_loaded(d);
 	d->out.load[c->worker]++;
@@ -217,8 +221,7 @@ void connection_up(struct dispatch *d, struct outbound_event *e)
 	f = asking(c);
 	m = f ? f->domain : NULL;
 	match_up(&c->match);
-	opening_end(d, c, true);
-	opening_prove(d, c->host);
+	unproven_up(d, c);
 	wake_clear(&d->wakes, &c->wake);
 	c->connect_ms = e->connect_ms;
 	c->tls_ms = e->tls_ms;
@@ -345,7 +348,7 @@ void connection_ended(struct dispatch *d, struct connection *c)
 void connection_down(struct dispatch *d, struct outbound_event *e)
 {
 	struct connection *c = connection_by_number(d, e->connection);
-	bool was_up;
+	bool was_up, cut;
 	struct flow *f;
 
 	if (!c || c->down)
@@ -353,8 +356,8 @@ void connection_down(struct dispatch *d, struct outbound_event *e)
 	was_up = c->match.state != MATCH_OPENING;
 	transcript_keep(d, c, &e->transcript, 0);
 	f = asking(c);
+	cut = unproven_down(d, c, e->error);
 	match_down(&c->match);
-	opening_end(d, c, false);
 	c->down = true;
 	c->error = !was_up && tls_broke(e) ? (int)STREAM_E_TLS : e->error;
 	c->refused = refused_by_receiver(e);
@@ -362,7 +365,9 @@ void connection_down(struct dispatch *d, struct outbound_event *e)
 		classify(d->rules, slice_of(provider_of(d, c->match.provider)->name),
 			slice_of(client_phase_name(e->info->failed_in)), &e->info->failure,
 			&c->refusal);
-	if (!was_up && !c->host->match.retired)
+	if (cut && !c->host->match.retired)
+		host_cut_short(d, c, f);
+	else if (!was_up && !c->host->match.retired)
 		open_failed(d, c, e, f, c->refused ? &c->refusal : NULL);
 	else if (f && f->match.nready)
 		flow_ask(d, f);

@@ -27,6 +27,7 @@
 #include "setup.h"
 #include "state.h"
 #include "turn.h"
+#include "unproven.h"
 
 #define TICK 1000 /* ms */
 
@@ -67,6 +68,7 @@ static void on_result(struct dispatch *d, struct outbound_event *e)
 	struct connection *c = connection_by_number(d, e->connection);
 
 	must(c && e->transact);
+	unproven_result(d, c, e->transact);
 	result_take(d, c, e->transact);
 	if (c->down) {
 		connection_ended(d, c);
@@ -169,6 +171,7 @@ static void defaults(struct dispatch *d)
 static void lists_init(struct dispatch *d)
 {
 	match_init(&d->match, &dispatch_driver, d);
+	opening_init(&d->opening);
 	d->match.pipeline = PIPELINE;
 	list_init(&d->reads.due);
 	list_init(&d->reads.due_new);
@@ -235,6 +238,7 @@ int dispatch_new(struct dispatch **ret, const struct dispatch_params *p,
 	d->match.policy = d->policy;
 	d->match.params = policy;
 	d->match.connections_max = d->p.outbound_max;
+	opening_limit(&d->opening, d->p.outbound_max);
 	loop_mailbox_add(d->loop, &d->boxes.fresh, intake_fresh, d);
 	loop_mailbox_add(d->loop, &d->boxes.answers, on_answers, d);
 	loop_mailbox_add(d->loop, &d->boxes.events, on_events, d);

@@ -17,6 +17,7 @@
 #include "postern/list.h"
 #include "postern/loop.h"
 #include "postern/match.h"
+#include "postern/opening.h"
 #include "postern/resolver.h"
 #include "postern/rng.h"
 #include "postern/stream.h"
@@ -112,6 +113,7 @@ struct flow {
 	enum hold_reason aside; /* work that waits alone, of senders or for recipients: aside.c */
 	struct flow *next;	/* of the domain */
 	uint32_t works;		/* ready, and running ones that were taken from it */
+	struct list in_opening; /* waits for a place at hosts that nobody has seen well */
 	struct match_flow match;
 };
 
@@ -175,8 +177,8 @@ struct connection {
 	uint64_t broke_from;
 	ms_t connect_ms, tls_ms; /* told by the first transaction's log line */
 	bool told;
-	bool unproven; /* opening, and counted as such */
-	bool kept;     /* in one of the last places for those */
+	struct opening_place place; /* unproven.c */
+	struct party *place_of;	    /* a reference; NULL: none */
 	char session[20], host_name[256], source_name[64], source_address[ADDR_TEXT_MAX],
 		subnet[ADDR_TEXT_MAX + 4], tls[64];
 };
@@ -194,7 +196,10 @@ struct host {
 	uint8_t worked;
 	uint32_t tls_works;
 	bool doubted;
-	bool proven; /* opening.c: was seen well once */
+	/* unproven.c: was seen well once; was silent when it was tried last; connections that have
+	 * places for those */
+	bool proven, silent;
+	uint32_t places;
 	char text[ADDR_TEXT_MAX];
 	size_t key_n;
 	char key[];
@@ -244,7 +249,7 @@ struct dispatch {
 	struct dispatch_table table;
 	struct dispatch_reads reads;
 	struct dispatch_routes routes;
-	struct dispatch_opening opening;
+	struct opening opening; /* unproven.c */
 	struct dispatch_told told;
 	struct dispatch_held held;
 	struct dispatch_life life;

@@ -52,6 +52,7 @@ struct flow *flow_get(struct dispatch *d, struct domain *m, const struct flow_ki
 	}
 	party_ref(f->party);
 	match_flow_init(&f->match, &m->match);
+	list_init(&f->in_opening);
 	f->match.pool = f->pool;
 	f->match.party = f->party;
 	f->match.diverted = f->diverted;
@@ -116,6 +117,7 @@ static bool flow_idle(const struct flow *f)
 static void flow_free(struct dispatch *d, struct flow *f)
 {
 	match_flow_deinit(&d->match, &f->match);
+	list_del(&f->in_opening);
 	HASH_DEL(d->flows, f);
 	party_unref(d, f->party);
 	free(f);

@@ -65,6 +65,16 @@ void host_not_reached(struct dispatch *d, struct connection *c, struct flow *f,
 		route_relink(d, m);
 }
 
+/* Others first, for some seconds; else the same again, with more time. */
+void host_cut_short(struct dispatch *d, struct connection *c, struct flow *f)
+{
+	d->stats.connect_failures++;
+	chronicle_connection(d, c, false);
+	policy_host_failed(d->policy, now_of(d), c->match.slot, HOST_SILENT);
+	if (f)
+		route_relink(d, f->domain);
+}
+
 bool host_refuses(struct dispatch *d, struct connection *c, struct flow *f,
 	const struct classification *k, const char *text)
 {

@@ -7,6 +7,8 @@
  * another way or a pause. */
 void host_not_reached(struct dispatch *d, struct connection *c, struct flow *f,
 	const struct classification *k, const char *text);
+/* It was given little time, and is to have more later. */
+void host_cut_short(struct dispatch *d, struct connection *c, struct flow *f);
 /* The same, refused for the source's sake. False: the domain has no other host to ask. */
 bool host_refuses(struct dispatch *d, struct connection *c, struct flow *f,
 	const struct classification *k, const char *text);

@@ -63,12 +63,6 @@ struct dispatch_routes {   /* route.c, unrouted.c, hostname.c */
 	uint32_t renewing;    /* renewals under way */
 	uint32_t names_asked; /* PTR look-ups under way */
 };
-struct dispatch_opening {   /* opening.c */
-	uint32_t unproven;  /* connections opening to hosts that were never seen well */
-	uint32_t kept_used; /* of the last places for those */
-	ms_t kept_at;	    /* mono; one of them was free again */
-	struct addr *proven;
-};
 struct dispatch_told {	       /* notifications that wait for company: notify.c */
 	struct gathering *all; /* by message */
 	struct list by_age;

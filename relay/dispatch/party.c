@@ -16,6 +16,7 @@ struct party {
 	UT_hash_handle hh;
 	uint32_t refs, n; /* recipients in memory; each is a reference, too */
 	struct pool *pool;
+	struct opening_party opening;
 	size_t key_n;
 	char key[];
 };
@@ -93,6 +94,11 @@ void party_unref(struct dispatch *d, struct party *p)
 		d->fair.last = NULL;
 	HASH_DEL(d->fair.parties, p);
 	free(p);
+}
+
+struct opening_party *party_opening(struct party *p)
+{
+	return p ? &p->opening : NULL;
 }
 
 struct pool *party_pool(const struct party *p)

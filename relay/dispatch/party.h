@@ -8,6 +8,7 @@ struct party *party_get(struct dispatch *d, const struct message *m);
 struct party *party_ref(struct party *p); /* NULL-safe, as the next */
 void party_unref(struct dispatch *d, struct party *p);
 struct pool *party_pool(const struct party *p);
+struct opening_party *party_opening(struct party *p); /* of NULL: NULL */
 /* An item, and its work's others, take their party's share of memory; an item gives it back. */
 void party_charge(struct dispatch *d, struct party *p, struct work *w);
 void party_discharge(struct dispatch *d, struct item *i);

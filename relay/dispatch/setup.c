@@ -108,7 +108,7 @@ static void free_connections(struct dispatch *d)
 		free(c);
 	}
 	free(d->table.all);
-	free(d->opening.proven);
+	opening_deinit(&d->opening);
 	free(d->table.unused);
 }
 

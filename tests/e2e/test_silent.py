@@ -86,7 +86,7 @@ class Silent(RelayCase):
                 c.sendmail("spam@example.net", recipients[i:i + 100], f"X-Test-Id: attack-{i}\r\n\r\nx\r\n")
         relay.wait_event("accepted", since=since, count=(len(recipients) + 99) // 100)
 
-    def compare(self, relay, recipients, seconds=5, after=None):
+    def compare(self, relay, recipients, seconds=5, after=None, late_floor=3):
         Traffic(relay, "first").run(1.5)
         rate, delays = Traffic(relay, "before").run(seconds)
         if os.environ.get("V"):
@@ -97,27 +97,44 @@ class Silent(RelayCase):
         rate2, delays2 = Traffic(relay, "while").run(seconds)
         if os.environ.get("V"):
             show("with", rate2, delays2)
-        if rate2 < 0.8 * rate:  # the sender shares the machine with others: once more
-            rate2 = max(rate2, Traffic(relay, "again").run(seconds)[0])
+        for i in range(3):  # the sender shares the machine with others: once more
+            if rate2 < 0.8 * rate:
+                rate2 = max(rate2, Traffic(relay, f"again{i}").run(seconds)[0])
         self.assertGreaterEqual(rate2, 0.8 * rate)
         for kind, floor in ((False, 0.1), (True, 0.7)):  # what 2 busy cores make of a few milliseconds
             self.assertLessEqual(statistics.median(delays2[kind]), max(2 * statistics.median(delays[kind]), floor))
         self.assertLessEqual(max(delays2[False]), max(2 * max(delays[False]), 1.5))
-        # who comes at the very moment of the flood waits for part of it
         late = sorted(delays2[True])[-1 - len(delays2[True]) // 10]
-        self.assertLessEqual(late, max(2 * max(delays[True]), 3))
+        self.assertLessEqual(late, max(2 * max(delays[True]), late_floor))
+
+    def tarpits(self, phase):
+        """Enough of them to take every place for two minutes. New mail is for hosts that nobody has seen before."""
+        tar = f"""
+            cluster "TAR{{1..120}}" {{ addresses = {{"127.2.{{n}}.1-2"}}  form = "plain" }}
+            cluster "N{{1..250}}" {{ addresses = {{"127.3.{{n}}.1"}} }}
+            tenant "tar{{0..479}}.example" {{ cluster = {{"TAR*"}} }}
+            rule "silent" {{ phase = "{phase}"  cluster = {{"TAR*"}}  action = "stall" }}
+            """
+        return self.start(BASE.replace('"new{0..999}.example" { cluster = {"A"} }', '"new{0..999}.example" { cluster = {"N*"} }') + tar,
+                          root={"outbound_max": 100}, queue={"retry": ["5m"]}, providers=NOBODYS, sim_options={"detail": False})
 
     def test_hosts_that_accept_and_never_greet(self):
-        """Enough of them to take every place for two minutes. New mail is for hosts that nobody has seen before."""
-        tar = """
-            cluster "TAR{1..120}" { addresses = {"127.2.{n}.1-2"}  form = "plain" }
-            cluster "N{1..250}" { addresses = {"127.3.{n}.1"} }
-            tenant "tar{0..479}.example" { cluster = {"TAR*"} }
-            rule "silent" { phase = "connect"  cluster = {"TAR*"}  action = "stall" }
-            """
-        sim, relay = self.start(BASE.replace('"new{0..999}.example" { cluster = {"A"} }', '"new{0..999}.example" { cluster = {"N*"} }') + tar,
-                                root={"outbound_max": 100}, queue={"retry": ["5m"]}, providers=NOBODYS, sim_options={"detail": False})
-        self.compare(relay, [f"u@tar{i}.example" for i in range(480)], after=lambda: sim.wait(rule={"silent": 38}))
+        """Who comes at the very moment of the flood waits for none of it: its sender has none of the places."""
+        sim, relay = self.tarpits("connect")
+        self.compare(relay, [f"u@tar{i}.example" for i in range(480)], after=lambda: sim.wait(rule={"silent": 38}), late_floor=0.7)
+
+    def test_hosts_that_greet_and_never_answer(self):
+        sim, relay = self.tarpits("mail")
+        self.compare(relay, [f"u@tar{i}.example" for i in range(480)], after=lambda: sim.wait(rule={"silent": 30}), late_floor=0.7)
+
+    def test_newcomers_of_the_same_sender(self):
+        """Nobody can tell them from the others before they were tried: each host has its first try within moments, not minutes."""
+        _, relay = self.tarpits("connect")
+        relay.send("first", "u@new999.example", sender="spam@example.net")  # how long a greeting takes is known then
+        relay.wait_event("delivered", to="u@new999.example")
+        mark = relay.mark()
+        self.attack(relay, [f"u@new{i // 10}.example" if i % 10 == 0 else f"u@tar{i}.example" for i in range(480)])
+        relay.wait_event("delivered", since=mark, count=48)
 
     def test_more_of_them_than_memory_holds(self):
         sim, relay = self.start(BASE, dns={"ttl_min": "1s"}, queue={"retry": ["5m"]}, providers=WIDE, sim_options={"detail": False},
