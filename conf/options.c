@@ -113,9 +113,12 @@ static const struct option dispatch_options[] = {
 		"Memory for the last good and the last refused session of each lane, which the "
 		"page and `postern transcript` show: commands and replies with their times, never "
 		"content. 0: none are kept."),
-	FLAG("transcript_addresses", struct config, transcript_addresses, "no", 0,
-		"Show addresses in them as they are. Otherwise their local parts are hashes, the "
-		"same for the same address until the relay ends."),
+	SIZE("transcript_disk", struct config, dispatch.transcript_disk, "4MiB", 0, GIB, LIVE,
+		"Part of the queue's file for those sessions, so that they are there after a "
+		"restart: the newest. 0: none are kept there."),
+	FLAG("transcript_addresses", struct config, dispatch.transcript_addresses, "no", 0,
+		"Keep and show addresses in them as they are. Otherwise their local parts are "
+		"hashes, the same for the same address until the relay ends."),
 };
 
 static const struct option dns_options[] = {

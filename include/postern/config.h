@@ -76,8 +76,7 @@ struct config {
 	char *control_socket;  /* NULL: none */
 	uint32_t control_mode; /* of the socket */
 	struct config_http http;
-	bool transcript_addresses; /* shown in clear */
-	char *http_token_file;	   /* NULL: none */
+	char *http_token_file; /* NULL: none */
 	char *rules_file; /* asked before the built-in rules (conf/replies.rules); NULL: none */
 	/* .smtp is filled in, functions too; names and pools point into this config, and so does
 	 * .smtp.arg */

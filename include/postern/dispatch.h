@@ -26,6 +26,9 @@ struct dispatch_params {
 	uint32_t work_max;	    /* recipients in memory in all; 0: 4000 */
 	uint32_t outbound_max;	    /* connections in all; 0: no limit */
 	uint64_t transcript_memory; /* bytes of sessions kept to be shown; 0: none */
+	uint64_t transcript_disk;   /* of them in the queue's file; 0: none */
+	bool transcript_addresses;  /* there in clear */
+	uint64_t transcript_secret; /* of their hashes otherwise */
 	uint64_t body_memory_max;   /* over it fresh bodies are dropped from memory and read back */
 	ms_t drain_deadline;	    /* SIGTERM: running transactions get this long; 0: 30 s */
 };

@@ -23,6 +23,7 @@ void recorder_deinit(struct recorder *r);
 
 struct transcript {
 	bool refused, cut;
+	bool hidden; /* the local parts of its addresses are hashes already */
 	uint32_t n;
 	char a[];
 };
@@ -34,3 +35,8 @@ void transcript_each(const struct transcript *t,
 /* The line with the local part of each address in it as "#" and eight hexadecimal digits, the same for
  * the same address as long as the secret is. 0, -ENOMEM, -ENOBUFS. */
 int transcript_hide(struct buf *out, struct slice line, uint64_t secret);
+
+/* Its lines as they are kept in a file, hidden if asked. 0, -ENOMEM, -ENOBUFS. */
+int transcript_pack(struct buf *out, const struct transcript *t, bool hide, uint64_t secret);
+/* From what was packed; the caller sets what is not lines. 0, -EBADMSG: that was not packed, -ENOMEM. */
+int transcript_unpack(struct transcript **ret, struct slice in);

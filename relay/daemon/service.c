@@ -125,6 +125,9 @@ static int start_dispatch(struct service *s)
 	struct dispatch_endpoint *listening;
 	int r;
 
+	if (getrandom(&c->dispatch.transcript_secret, sizeof(c->dispatch.transcript_secret), 0) !=
+		sizeof(c->dispatch.transcript_secret))
+		return EX_OSERR;
 	c->dispatch.outbound_max = s->outbound_max;
 	listening = listening_endpoints(&s->listening, &c->dispatch.nlistening);
 	c->dispatch.listening = listening;
@@ -202,11 +205,10 @@ static int start_ops(struct service *s)
 		.rules = rules_for_ops,
 		.files = files_for_ops,
 		.survey = s->survey,
-		.transcript_addresses = c->transcript_addresses,
+		.transcript_addresses = c->dispatch.transcript_addresses,
+		.secret = c->dispatch.transcript_secret,
 		.arg = s,
 	};
-	if (getrandom(&s->ops.secret, sizeof(s->ops.secret), 0) != sizeof(s->ops.secret))
-		return EX_OSERR;
 	if (c->control_socket && control_start(&s->control, &s->ops, c->control_socket,
 					 c->control_mode, s->error, s->error_max))
 		return EX_OSERR;

@@ -3,6 +3,7 @@
 #include "delivery_log.h"
 #include "past.h"
 #include "postern/history.h"
+#include "shelf.h"
 
 _Static_assert(VERDICT_COUNT <= HISTORY_VERDICTS, "saved by number: only ever add at the end");
 
@@ -19,7 +20,10 @@ int chronicle_new(struct dispatch *d)
 	if (q.bytes_max / PART_OF_FILE < p.memory)
 		p.memory = q.bytes_max / PART_OF_FILE;
 	d->past = calloc(1, sizeof(*d->past));
-	return d->past ? history_new(&d->past->history, &p) : -ENOMEM;
+	if (!d->past)
+		return -ENOMEM;
+	d->past->shelf = calloc(1, sizeof(*d->past->shelf));
+	return d->past->shelf ? history_new(&d->past->history, &p) : -ENOMEM;
 }
 
 void chronicle_free(struct dispatch *d)
@@ -59,6 +63,7 @@ void chronicle_load(struct dispatch *d)
 		log_event(d->log, LOG_WARN, EVENT_HISTORY_DAMAGED,
 			"%u periods of the history cannot be read and are left out", l.damaged);
 	history_begin(d->past->history, loop_wall(d->loop));
+	transcripts_load(d);
 }
 
 static void sample_ramp(void *arg, const struct policy_warmup_info *i)
@@ -97,6 +102,7 @@ void chronicle_keep(struct dispatch *d, history_put *put, void *arg)
 	} else {
 		history_flush(d->past->history, wall, put, arg);
 	}
+	transcripts_save(d, put, arg);
 }
 
 /* ---- what happens ---- */

@@ -13,7 +13,7 @@ struct transcript;
 /* What was, for people. */
 struct past {
 	struct history *history;
-	struct shelf *shelf; /* of transcripts; NULL: none yet */
+	struct shelf *shelf; /* of transcripts; never NULL once the dispatcher runs */
 };
 
 /* ---- chronicle.c ---- */
@@ -31,3 +31,8 @@ void chronicle_connection(struct dispatch *d, const struct connection *c, bool w
 void transcript_keep(
 	struct dispatch *d, const struct connection *c, struct transcript **take, uint64_t message);
 void transcripts_free(struct dispatch *d);
+
+/* ---- transcripts_saved.c ---- */
+void transcripts_load(struct dispatch *d);
+/* Puts what changed into the queue's file, and deletes what has no place there any more. */
+void transcripts_save(struct dispatch *d, history_put *put, void *arg);

@@ -74,6 +74,8 @@ static void adopt_params(struct dispatch *d, const struct dispatch_params *p)
 {
 	d->p.hostname = p->hostname;
 	d->p.postmaster = p->postmaster;
+	d->p.transcript_memory = p->transcript_memory;
+	d->p.transcript_disk = p->transcript_disk;
 	if (p->window)
 		d->p.window = p->window;
 	if (p->work_max)

@@ -1,25 +1,10 @@
 /* The last good and the last refused session of each lane, for people who compare them. On the
  * dispatcher's thread; workers send copies of what they recorded, each connection a few at most.
- * Bounded in bytes: the lanes that had nothing new for longest go first. */
+ * Bounded in bytes: the lanes that had nothing new for longest go first. What of it outlives the
+ * process: transcripts_saved.c. */
 #include "dispatcher.h"
 #include "past.h"
-#include "postern/transcript.h"
-
-struct shelf_lane {
-	UT_hash_handle hh; /* in the order of what came last */
-	struct kept {
-		struct transcript *t;
-		ms_t at; /* wall */
-		uint64_t message;
-		char session[20], address[ADDR_TEXT_MAX];
-	} kept[2]; /* good, refused */
-	char provider[64], source[64], subnet[ADDR_TEXT_MAX + 4], cluster[64];
-	char key[140];
-};
-struct shelf {
-	struct shelf_lane *lanes;
-	size_t bytes;
-};
+#include "shelf.h"
 
 static size_t size_of(const struct transcript *t)
 {
@@ -37,8 +22,7 @@ static void drop(struct shelf *s, struct shelf_lane *l)
 	free(l);
 }
 
-/* The lane's place, which is the newest now. NULL: no memory. */
-static struct shelf_lane *lane_of(struct shelf *s, const struct shelf_lane *like)
+struct shelf_lane *shelf_lane(struct shelf *s, const struct shelf_lane *like)
 {
 	struct shelf_lane *l;
 
@@ -70,13 +54,12 @@ void transcript_keep(
 	struct transcript *t = *take;
 	struct shelf_lane like = { .kept = { { 0 } } }, *l;
 	struct policy_slot_info info;
-	struct kept *k;
+	struct kept k;
+	const struct kept *before;
 
 	*take = NULL;
 	if (!t)
 		return;
-	if (!d->past->shelf)
-		d->past->shelf = calloc(1, sizeof(*d->past->shelf));
 	policy_slot(d->policy, c->match.slot, &info);
 	snprintf(like.cluster, sizeof(like.cluster), "%.63s", info.cluster ? info.cluster : "");
 	snprintf(like.source, sizeof(like.source), "%s", c->source_name);
@@ -84,20 +67,37 @@ void transcript_keep(
 	snprintf(like.provider, sizeof(like.provider), "%.63s",
 		provider_of(d, c->match.provider)->name);
 	snprintf(like.key, sizeof(like.key), "%s\n%s", like.source, like.cluster);
-	l = d->past->shelf && d->p.transcript_memory ? lane_of(d->past->shelf, &like) : NULL;
+	l = d->past->shelf && d->p.transcript_memory ? shelf_lane(d->past->shelf, &like) : NULL;
 	if (!l) {
 		free(t);
 		return;
 	}
-	k = &l->kept[t->refused];
-	d->past->shelf->bytes += size_of(t);
-	d->past->shelf->bytes -= size_of(k->t);
-	free(k->t);
-	*k = (struct kept){ .t = t, .at = loop_wall(d->loop), .message = message };
-	snprintf(k->session, sizeof(k->session), "%s", c->session);
-	snprintf(k->address, sizeof(k->address), "%s", c->host->text);
-	while (d->past->shelf->bytes > d->p.transcript_memory && d->past->shelf->lanes)
-		drop(d->past->shelf, d->past->shelf->lanes);
+	before = &l->kept[t->refused];
+	k = (struct kept){ .t = t,
+		.at = loop_wall(d->loop),
+		.message = message,
+		.changed = true,
+		.saved_at = before->saved_at };
+	snprintf(k.session, sizeof(k.session), "%s", c->session);
+	snprintf(k.address, sizeof(k.address), "%s", c->host->text);
+	shelf_put(d->past->shelf, l, &k);
+	shelf_fit(d->past->shelf, d->p.transcript_memory);
+}
+
+void shelf_fit(struct shelf *s, uint64_t max)
+{
+	while (s->bytes > max && s->lanes)
+		drop(s, s->lanes);
+}
+
+void shelf_put(struct shelf *s, struct shelf_lane *l, struct kept *k)
+{
+	struct kept *at = &l->kept[k->t->refused];
+
+	s->bytes += size_of(k->t);
+	s->bytes -= size_of(at->t);
+	free(at->t);
+	*at = *k;
 }
 
 void dispatch_transcripts(
@@ -127,8 +127,10 @@ void dispatch_transcripts(
 
 void transcripts_free(struct dispatch *d)
 {
-	while (d->past->shelf && d->past->shelf->lanes)
-		drop(d->past->shelf, d->past->shelf->lanes);
+	if (d->past->shelf) {
+		shelf_fit(d->past->shelf, 0);
+		shelf_stored_free(d->past->shelf);
+	}
 	free(d->past->shelf);
 	d->past->shelf = NULL;
 }

@@ -99,7 +99,8 @@ static void add_line(void *arg, enum transcript_who who, ms_t ms, struct slice l
 
 static json_t *shown_json(const struct ops_context *ctx, const struct shown *s)
 {
-	struct lines l = { json_array(), ctx->transcript_addresses, ctx->secret };
+	struct lines l = { json_array(), ctx->transcript_addresses || s->said->hidden,
+		ctx->secret };
 	char id[QUEUE_ID_TEXT + 1];
 
 	queue_id_format(id, s->message);

@@ -2,6 +2,7 @@
  * Filled by outbound connections on their workers' threads, read by whoever shows them. */
 #include "postern/transcript.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,7 @@ struct transcript *recorder_take(const struct recorder *r, bool refused)
 		return NULL;
 	t->refused = refused;
 	t->cut = r->cut;
+	t->hidden = false;
 	t->n = r->n;
 	if (r->n)
 		memcpy(t->a, r->a, r->n);
@@ -177,4 +179,68 @@ int transcript_hide(struct buf *out, struct slice line, uint64_t secret)
 		from = i;
 	}
 	return r ? r : buf_add(out, line.p + from, line.n - from);
+}
+
+/* ---- in a file ---- */
+
+struct packing {
+	struct buf *out;
+	bool hide;
+	uint64_t secret;
+	int r;
+};
+
+/* A line an entry. What hiding made longer than an entry may be is cut. */
+static void pack_line(void *arg, enum transcript_who who, ms_t ms, struct slice line)
+{
+	struct packing *p = arg;
+	struct entry e = { who, (uint32_t)ms, 0 };
+	char head[ENTRY];
+	struct buf text;
+
+	buf_init(&text, 64 * 1024);
+	if (!p->r)
+		p->r = p->hide ? transcript_hide(&text, line, p->secret)
+			       : buf_add_slice(&text, line);
+	e.n = (uint16_t)(buf_size(&text) < ENTRY_MAX ? buf_size(&text) : ENTRY_MAX);
+	put_entry(head, &e);
+	if (!p->r)
+		p->r = buf_add(p->out, head, sizeof(head));
+	if (!p->r && e.n)
+		p->r = buf_add(p->out, buf_slice(&text).p, e.n);
+	buf_deinit(&text);
+}
+
+int transcript_pack(struct buf *out, const struct transcript *t, bool hide, uint64_t secret)
+{
+	struct packing p = { out, hide && !t->hidden, secret, 0 };
+
+	transcript_each(t, pack_line, &p);
+	return p.r;
+}
+
+int transcript_unpack(struct transcript **ret, struct slice in)
+{
+	struct transcript *t;
+	size_t at = 0;
+
+	if (in.n > 4 * TRANSCRIPT_MAX)
+		return -EBADMSG;
+	while (at < in.n) {
+		struct entry e;
+
+		if (in.n - at < ENTRY)
+			return -EBADMSG;
+		e = get_entry(in.p + at);
+		if (e.who > TRANSCRIPT_NOTE || e.n > ENTRY_MAX || e.n > in.n - at - ENTRY)
+			return -EBADMSG;
+		at += ENTRY + e.n;
+	}
+	t = calloc(1, sizeof(*t) + in.n);
+	if (!t)
+		return -ENOMEM;
+	t->n = (uint32_t)in.n;
+	memcpy(t->a, in.p, in.n);
+	*ret = t;
+	return 0;
 }

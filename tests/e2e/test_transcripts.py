@@ -99,6 +99,49 @@ class Transcripts(RelayCase):
         relay.wait_event("delivered")
         self.assertEqual(relay.cli("transcript", check=False).returncode, 66)
 
+    def test_kept_over_restarts(self):
+        """The newest are in the queue's file, hidden as they are shown, and hidden no second time."""
+        _, relay = self.world()
+        relay.send("a", "user@t1.example", sender="bob.smith@example.org")
+        relay.wait_event("deferred", to="user@t1.example")
+        relay.send("b", "user@t1.example", sender="bob.smith@example.org", listener="other")
+        relay.wait_event("delivered", to="user@t1.example")
+        before = {s["outcome"]: s for s in self.kept(relay, count=2)}
+        relay.restart()
+        after = {s["outcome"]: s for s in self.kept(relay, count=2)}
+        self.assertEqual(after, before)
+        self.assertNotIn(b"bob.smith", self.on_disk(relay))
+        # one that comes later takes the place of its lane's last
+        relay.send("c", "user@t2.example", sender="", listener="other")
+        relay.wait_event("delivered", to="user@t2.example")
+        relay.restart()
+        again = {s["outcome"]: s for s in self.kept(relay, count=2)}
+        self.assertEqual(again["refused"], before["refused"])
+        self.assertNotEqual(again["good"]["session"] + again["good"]["id"], before["good"]["session"] + before["good"]["id"])
+
+    def on_disk(self, relay):
+        """The pages of the file in which transcripts are."""
+        data = (relay.queue["path"] / "data.mdb").read_bytes()
+        pages = [data[i:i + 4096] for i in range(0, len(data), 4096)]
+        found = b"".join(p for p in pages if b"EHLO " in p)
+        self.assertIn(b"EHLO ", found)
+        return found
+
+    def test_disk_is_bounded(self):
+        sources = {f"s{i}": f"127.0.{10 + i}.1" for i in range(12)}
+        _, relay = self.world(sources, extra='dispatch { transcript_disk = "2KiB" }\n')
+        relay.send_many([(f"m{i}", f"u{i}@t{i % 10}.example") for i in range(120)], sender="")
+        relay.wait_event("delivered", count=120)
+        all_of_them = len(self.kept(relay))
+        relay.restart()
+        some = len(self.kept(relay))
+        self.assertTrue(1 <= some < all_of_them, (some, all_of_them))
+        relay.extra = 'dispatch { transcript_disk = "0" }\n'
+        relay.write_config()
+        relay.restart()
+        relay.restart()
+        self.assertEqual(relay.cli("transcript", check=False).returncode, 66)
+
     def test_bounded(self):
         sources = {f"s{i}": f"127.0.{10 + i}.1" for i in range(12)}
         _, relay = self.world(sources, extra='dispatch { transcript_memory = "8KiB" }\n')

@@ -1,4 +1,5 @@
 /* Transcripts: what is kept of a session, how it is bounded, and how addresses are hidden. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -123,6 +124,60 @@ static void hide(const char *line, const char *want, uint64_t secret)
 	assert_string_equal(shown, want);
 }
 
+static void lines_of(struct buf *b, const struct transcript *t)
+{
+	buf_init(b, 0);
+	transcript_each(t, add_line, b);
+	assert_int_equal(buf_add(b, "", 1), 0);
+}
+
+/* What a file has is the same session; a file that is damaged is none. */
+static void test_packed(void **state)
+{
+	struct recorder r = { 0 };
+	struct transcript *t, *got;
+	struct buf packed, text;
+
+	(void)state;
+	recorder_add(&r, TRANSCRIPT_NOTE, 0, SLICE_LIT("connecting"));
+	them(&r, 5, "220 mx\r\n\r\n");
+	us(&r, 70000, "MAIL FROM:<bob@x.example>\r\nRCPT TO:<a@b>\r\n");
+	t = recorder_take(&r, true);
+	for (int hide = 0; hide < 2; hide++) {
+		got = NULL;
+		buf_init(&packed, 0);
+		assert_int_equal(transcript_pack(&packed, t, hide, 7), 0);
+		assert_int_equal(transcript_unpack(&got, buf_slice(&packed)), 0);
+		lines_of(&text, got);
+		assert_int_equal(strstr(buf_slice(&text).p, "bob@x.example") == NULL, hide);
+		assert_non_null(strstr(buf_slice(&text).p, "|70000>RCPT TO:<"));
+		assert_non_null(strstr(buf_slice(&text).p, "|5<220 mx|"));
+		buf_deinit(&text);
+		free(got);
+		/* any end of it that is not at a line */
+		for (size_t n = 1; n < buf_size(&packed); n++) {
+			got = NULL;
+			if (!transcript_unpack(&got, (struct slice){ packed.p, n }))
+				lines_of(&text, got);
+			else
+				buf_init(&text, 0);
+			buf_deinit(&text);
+			free(got);
+		}
+		packed.p[0] = 9;
+		assert_int_equal(transcript_unpack(&got, buf_slice(&packed)), -EBADMSG);
+		buf_deinit(&packed);
+	}
+	/* hidden once is enough */
+	t->hidden = true;
+	buf_init(&packed, 0);
+	assert_int_equal(transcript_pack(&packed, t, true, 7), 0);
+	assert_non_null(memmem(packed.p, packed.len, "bob@", 4));
+	buf_deinit(&packed);
+	free(t);
+	recorder_deinit(&r);
+}
+
 static void test_hidden(void **state)
 {
 	static const struct {
@@ -166,6 +221,7 @@ int main(void)
 		cmocka_unit_test(test_session),
 		cmocka_unit_test(test_bounded),
 		cmocka_unit_test(test_hidden),
+		cmocka_unit_test(test_packed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
