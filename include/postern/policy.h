@@ -11,6 +11,7 @@
 #include "postern/addr.h"
 #include "postern/classify.h"
 #include "postern/clock.h"
+#include "postern/policy_state.h"
 #include "postern/rng.h"
 #include "postern/smtp_client.h"
 #include "postern/text.h"
@@ -396,7 +397,8 @@ int policy_resume(struct policy *p, struct policy_now now, const char *source, c
 int policy_keep(
 	struct policy *p, struct policy_now now, const char *source, const char *where, ms_t until);
 struct policy_lane_info {
-	const char *source, *subnet, *cluster, *provider, *health, *cause;
+	const char *source, *subnet, *cluster, *provider, *cause;
+	enum policy_state health;
 	uint32_t window, in_use, idle;
 	struct rate rate;
 	ms_t since, until;		/* wall; 0: none */
@@ -440,7 +442,7 @@ struct policy_cluster_info {
 	uint32_t connections, cap;
 	uint32_t messages, recipients; /* that it takes in a session, in a transaction, as it
 					  showed; 0: not known */
-	const char *health;	       /* of the cluster */
+	enum policy_state health;      /* of the cluster */
 	ms_t until;		       /* wall; 0: none */
 };
 void policy_clusters(const struct policy *p, struct policy_now now,

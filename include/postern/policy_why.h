@@ -16,9 +16,8 @@ struct policy_why_row {
 };
 #define POLICY_WHY_ROWS 8u
 struct policy_why {
-	const char *kind;  /* "source" "subnet" "cluster" "domain" "sender" "recipient" */
-	const char *state; /* "resting" "probing" "refused" "blocked" "limited" "suspected"
-			      "suspended" */
+	const char *kind; /* "source" "subnet" "cluster" "domain" "sender" "recipient" */
+	enum policy_state state;
 	char source[64], subnet[56], cluster[40], provider[32], domain[256], sender[256];
 	ms_t since;	      /* wall; 0: not known */
 	ms_t until;	      /* wall; tested next then; 0: at once, or text says when */

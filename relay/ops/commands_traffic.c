@@ -41,15 +41,16 @@ static void add_lane(void *arg, const struct policy_lane_info *i)
 		json_pack("{so so so so so so si si si so so so si si sf sI sI sI sf sf so so so}",
 			"source", json_text(i->source), "subnet", json_text(i->subnet), "cluster",
 			json_text(i->cluster), "provider", json_text(i->provider), "health",
-			json_text(i->health), "cause", json_text(i->cause ? i->cause : ""),
-			"window", (int)i->window, "in_use", (int)i->in_use, "idle", (int)i->idle,
-			"rate", json_text(rate), "since", json_time(i->since), "until",
-			json_time(i->until), "accepted_lately", (int)(i->recent_good + 0.5),
-			"refused_lately", (int)(i->recent_bad + 0.5), "suspicion", i->score,
-			"delivered", (json_int_t)i->delivered, "deferred", (json_int_t)i->deferred,
-			"rejected", (json_int_t)i->rejected, "takes_a_minute", i->takes, "pace",
-			i->pace, "limit_found", json_time(i->takes_found), "limit_tested",
-			json_time(i->takes_tested), "belief", json_text(belief)));
+			json_text(policy_state_name(i->health)), "cause",
+			json_text(i->cause ? i->cause : ""), "window", (int)i->window, "in_use",
+			(int)i->in_use, "idle", (int)i->idle, "rate", json_text(rate), "since",
+			json_time(i->since), "until", json_time(i->until), "accepted_lately",
+			(int)(i->recent_good + 0.5), "refused_lately", (int)(i->recent_bad + 0.5),
+			"suspicion", i->score, "delivered", (json_int_t)i->delivered, "deferred",
+			(json_int_t)i->deferred, "rejected", (json_int_t)i->rejected,
+			"takes_a_minute", i->takes, "pace", i->pace, "limit_found",
+			json_time(i->takes_found), "limit_tested", json_time(i->takes_tested),
+			"belief", json_text(belief)));
 }
 
 /* What one receiver refuses, in the form of a lane, with a sentence. */
@@ -105,8 +106,9 @@ static void add_cluster(void *arg, const struct policy_cluster_info *i)
 			"geography", json_text(i->geography ? i->geography : ""), "how",
 			json_text(i->how), "learned", json_time(i->learned), "connections",
 			(int)i->connections, "cap", (int)i->cap, "session_max", (int)i->messages,
-			"transaction_max", (int)i->recipients, "health", json_text(i->health),
-			"until", json_time(i->until), "without", json_text(without)));
+			"transaction_max", (int)i->recipients, "health",
+			json_text(policy_state_name(i->health)), "until", json_time(i->until),
+			"without", json_text(without)));
 }
 
 static void gather_clusters(struct dispatch *d, void *arg)

@@ -30,10 +30,10 @@ static void add_why(void *arg, const struct policy_why *i)
 	answers_add(w->array,
 		json_pack("{so so so so so so so so so so so so sf sf so so}", "row",
 			json_text("diagnosis"), "kind", json_text(i->kind), "state",
-			json_text(i->state), "source", json_text(i->source), "subnet",
-			json_text(i->subnet), "cluster", json_text(i->cluster), "provider",
-			json_text(i->provider), "domain", json_text(i->domain), "sender",
-			json_text(i->sender), "since", json_time(i->since), "until",
+			json_text(policy_state_name(i->state)), "source", json_text(i->source),
+			"subnet", json_text(i->subnet), "cluster", json_text(i->cluster),
+			"provider", json_text(i->provider), "domain", json_text(i->domain),
+			"sender", json_text(i->sender), "since", json_time(i->since), "until",
 			json_time(i->until), "counted", json_time(i->found), "score", i->score,
 			"needed", i->needed, "text", json_text(i->text), "contrast", rows));
 }

@@ -143,12 +143,13 @@ struct lanes {
 	} a[LANES_MAX];
 };
 
-static unsigned number_of(const char *health)
+static unsigned number_of(enum policy_state health)
 {
-	static const char *const names[] = { "healthy", "throttled", "probing", "resting" };
+	static const enum policy_state known[] = { POLICY_HEALTHY, POLICY_THROTTLED, POLICY_PROBING,
+		POLICY_RESTING };
 
-	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (!strcmp(health, names[i]))
+	for (unsigned i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (health == known[i])
 			return i;
 	return 4; /* by the operator, or refused for a whole provider */
 }

@@ -10,13 +10,11 @@
 /* What a cell says, and its class: words first. */
 static const char *cell_class(const json_t *c, bool live, char *text, size_t max)
 {
-	const char *health = page_text(c, "health");
 	double share = page_number(c, "deferral_share");
 	double good = page_number(c, "lately_accepted"), bad = page_number(c, "lately_refused");
 
-	if (live && health[0] && strcmp(health, "healthy") != 0 &&
-		strcmp(health, "throttled") != 0) {
-		snprintf(text, max, "%s", health);
+	if (live && json_is_true(json_object_get(c, "rests"))) {
+		snprintf(text, max, "%s", page_text(c, "health"));
 		return "rest";
 	}
 	if (live)

@@ -60,13 +60,6 @@ static void put_finding(struct page *p, const json_t *w)
 	put(p, "</li>\n");
 }
 
-static bool is_alarm(const json_t *w)
-{
-	const char *state = page_text(w, "state");
-
-	return strcmp(state, "limited") != 0 && strcmp(state, "suspected") != 0;
-}
-
 void page_findings(struct page *p, const json_t *rows)
 {
 	size_t alarms = 0, others = 0, i;
@@ -75,9 +68,9 @@ void page_findings(struct page *p, const json_t *rows)
 	put(p, "<ul class=\"alarms\">\n");
 	json_array_foreach(rows, i, w)
 	{
-		alarms += is_alarm(w);
-		others += !is_alarm(w);
-		if (is_alarm(w))
+		alarms += json_is_true(json_object_get(w, "alarm"));
+		others += !json_is_true(json_object_get(w, "alarm"));
+		if (json_is_true(json_object_get(w, "alarm")))
 			put_finding(p, w);
 	}
 	put(p, "</ul>\n");
@@ -87,6 +80,7 @@ void page_findings(struct page *p, const json_t *rows)
 		return;
 	put(p, "<details><summary>Limits that were found, and suspicions: %zu</summary><ul class=\"alarms\">\n",
 		others);
-	json_array_foreach(rows, i, w) if (!is_alarm(w)) put_finding(p, w);
+	json_array_foreach(rows, i, w) if (!json_is_true(json_object_get(w, "alarm")))
+		put_finding(p, w);
 	put(p, "</ul></details>\n");
 }

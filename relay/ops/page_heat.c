@@ -20,22 +20,11 @@
 #define LANES_SHOWN 100u
 #define TRANSCRIPTS 8u
 
-/* From well to worst. */
-static const char *const healths[] = { "healthy", "throttled", "probing", "resting", "suspended",
-	"blocked" };
-
-static unsigned health_rank(const char *health)
-{
-	for (unsigned i = 0; i < sizeof(healths) / sizeof(*healths); i++)
-		if (!strcmp(healths[i], health))
-			return i;
-	return 0;
-}
-
 /* ---- lanes ---- */
 
 struct lane {
-	char source[64], subnet[56], cluster[40], provider[32], health[16], cause[16];
+	char source[64], subnet[56], cluster[40], provider[32], cause[16];
+	enum policy_state health;
 	uint32_t window, in_use, idle;
 	double good, bad, takes, pace;
 	uint64_t delivered, deferred, rejected;
@@ -82,6 +71,7 @@ static void add_lane(void *arg, const struct policy_lane_info *i)
 		.idle = i->idle,
 		.good = i->recent_good,
 		.bad = i->recent_bad,
+		.health = i->health,
 		.takes = i->takes,
 		.pace = i->pace,
 		.delivered = i->delivered,
@@ -93,7 +83,6 @@ static void add_lane(void *arg, const struct policy_lane_info *i)
 	copy(l->subnet, sizeof(l->subnet), i->subnet);
 	copy(l->cluster, sizeof(l->cluster), i->cluster);
 	copy(l->provider, sizeof(l->provider), i->provider);
-	copy(l->health, sizeof(l->health), i->health);
 	copy(l->cause, sizeof(l->cause), i->cause);
 }
 
@@ -109,7 +98,8 @@ struct cell {
 	UT_hash_handle hh;
 	char key[100]; /* subnet, newline, cluster */
 	char subnet[56], cluster[40], provider[32], cause[16];
-	unsigned rank, lanes, place;
+	enum policy_state worst; /* of its lanes */
+	unsigned lanes, place;
 	uint32_t window, in_use;
 	double good, bad;
 	uint64_t delivered, deferred, bounced, mail;
@@ -163,12 +153,11 @@ static void count(struct map *m, struct cell *c, uint64_t mail)
 static void put_lane(struct map *m, const struct lane *l)
 {
 	struct cell *c = cell_of(m, &m->cells, l->subnet, l->cluster);
-	unsigned rank = health_rank(l->health);
 
 	if (!c)
 		return;
-	if (!c->lanes || rank > c->rank) {
-		c->rank = rank;
+	if (!c->lanes || l->health > c->worst) {
+		c->worst = l->health;
 		c->until = l->until;
 		memcpy(c->cause, l->cause, sizeof(c->cause));
 	}
@@ -273,13 +262,15 @@ static json_t *cell_json(const struct cell *c)
 {
 	uint64_t all = c->delivered + c->deferred + c->bounced;
 
-	return json_pack("{so so so so so si si si sf sf sI sI sI so so}", "subnet",
+	return json_pack("{so so so so sb so si si si sf sf sI sI sI so so}", "subnet",
 		json_text(c->subnet), "cluster", json_text(c->cluster), "provider",
-		json_text(c->provider), "health", json_text(c->lanes ? healths[c->rank] : ""),
-		"cause", json_text(c->cause), "lanes", (int)c->lanes, "in_use", (int)c->in_use,
-		"window", (int)c->window, "lately_accepted", c->good, "lately_refused", c->bad,
-		"delivered", (json_int_t)c->delivered, "deferred", (json_int_t)c->deferred,
-		"bounced", (json_int_t)c->bounced, "deferral_share",
+		json_text(c->provider), "health",
+		json_text(c->lanes ? policy_state_name(c->worst) : ""), "rests",
+		c->lanes && c->worst > POLICY_THROTTLED, "cause", json_text(c->cause), "lanes",
+		(int)c->lanes, "in_use", (int)c->in_use, "window", (int)c->window,
+		"lately_accepted", c->good, "lately_refused", c->bad, "delivered",
+		(json_int_t)c->delivered, "deferred", (json_int_t)c->deferred, "bounced",
+		(json_int_t)c->bounced, "deferral_share",
 		all ? json_real((double)c->deferred / (double)all) : json_null(), "until",
 		json_time(c->until));
 }
@@ -340,7 +331,7 @@ static json_t *lane_json(const struct lane *l)
 {
 	return json_pack("{so so so so so si si si sf sf sf sf sI sI sI so so}", "source",
 		json_text(l->source), "cluster", json_text(l->cluster), "provider",
-		json_text(l->provider), "health", json_text(l->health), "cause",
+		json_text(l->provider), "health", json_text(policy_state_name(l->health)), "cause",
 		json_text(l->cause), "in_use", (int)l->in_use, "idle", (int)l->idle, "window",
 		(int)l->window, "lately_accepted", l->good, "lately_refused", l->bad,
 		"takes_a_minute", l->takes, "goes_a_minute", l->pace, "delivered",

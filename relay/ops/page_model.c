@@ -51,14 +51,20 @@ json_t *page_history(const struct ops_context *ctx, const struct history_asked *
 	return r.array;
 }
 
+/* A limit that was found, or a suspicion, asks nothing of anybody. */
+static bool is_alarm(enum policy_state s)
+{
+	return s != POLICY_LIMITED && s != POLICY_SUSPECTED;
+}
+
 /* What to do, by whom it is held against and how it stands. */
 static const char *remedy(const struct policy_why *w)
 {
-	if (!strcmp(w->state, "suspended"))
+	if (w->state == POLICY_SUSPENDED)
 		return "An operator's doing: postern resume ends it.";
-	if (!strcmp(w->state, "limited") || !strcmp(w->state, "suspected"))
+	if (!is_alarm(w->state))
 		return "";
-	if (!strcmp(w->state, "blocked"))
+	if (w->state == POLICY_BLOCKED)
 		return "Ask for delisting where the reply says; it is tried again by itself.";
 	if (!strcmp(w->kind, "subnet"))
 		return "Mail goes by other subnets. If it lasts: volume and reverse names first, then the "
@@ -125,15 +131,15 @@ json_t *page_why(const struct ops_context *ctx, const char *at, const char *subn
 	for (unsigned i = 0; i < all.n; i++) {
 		const struct policy_why *w = &all.a[i];
 
-		answers_add(
-			array, json_pack("{so so so so so so so so so so so so so}", "kind",
-				       json_text(w->kind), "state", json_text(w->state), "source",
-				       json_text(w->source), "subnet", json_text(w->subnet),
-				       "cluster", json_text(w->cluster), "provider",
-				       json_text(w->provider), "domain", json_text(w->domain),
-				       "sender", json_text(w->sender), "since", json_time(w->since),
-				       "until", json_time(w->until), "text", json_text(w->text),
-				       "remedy", json_text(remedy(w)), "figures", why_rows(w)));
+		answers_add(array,
+			json_pack("{so so sb so so so so so so so so so so so}", "kind",
+				json_text(w->kind), "state", json_text(policy_state_name(w->state)),
+				"alarm", is_alarm(w->state), "source", json_text(w->source),
+				"subnet", json_text(w->subnet), "cluster", json_text(w->cluster),
+				"provider", json_text(w->provider), "domain", json_text(w->domain),
+				"sender", json_text(w->sender), "since", json_time(w->since),
+				"until", json_time(w->until), "text", json_text(w->text), "remedy",
+				json_text(remedy(w)), "figures", why_rows(w)));
 	}
 	free(all.a);
 	return array;

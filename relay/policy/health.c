@@ -26,6 +26,24 @@ const char *cause_name(enum cause c)
 	return names[c];
 }
 
+const char *policy_state_name(enum policy_state s)
+{
+	static const char *const names[] = {
+#define X(id, name) name,
+		POLICY_STATES(X)
+#undef X
+	};
+
+	return names[s];
+}
+
+enum policy_state health_shown(const struct health *h, ms_t wall)
+{
+	if (h->state == HEALTHY)
+		return POLICY_HEALTHY;
+	return h->state == RESTING && h->until > wall ? POLICY_RESTING : POLICY_PROBING;
+}
+
 enum hold_reason health_gate(const struct health *h, ms_t wall, bool busy, ms_t *until)
 {
 	if (h->state == HEALTHY)

@@ -47,6 +47,8 @@ void health_rest(struct policy *p, struct health *h, const struct health_kind *k
 bool health_probed(struct policy *p, struct health *h, const struct health_kind *k, bool good,
 	struct policy_now now);
 void health_well(struct health *h, struct policy_now now);
+/* For people: HEALTHY, RESTING or PROBING; a rest whose time is over is about to be probed. */
+enum policy_state health_shown(const struct health *h, ms_t wall);
 static inline bool sick(const struct health *h)
 {
 	return h->state != HEALTHY;

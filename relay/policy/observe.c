@@ -17,19 +17,12 @@
 #include "unknown.h"
 #include "warmup_control.h"
 
-static const char *state_name(const struct health *h, ms_t wall)
-{
-	if (h->state == HEALTHY)
-		return "healthy";
-	return h->state == RESTING && h->until > wall ? "resting" : "probing";
-}
-
 static bool say_health(
 	struct policy_lane_info *i, const struct health *h, enum cause cause, ms_t wall)
 {
 	if (!sick(h))
 		return false;
-	i->health = state_name(h, wall);
+	i->health = health_shown(h, wall);
 	i->cause = cause_name(cause);
 	i->since = h->since;
 	i->until = h->until > wall ? h->until : 0;
@@ -44,14 +37,14 @@ static bool say_obstacle(const struct policy *p, struct policy_now now, const st
 		source_obstacle(p, now, l->source, l->cluster, l->cluster->provider, &i->until);
 
 	if (why == HOLD_BLOCKED) {
-		i->health = "blocked";
+		i->health = POLICY_BLOCKED;
 		i->cause = "source";
 		i->since = b->since;
 	} else if (why == HOLD_SUSPENDED) {
-		i->health = "suspended";
+		i->health = POLICY_SUSPENDED;
 		i->cause = "operator";
 	} else if (why == HOLD_NO_SOURCE) {
-		i->health = "unavailable";
+		i->health = POLICY_UNAVAILABLE;
 		i->cause = "source";
 	}
 	return why != HOLD_NONE;
@@ -70,7 +63,7 @@ static void lane_info(const struct policy *p, struct policy_now now, const struc
 		.subnet = subnet,
 		.cluster = c->key.name,
 		.provider = v->name,
-		.health = "healthy",
+		.health = POLICY_HEALTHY,
 		.cause = "",
 		.window = l->window,
 		.in_use = l->uses.in_use,
@@ -99,7 +92,7 @@ static void lane_info(const struct policy *p, struct policy_now now, const struc
 		return;
 	if (l->slow || (l->shrunk && now.mono - l->shrunk < 60000 && v->connections_per_lane &&
 			       l->window < v->connections_per_lane)) {
-		ret->health = "throttled";
+		ret->health = POLICY_THROTTLED;
 		ret->cause = "subnet";
 		ret->since = now.wall - (now.mono - (l->slow ? l->grown : l->shrunk));
 	}
@@ -192,7 +185,7 @@ void policy_clusters(const struct policy *p, struct policy_now now,
 			.cap = v->connections_per_cluster,
 			.messages = limits_of(limits, LEARNED_SESSION),
 			.recipients = limits_of(limits, LEARNED_TRANSACTION),
-			.health = state_name(&c->health, now.wall),
+			.health = health_shown(&c->health, now.wall),
 			.until = sick(&c->health) && c->health.until > now.wall ? c->health.until
 										: 0,
 		};
@@ -206,10 +199,10 @@ static void count_lane(void *arg, const struct policy_lane_info *i)
 	struct policy_summary *s = arg;
 
 	s->lanes++;
-	s->throttled += !strcmp(i->health, "throttled");
-	s->resting += !strcmp(i->health, "resting");
-	s->probing += !strcmp(i->health, "probing");
-	s->suspended += !strcmp(i->health, "suspended");
+	s->throttled += i->health == POLICY_THROTTLED;
+	s->resting += i->health == POLICY_RESTING;
+	s->probing += i->health == POLICY_PROBING;
+	s->suspended += i->health == POLICY_SUSPENDED;
 }
 
 void policy_summary(const struct policy *p, struct policy_now now, struct policy_summary *ret)

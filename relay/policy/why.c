@@ -87,7 +87,7 @@ static const struct cluster *cluster_of(const struct policy *p, uint64_t id)
 /* ---- one row ---- */
 
 static struct policy_why begin(
-	const struct asked *a, const char *kind, const char *state, const struct cluster *c)
+	const struct asked *a, const char *kind, enum policy_state state, const struct cluster *c)
 {
 	struct policy_why w = { .kind = kind, .state = state };
 
@@ -125,11 +125,6 @@ static void tell(const struct asked *a, const struct policy_why *w)
 static bool enough(const struct asked *a)
 {
 	return *a->told > POLICY_WHY_MAX;
-}
-
-static const char *state_of(const struct health *h, ms_t wall)
-{
-	return h->state == RESTING && h->until > wall ? "resting" : "probing";
 }
 
 static void health_times(struct policy_why *w, const struct health *h, ms_t wall)
@@ -171,7 +166,7 @@ static void say_next(struct policy_why *w, bool resting)
 static void tell_rest(const struct asked *a, const struct cluster *c, unsigned source,
 	unsigned subnet, const struct health *h, enum cause cause)
 {
-	struct policy_why w = begin(a, cause_name(cause), state_of(h, a->now.wall), c);
+	struct policy_why w = begin(a, cause_name(cause), health_shown(h, a->now.wall), c);
 	struct why_rows r = { 0 };
 
 	health_times(&w, h, a->now.wall);
@@ -192,14 +187,14 @@ static void tell_rest(const struct asked *a, const struct cluster *c, unsigned s
 			cause == CAUSE_SOURCE ? w.source : w.subnet);
 		say_contrast(&w);
 	}
-	say_next(&w, !strcmp(w.state, "resting"));
+	say_next(&w, w.state == POLICY_RESTING);
 	tell(a, &w);
 }
 
 /* Nothing is decided yet; messages go one at a time. */
 static void tell_suspect(const struct asked *a, const struct path *h, double score)
 {
-	struct policy_why w = begin(a, "subnet", "suspected", h->cluster);
+	struct policy_why w = begin(a, "subnet", POLICY_SUSPECTED, h->cluster);
 	struct why_rows r = { 0 };
 
 	path_subnet_text(a->p, h->subnet, w.subnet);
@@ -236,7 +231,7 @@ static void tell_pace(
 
 static void tell_lane_limit(const struct asked *a, const struct lane *l)
 {
-	struct policy_why w = begin(a, "source", "limited", l->cluster);
+	struct policy_why w = begin(a, "source", POLICY_LIMITED, l->cluster);
 	struct why_rows r = { 0 };
 
 	snprintf(w.source, sizeof(w.source), "%.63s", a->p->params->sources[l->source].name);
@@ -247,7 +242,7 @@ static void tell_lane_limit(const struct asked *a, const struct lane *l)
 
 static void tell_cluster_limit(const struct asked *a, const struct cluster *c)
 {
-	struct policy_why w = begin(a, "cluster", "limited", c);
+	struct policy_why w = begin(a, "cluster", POLICY_LIMITED, c);
 
 	w.since = a->now.wall - (a->now.mono - c->limit_at);
 	w.until = a->now.wall + LIMIT_TESTED - (a->now.mono - c->limit_at) % LIMIT_TESTED;
@@ -260,7 +255,7 @@ static void tell_cluster_limit(const struct asked *a, const struct cluster *c)
 
 static void tell_learned(const struct asked *a, const struct cluster *c)
 {
-	struct policy_why w = begin(a, "cluster", "limited", c);
+	struct policy_why w = begin(a, "cluster", POLICY_LIMITED, c);
 	uint32_t messages = limits_of(c->limits, LEARNED_SESSION),
 		 recipients = limits_of(c->limits, LEARNED_TRANSACTION);
 
@@ -329,7 +324,9 @@ static void look_at_block(const struct asked *a, unsigned provider, unsigned sou
 {
 	const struct block *b = &a->p->providers[provider].blocks[source];
 	struct policy_why w = begin(a, "source",
-		b->told ? b->until > a->now.wall ? "blocked" : "probing" : "suspected", NULL);
+		b->told ? b->until > a->now.wall ? POLICY_BLOCKED : POLICY_PROBING
+			: POLICY_SUSPECTED,
+		NULL);
 
 	if (!b->until || !names_source(a, source) || !names_provider(a, provider))
 		return;
@@ -348,7 +345,7 @@ static void look_at_block(const struct asked *a, unsigned provider, unsigned sou
 static void look_at_suspension(const struct asked *a, unsigned provider, unsigned source)
 {
 	const ms_t *until = a->p->providers[provider].suspended;
-	struct policy_why w = begin(a, "source", "suspended", NULL);
+	struct policy_why w = begin(a, "source", POLICY_SUSPENDED, NULL);
 
 	if (!until || until[source] <= a->now.wall || !names_source(a, source) ||
 		!names_provider(a, provider))
@@ -378,7 +375,8 @@ static void look_at_tenant(const struct asked *a, const struct tenant *t)
 	c = cluster_of(a->p, t->cluster);
 	if (!names_tenant(a, t, c))
 		return;
-	w = begin(a, "domain", sick(&t->health) ? state_of(&t->health, a->now.wall) : "limited", c);
+	w = begin(a, "domain",
+		sick(&t->health) ? health_shown(&t->health, a->now.wall) : POLICY_LIMITED, c);
 	snprintf(w.domain, sizeof(w.domain), "%.255s", t->name);
 	if (!finding_tell(a->p, c, ~0u, ~0u, CAUSE_DOMAIN, t->name, &w)) {
 		why_of_tenant(a->p, a->now, c, &t->evidence, t->name, &r);
@@ -391,7 +389,7 @@ static void look_at_tenant(const struct asked *a, const struct tenant *t)
 	health_times(&w, &t->health, a->now.wall);
 	say(&w, "%s refuses its mail from every source of ours", w.domain);
 	say_contrast(&w);
-	say_next(&w, !strcmp(w.state, "resting"));
+	say_next(&w, w.state == POLICY_RESTING);
 	tell(a, &w);
 }
 
@@ -405,9 +403,9 @@ static void tell_ban(void *arg, const struct policy_ban_info *i)
 	int source = i->source[0] ? source_by_name(a->p->params, i->source) : -1;
 	int provider = provider_by_name(a->p->params, i->provider);
 	struct policy_why w = begin(a, i->sender[0] ? "sender" : "source",
-		i->probing     ? "probing"
-		: i->sender[0] ? "held"
-			       : "refused",
+		i->probing     ? POLICY_PROBING
+		: i->sender[0] ? POLICY_HELD
+			       : POLICY_REFUSED,
 		NULL);
 	struct why_rows r = { 0 };
 

@@ -184,7 +184,7 @@ class Page(RelayCase):
                            'start = "2020-01-01"  daily = {5, 10}  pace = "none" }\n')
         relay.send("one", "u@t1.example")
         relay.wait_event("delivered")
-        relay.cli("hold", "--domain", "t2.example<script>&")
+        relay.cli("hold", "--user", "t2<script>&")
         relay.cli("suspend", "--source", "a1", "--for", "1h")
         relay.send("two", "u@t3.example")
         relay.wait_event("held")

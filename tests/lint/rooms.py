@@ -13,7 +13,7 @@ ROOMS = {
     "relay/base": (["must", "authors", "selector", "buf", "arena", "clock", "rng", "hash", "addr", "mpsc", "log", "text", "foreign", "message", "zone", "counter", "events", "list", "wake"], []),
     "relay/smtp": (["smtp_command", "smtp_data", "smtp_proxy", "smtp_server", "smtp_reply", "smtp_client", "classify", "transport", "dsn", "transcript"],
                    ["relay/base"]),
-    "relay/policy": (["policy", "policy_why"], ["relay/base", "relay/smtp"]),
+    "relay/policy": (["policy", "policy_why", "policy_state"], ["relay/base", "relay/smtp"]),
     "relay/sched": (["feed", "match", "opening", "places", "turns", "wait_class"], ["relay/base", "relay/smtp", "relay/policy"]),
     "relay/history": (["history"], ["relay/base"]),
     "relay/rehearse": (["rehearse"], ["relay/base", "relay/smtp", "relay/policy", "relay/sched"]),

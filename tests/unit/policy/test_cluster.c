@@ -228,7 +228,7 @@ static void count_rests(void *arg, const struct policy_lane_info *i)
 {
 	unsigned *n = arg;
 
-	*n += !strcmp(i->health, "resting") && !strcmp(i->cause, "subnet");
+	*n += i->health == POLICY_RESTING && !strcmp(i->cause, "subnet");
 }
 
 /* A host that turns out to be in a full cluster: its connection ends, and none is opened for it. */

@@ -98,7 +98,7 @@ static const char *tenant(unsigned i)
 
 static void lane(void *arg, const struct policy_lane_info *i)
 {
-	if (!strcmp(i->source, "b1") && !strcmp(i->health, "resting"))
+	if (!strcmp(i->source, "b1") && i->health == POLICY_RESTING)
 		++*(unsigned *)arg;
 }
 

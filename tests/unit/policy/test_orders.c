@@ -225,7 +225,7 @@ static void test_save(void **state)
 static void count_lane(void *arg, const struct policy_lane_info *i)
 {
 	++*(unsigned *)arg;
-	assert_string_equal(i->health, "resting");
+	assert_int_equal(i->health, POLICY_RESTING);
 	assert_string_equal(i->cause, "subnet");
 	assert_string_equal(i->cluster, "203.0.113.0/24");
 	assert_int_equal(i->deferred, 6);

@@ -39,7 +39,8 @@ static struct told *ask(struct rig *r, const char *source, const char *at, const
 static const struct policy_why *find(const struct told *t, const char *kind, const char *state)
 {
 	for (unsigned i = 0; i < t->n; i++)
-		if (!strcmp(t->all[i].kind, kind) && !strcmp(t->all[i].state, state))
+		if (!strcmp(t->all[i].kind, kind) &&
+			!strcmp(policy_state_name(t->all[i].state), state))
 			return &t->all[i];
 	return NULL;
 }
