@@ -196,10 +196,8 @@ static void print_as_is(void *arg, const json_t *line)
 	print_json(line);
 }
 
-int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json,
-	void (*each)(void *arg, const json_t *line), void *arg)
+static int ask_and_read(const struct cli_arguments *a, json_t *request, struct reading rd)
 {
-	const struct reading rd = { json ? print_as_is : each, arg, !json };
 	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	struct asking to = { .timeout = a->timeout ? a->timeout : TIMEOUT_DEFAULT };
 	int fd, r = EX_UNAVAILABLE;
@@ -220,4 +218,16 @@ int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json,
 	}
 	free(text);
 	return r;
+}
+
+int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json,
+	void (*each)(void *arg, const json_t *line), void *arg)
+{
+	return ask_and_read(a, request, (struct reading){ json ? print_as_is : each, arg, !json });
+}
+
+int cli_ask_and_collect(const struct cli_arguments *a, json_t *request,
+	void (*each)(void *arg, const json_t *line), void *arg)
+{
+	return ask_and_read(a, request, (struct reading){ each, arg, false });
 }

@@ -35,7 +35,7 @@ extern const struct cli_command command_run, command_check, command_queue, comma
 	command_orders, command_lanes, command_clusters, command_suspend, command_resume,
 	command_classify, command_stats, command_reload, command_rehearse, command_version,
 	command_check_queue, command_warmup, command_why, command_history, command_dkim,
-	command_transcript, command_completion;
+	command_transcript, command_evidence, command_completion;
 /* All of them, in the order of --help; ended by NULL. In main.c. */
 extern const struct cli_command *const cli_commands[];
 
@@ -73,6 +73,11 @@ void cli_usage(const struct cli_command *self, FILE *to);
  * prints the answers as they are; else each gets them, with all texts escaped. Returns the exit
  * code, after saying the error if there was one. */
 int cli_ask_and_print(const struct cli_arguments *a, json_t *request, bool json,
+	void (*each)(void *arg, const json_t *line), void *arg);
+
+/* The same for a command that makes something of the answers: each gets them as they came, texts of
+ * others and all. */
+int cli_ask_and_collect(const struct cli_arguments *a, json_t *request,
 	void (*each)(void *arg, const json_t *line), void *arg);
 
 /* ---- print.c: the only way to a terminal. What of a text is no UTF-8, or would be obeyed, is

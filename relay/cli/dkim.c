@@ -6,8 +6,8 @@
 
 #include "cli.h"
 #include "key_file.h"
+#include "look_up.h"
 #include "postern/dkim.h"
-#include "txt.h"
 
 #define BITS_USUAL 2048
 #define BITS_LEAST 2048 /* of a new key; shorter ones are read, not made */
@@ -154,11 +154,11 @@ static void check_record(struct checked *c, const struct config *config,
 	const struct config_dkim *d, const struct dkim_key *k)
 {
 	char name[600], why[256] = "";
-	struct txt t;
+	struct look_up t;
 	int r;
 
 	snprintf(name, sizeof(name), "%s._domainkey.%s", d->selector, signs_as(d));
-	r = txt_look_up(&t, &config->dispatch.dns, name, why, sizeof(why));
+	r = look_up(&t, &config->dispatch.dns, LOOK_UP_TXT, name, why, sizeof(why));
 	if (r == -ENOENT || (!r && t.n == 0)) {
 		tell(c, d, "missing",
 			"DNS has no such record: publish what `postern dkim record` prints, and wait "
@@ -177,7 +177,7 @@ static void check_record(struct checked *c, const struct config *config,
 	} else {
 		tell(c, d, "ok", "");
 	}
-	txt_deinit(&t);
+	look_up_deinit(&t);
 }
 
 static void each_section(

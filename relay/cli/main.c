@@ -20,6 +20,7 @@ const struct cli_command *const cli_commands[] = {
 	&command_why,
 	&command_history,
 	&command_transcript,
+	&command_evidence,
 	&command_lanes,
 	&command_clusters,
 	&command_warmup,

@@ -136,6 +136,7 @@ static void run_transcript(struct control_client *c, const json_t *request)
 {
 	struct transcripts_asked a = { .source = request_str(request, "source"),
 		.at = request_str(request, "at"),
+		.subnet = request_str(request, "subnet"),
 		.session = request_str(request, "session") };
 	json_t *array;
 	int r = request_id(request, "id", &a.message);
@@ -145,7 +146,7 @@ static void run_transcript(struct control_client *c, const json_t *request)
 		a.message = 0;
 	}
 	array = transcripts_json(c->ctx, &a, SHOWN_MAX);
-	if (!json_array_size(array)) {
+	if (!json_array_size(array) && !request_bool(request, "may_be_none")) {
 		json_decref(array);
 		control_fail(c, EX_NOINPUT,
 			"no such session is kept: of each lane they are the last good and the last refused");
