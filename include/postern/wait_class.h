@@ -8,6 +8,9 @@
  *                              ▲                                                │      (nothing)
  *                              └────────────wait_park (it waits still)──────────┘
  *
+ * Mail ends while it waits, or its sender is to be told of the delay: the first time at which that is
+ * so is kept with what is parked. It is let go then, whatever it waits for, to be looked at.
+ *
  * Pure: time is an argument, mono. One thread. Effects come out in order: domains that may be read
  * again (waits_unparked), to be taken after each call that may let some go; and the time at which
  * waits_run wants to be called (waits_at). Bounded by the domains that are parked: some 100 bytes
@@ -23,7 +26,8 @@ struct parked;
 
 struct waits {
 	struct wait_class *classes;
-	struct wake_heap wakes;
+	struct wake_heap wakes, ends;
+	uint32_t nall; /* parked, and probes */
 	struct list unparked;
 };
 /* In a domain: what of it is parked, or was let go and not heard of since. */
@@ -48,9 +52,12 @@ struct wait_for {
 	enum policy_limit limit;
 	char where[32]; /* cluster; "" unknown */
 	ms_t until;	/* mono; 0: for a place, at any time */
+	ms_t end;	/* mono; some of it is over then, or its sender to be told; 0: unknown */
 };
 /* Parks the domain's mail of that pool, with all that waits for the same. False: no memory. */
 bool wait_park(struct waits *ws, struct parking *pk, const struct wait_for *f, ms_t now);
+/* More of it has come, that has an end then (mono); if it is parked. */
+void wait_ends(struct waits *ws, struct parking *pk, const void *pool, ms_t at);
 /* Something of a probe's went: it is none any more, and more of its class are let go. */
 void wait_gone(struct waits *ws, struct parking *pk, const void *pool);
 /* An operator wants the domain's mail to be tried: first, and soon. */
@@ -60,7 +67,8 @@ void wait_forget(struct waits *ws, struct parking *pk); /* nothing of it is park
 void waits_wake(struct waits *ws, ms_t now);
 
 ms_t waits_at(const struct waits *ws); /* when waits_run is to be called next; 0: nothing waits */
-/* Lets probes go in classes whose time has come, at most max classes. */
+/* Lets probes go in classes whose time has come, and what has something that ends now; at most max
+ * of each. */
 void waits_run(struct waits *ws, ms_t now, unsigned max);
 /* The next domain of which something may be read again, each once; NULL: no more. */
 struct parking *waits_unparked(struct waits *ws);
@@ -72,6 +80,8 @@ bool wait_is_parked(const struct parking *pk, const void *pool);
 unsigned wait_pools(const struct parking *pk, const void **ret, unsigned max);
 /* What its mail of that pool (NULL: of any) waits for; until: mono. False: it is not parked. */
 bool wait_tell(const struct parking *pk, const void *pool, struct wait_for *ret);
+/* Was its mail of that pool (NULL: of any) let go because some of it ends? Until it is parked again. */
+bool wait_looks(const struct parking *pk, const void *pool);
 /* The same for its mail of that pool, and for a probe: what it waited for when that was last heard
  * of. HOLD_NONE: nothing. */
 enum hold_reason wait_known_reason(const struct parking *pk, const void *pool);

@@ -16,7 +16,9 @@
 #include "fair.h"
 #include "flow.h"
 #include "item.h"
+#include "lifetime.h"
 #include "orders.h"
+#include "park.h"
 #include "party.h"
 #include "pool.h"
 #include "postern/must.h"
@@ -31,13 +33,7 @@
 #define LOOK_READ   50u	 /* the same, of one that has mail for pools that wait, too */
 #define LOOK_PAUSE  20	 /* ms; after a reading of such that brought nothing */
 
-/* The attempt at the end: who was not tried since it was due, for a stop or a hold of ours, is
- * tried once more before it is given up. It may have to wait for its turn, but not for ever. */
-#define LATE	  60000	   /* ms behind its time that are nothing special */
-#define GRACE_MIN 1000	   /* ms */
-#define GRACE_MAX 14400000 /* ms */
-#define LIFE_PART 8	   /* of a message's life; both are at most that */
-#define SAME_MAX  4u	   /* attempts after which it need not be the same source any more */
+#define SAME_MAX 4u /* attempts after which it need not be the same source any more */
 
 /* ---- fresh ---- */
 
@@ -143,8 +139,10 @@ static void fresh(struct dispatch *d, struct message *msg)
 			d->reads.missed = true; /* the index is gone through again */
 			continue;
 		}
-		if (p && joins_parked(d, m, p))
+		if (p && joins_parked(d, m, p)) {
+			park_joined(d, m, p, msg);
 			continue;
+		}
 		if (later || m->on_hold || msg->first_due > loop_wall(d->loop) + 1000)
 			domain_due(d, m, msg->first_due);
 		else
@@ -164,35 +162,6 @@ void intake_fresh(void *arg, struct mpsc_node *first)
 		fresh(d, m);
 		message_unref(m);
 	}
-}
-
-/* ---- the end ---- */
-
-static bool attempt_owed(const struct message *m, const struct item *i, ms_t wall)
-{
-	ms_t part = (m->expires - m->arrived) / LIFE_PART, late = part < LATE ? part : LATE;
-
-	if (i->last_attempt >= i->old_due)
-		return false;
-	/* due after its end: the operator released it, or wanted it to be tried */
-	return !i->last_attempt || i->old_due > m->expires || wall - i->old_due > late;
-}
-
-static bool given_up(const struct dispatch *d, const struct message *m, const struct item *i)
-{
-	ms_t wall = loop_wall(d->loop), grace = (m->expires - m->arrived) / LIFE_PART;
-	ms_t from = m->expires;
-
-	if (wall < m->expires)
-		return false;
-	if (!attempt_owed(m, i, wall))
-		return true;
-	if (from < d->clock.up_since)
-		from = d->clock.up_since;
-	if (from < i->old_due)
-		from = i->old_due;
-	grace = grace < GRACE_MIN ? GRACE_MIN : grace > GRACE_MAX ? GRACE_MAX : grace;
-	return wall - from >= grace;
 }
 
 /* ---- due ---- */
@@ -246,6 +215,23 @@ static bool too_early(const struct dispatch *d, const struct domain *m, const st
 	       !recall_concerns(m, q->state.last_attempt);
 }
 
+/* It is over; or its sender is told of the delay, and it waits on, since it was read for that. */
+static bool ends(struct dispatch *d, struct domain *m, struct message *msg, struct item *i)
+{
+	struct pool *pool = pool_get(d, msg->pool);
+	bool over = lifetime_over(d, msg, i);
+
+	if (!over && !(wait_looks(&m->parking, pool) && lifetime_notice(d, msg, i)))
+		return false;
+	i->waited = (uint8_t)waited_for(m, pool);
+	if (over)
+		settle_expire(d, msg, i);
+	else
+		settle_defer(d, msg, i, 0);
+	settle_items(d, msg, i);
+	return true;
+}
+
 static void take_due(struct dispatch *d, struct grouping *g, const struct queue_due *q)
 {
 	struct item *i, *held = NULL;
@@ -269,12 +255,8 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 		settle_items(d, q->message, held);
 		return;
 	}
-	if (given_up(d, q->message, i)) {
-		i->waited = (uint8_t)waited_for(g->m, pool_get(d, q->message->pool));
-		settle_expire(d, q->message, i);
-		settle_items(d, q->message, i);
+	if (ends(d, g->m, q->message, i))
 		return;
-	}
 	prefer = same_again(d, i);
 	if (!joins(g, q) || g->work->match.tried.prefer != prefer) {
 		group_end(d, g);
@@ -292,9 +274,9 @@ static void take_due(struct dispatch *d, struct grouping *g, const struct queue_
 /* False: nothing can be asked now. */
 static bool ask_window(struct dispatch *d, struct domain *m)
 {
-	const uint32_t most = m->parking.nparked  ? LOOK_READ
-			      : domain_probing(m) ? PROBE_READ
-						  : WINDOW_READ;
+	const uint32_t most = m->parking.nparked || wait_looks(&m->parking, NULL) ? LOOK_READ
+			      : domain_probing(m)				  ? PROBE_READ
+										  : WINDOW_READ;
 	uint32_t limit, room = fair_due_max(d, m) - d->held.work - d->reads.reserved;
 
 	if (m->in_memory - m->gathered >= d->p.window) { /* fresh mail was faster */
@@ -437,19 +419,10 @@ int intake_start(struct dispatch *d)
 
 /* ---- what waits for long ---- */
 
-static bool notice_due(
-	const struct dispatch *d, const struct message *m, const struct item *i, ms_t wall)
-{
-	ms_t after = d->params->retry.delay_notice;
-
-	return after && wall - m->arrived >= after && !(i->flags & RCPT_STATE_DELAY_SENT) &&
-	       dsn_wanted(m, i->recipient, DSN_DELAYED);
-}
-
 static bool all_given_up(const struct dispatch *d, const struct work *w)
 {
 	for (const struct item *i = w->items; i; i = i->next)
-		if (!given_up(d, w->message, i))
+		if (!lifetime_over(d, w->message, i))
 			return false;
 	return true;
 }
@@ -463,14 +436,12 @@ void flow_age(struct dispatch *d, struct flow *f)
 {
 	/* before it stops waiting, with the last that goes */
 	enum hold_reason waits_for = flow_waits_for(f);
-	ms_t wall = loop_wall(d->loop);
 	struct list *l, *next;
 
 	for (l = f->match.ready.next; l != &f->match.ready; l = next) {
 		struct work *w = container(l, struct work, match.in_flow);
 		bool expired = all_given_up(d, w);
-		bool notice = !expired && wall < w->message->expires &&
-			      notice_due(d, w->message, w->items, wall);
+		bool notice = !expired && lifetime_notice(d, w->message, w->items);
 
 		next = l->next;
 		if (!expired && !notice)

@@ -10,6 +10,8 @@
 
 #include "domain.h"
 #include "item.h"
+#include "lifetime.h"
+#include "party.h"
 
 #define CLASSES_A_TURN 64u
 
@@ -39,6 +41,21 @@ static bool is_alone(const struct flow *f)
 	       w->limit == LIMIT_REFUSED;
 }
 
+/* When something in it may be over; mono, 0: nothing is in it. */
+static ms_t end_of(const struct dispatch *d, const struct flow *f)
+{
+	ms_t first = 0;
+
+	for (struct list *l = f->match.ready.next; l != &f->match.ready; l = l->next) {
+		const struct work *w = container(l, struct work, match.in_flow);
+		ms_t at = w->items ? lifetime_look(d, w->message, w->items) : 0;
+
+		if (at && (!first || at < first))
+			first = at;
+	}
+	return first;
+}
+
 /* Not without memory for it: then it stays in memory. */
 void park_flow(struct dispatch *d, struct flow *f)
 {
@@ -51,6 +68,7 @@ void park_flow(struct dispatch *d, struct flow *f)
 		.reason = f->match.waiter.reason,
 		.limit = f->match.waiter.limit,
 		.until = f->match.waiter.until,
+		.end = end_of(d, f),
 	};
 	bool parked;
 
@@ -63,6 +81,12 @@ void park_flow(struct dispatch *d, struct flow *f)
 		work_evict(d, container(f->match.ready.next, struct work, match.in_flow));
 	m->idle_since = 0; /* its route goes with the next sweep */
 	domain_feed(d, m, FEED_ON_STOP, NULL);
+}
+
+void park_joined(
+	struct dispatch *d, struct domain *m, const struct party *p, const struct message *msg)
+{
+	wait_ends(&d->waits, &m->parking, party_pool(p), lifetime_look_fresh(d, msg));
 }
 
 void park_gone(struct dispatch *d, const struct flow *f)

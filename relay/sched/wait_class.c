@@ -12,10 +12,11 @@
 
 #include "postern/must.h"
 
-#define PROBES	 16u  /* let go at once, when the wait is over */
-#define AGAIN	 1000 /* ms; then as many more, as long as nothing is heard */
-#define PER_GONE 2u   /* let go for each domain of which something goes */
-#define ASKED	 100  /* ms; until what an operator wants is looked at, with what he wants next */
+#define PROBES	 16u   /* let go at once, when the wait is over */
+#define AGAIN	 1000  /* ms; then as many more, as long as nothing is heard */
+#define PER_GONE 2u    /* let go for each domain of which something goes */
+#define LOOK	 60000 /* ms; until what was let go when an end came is looked at again */
+#define ASKED	 100   /* ms; until what an operator wants is looked at, with what he wants next */
 
 struct wait_class {
 	UT_hash_handle hh;
@@ -38,6 +39,8 @@ struct parked {
 	struct parking *parking;
 	struct wait_class *class;
 	struct list in_class; /* empty: a probe */
+	struct wake end;      /* some of it is over then, or its sender to be told */
+	bool looks;	      /* let go for that */
 };
 
 static bool is_parked(const struct parked *p)
@@ -62,8 +65,9 @@ void waits_init(struct waits *ws)
 
 void waits_deinit(struct waits *ws)
 {
-	must(!ws->classes);
+	must(!ws->classes && !ws->nall);
 	wake_heap_deinit(&ws->wakes);
+	wake_heap_deinit(&ws->ends);
 }
 
 void parking_init(struct parking *pk)
@@ -144,14 +148,19 @@ static void forget(struct waits *ws, struct parked *p)
 	while (*at != p)
 		at = &(*at)->next;
 	*at = p->next;
+	wake_clear(&ws->ends, &p->end);
+	ws->nall--;
 	class_unref(ws, p->class);
 	free(p);
 }
 
 static struct parked *parked_new(struct waits *ws, struct parking *pk, struct wait_class *c)
 {
-	struct parked *p = calloc(1, sizeof(*p));
+	struct parked *p = NULL;
 
+	/* as with classes: to set one cannot fail */
+	if (wake_reserve(&ws->ends, ws->nall + 1))
+		p = calloc(1, sizeof(*p));
 	if (!p) {
 		if (!c->refs++)
 			class_unref(ws, c);
@@ -160,10 +169,25 @@ static struct parked *parked_new(struct waits *ws, struct parking *pk, struct wa
 	p->parking = pk;
 	p->class = c;
 	c->refs++;
+	ws->nall++;
 	list_init(&p->in_class);
 	p->next = pk->all;
 	pk->all = p;
 	return p;
+}
+
+static void note_end(struct waits *ws, struct parked *p, ms_t at)
+{
+	if (at && (!p->end.pos || at < p->end.at))
+		wake_put(&ws->ends, &p->end, at);
+}
+
+void wait_ends(struct waits *ws, struct parking *pk, const void *pool, ms_t at)
+{
+	struct parked *p = find(pk, pool);
+
+	if (p)
+		note_end(ws, p, at);
 }
 
 bool wait_park(struct waits *ws, struct parking *pk, const struct wait_for *f, ms_t now)
@@ -177,6 +201,8 @@ bool wait_park(struct waits *ws, struct parking *pk, const struct wait_for *f, m
 		return false;
 	if (!p || p->class != c) {
 		p = parked_new(ws, pk, c);
+		if (p && old && old->end.pos)
+			note_end(ws, p, old->end.at);
 		if (old) /* another class's until now */
 			forget(ws, old);
 		if (!p)
@@ -193,6 +219,8 @@ bool wait_park(struct waits *ws, struct parking *pk, const struct wait_for *f, m
 		list_add(&c->waiting, &p->in_class);
 		pk->nparked++;
 	}
+	p->looks = false;
+	note_end(ws, p, f->end);
 	return true;
 }
 
@@ -245,15 +273,36 @@ void waits_wake(struct waits *ws, ms_t now)
 
 ms_t waits_at(const struct waits *ws)
 {
-	const struct wake *w = wake_first(&ws->wakes);
+	const struct wake *w = wake_first(&ws->wakes), *e = wake_first(&ws->ends);
 
-	return w ? w->at : 0;
+	if (w && e)
+		return w->at < e->at ? w->at : e->at;
+	return w ? w->at : e ? e->at : 0;
+}
+
+/* What is let go takes no place of its class's probes. */
+static void run_ends(struct waits *ws, ms_t now, unsigned max)
+{
+	struct wake *w;
+
+	while (max-- && (w = wake_first(&ws->ends)) && w->at <= now) {
+		struct parked *p = container(w, struct parked, end);
+
+		if (!is_parked(p)) { /* being looked at already */
+			wake_put(&ws->ends, w, now + LOOK);
+			continue;
+		}
+		wake_clear(&ws->ends, w);
+		p->looks = true;
+		unpark(ws, p);
+	}
 }
 
 void waits_run(struct waits *ws, ms_t now, unsigned max)
 {
 	struct wake *w;
 
+	run_ends(ws, now, max);
 	while (max-- && (w = wake_first(&ws->wakes)) && w->at <= now) {
 		struct wait_class *c = container(w, struct wait_class, wake);
 
@@ -316,6 +365,15 @@ bool wait_tell(const struct parking *pk, const void *pool, struct wait_for *ret)
 	}
 	memcpy(ret->where, c->where, sizeof(ret->where));
 	return true;
+}
+
+bool wait_looks(const struct parking *pk, const void *pool)
+{
+	const struct parked *p = pk->all;
+
+	while (p && !(p->looks && (!pool || p->class->key.pool == pool)))
+		p = p->next;
+	return p;
 }
 
 enum hold_reason wait_known_reason(const struct parking *pk, const void *pool)

@@ -199,6 +199,33 @@ class Ends(RelayCase):
                     if not said:
                         self.assertNotIn("sending system", text)
 
+    def test_parked(self):
+        """Memory is for few of it, and what it waits for is days away: it ends in its time all the same, the delay told before that."""
+        clock = Clock(self.enterContext(tempfile.TemporaryDirectory()), "2026-11-10 12:00")
+        sim, relay = self.start(ENDS.replace('"t1.example"', '"t{0..39}.example"'), env=clock.env(), sim_options={"store": True},
+                                queue={"retry": ["10m"], "expire": "8h", "delay_notice": "4h"}, extra="dispatch { work_max = 100  window = 20 }\n")
+        relay.cli("suspend", "--at", "microsoft365", "--for", "10d")
+        for i in range(400):
+            relay.send(f"m{i}", f"u{i}@t{i % 40}.example", sender="s@back.example")
+        self.wait_queue(relay, recipients=400)
+        self.assertFalse(relay.find("expired"))
+
+        def told(action):
+            n = 0
+            for d in sim.deliveries():
+                with open(d["file"], "rb") as file:
+                    _, status, _ = email.message_from_bytes(file.read(), policy=email.policy.default).get_payload()
+                    n += sum(part["action"] == action for part in status.get_payload()[1:])
+            return n
+        clock.elapse(hours=4, minutes=2)
+        relay.wait_event("delivered", to="s@back.example", count=400)
+        self.assertEqual(told("delayed"), 400)
+        self.assertFalse(relay.find("expired"))
+        clock.elapse(hours=5, minutes=2)  # its life, and the time in which it may be tried at last
+        relay.wait_event("delivered", to="s@back.example", count=800)
+        self.assertEqual((told("delayed"), told("failed")), (400, 400))
+        self.assertEqual({e["reason"] for e in relay.find("expired")}, {"suspended by operator"})
+
 
 if __name__ == "__main__":
     unittest.main()

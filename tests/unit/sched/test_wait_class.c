@@ -320,6 +320,86 @@ static void test_nobody_is_stranded(void **state)
 	}
 }
 
+/* Each domain has something that ends while it waits, at another minute; the wait is for a day. Each is
+ * let go at its time and no other is, again and again while there is more, and the class as such
+ * is tried no sooner. */
+static void test_ends(void **state)
+{
+	struct world *w = world_new();
+	struct wait_for f = rests;
+	ms_t begun = w->now;
+	struct rng r;
+
+	rng_seed(&r, 3);
+	f.until = w->now + 24 * HOUR;
+	for (unsigned i = 0; i < MANY; i++) {
+		f.end = begun + (ms_t)(1 + i % 600) * 60000;
+		assert_true(wait_park(&w->ws, &w->all[i], &f, w->now));
+	}
+	for (unsigned k = 1; k <= 600; k++) {
+		struct parking *pk;
+		unsigned n = 0;
+
+		assert_int_equal(waits_at(&w->ws), begun + (ms_t)k * 60000);
+		w->now = begun + (ms_t)k * 60000;
+		waits_run(&w->ws, w->now, 64);
+		while ((pk = waits_unparked(&w->ws))) {
+			unsigned i = (unsigned)(pk - w->all);
+
+			n++;
+			assert_int_equal(1 + i % 600, k);
+			assert_true(wait_looks(pk, &pool_a) && wait_looks(pk, NULL));
+			assert_false(wait_is_parked(pk, &pool_a));
+			assert_int_equal(wait_known_reason(pk, &pool_a), HOLD_RESTING);
+			f.end = rng_below(&r, 2) ? begun + 20 * HOUR : 0;
+			assert_true(wait_park(&w->ws, pk, &f, w->now));
+			assert_false(wait_looks(pk, &pool_a));
+		}
+		assert_in_range(n, MANY / 600, MANY / 600 + 1);
+	}
+	assert_int_equal(waits_at(&w->ws), begun + 20 * HOUR);
+	world_free(w);
+}
+
+/* The first end counts, whoever says it: what is parked, what joins it, what another class had. Many at
+ * once are let go in several turns; who is being looked at is left alone for a minute. */
+static void test_first_end(void **state)
+{
+	struct world *w = world_new();
+	struct wait_for f = rests;
+	unsigned n;
+
+	f.until = w->now + 24 * HOUR;
+	f.end = w->now + 5 * HOUR;
+	for (unsigned i = 0; i < 1000; i++)
+		assert_true(wait_park(&w->ws, &w->all[i], &f, w->now));
+	wait_ends(&w->ws, &w->all[7], &pool_a, w->now + 9 * HOUR);
+	assert_int_equal(waits_at(&w->ws), w->now + 5 * HOUR);
+	wait_ends(&w->ws, &w->all[7], &pool_b, w->now + HOUR); /* not parked */
+	assert_int_equal(waits_at(&w->ws), w->now + 5 * HOUR);
+	wait_ends(&w->ws, &w->all[7], &pool_a, w->now + 2 * HOUR);
+	f.cluster = 8; /* it waits for something else now */
+	f.end = 0;
+	assert_true(wait_park(&w->ws, &w->all[7], &f, w->now));
+	assert_int_equal(waits_at(&w->ws), w->now + 2 * HOUR);
+	w->now += 2 * HOUR;
+	waits_run(&w->ws, w->now, 64);
+	assert_ptr_equal(waits_unparked(&w->ws), &w->all[7]);
+	assert_null(waits_unparked(&w->ws));
+	wait_ends(&w->ws, &w->all[7], &pool_a, w->now); /* comes while it is looked at */
+	waits_run(&w->ws, w->now, 64);
+	assert_null(waits_unparked(&w->ws));
+	assert_int_equal(waits_at(&w->ws), w->now + 60000);
+	wait_forget(&w->ws, &w->all[7]);
+	w->now += 3 * HOUR;
+	n = run(w);
+	assert_int_equal(n, 64);
+	while (waits_at(&w->ws) <= w->now)
+		n += run(w);
+	assert_int_equal(n, 999);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +412,8 @@ int main(void)
 		cmocka_unit_test(test_something_ended),
 		cmocka_unit_test(test_classes_are_apart),
 		cmocka_unit_test(test_nobody_is_stranded),
+		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_first_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
