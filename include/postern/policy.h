@@ -408,6 +408,7 @@ struct policy_lane_info {
 	/* messages a minute that the receiver takes, as it showed, and those that go now; 0: no
 	 * limit known */
 	double takes, pace;
+	bool takes_of_subnet;		/* of its subnet's sources together */
 	ms_t takes_found, takes_tested; /* wall; its limit was met first, and last */
 };
 void policy_lanes(const struct policy *p, struct policy_now now,

@@ -20,7 +20,8 @@ static void believed(char *out, size_t max, const struct policy_lane_info *i)
 	snprintf(out, max,
 		"takes about %.0f a minute of %s: found %.19s, met again %.19s; %.0f a minute go "
 		"now",
-		i->takes, i->source, found ? found : "", tested ? tested : "", i->pace);
+		i->takes, i->takes_of_subnet ? i->subnet : i->source, found ? found : "",
+		tested ? tested : "", i->pace);
 	json_decref(f);
 	json_decref(t);
 }

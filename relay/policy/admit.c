@@ -13,7 +13,7 @@
 #include "host.h"
 #include "learn.h"
 #include "limit.h"
-#include "pace.h"
+#include "paces.h"
 #include "policy_impl.h"
 #include "postern/must.h"
 #include "rate.h"
@@ -234,7 +234,7 @@ bool policy_admit(struct policy *p, struct policy_now now, uint32_t slot,
 		why->limit = LIMIT_MESSAGES;
 		return no(why, HOLD_RATE, until);
 	}
-	if (!pace_ready(&s->lane->pace, now.mono, s->lane->uses.outstanding, &until)) {
+	if (!paces_ready(s->lane, now.mono, &until)) {
 		why->limit = LIMIT_PACE;
 		return no(why, HOLD_RATE, until);
 	}

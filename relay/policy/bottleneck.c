@@ -9,7 +9,7 @@
 #include "ban.h"
 #include "caps.h"
 #include "health.h"
-#include "pace.h"
+#include "paces.h"
 #include "policy_impl.h"
 #include "postern/policy_why.h"
 #include "postern/text.h"
@@ -107,11 +107,19 @@ static double list_rates(const struct about *a, double (*rate)(const struct abou
 	return sum;
 }
 
+/* Of a subnet that is counted as one, each of its sources has a part. */
 static double rate_pace(const struct about *a, unsigned i)
 {
 	const struct lane *l = lane_of(a, i);
+	const struct pace *pace = l ? paces_of(l) : NULL;
+	unsigned parts = 0;
 
-	return l ? (double)l->pace.rate : 0;
+	for (unsigned k = 0; l && k < a->pool->nmembers; k++) {
+		const struct lane *other = lane_of(a, k);
+
+		parts += other && other->path == l->path;
+	}
+	return !pace ? 0 : pace == &l->pace ? (double)pace->rate : (double)pace->rate / parts;
 }
 
 static double rate_set(const struct rate *r)

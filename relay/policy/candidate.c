@@ -13,7 +13,7 @@
 #include "health.h"
 #include "host.h"
 #include "learn.h"
-#include "pace.h"
+#include "paces.h"
 #include "policy_impl.h"
 #include "rate.h"
 #include "source.h"
@@ -208,7 +208,7 @@ static void ask_lane(struct policy *p, struct policy_now now, const struct candi
 		a->reason = HOLD_RATE;
 		return;
 	}
-	if (l && !pace_ready(&l->pace, now.mono, l->uses.outstanding, &a->until)) {
+	if (l && !paces_ready(l, now.mono, &a->until)) {
 		a->limit = LIMIT_PACE;
 		a->reason = HOLD_RATE;
 		return;

@@ -18,7 +18,7 @@
 #include "judge.h"
 #include "learn.h"
 #include "limit.h"
-#include "pace.h"
+#include "paces.h"
 #include "policy_impl.h"
 #include "tenant.h"
 #include "window.h"
@@ -135,21 +135,23 @@ static bool speaks_of_rates(const struct policy *p, const struct slot *s, const 
 
 /* More was sent than it takes. What was under way then says nothing more; only when it goes on at a
  * rate that was accepted before, it is no limit. */
-static bool at_its_limit(struct slot *s, struct policy_now now, const struct refusal *f)
+static bool at_its_limit(
+	struct policy *p, struct policy_now now, struct slot *s, const struct refusal *f)
 {
 	struct tally all = tally_of(&s->cluster->evidence, now.mono),
 		     path = tally_of(&s->path->evidence, now.mono);
 	bool again = f->recipient && f->recipient == s->lane->refused_last;
+	const struct pace *of;
 	enum pace_finding r;
 
 	s->lane->refused_last = f->recipient;
 	if (again)
 		return false; /* one recipient's trouble, however often it is met */
-	r = pace_refused(&s->lane->pace, now, sent(s));
+	r = paces_refused(p, now, s->lane, sent(s), &of);
 	if (r != PACE_LIMIT && r != PACE_SAME)
 		return false;
 	/* others are well: once is enough */
-	return s->lane->pace.runs < (contrast(&path, &all) > EXPLAINS ? 1 : DECISIVE);
+	return of->runs < (contrast(&path, &all) > EXPLAINS ? 1 : DECISIVE);
 }
 
 /* ---- judging ---- */
@@ -198,7 +200,7 @@ enum cause blame(struct policy *p, struct policy_now now, struct slot *s, struct
 	if (first)
 		note(s, now, f);
 	if (t && accuse_tenant(t, now, s, f))
-		k = note_pair(now, s, t, f);
+		k = note_pair(p, now, s, t, f);
 	if (s->pool == ~0u)
 		return suspect(s, f);
 	if (f->kind == KIND_DOMAIN)
@@ -220,7 +222,7 @@ enum cause blame(struct policy *p, struct policy_now now, struct slot *s, struct
 	}
 	if (f->kind == KIND_THROTTLE)
 		window_throttled(s->lane, now.mono, !s->up);
-	limited = first && speaks_of_rates(p, s, f) && at_its_limit(s, now, f);
+	limited = first && speaks_of_rates(p, s, f) && at_its_limit(p, now, s, f);
 	if (first)
 		accuse(p, s, now, f, t);
 	if (limited)
@@ -237,7 +239,7 @@ static void acquit_tenant(
 {
 	struct tenant *t = tenant_find(p, domain);
 
-	habit_note(&s->path->habit, t && pair_good(t->pairs, s->path->subnet), false,
+	note_habit(p, now, s->path, t && pair_good(t->pairs, s->path->subnet), false,
 		evidence_last(&s->path->evidence, 1) > 0);
 	if (!t)
 		return;
@@ -259,7 +261,7 @@ static void acquit_place(struct policy *p, struct policy_now now, struct slot *s
 	evidence_good(&s->lane->evidence, now.mono);
 	evidence_good(&s->path->evidence, now.mono);
 	s->path->good_at = now.mono;
-	pace_accepted(&s->lane->pace, now.mono, s->weight ? s->weight : 1);
+	paces_accepted(s->lane, now.mono, s->weight ? s->weight : 1);
 	evidence_good(&s->cluster->evidence, now.mono);
 	s->cluster->slow_start_fed = true;
 }

@@ -226,6 +226,15 @@ static void door_inherit(struct door *from, struct door *to)
 	*from = (struct door){ .dirty = from->saved, .saved = from->saved };
 }
 
+static void pace_inherit(struct pace *from, struct pace *to)
+{
+	if (from->rate <= 0)
+		return;
+	*to = *from;
+	*from = (struct pace){ .dirty = true };
+	to->dirty = true;
+}
+
 static void lane_inherit(struct lane *from, struct lane *to)
 {
 	to->window = from->window;
@@ -239,11 +248,7 @@ static void lane_inherit(struct lane *from, struct lane *to)
 	evidence_clear(&from->evidence);
 	health_inherit(&from->health, &to->health);
 	door_inherit(&from->door, &to->door);
-	if (from->pace.rate > 0) {
-		to->pace = from->pace;
-		from->pace = (struct pace){ .dirty = true };
-		to->pace.dirty = true;
-	}
+	pace_inherit(&from->pace, &to->pace);
 	to->ramp = from->ramp;
 	to->ramp.dirty = true;
 	to->ramp.saved = false;
@@ -286,6 +291,7 @@ void cluster_inherit(struct policy *p, struct cluster *from, struct cluster *to,
 		evidence_clear(&from->paths[i]->evidence);
 		health_inherit(&from->paths[i]->health, &to->paths[i]->health);
 		door_inherit(&from->paths[i]->door, &to->paths[i]->door);
+		pace_inherit(&from->paths[i]->pace, &to->paths[i]->pace);
 	}
 	to->evidence = from->evidence;
 	evidence_clear(&from->evidence);

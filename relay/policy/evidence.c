@@ -73,7 +73,7 @@ static bool counts(struct evidence *e, uint32_t accuser, bool alibi)
 	return true;
 }
 
-static void evidence_forgive(struct evidence *e)
+void evidence_forgive(struct evidence *e)
 {
 	e->score = 0;
 	e->onset = 0;
@@ -124,6 +124,14 @@ unsigned evidence_last(const struct evidence *e, unsigned n)
 	for (unsigned i = 0; i < e->n && i < n; i++)
 		bad += e->bads >> ((e->next + RING - 1 - i) % RING) & 1;
 	return bad;
+}
+
+ms_t evidence_reach(const struct evidence *e, unsigned n, ms_t mono)
+{
+	unsigned at = (e->next + RING - (n < e->n ? n : e->n)) % RING;
+	ms_t since = mono - (uint32_t)((uint32_t)mono - e->when[at]);
+
+	return e->n && since > e->onset ? since : e->onset;
 }
 
 void evidence_since(const struct evidence *e, ms_t since, unsigned *good, unsigned *bad)

@@ -34,10 +34,13 @@ void evidence_bad(struct evidence *e, ms_t mono, uint32_t accuser, bool alibi, d
 void evidence_good(struct evidence *e, ms_t mono);
 void evidence_note(struct evidence *e, ms_t mono, bool bad); /* remembers, without judging */
 void evidence_take_back(struct evidence *e); /* a refusal that something else explains */
+void evidence_forgive(struct evidence *e);   /* nothing is held against it; it is remembered */
 void evidence_clear(struct evidence *e);
 double evidence_score(const struct evidence *e, ms_t mono);
 /* Refusals of the last n outcomes; n at most RING. */
 unsigned evidence_last(const struct evidence *e, unsigned n);
+/* mono; how far back the last n outcomes reach, and not before the onset. */
+ms_t evidence_reach(const struct evidence *e, unsigned n, ms_t mono);
 /* Outcomes since then. */
 void evidence_since(const struct evidence *e, ms_t since, unsigned *good, unsigned *bad);
 double wilson_low(unsigned part, unsigned n);

@@ -37,7 +37,7 @@ static unsigned pairs_need(const struct path *h, ms_t mono)
 {
 	unsigned chance = habit_chance(&h->habit);
 
-	if (habit_holds(&h->habit))
+	if (h->habit.holds)
 		return PAIR_KNOWN;
 	if (h->pairs >= PAIRS_MANY && mono - h->paired < PAIRS_FRESH)
 		chance /= 2;
@@ -49,9 +49,29 @@ static bool taken_elsewhere(const struct slot *s, const struct tenant *t, const 
 	return t->good_at > k->before && t->good_subnet != s->path->subnet;
 }
 
+/* Once it is known that refusals hang on whom the mail is for, what they had been taken for is given
+ * back: limits that were found in the meantime, smaller windows, and what was held against the path. */
+void note_habit(struct policy *p, struct policy_now now, struct path *h, bool again, bool refused,
+	bool after)
+{
+	if (!habit_note(&h->habit, now.wall, again, refused, after))
+		return;
+	evidence_forgive(&h->evidence);
+	pace_retract(&h->pace, h->habit.since);
+	for (unsigned i = 0; i < p->params->nsources; i++) {
+		struct lane *l = h->cluster->lanes[i];
+
+		if (!l || l->path != h)
+			continue;
+		evidence_forgive(&l->evidence);
+		pace_retract(&l->pace, h->habit.since);
+		window_excuse(l);
+	}
+}
+
 /* NULL: no pair, by what it says. */
-struct pair *note_pair(
-	struct policy_now now, struct slot *s, struct tenant *t, const struct refusal *f)
+struct pair *note_pair(struct policy *p, struct policy_now now, struct slot *s, struct tenant *t,
+	const struct refusal *f)
 {
 	bool after = evidence_last(&s->path->evidence, 2) > 1;
 	struct pair *k;
@@ -63,7 +83,7 @@ struct pair *note_pair(
 		return k; /* the same recipient again */
 	/* each tenant once: one that refuses everything says nothing of the others */
 	if (k->bad == 1 || (k->bad == 2 && taken_elsewhere(s, t, k)))
-		habit_note(&s->path->habit, k->bad == 2, true, after);
+		note_habit(p, now, s->path, k->bad == 2, true, after);
 	return k;
 }
 
@@ -85,6 +105,7 @@ bool explain_pair(struct policy *p, struct policy_now now, struct slot *s, struc
 			ban_set(p, now, &w);
 	}
 	pace_excuse(&s->lane->pace);
+	pace_excuse(&s->path->pace);
 	window_excuse(s->lane);
 	if (s->path->pairs < UINT8_MAX)
 		s->path->pairs++;

@@ -7,17 +7,20 @@
 
 #include <stdbool.h>
 
+#include "postern/clock.h"
+
 struct habit {
-	/* outcomes right after one that was accepted: a path that is throttled or sick refuses
-	 * whoever comes next, and these are to say what hangs on the tenant alone */
-	float good, bad;	     /* of tenants of which nothing is known */
-	float again_good, again_bad; /* of those that had refused the path last */
-	float owed;		     /* refusals that are to be expected of the former */
+	/* outcomes, apart by what the path said just before, to whomever: [1] it refused. One that is
+	 * throttled or sick refuses whoever comes next, so like is compared with like */
+	float good[2], bad[2];		   /* of tenants of which nothing is known */
+	float again_good[2], again_bad[2]; /* of those that had refused the path last */
+	float owed;			   /* refusals that are to be expected of the former */
+	bool holds;
+	ms_t since; /* wall; the first refusal that is counted; 0: none */
 };
 /* again: the tenant's last message over this path was refused. after: the outcome before this one,
- * whoever's, was refused. */
-void habit_note(struct habit *h, bool again, bool refused, bool after);
-bool habit_holds(const struct habit *h);
+ * whoever's, was refused. True: from now on it holds. */
+bool habit_note(struct habit *h, ms_t wall, bool again, bool refused, bool after);
 /* So many refusals of one tenant in a row are no chance, as often as the path is refused at all. */
 unsigned habit_chance(const struct habit *h);
 /* Is this refusal such a tenant's? Of those that are not known yet, as many as is usual. */

@@ -8,7 +8,7 @@
 #include "contrast.h"
 #include "evidence.h"
 #include "health.h"
-#include "pace.h"
+#include "paces.h"
 #include "policy_impl.h"
 #include "tenant.h"
 #include "window.h"
@@ -62,6 +62,7 @@ static void absolve(struct policy *p, struct policy_now now, struct cluster *c)
 		if (!h)
 			continue;
 		evidence_clear(&h->evidence);
+		pace_excuse(&h->pace);
 		if (sick(&h->health) && now.wall - h->health.since < JUST_NOW) {
 			health_well(&h->health, now);
 			tell_path(p, now, h);
@@ -139,16 +140,19 @@ bool judge_tenant(struct policy *p, struct policy_now now, struct slot *s, struc
 	return true;
 }
 
-/* Is another source of the same subnet accepted meanwhile? */
-static bool sibling_well(const struct policy *p, const struct lane *l)
+/* Is another source of the same subnet accepted meanwhile? What was before these refusals says nothing: the
+ * whole subnet may have been well then. */
+static bool sibling_well(const struct policy *p, const struct lane *l, ms_t mono)
 {
+	ms_t since = evidence_reach(&l->evidence, IN_A_ROW, mono);
+
 	for (unsigned i = 0; i < p->params->nsources; i++) {
 		const struct lane *k = l->cluster->lanes[i];
 		unsigned good, bad;
 
 		if (!k || k == l || k->path != l->path)
 			continue;
-		evidence_since(&k->evidence, l->evidence.onset, &good, &bad);
+		evidence_since(&k->evidence, since, &good, &bad);
 		if (good + bad >= 2 && wilson_high(bad, good + bad) < 0.5)
 			return true;
 	}
@@ -157,11 +161,12 @@ static bool sibling_well(const struct policy *p, const struct lane *l)
 
 bool judge_lane(struct policy *p, struct policy_now now, struct lane *l, ms_t cooldown)
 {
-	if (l->evidence.score < SCORE_BLAME || !sibling_well(p, l))
+	if (l->evidence.score < SCORE_BLAME || !sibling_well(p, l, now.mono))
 		return false;
 	health_rest(p, &l->health, &health_lane, now, cooldown);
 	tell_lane(p, now, l);
 	evidence_clear(&l->evidence);
+	pace_suspect(&l->pace, now);
 	return true;
 }
 
@@ -214,10 +219,9 @@ bool judge_path(struct policy *p, struct policy_now now, struct slot *s, const s
 	tell_path(p, now, h);
 	evidence_clear(&h->evidence);
 	for (unsigned i = 0; i < p->params->nsources; i++)
-		if (s->cluster->lanes[i] && s->cluster->lanes[i]->path == h) {
+		if (s->cluster->lanes[i] && s->cluster->lanes[i]->path == h)
 			evidence_clear(&s->cluster->lanes[i]->evidence);
-			pace_excuse(&s->cluster->lanes[i]->pace);
-		}
+	paces_suspect(p, now, h);
 	return true;
 }
 

@@ -70,4 +70,6 @@ struct path {
 	ms_t paired;   /* mono; a tenant that does not want it was found last */
 	uint8_t pairs; /* found */
 	struct habit habit;
+	struct pace
+		pace; /* what the receiver takes of its sources together, where they are several */
 };

@@ -240,11 +240,17 @@ void lanes_forget(struct policy *p, const struct cluster *c)
 	for (unsigned i = 0; i < p->params->nsources; i++)
 		if (c->lanes[i])
 			forget_lane(p, c->lanes[i]);
-	for (unsigned i = 0; i < p->nsubnets; i++)
-		if (c->paths[i] && c->paths[i]->door.saved) {
-			path_subnet_text(p, i, subnet);
+	for (unsigned i = 0; i < p->nsubnets; i++) {
+		const struct path *h = c->paths[i];
+
+		if (!h)
+			continue;
+		path_subnet_text(p, i, subnet);
+		if (h->door.saved)
 			forget(p, "door-subnet", subnet, c);
-		}
+		if (h->pace.rate > 0 || h->pace.dirty)
+			forget(p, "pace-subnet", subnet, c);
+	}
 	if (c->limit_saved && !save_key(key, sizeof(key), "door-all", c->key.name, "",
 				      p->params->providers[c->provider].name))
 		forget_key(p, key);

@@ -8,6 +8,7 @@
 #include "health.h"
 #include "learn.h"
 #include "limit.h"
+#include "paces.h"
 #include "params.h"
 #include "policy_impl.h"
 #include "recipient.h"
@@ -56,6 +57,7 @@ static void lane_info(const struct policy *p, struct policy_now now, const struc
 	const struct cluster *c = l->cluster;
 	const struct source_params *s = &p->params->sources[l->source];
 	const struct provider_params *v = &p->params->providers[c->provider];
+	const struct pace *pace = paces_of(l);
 
 	net_format(subnet, &s->subnet);
 	*ret = (struct policy_lane_info){
@@ -72,10 +74,11 @@ static void lane_info(const struct policy *p, struct policy_now now, const struc
 		.delivered = l->delivered,
 		.deferred = l->deferred,
 		.rejected = l->rejected,
-		.takes = (double)l->pace.ceiling,
-		.pace = (double)l->pace.rate,
-		.takes_found = l->pace.found,
-		.takes_tested = l->pace.tested,
+		.takes = (double)pace->ceiling,
+		.pace = (double)pace->rate,
+		.takes_of_subnet = pace != &l->pace,
+		.takes_found = pace->found,
+		.takes_tested = pace->tested,
 	};
 	evidence_decayed(&l->evidence, now.mono, &ret->recent_good, &ret->recent_bad);
 	ret->score = evidence_score(&l->path->evidence, now.mono);

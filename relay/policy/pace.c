@@ -331,6 +331,29 @@ void pace_excuse(struct pace *p)
 	p->cut = 0;
 }
 
+void pace_suspect(struct pace *p, struct policy_now now)
+{
+	double accepted = pace_minute(p, now.mono);
+
+	pace_excuse(p);
+	if (p->rate > 0 || accepted < ENOUGH)
+		return;
+	p->ceiling = p->last = (float)accepted;
+	p->rate = (float)(UNDER * accepted);
+	p->found = p->tested = now.wall;
+	p->dirty = true;
+	hold(p, now.mono);
+}
+
+void pace_retract(struct pace *p, ms_t since)
+{
+	if (p->rate > 0 && p->found >= since)
+		forget(p);
+	else
+		pace_excuse(p);
+	p->cut = 0;
+}
+
 void pace_load(struct pace *p, double rate, double ceiling, ms_t found, ms_t tested)
 {
 	if (!(rate > 0) || !(ceiling > 0) || rate > 1e6 || ceiling > 1e6)

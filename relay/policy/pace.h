@@ -56,6 +56,11 @@ enum pace_finding {
 enum pace_finding pace_refused(struct pace *p, struct policy_now now, ms_t sent);
 /* Something else explains what was refused lately. */
 void pace_excuse(struct pace *p);
+/* It is to rest, after it had taken this much: a limit looks like that when it is met for the first
+ * time. So it begins again with what it had taken, and outgrows that soon where it was none. */
+void pace_suspect(struct pace *p, struct policy_now now);
+/* Of all that was refused since then (wall): a limit found in that time is none. */
+void pace_retract(struct pace *p, ms_t since);
 /* May one more go, with so many under way? false: *until (mono) says when to ask again. */
 bool pace_ready(struct pace *p, ms_t mono, uint32_t pending, ms_t *until);
 /* n go now. */

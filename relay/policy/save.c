@@ -52,10 +52,10 @@ static void save_health(const struct saver *s, const char *kind, const char *a, 
 }
 
 /* Rates in hundredths of a message a minute. */
-static void save_pace(const struct saver *s, const char *source, const char *cluster,
-	const char *provider, struct pace *pace)
+static void save_pace(const struct saver *s, const char *kind, const char *whose,
+	const char *cluster, const char *provider, struct pace *pace)
 {
-	struct save_record e = { "pace", source, cluster, provider, .gone = pace->rate <= 0,
+	struct save_record e = { kind, whose, cluster, provider, .gone = pace->rate <= 0,
 		.n = { (int64_t)((double)pace->rate * 100), (int64_t)((double)pace->ceiling * 100),
 			pace->found, pace->tested } };
 
@@ -72,12 +72,15 @@ static void save_cluster(struct policy *p, const struct saver *s, struct cluster
 
 	save_health(s, "cluster", c->key.name, "", provider, &c->health, 0);
 	limits_save(p, s, c->limits, c->key.name, c->provider);
-	for (unsigned i = 0; i < p->nsubnets; i++)
-		if (c->paths[i] && c->paths[i]->health.dirty) {
-			path_subnet_text(p, i, subnet);
-			save_health(
-				s, "path", subnet, c->key.name, provider, &c->paths[i]->health, 0);
-		}
+	for (unsigned i = 0; i < p->nsubnets; i++) {
+		struct path *h = c->paths[i];
+
+		if (!h || (!h->health.dirty && !h->pace.dirty))
+			continue;
+		path_subnet_text(p, i, subnet);
+		save_health(s, "path", subnet, c->key.name, provider, &h->health, 0);
+		save_pace(s, "pace-subnet", subnet, c->key.name, provider, &h->pace);
+	}
 	for (unsigned i = 0; i < p->params->nsources; i++) {
 		struct lane *l = c->lanes[i];
 
@@ -87,7 +90,7 @@ static void save_cluster(struct policy *p, const struct saver *s, struct cluster
 		l->window_dirty = false;
 		save_health(s, "lane", p->params->sources[i].name, c->key.name, provider,
 			&l->health, l->window);
-		save_pace(s, p->params->sources[i].name, c->key.name, provider, &l->pace);
+		save_pace(s, "pace", p->params->sources[i].name, c->key.name, provider, &l->pace);
 	}
 	doors_save(p, s, c);
 	shares_save(p, s, c);
@@ -227,26 +230,49 @@ static int load_cluster(struct policy *p, const struct loaded *l)
 	return 0;
 }
 
-static int load_path(struct policy *p, const struct loaded *l)
+/* NULL with 0: of a subnet or a cluster that there is no more. */
+static int path_of(struct policy *p, const struct loaded *l, struct path **ret)
 {
 	struct cluster *c = cluster_of(p, l, l->b);
 	struct net n;
 
+	*ret = NULL;
 	if (net_parse(&n, slice_of(l->a)))
 		return -EINVAL;
 	for (unsigned i = 0; c && i < p->params->nsources; i++) {
 		const struct net *mine = &p->params->sources[i].subnet;
-		struct path *h;
 
 		if (mine->bits != n.bits || !addr_eq(&mine->addr, &n.addr))
 			continue;
-		h = path_get(p, c, p->sources[i].subnet);
-		if (!h)
-			return -ENOMEM;
-		health_restore(&h->health, l);
-		break;
+		*ret = path_get(p, c, p->sources[i].subnet);
+		return *ret ? 0 : -ENOMEM;
 	}
 	return 0;
+}
+
+static int load_path(struct policy *p, const struct loaded *l)
+{
+	struct path *h;
+	int r = path_of(p, l, &h);
+
+	if (h)
+		health_restore(&h->health, l);
+	return r;
+}
+
+static void restore_pace(struct pace *pace, const struct loaded *l)
+{
+	pace_load(pace, (double)l->n[0] / 100, (double)l->n[1] / 100, l->n[2], l->n[3]);
+}
+
+static int load_pace_subnet(struct policy *p, const struct loaded *l)
+{
+	struct path *h;
+	int r = path_of(p, l, &h);
+
+	if (h)
+		restore_pace(&h->pace, l);
+	return r;
 }
 
 static int load_lane(struct policy *p, const struct loaded *l)
@@ -281,7 +307,7 @@ static int load_pace(struct policy *p, const struct loaded *l)
 	n = lane_get(p, c, (unsigned)l->source);
 	if (!n)
 		return -ENOMEM;
-	pace_load(&n->pace, (double)l->n[0] / 100, (double)l->n[1] / 100, l->n[2], l->n[3]);
+	restore_pace(&n->pace, l);
 	return 0;
 }
 
@@ -480,6 +506,7 @@ static const struct {
 	{ "path", load_path, 0 },
 	{ "lane", load_lane, 1 },
 	{ "pace", load_pace, 1 },
+	{ "pace-subnet", load_pace_subnet, 0 },
 	{ "door", load_door, 1 },
 	{ "door-subnet", load_door_subnet, 0 },
 	{ "door-all", load_door_all, 0 },

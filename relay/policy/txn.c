@@ -6,7 +6,7 @@
  * whose results come between those of another transaction of the same connection. */
 #include "txn.h"
 
-#include "pace.h"
+#include "paces.h"
 #include "policy_impl.h"
 #include "postern/must.h"
 #include "rate.h"
@@ -38,7 +38,7 @@ void transaction_begin(struct policy *p, struct policy_now now, struct policy_tx
 
 	must(t->state == TXN_NONE);
 	warmup_admitted(p, now, s, t->count);
-	pace_take(&s->lane->pace, now.mono, t->count);
+	paces_take(s->lane, now.mono, t->count);
 	s->began[1] = s->began[0];
 	s->began[0] = now.mono;
 	s->messages += t->count;
@@ -69,7 +69,7 @@ static void take_back(struct policy *p, struct slot *s, uint32_t n)
 		bucket_give_back(&s->lane->messages,
 			&p->params->providers[s->provider].lane_message_rate, n);
 	if (s->lane)
-		pace_give_back(&s->lane->pace, n);
+		paces_give_back(s->lane, n);
 	warmup_not_begun(p, s, n);
 }
 

@@ -284,12 +284,25 @@ static void look_at_lane(const struct asked *a, const struct lane *l)
 		tell_lane_limit(a, l);
 }
 
+static void tell_subnet_limit(const struct asked *a, const struct path *h)
+{
+	struct policy_why w = begin(a, "subnet", POLICY_LIMITED, h->cluster);
+	struct why_rows r = { 0 };
+
+	path_subnet_text(a->p, h->subnet, w.subnet);
+	why_at_cluster(a->p, a->now, h->cluster, ~0u, h->subnet, &r);
+	take_rows(&w, &r);
+	tell_pace(a, &w, &h->pace, w.subnet);
+}
+
 static void look_at_path(const struct asked *a, const struct path *h)
 {
 	double score = evidence_score(&h->evidence, a->now.mono);
 
 	if (!names_subnet(a, h->subnet))
 		return;
+	if (h->pace.rate > 0)
+		tell_subnet_limit(a, h);
 	if (sick(&h->health))
 		tell_rest(a, h->cluster, ~0u, h->subnet, &h->health, CAUSE_SUBNET);
 	else if (score >= SCORE_SUSPECT)
