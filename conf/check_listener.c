@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "source.h"
 
@@ -38,24 +39,42 @@ static void check_relay(struct source *s, unsigned i, const struct listener_para
 			p->name, text);
 	}
 	/* a value that was refused leaves an empty list behind, which is told already */
-	if (p->nallow == 0 && !p->users_file &&
+	if (p->nallow == 0 && !p->users_file && !p->client_ca &&
 		scan_values(scan_find(&s->scan, &sections[SECTION_LISTENER], i), "allow") == 0 &&
-		!scan_given(lines, "users_file"))
+		!scan_given(lines, "users_file") && !scan_given(lines, "client_ca"))
 		diag_error(s->diag, line(s, i, ""),
 			"listener \"%s\": nobody may relay here: write allow = {\"10.0.0.0/8\"} "
 			"with your clients' "
 			"networks, or users_file = \"...\"",
 			p->name);
-	if (p->smtp.require_auth && !scan_given(lines, "users_file"))
+	if (p->smtp.require_auth && !scan_given(lines, "users_file") &&
+		!scan_given(lines, "client_ca"))
 		diag_error(s->diag, line(s, i, "require_auth"),
 			"listener \"%s\": require_auth: without users_file nobody can authenticate",
 			p->name);
+}
+
+/* Who may relay by a certificate is said in full, or not at all. */
+static void check_client_names(struct source *s, unsigned i, const struct listener_params *p)
+{
+	const struct scan_section *lines = scan_find(&s->scan, &sections[SECTION_LISTENER], i);
+
+	if (scan_given(lines, "client_ca") && scan_values(lines, "client_names") == 0)
+		diag_error(s->diag, line(s, i, "client_ca"),
+			"listener \"%s\": client_ca: name the clients that may relay in "
+			"client_names; \"*\" is every certificate that these authorities have signed",
+			p->name);
+	if (p->nclient_names > 0 && !scan_given(lines, "client_ca"))
+		diag_error(s->diag, line(s, i, "client_names"),
+			"listener \"%s\": client_names: means nothing without client_ca", p->name);
 }
 
 static void check_tls(struct source *s, unsigned i, const struct listener_params *p)
 {
 	const char *needs = p->implicit_tls	  ? "implicit_tls"
 			    : p->smtp.require_tls ? "require_tls"
+			    : p->client_ca	  ? "client_ca"
+			    : p->ncertificates	  ? "certificates"
 						  : NULL;
 	bool loopback_only = true;
 
@@ -138,6 +157,19 @@ static void check_secret(struct source *s, unsigned i, const struct listener_par
 			"listener \"%s\": %s: everybody may read %s (mode %04o): chmod 0640 it, "
 			"with the relay's group",
 			p->name, option, path, (unsigned)st.st_mode & 07777u);
+}
+
+static void check_certificates(struct source *s, unsigned i, const struct listener_params *p)
+{
+	const struct scan_section *lines = scan_find(&s->scan, &sections[SECTION_LISTENER], i);
+
+	for (unsigned k = 0; k < p->ncertificates; k++) {
+		if (access(p->certificates[k], R_OK))
+			diag_error(s->diag, scan_value_line(lines, "certificates", k),
+				"listener \"%s\": certificates: \"%s\" cannot be read: %s", p->name,
+				p->certificates[k], strerror(errno));
+		check_secret(s, i, p, "certificates", p->certificates[k]);
+	}
 }
 
 static void check_users(struct source *s, unsigned i, const struct listener_params *p)
@@ -268,6 +300,8 @@ int source_check_listeners(struct source *s)
 		check_proxy(s, i, p);
 		check_families(s, i, p);
 		check_users(s, i, p);
+		check_client_names(s, i, p);
+		check_certificates(s, i, p);
 		check_secret(s, i, p, "key", p->key);
 		check_secret(s, i, p, "users_file", p->users_file);
 		r = check_pool(s, i, p);

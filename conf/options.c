@@ -205,6 +205,16 @@ static const struct option listener_options[] = {
 	TEXT("certificate", L, certificate, FILE, NULL, 0,
 		"Certificate with its chain (PEM): offers TLS."),
 	TEXT("key", L, key, FILE, NULL, 0, "Private key of the certificate (PEM)."),
+	LIST("certificates", L, certificates, ncertificates, STRINGS, char **, NULL, 64, 0,
+		"Further files (PEM), each with a certificate, its chain and its key, for clients "
+		"that ask for another name (SNI)."),
+	TEXT("client_ca", L, client_ca, FILE, NULL, 0,
+		"Authorities (PEM) of client certificates: clients are asked for one. Those in "
+		"client_names may relay. Others are like clients without one."),
+	LIST("client_names", L, client_names, nclient_names, STRINGS, char **, NULL, 1024, 0,
+		"Names in certificates of clients that may relay, such as \"app1.example\" or "
+		"\"*.apps.example\"; \"*\": whatever client_ca has signed. Compared with the DNS "
+		"names and mail addresses of the certificate, or else with its common name."),
 	TEXT("min_tls", L, min_tls, STRING, "1.2", 0, "Lowest version of TLS, \"1.2\" or \"1.3\"."),
 	FLAG("implicit_tls", L, implicit_tls, "false", 0,
 		"TLS from the first byte (port 465) instead of STARTTLS."),
@@ -213,7 +223,8 @@ static const struct option listener_options[] = {
 		"Users who may relay after AUTH, one line each: name:crypt-hash, or "
 		"name:crypt-hash:pool."),
 	FLAG("require_auth", L, smtp.require_auth, "false", 0,
-		"Take no mail without AUTH, also from the networks in allow."),
+		"Take no mail without AUTH or a certificate of client_names, also from the networks "
+		"in allow."),
 	FLAG("offer_auth_plain_text", L, smtp.offer_auth_plain_text, "false", 0,
 		"Offer AUTH without TLS to all clients, not only to this machine."),
 	FLAG("pool_by_user", L, pool_by_user, "true", 0,

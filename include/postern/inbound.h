@@ -28,6 +28,11 @@ struct listener_params {
 	bool implicit_tls;
 	char *certificate, *key; /* NULL: no TLS offered */
 	char *min_tls;
+	char **certificates; /* further ones, by the name that a client asks for */
+	unsigned ncertificates;
+	char *client_ca;     /* NULL: clients are asked for no certificate */
+	char **client_names; /* patterns: who of client_ca may relay */
+	unsigned nclient_names;
 	char *users_file;      /* NULL: no AUTH */
 	bool pool_by_user;     /* a user's own pool wins over the listener's */
 	uint32_t sessions_max; /* of this listener */

@@ -110,6 +110,7 @@ struct smtp_server_peer { /* about this connection */
 	bool trusted;	    /* in the listener's allow list: may relay without AUTH */
 	bool tls_available; /* STARTTLS may be offered */
 	bool tls;	    /* already encrypted (implicit TLS) */
+	bool certified;	    /* by smtp_server_certified: the user is a name of a certificate */
 	bool auth_available;
 	/* What the owner of the connection wants to hear and to be asked; each may be NULL. They
 	 * are called inside the functions below and must not call them. */
@@ -178,6 +179,10 @@ int smtp_server_authenticated(
 	struct smtp_server *s, enum smtp_auth_result r, const char *pool, struct buf *out);
 void smtp_server_tls_started(
 	struct smtp_server *s, const char *description); /* back to HELLO wanted */
+/* After _tls_started, before anything is fed: the client's certificate has this name (copied, cut),
+ * and the listener lets it relay. The name stands for the user until AUTH gives another; RFC 3848's
+ * "A" is for AUTH alone. */
+void smtp_server_certified(struct smtp_server *s, const char *name);
 /* Ends the session from outside: adds the reply (421 4.4.2 for time-outs, 421 4.3.2 for shutdown;
  * without line end). Feed again for SERVER_ABORT and SERVER_CLOSE. Not while a commit is under way:
  * its answer comes first. */

@@ -83,6 +83,16 @@ const char *stream_tls_description(
 /* "CN=mx.example, issued by CN=CA, until Nov 29 00:00:00 2026 GMT", in ASCII of which nothing is obeyed;
  * "" in clear. */
 void stream_tls_peer(const struct stream *s, char *out, size_t max);
+/* Whether the other side's certificate was asked for, and its chain verifies. A client's name is not
+ * looked at: it has none that it must have. */
+bool stream_tls_proven(const struct stream *s);
+/* Why it is not proven; a few words. */
+void stream_tls_doubt(const struct stream *s, char *out, size_t max);
+/* The first name of a proven certificate that fits, of visible ASCII: DNS names and addresses of
+ * mailboxes, else the common name. False: none does. */
+#define TLS_NAME_MAX 255
+bool stream_tls_client_name(const struct stream *s, bool (*fits)(const void *arg, const char *name),
+	const void *arg, char out[TLS_NAME_MAX + 1]);
 void stream_peer(const struct stream *s, struct addr *peer, uint16_t *port);
 void stream_local(const struct stream *s, struct addr *local, uint16_t *port);
 
@@ -91,6 +101,11 @@ void stream_local(const struct stream *s, struct addr *local, uint16_t *port);
 struct tls_server_params {
 	const char *certificate, *key; /* PEM files; chain in certificate */
 	const char *min_version;       /* "1.2" (default) or "1.3" */
+	/* PEM files, each with a certificate, its chain and its key: for clients that ask for one
+	 * of its names (SNI). */
+	char *const *certificates;
+	unsigned ncertificates;
+	const char *client_ca; /* PEM: clients are asked for a certificate of these; NULL: no */
 };
 struct tls_client_params {
 	bool verify;	       /* verify chain and name; else any certificate is taken */

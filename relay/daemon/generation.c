@@ -10,9 +10,12 @@
 static int load_credentials(
 	struct credentials *k, const struct listener_params *p, struct buf *errors)
 {
-	struct tls_server_params tp = {
-		.certificate = p->certificate, .key = p->key, .min_version = p->min_tls
-	};
+	struct tls_server_params tp = { .certificate = p->certificate,
+		.key = p->key,
+		.min_version = p->min_tls,
+		.certificates = p->certificates,
+		.ncertificates = p->ncertificates,
+		.client_ca = p->client_ca };
 	char error[512] = "";
 	int r = 0;
 

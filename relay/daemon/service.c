@@ -274,6 +274,9 @@ static void say_files(struct service *s)
 	for (unsigned i = 0; i < c->nlisteners; i++) {
 		say_unreadable(s, c->listeners[i].certificate);
 		say_unreadable(s, c->listeners[i].key);
+		say_unreadable(s, c->listeners[i].client_ca);
+		for (unsigned k = 0; k < c->listeners[i].ncertificates; k++)
+			say_unreadable(s, c->listeners[i].certificates[k]);
 		say_unreadable(s, c->listeners[i].users_file);
 	}
 	for (unsigned i = 0; i < c->ndkims; i++)

@@ -11,6 +11,7 @@
 #include <utlist.h>
 
 #include "postern/must.h"
+#include "postern/text.h"
 
 #define LINGER		   5000
 #define LINGER_SHORT	   200
@@ -359,6 +360,26 @@ static void on_rejected(void *arg, const struct smtp_rejection *r)
 	session_rejected(arg, r);
 }
 
+static bool is_client_name(const void *arg, const char *name)
+{
+	const struct listener_params *p = arg;
+
+	for (unsigned i = 0; i < p->nclient_names; i++)
+		if (glob_match(slice_of(p->client_names[i]), slice_of(name)))
+			return true;
+	return false;
+}
+
+static void tell_tls(struct session *s)
+{
+	const struct listener_params *p = s->ln->p;
+	char name[TLS_NAME_MAX + 1];
+
+	smtp_server_tls_started(s->server, s->tls);
+	if (p->client_ca && stream_tls_client_name(s->stream, is_client_name, p, name))
+		smtp_server_certified(s->server, name);
+}
+
 static int start_smtp(struct session *s)
 {
 	const struct listener_params *p = s->ln->p;
@@ -378,7 +399,7 @@ static int start_smtp(struct session *s)
 	if (r)
 		return r;
 	if (peer.tls)
-		smtp_server_tls_started(s->server, s->tls);
+		tell_tls(s);
 	r = smtp_server_greet(s->server, &s->ib->out);
 	if (r)
 		return r;
@@ -399,7 +420,7 @@ static void on_tls(void *arg, int error, const char *why)
 	snprintf(s->tls, sizeof(s->tls), "%s", stream_tls_description(s->stream));
 	session_progress(s);
 	if (s->server)
-		smtp_server_tls_started(s->server, s->tls);
+		tell_tls(s);
 	else if (start_smtp(s))
 		session_close(s, 0, "out of memory");
 	if (!session_is_closed(s))

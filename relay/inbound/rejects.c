@@ -73,6 +73,20 @@ void session_limits_rejected(struct session_limits *l,
 	}
 }
 
+/* A client that may not relay, where certificates would let it: what is wrong with its own. */
+static void tell_certificate(struct session *s, struct log_line *ln)
+{
+	char text[300];
+
+	if (!s->ln->p->client_ca || !s->stream || !stream_is_tls(s->stream))
+		return;
+	if (stream_tls_proven(s->stream))
+		stream_tls_peer(s->stream, text, sizeof(text));
+	else
+		stream_tls_doubt(s->stream, text, sizeof(text));
+	log_line_cstr(ln, "certificate", text);
+}
+
 static void tell(struct session *s, const struct smtp_rejection *r, uint64_t untold)
 {
 	struct log_line *ln = &s->ib->line;
@@ -93,6 +107,8 @@ static void tell(struct session *s, const struct smtp_rejection *r, uint64_t unt
 	log_line_str(ln, "reply", reply);
 	log_line_cstr(ln, "listener", s->ln->p->name);
 	log_line_cstr(ln, "session", number);
+	if (r->reason == REJECT_RELAY || r->reason == REJECT_AUTH_REQUIRED)
+		tell_certificate(s, ln);
 	if (untold > 0)
 		log_line_int(ln, "untold", (int64_t)untold);
 	log_emit(s->ib->p.log, ln);

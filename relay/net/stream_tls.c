@@ -397,10 +397,7 @@ bool stream_is_tls(const struct stream *s)
 
 bool stream_tls_verified(const struct stream *s)
 {
-	const struct tls_conn *t = s->tls;
-
-	return t && t->done && t->context->verify && t->name[0] &&
-	       SSL_get0_peer_certificate(t->ssl) && SSL_get_verify_result(t->ssl) == X509_V_OK;
+	return stream_tls_proven(s) && s->tls->name[0];
 }
 
 bool stream_tls_resumed(const struct stream *s)
@@ -413,24 +410,23 @@ const char *stream_tls_description(const struct stream *s)
 	return s->tls && s->tls->done ? s->tls->description : NULL;
 }
 
-/* Names are the peer's: controls and bytes that are no ASCII come out escaped. */
-void stream_tls_peer(const struct stream *s, char *out, size_t max)
+X509 *tls_conn_certificate(const struct stream *s)
 {
-	const unsigned long flags = XN_FLAG_ONELINE & ~(unsigned long)ASN1_STRFLGS_UTF8_CONVERT;
-	X509 *x = s->tls && s->tls->done ? SSL_get1_peer_certificate(s->tls->ssl) : NULL;
-	BIO *b = x ? BIO_new(BIO_s_mem()) : NULL;
-	int n = 0;
+	return s->tls && s->tls->done ? SSL_get0_peer_certificate(s->tls->ssl) : NULL;
+}
 
-	if (b) {
-		X509_NAME_print_ex(b, X509_get_subject_name(x), 0, flags);
-		BIO_puts(b, ", issued by ");
-		X509_NAME_print_ex(b, X509_get_issuer_name(x), 0, flags);
-		BIO_puts(b, ", until ");
-		ASN1_TIME_print(b, X509_get0_notAfter(x));
-		n = BIO_read(b, out, (int)max - 1);
-	}
-	out[n > 0 ? n : 0] = '\0';
-	BIO_free(b);
-	X509_free(x);
-	ERR_clear_error();
+bool stream_tls_proven(const struct stream *s)
+{
+	return s->tls && s->tls->context->verify && tls_conn_certificate(s) &&
+	       SSL_get_verify_result(s->tls->ssl) == X509_V_OK;
+}
+
+void stream_tls_doubt(const struct stream *s, char *out, size_t max)
+{
+	snprintf(out, max, "%s",
+		!s->tls || !s->tls->done || !s->tls->context->verify
+			? "no certificate was asked for"
+		: !tls_conn_certificate(s)
+			? "no certificate"
+			: X509_verify_cert_error_string(SSL_get_verify_result(s->tls->ssl)));
 }

@@ -174,7 +174,7 @@ static int run_ehlo(struct smtp_server *s, const struct smtp_command *c, struct 
 		r = server_say(out, "250-SIZE");
 	if (!r && s->peer.tls_available && !s->peer.tls)
 		r = server_say(out, "250-STARTTLS");
-	if (!r && server_offers_auth(s) && !s->user[0])
+	if (!r && server_offers_auth(s) && !server_has_logged_in(s))
 		r = server_say(out, "250-AUTH PLAIN LOGIN");
 	return r ? r
 		 : buf_add_str(out,

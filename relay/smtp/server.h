@@ -74,6 +74,11 @@ struct smtp_server {
 	uint64_t bytes;
 };
 
+static inline bool server_has_logged_in(const struct smtp_server *s)
+{
+	return s->user[0] && !s->peer.certified;
+}
+
 /* One reply line; adds the line end. */
 int server_say(struct buf *out, const char *line);
 /* The same for what cannot be done now, or is no fault of the client: it is told to the caller. */

@@ -3,6 +3,7 @@
 #include "server.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "postern/must.h"
@@ -66,7 +67,7 @@ int server_auth(struct smtp_server *s, const struct smtp_command *c, struct buf 
 {
 	if (!s->esmtp)
 		return server_refuse(s, out, REJECT_ORDER, "503 5.5.1 Send EHLO first");
-	if (s->user[0])
+	if (server_has_logged_in(s))
 		return server_refuse(s, out, REJECT_ORDER, "503 5.5.1 Already authenticated");
 	if (!s->peer.auth_available)
 		return server_refuse(s, out, REJECT_ORDER, "502 5.5.1 AUTH is not available");
@@ -103,6 +104,7 @@ int smtp_server_authenticated(
 		return server_sasl_refuse(
 			s, out, REJECT_AUTH_FAILED, "535 5.7.8 Authentication failed");
 	memcpy(s->user, s->sasl.user, sizeof(s->user));
+	s->peer.certified = false;
 	if (n > 0)
 		memcpy(s->user_pool, pool, n);
 	s->user_pool[n] = '\0';
@@ -135,9 +137,17 @@ void smtp_server_tls_started(struct smtp_server *s, const char *description)
 	s->peer.tls = true;
 	s->esmtp = false;
 	s->helo[0] = s->user[0] = s->user_pool[0] = '\0';
+	s->peer.certified = false;
 	if (n >= sizeof(s->tls))
 		n = sizeof(s->tls) - 1;
 	if (n > 0)
 		memcpy(s->tls, description, n);
 	s->tls[n] = '\0';
+}
+
+void smtp_server_certified(struct smtp_server *s, const char *name)
+{
+	must(s->peer.tls && !s->user[0]);
+	snprintf(s->user, sizeof(s->user), "%s", name);
+	s->peer.certified = s->user[0] != '\0';
 }

@@ -88,7 +88,7 @@ static const char *with_protocol(const struct smtp_server *s)
 		{ "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA" },
 		{ "UTF8SMTP", "UTF8SMTPS", "UTF8SMTPA", "UTF8SMTPSA" },
 	};
-	unsigned i = (s->peer.tls ? 1u : 0u) | (s->user[0] ? 2u : 0u);
+	unsigned i = (s->peer.tls ? 1u : 0u) | (server_has_logged_in(s) ? 2u : 0u);
 	bool utf8 = s->message->flags & MESSAGE_SMTPUTF8;
 
 	return s->esmtp || i || utf8 ? names[utf8][i] : "SMTP";

@@ -96,7 +96,8 @@ class Options(RelayCase):
         users.chmod(0o600)
         rules = relay.dir / "rules"
         rules.write_text('* * 5xx * * "purple hedgehog" -> source-block\n')
-        return {"certificate": certificate, "key": key, "users_file": users, "rules_file": rules, "ca_file": authority.file}
+        return {"certificate": certificate, "key": key, "users_file": users, "rules_file": rules, "ca_file": authority.file,
+                "client_ca": authority.file}
 
     def values(self, text):
         """(section, title, option) → value, of a dump."""
@@ -122,7 +123,13 @@ class Options(RelayCase):
             subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True, capture_output=True)
             path.chmod(0o600)
         self.OTHER = {**self.OTHER, "dkim.key": signing[1]}
-        base["listener"].update(certificate=files["certificate"], key=files["key"], users_file=files["users_file"])
+        more = relay.dir / "more.pem"
+        more.write_text(files["certificate"].read_text() + files["key"].read_text())
+        more.chmod(0o600)
+        self.OTHER = {**self.OTHER, "listener.certificates": [more], "listener.client_names": ["app.example"],
+                      "log.headers": ["X-Campaign"]}
+        base["listener"].update(certificate=files["certificate"], key=files["key"], users_file=files["users_file"],
+                                client_ca=files["ca_file"], client_names=["*"])
         base["provider"]["tls"] = "verify"
         extra = {"sender": ({"pool": "main"}, "s.example"), "warmup": ({"sources": ["a1"], "start": "2030-01-01", "ladder": "outlook",
                                                                        "pace": "hours", "hours": "09-17"}, "w"),

@@ -41,6 +41,7 @@ static X509 *make(
 	static long serial = 1;
 	X509 *cert = X509_new();
 	X509_NAME *subject;
+	char names[120];
 
 	must(cert);
 	must(X509_set_version(cert, X509_VERSION_3) == 1);
@@ -53,8 +54,9 @@ static X509 *make(
 		     subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0) == 1);
 	X509_set_issuer_name(cert, issuer ? X509_get_subject_name(issuer) : subject);
 	add_extension(cert, NID_basic_constraints, issuer ? "CA:FALSE" : "critical,CA:TRUE");
+	snprintf(names, sizeof(names), "DNS:%s,IP:127.0.0.1", name);
 	if (issuer)
-		add_extension(cert, NID_subject_alt_name, "DNS:mx.example.test,IP:127.0.0.1");
+		add_extension(cert, NID_subject_alt_name, names);
 	must(X509_sign(cert, issuer ? issuer_key : key, EVP_sha256()) > 0);
 	return cert;
 }
@@ -64,6 +66,14 @@ static void issue(const char *path, EVP_PKEY *key, X509 *ca, EVP_PKEY *ca_key, l
 	X509 *cert = make("mx.example.test", key, ca, ca_key, from, to);
 
 	write_pem(path, cert, NULL);
+	X509_free(cert);
+}
+
+static void issue_other(const char *path, EVP_PKEY *key, X509 *ca, EVP_PKEY *ca_key)
+{
+	X509 *cert = make("other.example.test", key, ca, ca_key, -DAY, DAY);
+
+	write_pem(path, cert, key);
 	X509_free(cert);
 }
 
@@ -80,6 +90,7 @@ void certificates_make(struct certificates *c)
 	snprintf(c->good, sizeof(c->good), "%s/good.pem", c->dir);
 	snprintf(c->expired, sizeof(c->expired), "%s/expired.pem", c->dir);
 	snprintf(c->foreign, sizeof(c->foreign), "%s/foreign.pem", c->dir);
+	snprintf(c->other, sizeof(c->other), "%s/other.pem", c->dir);
 	snprintf(c->key, sizeof(c->key), "%s/key.pem", c->dir);
 	ca = make("Test root", ca_key, NULL, NULL, -30 * DAY, 30 * DAY);
 	other = make("Other root", other_key, NULL, NULL, -30 * DAY, 30 * DAY);
@@ -87,6 +98,7 @@ void certificates_make(struct certificates *c)
 	write_pem(c->key, NULL, key);
 	issue(c->good, key, ca, ca_key, -DAY, DAY);
 	issue(c->expired, key, ca, ca_key, -2 * DAY, -DAY);
+	issue_other(c->other, key, ca, ca_key);
 	issue(c->foreign, key, other, other_key, -DAY, DAY);
 	X509_free(ca);
 	X509_free(other);
@@ -101,6 +113,7 @@ void certificates_remove(struct certificates *c)
 	unlink(c->good);
 	unlink(c->expired);
 	unlink(c->foreign);
+	unlink(c->other);
 	unlink(c->key);
 	rmdir(c->dir);
 }

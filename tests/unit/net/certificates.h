@@ -8,6 +8,7 @@ struct certificates {
 	char ca[240]; /* root, to be trusted */
 	char good[240], expired[240],
 		foreign[240]; /* for mx.example.test and 127.0.0.1; foreign: another root */
+	char other[240];      /* for other.example.test, with its key in the same file */
 	char key[240];	      /* of all of them */
 };
 void certificates_make(struct certificates *c);

@@ -111,6 +111,7 @@ enum {
 	SMALL = 8192, /* at most 2 recipients, 300 bytes, 1 message */
 	TEMP = 16384, /* passwords cannot be checked */
 	STRICT = 32768,
+	CERTIFIED = 65536, /* under TLS, by a certificate */
 };
 
 #define READY "250, 250 2.1.0, 250 2.1.5"
@@ -167,6 +168,13 @@ static const struct script {
 		0),
 	S("need TLS and have it", NEED_TLS | TLS, EHLO MAIL RCPT DATA, SENT, 1),
 	S("need AUTH", NEED_AUTH | AUTH, EHLO MAIL, "250, 530 5.7.0", 0),
+
+	S("stranger with a certificate", STRANGER | CERTIFIED, EHLO MAIL RCPT DATA, SENT, 1),
+	S("its certificate is what AUTH would be", NEED_AUTH | AUTH | CERTIFIED,
+		EHLO MAIL RCPT DATA, SENT, 1),
+	S("AUTH after a certificate", STRANGER | AUTH | CERTIFIED,
+		EHLO "AUTH PLAIN AHVzZXIAcGFzcw==\r\nAUTH PLAIN\r\n", "250, 235 2.7.0, 503 5.5.1",
+		0),
 
 	/* AUTH */
 	S("PLAIN, asked", AUTH, EHLO "AUTH plain\r\nAHVzZXIAcGFzcw==\r\n", "250, 334, 235 2.7.0",
@@ -428,6 +436,10 @@ static void check_script(const struct script *s)
 		rig_init(&r);
 		script_params(&r, s->how);
 		rig_open(&r);
+		if (s->how & CERTIFIED) {
+			smtp_server_tls_started(r.server, "TLS1.3:TEST");
+			smtp_server_certified(r.server, "app1.example");
+		}
 		rig_play(&r, s->in, seed);
 		if (seed == 0) {
 			assert_int_equal(buf_add_slice(&first_out, buf_slice(&r.out)), 0);
@@ -454,11 +466,30 @@ static void test_scripts(void **state)
 	assert_int_equal(body_memory(), 0);
 }
 
+/* A certificate is no AUTH: RFC 3848's "A" stays away. What the message is kept with names it. */
+static void test_certificate(void **state)
+{
+	struct smtp_server_stats stats;
+	struct rig r;
+
+	rig_init(&r);
+	r.peer.trusted = false;
+	rig_open(&r);
+	smtp_server_tls_started(r.server, "TLS1.3:TEST");
+	smtp_server_certified(r.server, "app1.example");
+	rig_play(&r, SLICE_LIT(EHLO MAIL RCPT DATA), 0);
+	assert_non_null(strstr(r.content.p, "(Postern) with ESMTPS (TLS1.3:TEST)"));
+	smtp_server_stats(r.server, &stats);
+	assert_string_equal(stats.user, "app1.example");
+	rig_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cells),
 		cmocka_unit_test(test_scripts),
+		cmocka_unit_test(test_certificate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
