@@ -52,6 +52,10 @@ static const struct option root_options[] = {
 		"Memory of the envelopes of open inbound transactions. One client may hold a "
 		"quarter of it, and clients that had no message accepted within an hour half of it "
 		"together. Above: 452 to RCPT."),
+	LIST("block_lists", struct config, block_lists, nblock_lists, STRINGS, char **,
+		"zen.spamhaus.org,bl.spamcop.net", 16, LIVE,
+		"Zones of DNS block lists that `postern doctor` asks about the sources; mail is not "
+		"judged by them. {}: none."),
 	TEXT("rules_file", struct config, rules_file, FILE, NULL, LIVE,
 		"Rules that classify the replies of receivers, asked before those built in; with a "
 		"line \"builtin off\" instead of them. Their syntax heads replies.rules."),

@@ -71,6 +71,8 @@ struct config {
 	struct queue_params queue;
 	struct dispatch_params dispatch; /* with .dns */
 	struct log_params log;
+	char **block_lists; /* zones of lists that doctor asks about sources */
+	unsigned nblock_lists;
 	char **log_headers; /* names of fields whose text the log has */
 	unsigned nlog_headers;
 	char *control_socket;  /* NULL: none */

@@ -21,6 +21,7 @@ const struct cli_command *const cli_commands[] = {
 	&command_history,
 	&command_transcript,
 	&command_evidence,
+	&command_doctor,
 	&command_lanes,
 	&command_clusters,
 	&command_warmup,

@@ -8,8 +8,8 @@ import pathlib
 import re
 import sys
 
-# What writes: plots, keys and evidence into a file, wake-ups of a thread by its descriptor, and the one place.
-WRITERS = {"relay/cli/print.c", "relay/cli/rehearse_svg.c", "relay/cli/key_file.c", "relay/cli/evidence.c", "relay/daemon/service.c", "relay/daemon/service_reload.c"}
+# What writes: plots, keys, evidence and a trial of the disk into a file, wake-ups of a thread by its descriptor, and the one place.
+WRITERS = {"relay/cli/print.c", "relay/cli/rehearse_svg.c", "relay/cli/key_file.c", "relay/cli/evidence.c", "relay/cli/doctor_machine.c", "relay/daemon/service.c", "relay/daemon/service_reload.c"}
 PRINTS = re.compile(r"(?<![\w.>])(printf|puts|putchar|putc|fputs|fputc|fwrite|json_dumpf|perror|vprintf|write|dprintf)\s*\(|"
                     r"(?<!\w)v?fprintf\s*\(\s*(stderr|stdout)")
 LISTS = re.compile(r"(?<!\w)(json_array_append_new|json_array_append|json_string|json_stringn|json_string_nocheck)\s*\(")

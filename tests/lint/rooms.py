@@ -22,7 +22,7 @@ ROOMS = {
     "queue/repair": (["queue_check"], ["relay/base", "queue/raw", "queue"]),
     "relay/net": (["loop", "stream"], ["relay/base"]),
     "relay/dns": (["dns", "resolver"], ["relay/base", "relay/net"]),
-    "relay/trust": (["dkim"], ["relay/base"]),
+    "relay/trust": (["dkim", "spf"], ["relay/base"]),
     "relay/inbound": (["inbound"], ["relay/base", "relay/smtp", "relay/net", "queue", "relay/trust"]),
     "relay/outbound": (["outbound"], ["relay/base", "relay/smtp", "relay/net", "queue"]),
     "relay/worker": (["worker"], ["relay/base", "relay/smtp", "relay/net", "queue", "relay/trust", "relay/inbound", "relay/outbound"]),
