@@ -39,6 +39,7 @@ static int move_record(struct qtxn *t, MDB_cursor *c, char tree, struct slice ke
 	return qtxn_fail(t, mdb_cursor_del(c, 0));
 }
 
+/* 0, -ENOENT, or what ends the transaction. */
 static int get_mail(struct qtxn *t, const struct mail_key *k, MDB_val *v)
 {
 	MDB_val key = val_of(k->b, sizeof(k->b));
@@ -48,7 +49,7 @@ static int get_mail(struct qtxn *t, const struct mail_key *k, MDB_val *v)
 }
 
 /* With its entry in whichever index. An entry that cannot be named (the record is unreadable) is
- * found by whoever follows it, and set aside then. */
+ * found by whoever follows it, and set aside then. 0, also when it is gone. */
 static int move_recipient(struct qtxn *t, uint64_t id, uint32_t index)
 {
 	struct mail_key k = mail_key(id, index + 1);

@@ -63,6 +63,7 @@ void store_close(struct store *s); /* a zeroed or half opened store is fine */
 int store_reopen(struct store *s);
 
 /* Parts of opening: environment, then (schema known) trees and space. */
+/* 0, or the errno of LMDB: -ENOMEM also where the address space has no room for max_size. */
 int store_env_open(struct store *s);
 int store_env_ready(struct store *s);
 void store_env_close(struct store *s);

@@ -229,7 +229,7 @@ static int part_of(const struct reading *x, const struct option *o, struct slice
 	return r;
 }
 
-/* "5%: 2MiB"; without a share: *rest. */
+/* "5%: 2MiB"; without a share: *rest. 0, -EINVAL: told, -ENOMEM. */
 static int size_of(
 	const struct reading *x, const char *text, double *share, uint64_t *bytes, bool *rest)
 {

@@ -490,6 +490,7 @@ struct policy_warmup_info {
 	uint64_t delivered, deferred; /* today; deferred: for the source's sake */
 	double share;		      /* of deferrals today */
 	const char *state; /* "before start" "ramping" "held" "paused" "probing" "warm" */
+	bool paused;	   /* for what receivers say: it rests, or is probed */
 	const char
 		*change; /* what the last day did: "" "advanced" "held" "stepped back" "idle" … */
 	const char *why; /* and why, for people */

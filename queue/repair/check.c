@@ -495,7 +495,8 @@ static void say_page(void *arg, const char *line)
 }
 
 /* The pages first: while they are not sound, what LMDB makes of them is no use, and may crash. The
- * snapshot stays as it is as long as our read transaction lasts. */
+ * snapshot stays as it is as long as our read transaction lasts. 0 sound, 1 not, -ENOENT: its meta page was written over
+ * meanwhile, or the errno of reading. */
 static int check_pages(struct check *c)
 {
 	struct raw_meta m;

@@ -140,7 +140,7 @@ static bool plain(struct slice s)
 	return true;
 }
 
-/* A domain's A-labels in lower case, in the arena. */
+/* A domain's A-labels in lower case, in the arena. 0, -EINVAL, -ENOMEM. */
 static int keep_domain(struct selector *s, struct slice in, struct slice *ret)
 {
 	char name[DOMAIN_TEXT_MAX];

@@ -206,6 +206,7 @@ static int read_file(struct buf *out, const char *path)
 	return r == -ENOBUFS ? -EINVAL : r;
 }
 
+/* 0, -ENOENT, -EINVAL no time zone, -ENOMEM, or the errno of reading. */
 static int load_file(struct zone **ret, const char *path)
 {
 	struct buf b;

@@ -104,6 +104,7 @@ static const char *sender_domain(const struct message *m, char *out, size_t max)
 	return at && !domain_to_ascii(slice_of(at + 1), out, max) ? out : NULL;
 }
 
+/* 0, -ENOMEM, or what dsn_build has against the message. */
 static int build_one(
 	struct dispatch *d, struct settle *s, enum dsn_action action, struct slice content)
 {

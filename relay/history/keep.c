@@ -174,6 +174,7 @@ static int find(const char *of, unsigned n, char c)
 	return p ? (int)(p - of) : -1;
 }
 
+/* 0, -EINVAL what no version of ours has written, -ENOMEM. */
 static int load(struct history *h, struct slice key, struct slice value)
 {
 	struct slice rest = slice_from(key, sizeof(HISTORY_PREFIX) - 1);

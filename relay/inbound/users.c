@@ -151,6 +151,7 @@ static int users_add_line(struct users *u, struct slice line, const char **why)
 	return 0;
 }
 
+/* 0, -ENOBUFS too large, -ENOMEM, or the errno of reading. */
 static int read_file(struct buf *out, const char *path)
 {
 	FILE *f = fopen(path, "re");

@@ -128,6 +128,7 @@ static int ask_clients(
 
 /* ---- */
 
+/* 0, -ENOMEM, or another with the reason in error. */
 static int set_up(
 	struct tls_context *c, const struct tls_server_params *p, char *error, size_t error_max)
 {

@@ -109,6 +109,7 @@ static bool put_row(void *arg, ms_t start, const struct history_cell *c)
 	return !rows->r;
 }
 
+/* 0, -ENOMEM, -ENOBUFS over HISTORY_MAX, -E2BIG as history_view_each. */
 static int render_history(struct buf *out, const struct history_answer *a)
 {
 	struct rows rows = { out, a, .first = true };

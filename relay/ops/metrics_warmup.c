@@ -11,7 +11,6 @@
 struct ramp_row {
 	char source[64], provider[64];
 	struct policy_warmup_info info; /* its texts are not used */
-	bool paused;
 };
 struct rows {
 	struct ramp_row *a;
@@ -30,7 +29,6 @@ static void add(void *arg, const struct policy_warmup_info *i)
 	strncpy(r->source, i->source, sizeof(r->source) - 1);
 	strncpy(r->provider, i->provider, sizeof(r->provider) - 1);
 	r->info = *i;
-	r->paused = !strcmp(i->state, "paused") || !strcmp(i->state, "probing");
 }
 
 static void gather(struct dispatch *d, void *arg)
@@ -53,7 +51,7 @@ static double limit(uint32_t n)
 	X(rungs, "Rungs of the plan.", r->info.nrungs)                                             \
 	X(deferral_ratio, "Share of today's messages deferred for the source's sake.",             \
 		r->info.share)                                                                     \
-	X(paused, "1 while the ramp is paused or probed.", r->paused)                              \
+	X(paused, "1 while the ramp is paused or probed.", r->info.paused)                         \
 	X(held, "1 while an operator holds the rung.", r->info.operator_hold)
 
 static int put_value(struct buf *out, double v)

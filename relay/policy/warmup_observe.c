@@ -76,6 +76,7 @@ static void ramp_info(const struct policy *p, struct policy_now now, unsigned pr
 		.deferred = r->seen.bad,
 		.share = ramp_share(&r->seen),
 		.state = state_of(r, now.wall),
+		.paused = sick(&r->pause),
 		.change = ramp_change_name(r),
 		.until = ramp_until(r, p->params->zone, now),
 		.operator_hold = r->hold,

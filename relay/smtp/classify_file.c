@@ -69,7 +69,7 @@ static int builtin_parse(struct reader *rd, struct slice value)
 	return 0;
 }
 
-/* A line of two words is no rule. */
+/* A line of two words is no rule. 0, -ENOMEM, or -EINVAL: told. */
 static int line_parse(struct reader *rd, struct slice line)
 {
 	struct slice rest = line, word = rule_field(&rest), value = rule_field(&rest);

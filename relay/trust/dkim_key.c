@@ -226,6 +226,7 @@ static bool has_word(struct slice list, const char *word)
 	return false;
 }
 
+/* 0, -EINVAL another key, -ENOMEM. */
 static int same_key(struct slice p, const struct dkim_key *k)
 {
 	struct buf text, got, want;
