@@ -81,6 +81,13 @@ static void note(struct slot *s, struct policy_now now, const struct refusal *f)
 	evidence_note(&s->lane->evidence, now.mono, true);
 }
 
+/* Words that no rule knows, at hosts that have something in common, may be the cluster's once everybody
+ * there is told so. Elsewhere they may be greylisting, of each message by itself. */
+static bool of_everybody(const struct policy *p, const struct slot *s, const struct refusal *f)
+{
+	return f->kind == KIND_UNKNOWN && named(p, s->provider);
+}
+
 static void accuse(struct policy *p, struct slot *s, struct policy_now now, const struct refusal *f,
 	const struct tenant *t)
 {
@@ -91,6 +98,8 @@ static void accuse(struct policy *p, struct slot *s, struct policy_now now, cons
 
 	if (f->kind == KIND_THROTTLE || f->kind == KIND_BUSY)
 		evidence_bad(&s->cluster->evidence, now.mono, accuser, false, SCORE_BAD);
+	else if (of_everybody(p, s, f))
+		evidence_bad(&s->cluster->evidence, now.mono, accuser, false, weight);
 	if (f->tried) {
 		take_back(p, s, f->tried);
 		return;
@@ -180,7 +189,7 @@ static enum cause judge(
 		return CAUSE_SOURCE;
 	if (judge_path(p, now, s, f))
 		return CAUSE_SUBNET;
-	if (f->kind == KIND_THROTTLE || f->kind == KIND_BUSY)
+	if (f->kind == KIND_THROTTLE || f->kind == KIND_BUSY || of_everybody(p, s, f))
 		if (sick(&s->cluster->health) || judge_cluster(p, now, s, f))
 			return CAUSE_CLUSTER;
 	return suspect(s, f);
@@ -266,6 +275,14 @@ static void acquit_place(struct policy *p, struct policy_now now, struct slot *s
 	s->cluster->slow_start_fed = true;
 }
 
+/* Of the last so many the oldest goes. */
+static void note_guessed(struct path *h, ms_t mono)
+{
+	for (unsigned i = GUESSED_KEPT - 1; i; i--)
+		h->guessed_good[i] = h->guessed_good[i - 1];
+	h->guessed_good[0] = mono;
+}
+
 void acquit(struct policy *p, struct policy_now now, struct slot *s, const char *domain)
 {
 	acquit_tenant(p, now, s, domain);
@@ -275,7 +292,9 @@ void acquit(struct policy *p, struct policy_now now, struct slot *s, const char 
 	host_slot_good(p, s);
 	host_noted(s->host, now.mono, false);
 	limits_taken(p, now, s);
-	if (!host_guessed(s->host))
+	if (host_guessed(s->host))
+		note_guessed(s->path, now.mono);
+	else
 		acquit_place(p, now, s);
 	window_good(p, s->lane, s->weight ? s->weight : 1, now.mono);
 	block_good(p, now, s);

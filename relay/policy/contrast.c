@@ -53,6 +53,15 @@ static bool usable(
 	return source_obstacle(p, now, source, c, c->provider, &until) == HOLD_NONE;
 }
 
+static unsigned guessed_since(const struct path *h, ms_t onset)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < GUESSED_KEPT; i++)
+		n += h->guessed_good[i] > 0 && h->guessed_good[i] >= onset;
+	return n;
+}
+
 void look_at_others(struct policy *p, struct policy_now now, const struct slot *s, ms_t onset,
 	double worse_than, struct others *ret)
 {
@@ -78,7 +87,8 @@ void look_at_others(struct policy *p, struct policy_now now, const struct slot *
 		if (!h)
 			continue;
 		evidence_since(&h->evidence, onset, &good, &bad);
-		ret->taken += bad ? 0 : good;
+		ret->asked += h->uses.outstanding > 0;
+		ret->taken += bad ? 0 : good + guessed_since(h, onset);
 		if (good + bad < OTHERS_TESTED)
 			continue;
 		ret->tested++;

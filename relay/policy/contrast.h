@@ -35,6 +35,7 @@ struct others {
 	unsigned well;	  /* accepted, clearly better than what is asked about */
 	unsigned ill;	  /* refused */
 	unsigned resting; /* found sick */
+	unsigned asked;	  /* of the usable: with transactions under way */
 	unsigned taken;	  /* accepted from those that were refused nothing, in all */
 };
 

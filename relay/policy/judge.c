@@ -19,6 +19,8 @@
 #define JUST_NOW      60000 /* ms */
 #define TAKES_MAIL    3u
 #define ANSWERS_COME  20000 /* ms */
+#define ACCUSERS_SURE 4u    /* tenants */
+#define ANSWERS_LATE  120000
 #define SLOW_START_AT 2u
 #define IN_A_ROW      6u /* refused by a subnet; */
 #define LAST	      8u /* or of so many outcomes … */
@@ -84,6 +86,15 @@ static void blame_cluster(struct policy *p, struct policy_now now, struct cluste
 	absolve(p, now, c);
 }
 
+/* Others have not been heard yet. A refusal comes before what was sent beside it is accepted, or read
+ * where there is much to do; while something is under way there, an answer comes. */
+static bool waits_for(const struct evidence *e, const struct others *o, ms_t mono)
+{
+	if (e->score < UNHEARD || mono - e->onset < ANSWERS_COME)
+		return true;
+	return o->asked && mono - e->onset < ANSWERS_LATE;
+}
+
 bool judge_cluster(struct policy *p, struct policy_now now, struct slot *s, const struct refusal *f)
 {
 	struct cluster *c = s->cluster;
@@ -99,11 +110,12 @@ bool judge_cluster(struct policy *p, struct policy_now now, struct slot *s, cons
 		return false;
 	/* chance may have asked the sick ones first; and a refusal comes before what was sent beside
 	 * it is accepted, or read where there is much to do */
-	if (o.tested < o.count &&
-		(c->evidence.score < UNHEARD || now.mono - c->evidence.onset < ANSWERS_COME))
+	if (o.tested < o.count && waits_for(&c->evidence, &o, now.mono))
 		return false;
 	if (!o.ill && f->kind != KIND_BUSY)
 		return false;
+	if (f->kind == KIND_UNKNOWN && (good || o.taken || c->evidence.naccusers < ACCUSERS_SURE))
+		return false; /* nothing is taken from anybody, whoever it is for */
 	blame_cluster(p, now, c, f->cooldown);
 	return true;
 }
@@ -231,7 +243,8 @@ bool judge_path(struct policy *p, struct policy_now now, struct slot *s, const s
 enum cause probe_failed(
 	struct policy *p, struct policy_now now, struct slot *s, struct tenant *t, enum kind kind)
 {
-	if (kind != KIND_DOMAIN && kind != KIND_UNKNOWN && sick(&s->cluster->health)) {
+	if (kind != KIND_DOMAIN && (kind != KIND_UNKNOWN || named(p, s->provider)) &&
+		sick(&s->cluster->health)) {
 		health_probed(p, &s->cluster->health, &health_cluster, false, now);
 		return CAUSE_CLUSTER;
 	}

@@ -58,6 +58,7 @@ struct lane {
 	bool window_dirty;
 };
 
+#define GUESSED_KEPT 3u
 /* subnet of ours × cluster */
 struct path {
 	struct cluster *cluster;
@@ -70,6 +71,9 @@ struct path {
 	ms_t paired;   /* mono; a tenant that does not want it was found last */
 	uint8_t pairs; /* found */
 	struct habit habit;
+	/* mono; mail was accepted last at hosts whose cluster is a guess: it stands for the path where
+	 * others are asked about, and says nothing of what is refused at hosts that are known */
+	ms_t guessed_good[GUESSED_KEPT];
 	struct pace
 		pace; /* what the receiver takes of its sources together, where they are several */
 };

@@ -111,7 +111,7 @@ static unsigned b_rests(struct ways *w)
 }
 
 /* Words that no rule knows, or that speak of load: the subnet that alone hears them is sick. Heard
- * by all, they are nobody's. */
+ * by all, they are the cluster's, and no subnet's. */
 static void test_words_do_not_matter(void **state)
 {
 	static const enum verdict words[] = { VERDICT_TRANSIENT_OTHER, VERDICT_DESTINATION_BUSY,
@@ -119,6 +119,7 @@ static void test_words_do_not_matter(void **state)
 
 	for (unsigned k = 0; k < COUNT(words); k++) {
 		struct ways w;
+		struct found f;
 		unsigned tries = 0;
 
 		ways_open(&w);
@@ -135,7 +136,11 @@ static void test_words_do_not_matter(void **state)
 		ways_open(&w);
 		for (unsigned i = 0; k == 0 && i < 60; i++)
 			say(&w, i % 3, tenant(i), "app.example", words[k]);
-		assert_int_equal(b_rests(&w), 0);
+		if (k == 0) {
+			f = look(&w);
+			assert_int_equal(f.events[POLICY_EVENT_CLUSTER_DEFERS], 1);
+			assert_int_equal(f.events[POLICY_EVENT_HEALTH], 0);
+		}
 		rig_deinit(&w.r);
 	}
 }
@@ -159,6 +164,33 @@ static void test_unheard(void **state)
 		assert_int_equal(look(&w).events[POLICY_EVENT_CLUSTER_DEFERS], !heard);
 		if (heard)
 			assert_int_equal(b_rests(&w), 1);
+		rig_deinit(&w.r);
+	}
+}
+
+/* The same while the others have each a message under way: their answers are waited for, however slow
+ * they or we are, for two minutes. */
+static void test_slow_answers(void **state)
+{
+	for (unsigned late = 0; late < 2; late++) {
+		const struct classification good = { .verdict = VERDICT_DELIVERED };
+		struct policy_tried tried = { .message = 900, .recipient = 900 };
+		struct policy_choice why;
+		bool retire;
+		struct ways w;
+
+		ways_open(&w);
+		w.r.want.domain = "t90.example";
+		for (unsigned i = 0; i < 2; i++)
+			rig_admit(&w.r, w.slot[i], &why, &retire);
+		for (unsigned i = 0; i < 12; i++)
+			say(&w, 2, tenant(i), "app.example", VERDICT_DESTINATION_BUSY);
+		rig_pass(&w.r, late ? 130000 : 50000);
+		for (unsigned i = 0; i < 3; i++)
+			say(&w, 2, tenant(i + 40), "app.example", VERDICT_DESTINATION_BUSY);
+		assert_int_equal(look(&w).events[POLICY_EVENT_CLUSTER_DEFERS], late);
+		for (unsigned i = 0; i < 2; i++)
+			rig_result_of(&w.r, w.slot[i], "t90.example", &good, 250, &tried);
 		rig_deinit(&w.r);
 	}
 }
@@ -338,6 +370,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_words_do_not_matter),
 		cmocka_unit_test(test_unheard),
+		cmocka_unit_test(test_slow_answers),
 		cmocka_unit_test(test_sender),
 		cmocka_unit_test(test_pair),
 		cmocka_unit_test(test_tenants_limit),
