@@ -36,6 +36,7 @@ extern const struct cli_command command_run, command_check, command_queue, comma
 	command_classify, command_stats, command_reload, command_rehearse, command_version,
 	command_check_queue, command_warmup, command_why, command_history, command_dkim,
 	command_transcript, command_evidence, command_doctor, command_completion;
+extern const struct cli_command command_import;
 /* All of them, in the order of --help; ended by NULL. In main.c. */
 extern const struct cli_command *const cli_commands[];
 

@@ -29,6 +29,7 @@ const struct cli_command *const cli_commands[] = {
 	&command_resume,
 	&command_classify,
 	&command_dkim,
+	&command_import,
 	&command_rehearse,
 	&command_stats,
 	&command_reload,

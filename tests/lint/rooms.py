@@ -29,16 +29,17 @@ ROOMS = {
     "relay/dispatch": (["dispatch"], ["relay/base", "relay/smtp", "relay/policy", "relay/sched", "relay/history", "queue", "relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound", "relay/worker"]),
     "conf": (["config"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound", "relay/worker",
                           "relay/dispatch"]),
+    "conf/import": (["import"], ["relay/base", "conf"]),
     "conf/scenario": (["scenario"], ["relay/base", "relay/policy", "relay/rehearse", "conf"]),
     "relay/ops": (["ops", "answer"], ["relay/base", "relay/smtp", "relay/policy", "relay/history", "queue", "relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "conf"]),
     "relay/daemon": (["daemon"], ["relay/base", "relay/smtp", "relay/policy", "queue", "relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound",
                                   "relay/worker", "relay/dispatch", "conf", "relay/ops"]),
-    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "queue/repair", "relay/dns", "relay/trust", "conf", "conf/scenario",
+    "relay/cli": ([], ["relay/base", "relay/smtp", "relay/policy", "relay/rehearse", "queue", "queue/repair", "relay/dns", "relay/trust", "conf", "conf/import", "conf/scenario",
                        "relay/ops",
                        "relay/daemon"]),
 }
 # A room that works on another's inside: it may include its inner headers, never the other way round.
-INSIDE = {"queue/repair": "queue", "conf/scenario": "conf"}
+INSIDE = {"queue/repair": "queue", "conf/scenario": "conf", "conf/import": "conf"}
 # System headers that only some rooms may touch.
 LIBRARIES = {
     "uv.h": ["relay/net", "relay/dns", "relay/trust", "relay/inbound", "relay/outbound", "relay/worker", "relay/dispatch", "relay/ops", "relay/cli"],
