@@ -15,6 +15,7 @@
 #include "operate.h"
 #include "orders.h"
 #include "own.h"
+#include "party.h"
 #include "past.h"
 #include "reader.h"
 #include "settle.h"
@@ -102,6 +103,7 @@ static void free_connections(struct dispatch *d)
 			continue;
 		for (unsigned k = 0; k < c->match.nrunning; k++)
 			free_work(d, c->running[k]);
+		party_unref(d, c->place_of);
 		match_gone(&d->match, &c->match);
 		wake_clear(&d->wakes, &c->wake);
 		host_unref(d, c->host);

@@ -79,19 +79,19 @@ def show(what, rate, delays):
 
 
 class Silent(RelayCase):
-    def attack(self, relay, recipients):
-        since = relay.mark()
+    def attack(self, relay, recipients, size=1, at_once=100):
+        since, content = relay.mark(), "x" * 70 + "\r\n"
         with relay.client() as c:
-            for i in range(0, len(recipients), 100):
-                c.sendmail("spam@example.net", recipients[i:i + 100], f"X-Test-Id: attack-{i}\r\n\r\nx\r\n")
-        relay.wait_event("accepted", since=since, count=(len(recipients) + 99) // 100)
+            for i in range(0, len(recipients), at_once):
+                c.sendmail("spam@example.net", recipients[i:i + at_once], f"X-Test-Id: attack-{i}\r\n\r\n" + content * (1 + size // len(content)))
+        relay.wait_event("accepted", since=since, count=(len(recipients) + at_once - 1) // at_once)
 
-    def compare(self, relay, recipients, seconds=5, after=None, late_floor=3):
+    def compare(self, relay, recipients, seconds=5, after=None, late_floor=3, **attack):
         Traffic(relay, "first").run(1.5)
         rate, delays = Traffic(relay, "before").run(seconds)
         if os.environ.get("V"):
             show("without", rate, delays)
-        self.attack(relay, recipients)
+        self.attack(relay, recipients, **attack)
         if after:
             after()
         rate2, delays2 = Traffic(relay, "while").run(seconds)
@@ -107,13 +107,13 @@ class Silent(RelayCase):
         late = sorted(delays2[True])[-1 - len(delays2[True]) // 10]
         self.assertLessEqual(late, max(2 * max(delays[True]), late_floor))
 
-    def tarpits(self, phase):
+    def tarpits(self, phase, does='action = "stall"'):
         """Enough of them to take every place for two minutes. New mail is for hosts that nobody has seen before."""
         tar = f"""
             cluster "TAR{{1..120}}" {{ addresses = {{"127.2.{{n}}.1-2"}}  form = "plain" }}
             cluster "N{{1..250}}" {{ addresses = {{"127.3.{{n}}.1"}} }}
             tenant "tar{{0..479}}.example" {{ cluster = {{"TAR*"}} }}
-            rule "silent" {{ phase = "{phase}"  cluster = {{"TAR*"}}  action = "stall" }}
+            rule "silent" {{ phase = "{phase}"  cluster = {{"TAR*"}}  {does} }}
             """
         return self.start(BASE.replace('"new{0..999}.example" { cluster = {"A"} }', '"new{0..999}.example" { cluster = {"N*"} }') + tar,
                           root={"outbound_max": 100}, queue={"retry": ["5m"]}, providers=NOBODYS, sim_options={"detail": False})
@@ -126,6 +126,19 @@ class Silent(RelayCase):
     def test_hosts_that_greet_and_never_answer(self):
         sim, relay = self.tarpits("mail")
         self.compare(relay, [f"u@tar{i}.example" for i in range(480)], after=lambda: sim.wait(rule={"silent": 30}), late_floor=0.7)
+
+    def test_receivers_that_stop_reading(self):
+        """Behind 354, with a large message."""
+        sim, relay = self.tarpits("data")
+        self.compare(relay, [f"u@tar{i}.example" for i in range(200)], after=lambda: sim.wait(rule={"silent": 8}), late_floor=0.7, seconds=3, size=2 << 20)
+
+    def test_receivers_that_answer_byte_by_byte(self):
+        sim, relay = self.tarpits("rcpt", 'action = "slow"  delay = "2s"')
+        self.compare(relay, [f"u@tar{i}.example" for i in range(480)], after=lambda: sim.wait(rule={"silent": 30}), late_floor=0.7, seconds=3)
+
+    def test_a_message_that_hundreds_of_domains_refuse(self):
+        sim, relay = self.tarpits("rcpt", 'reply = "550 5.1.1 {rcpt}: no such user"')
+        self.compare(relay, [f"u@tar{i}.example" for i in range(480)], after=lambda: sim.wait(rule={"silent": 40}), late_floor=0.7, seconds=3, at_once=480)
 
     def test_newcomers_of_the_same_sender(self):
         """Nobody can tell them from the others before they were tried: each host has its first try within moments, not minutes."""
