@@ -18,6 +18,7 @@
 #pragma once
 
 #include "postern/list.h"
+#include "postern/places.h"
 #include "postern/policy.h"
 #include "postern/wake.h"
 
@@ -54,6 +55,10 @@ struct wait_for {
 	ms_t until;	/* mono; 0: for a place, at any time */
 	ms_t end;	/* mono; some of it is over then, or its sender to be told; 0: unknown */
 };
+/* From a flow's wait. alone where no other may wait for it: the domain's own, or for no host. */
+void wait_of(struct wait_for *ret, const struct waiter *w, const void *pool, unsigned provider);
+/* A wait of that time is waited in the queue alone, with so much of memory in use. */
+bool wait_is_long(ms_t wait, uint64_t used, uint64_t most);
 /* Parks the domain's mail of that pool, with all that waits for the same. False: no memory. */
 bool wait_park(struct waits *ws, struct parking *pk, const struct wait_for *f, ms_t now);
 /* More of it has come, that has an end then (mono); if it is parked. */

@@ -32,15 +32,6 @@ static void take_effects(struct dispatch *d)
 		may_go(d, container(pk, struct domain, parking));
 }
 
-/* One domain's own wait, or one of which nothing is known that others share. */
-static bool is_alone(const struct flow *f)
-{
-	const struct waiter *w = &f->match.waiter;
-
-	return f->diverted || hold_is_domains(w->reason) || w->reason == HOLD_NO_HOST ||
-	       w->limit == LIMIT_REFUSED;
-}
-
 /* When something in it may be over; mono, 0: nothing is in it. */
 static ms_t end_of(const struct dispatch *d, const struct flow *f)
 {
@@ -60,19 +51,12 @@ static ms_t end_of(const struct dispatch *d, const struct flow *f)
 void park_flow(struct dispatch *d, struct flow *f)
 {
 	struct domain *m = f->domain;
-	struct wait_for why = {
-		.pool = f->pool,
-		.alone = is_alone(f),
-		.cluster = f->match.waiter.cluster,
-		.provider = m->provider,
-		.reason = f->match.waiter.reason,
-		.limit = f->match.waiter.limit,
-		.until = f->match.waiter.until,
-		.end = end_of(d, f),
-	};
+	struct wait_for why;
 	bool parked;
 
-	memcpy(why.where, f->match.waiter.where, sizeof(why.where));
+	wait_of(&why, &f->match.waiter, f->pool, m->provider);
+	why.alone |= f->diverted;
+	why.end = end_of(d, f);
 	parked = wait_park(&d->waits, &m->parking, &why, loop_mono(d->loop));
 	take_effects(d);
 	if (!parked)

@@ -10,8 +10,7 @@
 #include "park.h"
 #include "party.h"
 
-#define EVICT_WAIT  5000 /* ms; shorter waits are waited in memory */
-#define EVICT_SHORT 500	 /* the same when memory is half full */
+#define EVICT_SHORT 500 /* ms; shorter waits are waited in memory even when that is half full */
 
 static void log_hold(struct dispatch *d, struct flow *f)
 {
@@ -44,7 +43,7 @@ static bool is_put_back(const struct dispatch *d, const struct flow *f)
 
 	if (f->aside) /* it keeps to a bound of its own */
 		return false;
-	if (until && wait > EVICT_WAIT && d->held.work > d->p.work_max / 8)
+	if (until && wait_is_long(wait, d->held.work, d->p.work_max))
 		return true;
 	if (!party_has_much(d, f->party))
 		return false;

@@ -88,11 +88,6 @@ void link_close(struct rehearsal *r, struct link *k)
 	post(r, r->now + t, EVENT_CLOSED, k->index, k->generation);
 }
 
-ms_t link_sending(const struct rehearsal *r, const struct link *k, uint64_t bytes)
-{
-	return (ms_t)((double)bytes * 1000 / (double)r->s->clusters[k->cluster].bandwidth);
-}
-
 /* ---- what happens to it ---- */
 
 static void banner(const struct rehearsal *r, const struct link *k, struct smtp_client_info *info)

@@ -347,3 +347,8 @@ void receiver_saw(struct rehearsal *r, const struct link *k, uint32_t count, uns
 	if (says == SAYS_TOO_MUCH || says >= SAYS_INCIDENT)
 		r->receivers[k->cluster].bad_at[k->match.source] = r->now > 0 ? r->now : 1;
 }
+
+ms_t link_sending(const struct rehearsal *r, const struct link *k, uint64_t bytes)
+{
+	return (ms_t)((double)bytes * 1000 / (double)r->s->clusters[k->cluster].bandwidth);
+}

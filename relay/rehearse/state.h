@@ -177,6 +177,12 @@ static inline struct flow *flow_of(struct match_flow *f)
 {
 	return container(f, struct flow, match);
 }
+/* It stands behind younger ones. */
+static inline void is_astray(struct flow *f, const struct letter *g)
+{
+	if (!f->astray || g->arrived < f->astray)
+		f->astray = g->arrived ? g->arrived : 1;
+}
 static inline struct link *link_of(struct match_connection *c)
 {
 	return container(c, struct link, match);
@@ -204,6 +210,12 @@ void teardown(struct rehearsal *r);
 bool traffic_reaches(const struct scenario_traffic *t, const char *cluster);
 void traffic_start(struct rehearsal *r);
 void on_traffic(struct rehearsal *r, uint32_t feed);
+
+/* ---- letter.c ---- */
+struct letter *letter_new(struct rehearsal *r, const struct letter *like, uint32_t count);
+void letter_free(struct rehearsal *r, struct letter *g);
+/* All but the first n messages of a letter, as one of their own. NULL: no memory. */
+struct letter *letter_rest(struct rehearsal *r, const struct letter *g, uint32_t n);
 struct volume {
 	uint64_t bytes, stored;
 };
@@ -211,13 +223,12 @@ struct volume {
 struct volume letter_volume(const struct rehearsal *r, const struct letter *g, uint32_t n);
 
 /* ---- flow.c ---- */
-struct letter *letter_new(struct rehearsal *r, const struct letter *like, uint32_t count);
-void letter_free(struct rehearsal *r, struct letter *g);
 void mail_push(struct rehearsal *r, struct flow *f, struct letter *g, bool front);
 /* Takes n messages from its head, as letters. False: no memory, the run ends. */
 bool mail_take(struct rehearsal *r, struct flow *f, uint32_t n, struct list *ret);
 /* Bytes of the first n messages of a list of letters. */
 uint64_t mail_bytes(const struct rehearsal *r, const struct list *letters, uint32_t n);
+/* ---- wait.c ---- */
 /* It got no connection; the times of the choice are the policy's. */
 void mail_wait(struct rehearsal *r, struct flow *f, const struct policy_choice *why);
 void mail_due(struct rehearsal *r);   /* flows whose time has come */
@@ -229,14 +240,14 @@ extern const struct match_driver rehearsal_driver;
 /* ---- link.c ---- */
 bool link_open(struct rehearsal *r, struct flow *f, const struct policy_choice *choice);
 void link_close(struct rehearsal *r, struct link *k);
-/* ms on the wire, as the scenario has it */
-ms_t link_sending(const struct rehearsal *r, const struct link *k, uint64_t bytes);
 ms_t link_about(struct rehearsal *r, ms_t t); /* takes about that long */
 void on_up(struct rehearsal *r, struct link *k);
 void on_done(struct rehearsal *r, struct link *k);
 void on_closed(struct rehearsal *r, struct link *k);
 
 /* ---- receiver.c ---- */
+/* ms on the wire, as the scenario has it */
+ms_t link_sending(const struct rehearsal *r, const struct link *k, uint64_t bytes);
 /* Will there be a connection, and room for it? */
 void receiver_connect(struct rehearsal *r, struct link *k);
 void receiver_gone(struct rehearsal *r, struct link *k);

@@ -92,38 +92,6 @@ static double rate_at(const struct rehearsal *r, const struct feed *f, ms_t wall
 	       (double)span;
 }
 
-/* Which of its traffic's sizes a message has goes by its number: letters may be cut anywhere. */
-static const struct scenario_size *size_of(
-	const struct rehearsal *r, const struct scenario_traffic *t, uint64_t id)
-{
-	uint64_t h = (id ^ (uint64_t)r->s->seed << 32) * 0x9e3779b97f4a7c15u;
-	unsigned i = 0;
-	double u;
-
-	h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9u;
-	h = (h ^ h >> 27) * 0x94d049bb133111ebu;
-	u = (double)((h ^ h >> 31) >> 11) / 9007199254740992.0;
-	while (i + 1 < t->nsizes && u >= t->mix[i].below)
-		i++;
-	return &t->mix[i];
-}
-
-struct volume letter_volume(const struct rehearsal *r, const struct letter *g, uint32_t n)
-{
-	const struct scenario_traffic *t = &r->s->traffic[g->traffic];
-	struct volume v = { 0 };
-
-	if (t->nsizes == 1)
-		return (struct volume){ t->mix->bytes * n, t->mix->stored * n };
-	for (uint32_t i = 0; i < n; i++) {
-		const struct scenario_size *size = size_of(r, t, g->id + i);
-
-		v.bytes += size->bytes;
-		v.stored += size->stored;
-	}
-	return v;
-}
-
 static void place(
 	struct rehearsal *r, const struct feed *f, unsigned group, uint32_t tenant, uint32_t n)
 {

@@ -16,6 +16,8 @@
 #define AGAIN	 1000  /* ms; then as many more, as long as nothing is heard */
 #define PER_GONE 2u    /* let go for each domain of which something goes */
 #define LOOK	 60000 /* ms; until what was let go when an end came is looked at again */
+#define LONG	 5000  /* ms; shorter waits are waited in memory */
+#define SCARCE	 8u    /* memory is, from that part of it on */
 #define ASKED	 100   /* ms; until what an operator wants is looked at, with what he wants next */
 
 struct wait_class {
@@ -126,6 +128,28 @@ static void class_unref(struct waits *ws, struct wait_class *c)
 	wake_clear(&ws->wakes, &c->wake);
 	HASH_DEL(ws->classes, c);
 	free(c);
+}
+
+/* ---- what is waited for ---- */
+
+void wait_of(struct wait_for *ret, const struct waiter *w, const void *pool, unsigned provider)
+{
+	*ret = (struct wait_for){
+		.pool = pool,
+		.alone = hold_is_domains(w->reason) || w->reason == HOLD_NO_HOST ||
+			 w->limit == LIMIT_REFUSED,
+		.cluster = w->cluster,
+		.provider = provider,
+		.reason = w->reason,
+		.limit = w->limit,
+		.until = w->until,
+	};
+	memcpy(ret->where, w->where, sizeof(ret->where));
+}
+
+bool wait_is_long(ms_t wait, uint64_t used, uint64_t most)
+{
+	return wait > LONG && used > most / SCARCE;
 }
 
 /* ---- parked, and let go ---- */

@@ -400,6 +400,40 @@ static void test_first_end(void **state)
 	world_free(w);
 }
 
+/* A rest of the cluster is everybody's wait; a domain's own rate, and a host that nobody has, are not. */
+static void test_what_a_flow_waits_for(void **state)
+{
+	const struct waiter rest = { .waiting = true,
+		.reason = HOLD_RESTING,
+		.cluster = 7,
+		.until = 90000,
+		.where = "EUR01" };
+	const struct waiter others[] = { { .reason = HOLD_DOMAIN_RATE }, { .reason = HOLD_NO_HOST },
+		{ .reason = HOLD_CAP, .limit = LIMIT_REFUSED } };
+	struct wait_for f;
+
+	wait_of(&f, &rest, &pool_a, 3);
+	assert_false(f.alone);
+	assert_true(f.pool == &pool_a && f.provider == 3 && f.cluster == 7);
+	assert_int_equal(f.until, 90000);
+	assert_int_equal(f.reason, HOLD_RESTING);
+	assert_string_equal(f.where, "EUR01");
+	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		wait_of(&f, &others[i], &pool_a, 3);
+		assert_true(f.alone);
+	}
+}
+
+/* Waited in the queue only if it is long, and memory is scarce. */
+static void test_what_is_long(void **state)
+{
+	assert_true(wait_is_long(5001, 501, 4000));
+	assert_false(wait_is_long(5000, 501, 4000));
+	assert_false(wait_is_long(HOUR, 500, 4000));
+	assert_true(wait_is_long(HOUR, 4000, 4000));
+	assert_false(wait_is_long(-1, 4000, 4000));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -414,6 +448,8 @@ int main(void)
 		cmocka_unit_test(test_nobody_is_stranded),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_first_end),
+		cmocka_unit_test(test_what_a_flow_waits_for),
+		cmocka_unit_test(test_what_is_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
