@@ -305,6 +305,14 @@ static void check_provider(struct source *s, unsigned given, const struct provid
 	if (p->transport.ca_file && p->transport.tls != TLS_VERIFY)
 		diag_warning(s->diag, line(s, SECTION_PROVIDER, given, "ca_file"),
 			"provider \"%s\": ca_file: only used with tls = \"verify\"", p->name);
+	if (!p->transport.certificate != !p->transport.key)
+		diag_error(s->diag,
+			line(s, SECTION_PROVIDER, given,
+				p->transport.certificate ? "certificate" : "key"),
+			"provider \"%s\": certificate and key belong together: give both", p->name);
+	if (p->transport.certificate && p->transport.tls == TLS_NONE)
+		diag_warning(s->diag, line(s, SECTION_PROVIDER, given, "certificate"),
+			"provider \"%s\": certificate: means nothing with tls = \"none\"", p->name);
 	if (p->connections_per_cluster && p->connections_per_lane > p->connections_per_cluster)
 		diag_warning(s->diag, line(s, SECTION_PROVIDER, given, "connections_per_lane"),
 			"provider \"%s\": connections_per_lane (%u) is more than "

@@ -315,6 +315,10 @@ static const struct option provider_options[] = {
 		"\"verify\" (the certificate must fit the MX host)."),
 	TEXT("ca_file", P, transport.ca_file, FILE, NULL, LIVE,
 		"Certificate authorities for tls = \"verify\". Default: the system's."),
+	TEXT("certificate", P, transport.certificate, FILE, NULL, LIVE,
+		"Certificate of ours with its chain (PEM), shown to hosts that ask for one: a "
+		"connector of a tenant, or a partner's gateway, may know the relay by it."),
+	TEXT("key", P, transport.key, FILE, NULL, LIVE, "Private key of the certificate (PEM)."),
 	FLAG("pipelining", P, transport.pipelining, "true", LIVE,
 		"Use PIPELINING where it is offered."),
 	FLAG("chunking", P, transport.chunking, "true", LIVE,

@@ -108,9 +108,10 @@ struct tls_server_params {
 	const char *client_ca; /* PEM: clients are asked for a certificate of these; NULL: no */
 };
 struct tls_client_params {
-	bool verify;	       /* verify chain and name; else any certificate is taken */
-	const char *ca_file;   /* NULL: the system's */
-	unsigned sessions_max; /* cached for resumption; 0: 4096 */
+	bool verify;		       /* verify chain and name; else any certificate is taken */
+	const char *ca_file;	       /* NULL: the system's */
+	const char *certificate, *key; /* PEM files; shown to servers that ask; NULL: none */
+	unsigned sessions_max;	       /* cached for resumption; 0: 4096 */
 };
 int tls_server_new(
 	struct tls_context **ret, const struct tls_server_params *p, char *error, size_t error_max);

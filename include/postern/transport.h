@@ -7,7 +7,8 @@
 struct transport_params {
 	uint16_t port; /* 25 */
 	enum tls_mode tls;
-	char *ca_file; /* for verify; NULL: the system's */
+	char *ca_file;		 /* for verify; NULL: the system's */
+	char *certificate, *key; /* of ours, shown where it is asked for; NULL: none */
 	bool pipelining, chunking;
 	ms_t tls_failure_memory; /* opportunistic: clear text for this long after TLS broke between
 				    a source and a host */

@@ -281,8 +281,11 @@ static void say_files(struct service *s)
 	}
 	for (unsigned i = 0; i < c->ndkims; i++)
 		say_unreadable(s, c->dkims[i].key);
-	for (unsigned i = 0; i < c->policy.nproviders; i++)
+	for (unsigned i = 0; i < c->policy.nproviders; i++) {
 		say_unreadable(s, c->policy.providers[i].transport.ca_file);
+		say_unreadable(s, c->policy.providers[i].transport.certificate);
+		say_unreadable(s, c->policy.providers[i].transport.key);
+	}
 }
 
 static void say_start(struct service *s)

@@ -42,11 +42,13 @@ int setup_tls(
 	for (unsigned i = 0; i < p->nproviders && !r; i++) {
 		const struct provider_params *v = &p->providers[i];
 		struct tls_client_params t = { .verify = v->transport.tls == TLS_VERIFY,
-			.ca_file = v->transport.ca_file };
+			.ca_file = v->transport.ca_file,
+			.certificate = v->transport.certificate,
+			.key = v->transport.key };
 
 		if (v->transport.tls == TLS_NONE)
 			continue;
-		if (v->transport.tls == TLS_VERIFY) {
+		if (v->transport.tls == TLS_VERIFY || t.certificate) {
 			r = tls_client_new(&all[i], &t, error, error_max);
 			continue;
 		}

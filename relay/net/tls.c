@@ -40,6 +40,19 @@ int tls_file_error(char *error, size_t max, const char *what, const char *file)
 	return -EINVAL;
 }
 
+int tls_load_certificate(
+	SSL_CTX *ssl, const char *certificate, const char *key, char *error, size_t error_max)
+{
+	ERR_clear_error();
+	if (SSL_CTX_use_certificate_chain_file(ssl, certificate) != 1)
+		return tls_file_error(error, error_max, "certificate", certificate);
+	if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
+		return tls_file_error(error, error_max, "key", key);
+	if (SSL_CTX_check_private_key(ssl) != 1)
+		return tls_file_error(error, error_max, "key", key);
+	return 0;
+}
+
 int tls_context_new(struct tls_context **ret, const SSL_METHOD *method)
 {
 	struct tls_context *c = calloc(1, sizeof(*c));
@@ -114,6 +127,8 @@ int tls_client_new(
 	}
 	c->verify = p->verify;
 	r = set_verification(c, p, error, error_max);
+	if (!r && p->certificate)
+		r = tls_load_certificate(c->ssl, p->certificate, p->key, error, error_max);
 	if (r)
 		goto out;
 	SSL_CTX_set_app_data(c->ssl, c);

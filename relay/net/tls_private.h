@@ -23,6 +23,8 @@ struct tls_context {
 
 /* With its reference; NULL-safe ends are tls_context_unref's. */
 int tls_context_new(struct tls_context **ret, const SSL_METHOD *method);
+int tls_load_certificate(
+	SSL_CTX *ssl, const char *certificate, const char *key, char *error, size_t error_max);
 /* -EINVAL, with what OpenSSL says of the file in error. */
 int tls_file_error(char *error, size_t max, const char *what, const char *file);
 

@@ -12,19 +12,6 @@
 #include "postern/must.h"
 #include "tls_private.h"
 
-static int load_certificate(
-	SSL_CTX *ssl, const char *certificate, const char *key, char *error, size_t error_max)
-{
-	ERR_clear_error();
-	if (SSL_CTX_use_certificate_chain_file(ssl, certificate) != 1)
-		return tls_file_error(error, error_max, "certificate", certificate);
-	if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
-		return tls_file_error(error, error_max, "key", key);
-	if (SSL_CTX_check_private_key(ssl) != 1)
-		return tls_file_error(error, error_max, "key", key);
-	return 0;
-}
-
 static int set_version(
 	struct tls_context *c, const struct tls_server_params *p, char *error, size_t error_max)
 {
@@ -84,7 +71,8 @@ static int load_others(
 			return -ENOMEM;
 		c->others[c->nothers++] = ssl;
 		SSL_CTX_set_app_data(ssl, c);
-		r = load_certificate(ssl, p->certificates[i], p->certificates[i], error, error_max);
+		r = tls_load_certificate(
+			ssl, p->certificates[i], p->certificates[i], error, error_max);
 		if (r)
 			return r;
 	}
@@ -135,7 +123,7 @@ static int set_up(
 	int r = set_version(c, p, error, error_max);
 
 	if (!r)
-		r = load_certificate(c->ssl, p->certificate, p->key, error, error_max);
+		r = tls_load_certificate(c->ssl, p->certificate, p->key, error, error_max);
 	if (!r)
 		r = load_others(c, p, error, error_max);
 	if (!r)

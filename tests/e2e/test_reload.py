@@ -127,7 +127,8 @@ class Options(RelayCase):
         more.write_text(files["certificate"].read_text() + files["key"].read_text())
         more.chmod(0o600)
         self.OTHER = {**self.OTHER, "listener.certificates": [more], "listener.client_names": ["app.example"],
-                      "log.headers": ["X-Campaign"]}
+                      "log.headers": ["X-Campaign"],
+                      "provider.certificate": (files["certificate"], {"key": files["key"]}), "provider.key": None}
         base["listener"].update(certificate=files["certificate"], key=files["key"], users_file=files["users_file"],
                                 client_ca=files["ca_file"], client_names=["*"])
         base["provider"]["tls"] = "verify"

@@ -1,12 +1,16 @@
 """TLS to the receiver: which certificates do, what happens when the handshake does not work, and sessions taken up again."""
 import os
+import pathlib
 import sys
+import tempfile
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib.case import RelayCase  # noqa: E402
+from lib.certs import Authority  # noqa: E402
+from lib.liar import Liar  # noqa: E402
 
 CERTIFICATES = ("trusted", "self", "expired", "wrong-name")
 SHORT = {"timeout_tls": "1s", "timeout_starttls": "1s"}
@@ -161,6 +165,52 @@ class Sessions(RelayCase):
         relay.send("m", "u@trusted.example")
         relay.wait_event("delivered")
         sim.check_no_violations()
+
+
+class OwnCertificate(RelayCase):
+    """A receiver that knows the relay by a certificate, as a tenant's connector does."""
+
+    SCENARIO = ('cluster "NONE" { addresses = {"127.1.1.1"} }\n'
+                'records = {"partner.example MX 10 mx.partner.example", "mx.partner.example A 127.6.0.1"}\n')
+
+    def begin(self, **options):
+        directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="postern-own-certificate-")))
+        ca = Authority(directory / "ca")
+        own = [*ca.certificate("relay", "DNS:relay.test.example"), *ca.certificate("other", "DNS:other.test.example")]
+        for path in own:
+            path.chmod(0o600)
+        peer = self.enterContext(Liar("127.6.0.1", tls=ca.certificate("mx", "DNS:mx.partner.example"), client_ca=ca.file))
+        relay = self.relay(self.simulator(self.SCENARIO), queue={"retry": ["10m"]}, providers={
+            "default": {"port": peer.port, "tls": "verify", "ca_file": ca.file, **{k: own[v] for k, v in options.items()}}})
+        return own, peer, relay
+
+    def test_shown(self):
+        own, peer, relay = self.begin(certificate=0, key=1)
+        relay.send("m", "u@partner.example")
+        relay.wait_event("delivered")
+        self.assertEqual(peer.sessions[-1].certificate["subjectAltName"], (("DNS", "relay.test.example"),))
+        relay.providers["default"].update(certificate=own[2], key=own[3])
+        self.assertEqual(relay.reload()["event"], "reloaded")
+        relay.send("n", "u@partner.example")
+        relay.wait_event("delivered", count=2)
+        names = {s.certificate["subjectAltName"][0][1] for s in peer.sessions}
+        self.assertIn("other.test.example", names)
+
+    def test_not_shown(self):
+        own, peer, relay = self.begin()
+        relay.send("m", "u@partner.example")
+        relay.wait_event("deferred")
+        self.assertEqual(peer.mails, [])
+
+    def test_wrong_key(self):
+        own, peer, relay = self.begin(certificate=0, key=1)
+        relay.providers["default"]["key"] = own[3]
+        relay.write_config()
+        done = relay.cli("reload", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(str(own[3]), done.stderr)
+        relay.send("m", "u@partner.example")
+        relay.wait_event("delivered")
 
 
 if __name__ == "__main__":

@@ -29,9 +29,11 @@ class Liar:
     long-yes, lines-yes, long-hello         replies longer than anybody keeps
     dribble-PHASE                           a line of the reply each 0.1 s, never the last
     stop-reading                            after 354
-    only_from: the addresses that meet the faults; None: all."""
+    only_from: the addresses that meet the faults; None: all.
+    client_ca: clients must show a certificate of it; sessions keep it."""
 
-    def __init__(self, address, port=0, faults=(), offers=FULL, tls=None, only_from=None):
+    def __init__(self, address, port=0, faults=(), offers=FULL, tls=None, only_from=None, client_ca=None):
+        self.client_ca = client_ca
         self.faults, self.offers, self.tls, self.only_from = set(faults), offers, tls, only_from
         self.mails, self.sessions, self.handshakes = [], [], []
         self.lock = threading.Lock()
@@ -82,7 +84,7 @@ class Liar:
 
 class Session:
     def __init__(self, liar, s, source):
-        self.liar, self.s, self.source, self.secure = liar, s, source, False
+        self.liar, self.s, self.source, self.secure, self.certificate = liar, s, source, False, None
         self.buffer = b""
         self.commands = []
         self.faults = liar.faults if liar.only_from is None or source in liar.only_from else set()
@@ -145,7 +147,11 @@ class Session:
             return False
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.liar.tls)
+        if self.liar.client_ca:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self.liar.client_ca)
         self.s = context.wrap_socket(self.s, server_side=True)
+        self.certificate = self.s.getpeercert() if self.liar.client_ca else None
         self.secure, self.buffer = True, b""
         return True
 

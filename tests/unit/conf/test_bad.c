@@ -218,6 +218,11 @@ static void test_providers(void **state)
 			{ "2: provider \"outlook\": mx: give the MX host names" } },
 		{ "provider \"default\" {\n mx = {\"x\"} }",
 			{ "2: provider \"default\": mx: it is what remains" } },
+		{ "provider \"default\" {\n key = \"/etc/passwd\" }",
+			{ "2: provider \"default\": certificate and key belong together" } },
+		{ "provider \"default\" { tls = \"none\" key = \"/etc/passwd\"\n certificate = "
+		  "\"/etc/passwd\" }",
+			{ "2: warning: provider \"default\": certificate: means nothing" } },
 		{ "provider \"default\" { connections_per_lane = 50 }",
 			{ "1: warning: provider \"default\": connections_per_lane (50) is more" } },
 		{ "provider \"microsoft365\" { connections_per_cluster = 2 }",
