@@ -91,6 +91,13 @@ class Packages(unittest.TestCase):
     def test_versions(self):
         version = re.search(r"^  version: '([^']+)'", (ROOT / "meson.build").read_text(), re.M).group(1)
         self.assertEqual(re.match(r"postern \(([^)]+)\)", (ROOT / "debian/changelog").read_text()).group(1), version)
+        self.assertEqual(re.search(r"^Version: *(\S+)", (ROOT / "packaging/postern.spec").read_text(), re.M).group(1), version)
+
+    def test_the_spec_needs_what_the_build_files_need(self):
+        build = (ROOT / "meson.build").read_text() + (ROOT / "tests/sim/meson.build").read_text()
+        wanted = set(re.findall(r"dependency\('([a-z0-9]+)'", build)) - {"threads", "cmocka"}
+        spec = (ROOT / "packaging/postern.spec").read_text()
+        self.assertEqual(set(re.findall(r"^BuildRequires: *pkgconfig\(([^)]+)\)", spec, re.M)), wanted)
 
     def test_the_package_s_configuration_needs_three_lines(self):
         sample = (ROOT / "conf/system/postern.conf").read_text()
