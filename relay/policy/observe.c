@@ -17,6 +17,7 @@
 #include "tenant.h"
 #include "unknown.h"
 #include "warmup_control.h"
+#include "window.h"
 
 static bool say_health(
 	struct policy_lane_info *i, const struct health *h, enum cause cause, ms_t wall)
@@ -49,6 +50,16 @@ static bool say_obstacle(const struct policy *p, struct policy_now now, const st
 		i->cause = "source";
 	}
 	return why != HOLD_NONE;
+}
+
+/* Has less than a lane that nobody has refused, and had its last step lately. From there on its window
+ * grows as any other's does: as far as it is used, which with little mail is never to its cap, and with
+ * none not at all. To wait for that would call a lane throttled for good. */
+#define STARTS_AGAIN 600000 /* ms */
+static bool starts_again(const struct provider_params *v, const struct lane *l, ms_t mono)
+{
+	return l->slow && l->window < window_start(v->connections_per_lane) &&
+	       mono - l->grown < STARTS_AGAIN;
 }
 
 static void lane_info(const struct policy *p, struct policy_now now, const struct lane *l,
@@ -93,11 +104,13 @@ static void lane_info(const struct policy *p, struct policy_now now, const struc
 		(share_sick(p, l) && say_health(ret, &l->ramp.share, CAUSE_SOURCE, now.wall)) ||
 		say_health(ret, &c->health, CAUSE_CLUSTER, now.wall))
 		return;
-	if (l->slow || (l->shrunk && now.mono - l->shrunk < 60000 && v->connections_per_lane &&
-			       l->window < v->connections_per_lane)) {
+	if (starts_again(v, l, now.mono) ||
+		(l->shrunk && now.mono - l->shrunk < 60000 && v->connections_per_lane &&
+			l->window < v->connections_per_lane)) {
 		ret->health = POLICY_THROTTLED;
 		ret->cause = "subnet";
-		ret->since = now.wall - (now.mono - (l->slow ? l->grown : l->shrunk));
+		ret->since = now.wall -
+			     (now.mono - (starts_again(v, l, now.mono) ? l->grown : l->shrunk));
 	}
 }
 
