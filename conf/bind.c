@@ -7,15 +7,6 @@
 #include "postern/must.h"
 #include "source.h"
 
-const struct option *option_find(const struct section *s, struct slice name)
-{
-	for (unsigned i = 0; i < s->noptions; i++) {
-		if (slice_eq(slice_of(s->options[i].name), name))
-			return &s->options[i];
-	}
-	return NULL;
-}
-
 unsigned section_count(const struct section *s, const void *base)
 {
 	return *(const unsigned *)((const char *)base + s->count_at);

@@ -204,24 +204,6 @@ static int check_sources(struct source *s)
 	return r ? r : check_duplicates(s);
 }
 
-int config_find_source(const struct config *c, struct slice name)
-{
-	for (unsigned i = 0; i < c->policy.nsources; i++) {
-		if (slice_eq(slice_of(c->policy.sources[i].name), name))
-			return (int)i;
-	}
-	return -1;
-}
-
-bool config_has_pool(const struct config *c, const char *name)
-{
-	for (unsigned i = 0; i < c->policy.npools; i++) {
-		if (strcmp(c->policy.pools[i].name, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* "NAME" or "NAME:WEIGHT" into the next member of the pool. */
 static void add_member(struct source *s, unsigned pool, unsigned at, const char *text)
 {

@@ -33,8 +33,13 @@ void source_check_warmups(struct source *s);
 void source_check_machine(struct source *s);
 /* check_dkim.c. 0, -ENOMEM */
 int source_check_dkims(struct source *s);
+
+/* ---- find.c, read.c ---- */
+
 bool config_has_pool(const struct config *c, const char *name);
 int config_find_source(const struct config *c, struct slice name); /* index, or -1 */
+/* The whole of it. 0, -EFBIG over CONFIG_BYTES, -ENOMEM, or the errno of reading. */
+int config_read_file(const char *path, struct buf *out);
 
 /* ---- warmup.c: plans into the policy's parameters ---- */
 
@@ -42,9 +47,6 @@ int config_find_source(const struct config *c, struct slice name); /* index, or 
  * sources then, and is passed over in further checks. 0, -ENOMEM. */
 int source_bind_warmups(struct source *s);
 void config_free_warmups(struct policy_params *p);
-
-/* Bounded. 0, -errno. */
-int config_read_file(const char *path, struct buf *out);
 
 /* "listener \"internal\": " for messages, borrowed until the next call with the same buffer. */
 const char *section_label(char out[96], const struct section *kind, const char *title);

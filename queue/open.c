@@ -25,17 +25,6 @@
 #define MAP_MIN	   (1u << 20)
 #define WALK_US	   150000u
 
-int complain(const struct complaint *c, int r, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (c->text && c->max > 0)
-		vsnprintf(c->text, c->max, fmt, ap);
-	va_end(ap);
-	return r;
-}
-
 static char *join(const char *dir, const char *name)
 {
 	char *s;

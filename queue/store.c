@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -354,4 +355,15 @@ int store_totals_put(const struct store *s, MDB_txn *txn, const struct totals *t
 	MDB_val key = val_of(TOTALS_KEY, sizeof(TOTALS_KEY) - 1), v = val_of(w, TOTALS_LEN);
 
 	return lmdb_errno(mdb_put(txn, s->main, &key, &v, 0));
+}
+
+int complain(const struct complaint *c, int r, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (c->text && c->max > 0)
+		vsnprintf(c->text, c->max, fmt, ap);
+	va_end(ap);
+	return r;
 }
