@@ -1,10 +1,10 @@
 /* Fair shares: who gets memory, and which domain is read next. Called by the other parts of the
  * dispatcher, on its thread.
  *
- * Parties and pools have "much" in memory or not (party.c). Memory in all is for everyone up to a part that is kept for parties without much;
- * the last of that is for pools without much. A domain's window has such a part, too. So who comes
- * new finds room at once, however much others have waiting, and whoever takes the room that was
- * kept has much soon, and stops. */
+ * Parties and pools have "much" in memory or not (party.c). Memory in all is for everyone up to a
+ * part that is kept for parties without much; the last of that is for pools without much. A domain's
+ * window has such a part, too. So who comes new finds room at once, however much others have
+ * waiting, and whoever takes the room that was kept has much soon, and stops. */
 #include "fair.h"
 
 #include <stdlib.h>
