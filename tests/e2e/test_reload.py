@@ -42,7 +42,7 @@ class Options(RelayCase):
              "queue.path": "/nowhere", "queue.retry": ["7m"], "log.file": "/nowhere", "postmaster": "post@other.example", "dns.ttl_max": "2h",
              "control.socket": None,  # by test_control_socket
              "listener.address": None, "listener.implicit_tls": None, "listener.proxy": None, "listener.proxy_from": None,
-             "listener.allow_world": None, "queue.max_size": "128MiB",
+             "listener.allow_world": None, "queue.max_size": "128MiB", "block_lists": ["lists.example"], "log.headers": ["X-Other"],
              # one of three kinds of plan at a time; together with another option
              "warmup.daily": ([50, 100], {"ladder": None}), "warmup.first": (70, {"ladder": None}),
              "warmup.growth": (1.5, {"ladder": None, "first": 50}), "warmup.ceiling": (5000, {"ladder": None, "first": 50}),
