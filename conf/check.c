@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "class.h"
 #include "postern/smtp_command.h"
 #include "source.h"
 
@@ -379,6 +380,68 @@ static void check_senders(struct source *s)
 	}
 }
 
+static bool given_here(const struct source *s, unsigned i, const char *option)
+{
+	return scan_given(scan_find(&s->scan, &sections[SECTION_CLASS], i), option) != NULL;
+}
+
+static void check_class(struct source *s, unsigned i)
+{
+	const struct config *c = s->config;
+	const struct class_params *k = &c->policy.classes[i];
+
+	for (unsigned n = 0; n < k->npool; n++)
+		if (!strchr(k->pool[n], '*') && !config_has_pool(c, k->pool[n]))
+			diag_error(s->diag, line(s, SECTION_CLASS, i, "pool"),
+				"class \"%.63s\": pool: there is no pool \"%.63s\"", k->name,
+				k->pool[n]);
+	for (unsigned n = 0; n < k->nlistener; n++) {
+		bool found = strchr(k->listener[n], '*') != NULL;
+
+		for (unsigned j = 0; j < c->nlisteners; j++)
+			found |= !strcmp(c->listeners[j].name, k->listener[n]);
+		if (!found)
+			diag_error(s->diag, line(s, SECTION_CLASS, i, "listener"),
+				"class \"%.63s\": listener: there is no listener \"%.63s\"",
+				k->name, k->listener[n]);
+	}
+	if (k->nschedule && k->schedule[0] >= k->expire)
+		diag_warning(s->diag,
+			line(s, SECTION_CLASS, i, given_here(s, i, "retry") ? "retry" : "expire"),
+			"class \"%.63s\": the first delay of retry is not shorter than expire: "
+			"there will be one attempt only",
+			k->name);
+	if (k->delay_notice >= k->expire && given_here(s, i, "delay_notice"))
+		diag_warning(s->diag, line(s, SECTION_CLASS, i, "delay_notice"),
+			"class \"%.63s\": delay_notice: not shorter than expire, so no notice will "
+			"ever be sent",
+			k->name);
+}
+
+static int check_classes(struct source *s)
+{
+	struct policy_params *p = &s->config->policy;
+
+	for (unsigned i = 0; i < p->nclasses; i++) {
+		struct class_params *c = &p->classes[i];
+		struct class_mistake m;
+		int r = class_make(c, &m);
+
+		if (r && r != -ENOMEM)
+			diag_error(s->diag,
+				scan_value_line(scan_find(&s->scan, &sections[SECTION_CLASS], i),
+					m.option, m.value),
+				"class \"%.63s\": %s: %s", c->name, m.option, m.why);
+		if (r != -ENOMEM)
+			r = class_derive(c, &p->retry, given_here(s, i, "expire"),
+				given_here(s, i, "delay_notice"));
+		if (r)
+			return r;
+		check_class(s, i);
+	}
+	return 0;
+}
+
 /* Only what is asked for can be answered: no AAAA look-ups when no source has an IPv6 address. */
 static void derive(struct config *c)
 {
@@ -409,6 +472,8 @@ int source_check(struct source *s)
 		r = check_zone(s);
 	if (!r)
 		r = source_bind_warmups(s);
+	if (!r)
+		r = check_classes(s);
 	if (r)
 		return r;
 	check_queue(s);

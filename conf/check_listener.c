@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "class.h"
 #include "source.h"
 
 static unsigned line(const struct source *s, unsigned i, const char *option)
@@ -313,6 +314,7 @@ int source_check_listeners(struct source *s)
 		p->smtp.expire = c->policy.retry.expire;
 		p->smtp.pool_known = pool_known;
 		p->smtp.pool_for_sender = pool_for_sender;
+		p->smtp.class_of = config_class_of;
 		p->smtp.arg = c;
 	}
 	return r;

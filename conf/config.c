@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "class.h"
 #include "include.h"
 #include "source.h"
 
@@ -126,6 +127,7 @@ struct config *config_free(struct config *c)
 	for (unsigned i = 0; i < c->policy.npools; i++)
 		free(c->policy.pools[i].members);
 	config_free_warmups(&c->policy);
+	config_free_classes(&c->policy);
 	schema_free(&config_schema, c);
 	free(c->path);
 	free(c);

@@ -48,6 +48,11 @@ static int format_derived(const struct config *c, const struct section *kind,
 		net_format(text, &subnet);
 		return value_quote(slice_of(text), out);
 	}
+	if (kind == &sections[SECTION_CLASS]) { /* the queue's of the same name */
+		const struct option *q = option_find(&sections[SECTION_QUEUE], slice_of(o->name));
+
+		return q ? value_format(q, c, out) : 0;
+	}
 	if (kind == &sections[SECTION_LISTENER] && strcmp(o->name, "pool") == 0 &&
 		c->policy.npools == 1)
 		return value_quote(slice_of(c->policy.pools[0].name), out);

@@ -75,6 +75,7 @@ enum section_id {
 	SECTION_POOL,
 	SECTION_PROVIDER,
 	SECTION_SENDER,
+	SECTION_CLASS,
 	SECTION_WARMUP,
 	SECTION_DKIM,
 	SECTION_COUNT
@@ -97,7 +98,7 @@ struct schema {
 	unsigned n;
 	const char *names; /* where they can be looked up */
 };
-#define SCHEMA_SECTIONS_MAX 16
+#define SCHEMA_SECTIONS_MAX 20
 extern const struct schema config_schema;
 
 const struct option *option_find(const struct section *s, struct slice name);

@@ -206,6 +206,9 @@ static const struct option listener_options[] = {
 	FLAG("pool_header", L, smtp.pool_header, "false", 0,
 		"Let the header field X-Postern-Pool choose the pool. The field is taken out in "
 		"any case."),
+	FLAG("class_header", L, smtp.class_header, "false", 0,
+		"Let the header field X-Postern-Class choose the class. The field is taken out in "
+		"any case."),
 	TEXT("certificate", L, certificate, FILE, NULL, 0,
 		"Certificate with its chain (PEM): offers TLS."),
 	TEXT("key", L, key, FILE, NULL, 0, "Private key of the certificate (PEM)."),
@@ -395,6 +398,37 @@ static const struct option sender_options[] = {
 		"X-Postern-Pool chose."),
 };
 
+#define C		     struct class_params
+#define WHICH(name, m, help) LIST(name, C, m, n##m, STRINGS, char **, NULL, 256, LIVE, help)
+static const struct option class_options[] = {
+	WHICH("from", from,
+		"Mail of these senders: an address, or \"@example.com\" for a domain, in the "
+		"envelope or the From field. In this and the next ones \"*\" stands for any text. "
+		"All "
+		"that are given must fit, of each any of the values; a class with none of them is "
+		"for mail that names it in X-Postern-Class."),
+	WHICH("user", user, "Mail of who authenticated so."),
+	WHICH("client", client, "Mail of clients at these addresses or networks."),
+	WHICH("listener", listener, "Mail that these listeners took."),
+	WHICH("pool", pool, "Mail that leaves from these source pools."),
+	WHICH("tag", tag, "Mail with one of these in X-Postern-Tag."),
+	NUMBER("priority", C, priority, "3", 1, 5, LIVE,
+		"Who goes first where a receiver takes only so much: 1 before all others, 5 after "
+		"them; mail without a class has 3. While both wait, a class gets four times the "
+		"places of the next lower priority, so that none waits for ever."),
+	DURATION("expire", C, expire, NULL, 10 * SECOND, 30 * DAY, LIVE,
+		"Age at which it is given up and bounced, for mail that comes in from then on. "
+		"Default: the queue's."),
+	LIST("retry", C, schedule, nschedule, DURATIONS, ms_t *, NULL, 100, LIVE,
+		"Delays before the second attempt, the third, and so on; the last one repeats. "
+		"Default: the queue's."),
+	DURATION("delay_notice", C, delay_notice, NULL, 10 * SECOND, 30 * DAY, LIVE | ZERO,
+		"Age at which the sender is told that a message is late. 0: never. Default: the "
+		"queue's."),
+};
+#undef WHICH
+#undef C
+
 #define W struct config_warmup
 #define PERCENT(name, m, def, help)                                                                \
 	{                                                                                          \
@@ -500,6 +534,11 @@ const struct section sections[SECTION_COUNT] = {
 		"\"*.example.com\"; the "
 		"first that fits wins.",
 		sender_options, struct config_sender_pool, sender_pools, nsender_pools, pattern),
+	[SECTION_CLASS] = TITLED("class",
+		"Mail that goes before other mail or after it, with a life of its own. A message "
+		"has one class at most, given when it comes in: the one that X-Postern-Class names "
+		"where the listener has class_header, else the first section that fits it.",
+		class_options, struct class_params, policy.classes, policy.nclasses, name),
 	[SECTION_WARMUP] = TITLED("warmup", "How new sources are brought up to volume.",
 		warmup_options, struct config_warmup, warmups, nwarmups, name),
 	[SECTION_DKIM] = REPEATED("dkim",

@@ -149,6 +149,11 @@ static int pool_of(const struct reading *x, const char *name)
 	return -1;
 }
 
+static int class_of(const struct reading *x, const char *name)
+{
+	return policy_class(&x->c->policy, name) ? 0 : -1;
+}
+
 static int cluster_of(const struct reading *x, const char *name)
 {
 	for (unsigned i = 0; i < x->v->nclusters; i++)
@@ -287,6 +292,7 @@ static int check_traffic(struct reading *x, struct scenario_traffic *t)
 	int pool = named(x, "pool", t->pool, pool_of, in_config);
 
 	t->pool_index = pool < 0 ? 0 : (unsigned)pool;
+	named(x, "class", t->class, class_of, in_config);
 	if (t->nhours && t->nhours != 24)
 		wrong(x, "hours", "%u weights, and there are 24 hours", t->nhours);
 	if (t->nweekdays && t->nweekdays != 7)

@@ -34,6 +34,9 @@ static const struct option root_options[] = {
 };
 static const struct option traffic_options[] = {
 	TEXT("pool", T, pool, NAME, NULL, REQUIRED, "Pool of the configuration that it leaves by."),
+	TEXT("class", T, class, NAME, NULL, 0,
+		"Class of the configuration that it has. Default: none; the classes' own marks are "
+		"not looked at here."),
 	NUMBER("daily", T, daily, NULL, 0, 1000000000, REQUIRED,
 		"Messages a day; with weekdays, in the mean of a week."),
 	CHOICE("shape", T, shape, unsigned, "even", shapes, 0,

@@ -19,7 +19,7 @@
 #include "postern/policy.h"
 #include "postern/turns.h"
 
-#define MATCH_TRIES 8u	/* flows offered to one connection before it stays idle */
+#define MATCH_TRIES 8u	/* flows of each rank offered to one connection before it stays idle */
 #define MATCH_OPENS 16u /* connections opened for one flow in one turn; then others come first */
 #define MATCH_HOSTS 16u /* of one flow */
 #define MATCH_WAYS  64u
@@ -39,8 +39,8 @@ struct match_work {
 };
 
 struct match_host {
-	struct list turns;	/* of flows with ready work there */
-	struct list idle, half; /* connections: without a transaction; with one */
+	struct turns_here turns; /* of flows with ready work there */
+	struct list idle, half;	 /* connections: without a transaction; with one */
 	uint32_t nidle, up, opening;
 	bool retired;			  /* nothing new is put on it */
 	ms_t others_until;		  /* mono; domains with little under way have come lately */
@@ -144,7 +144,7 @@ struct match {
 	uint32_t batch;		   /* messages that go in one transaction; 1 but in a rehearsal */
 	bool draining;		   /* nothing new is begun, and who is idle quits */
 	bool stalled;		   /* nothing new is begun */
-	ms_t way_made[MATCH_WAYS]; /* mono; by cluster and pool */
+	ms_t way_made[MATCH_WAYS]; /* mono; by cluster, pool and rank */
 };
 
 void match_init(struct match *m, const struct match_driver *driver, void *arg);
@@ -153,7 +153,7 @@ void match_drain(struct match *m);
 
 /* ---- flows ---- */
 
-void match_flow_init(struct match_flow *f, const struct match_domain *domain);
+void match_flow_init(struct match_flow *f, const struct match_domain *domain); /* RANK_NORMAL */
 void match_flow_deinit(struct match *m, struct match_flow *f); /* no work is in it */
 void match_work_init(struct match_work *w);
 /* Ready work; front: before all other. The flow asks, unless it waits and is offered anyway. */
@@ -164,6 +164,14 @@ struct match_work *match_first(const struct match_flow *f); /* NULL: none */
  * linked anew then. */
 bool match_link(struct match *m, struct policy_now now, struct match_flow *f);
 void match_unlink(struct match *m, struct match_flow *f);
+/* Of work of that class; NULL: of none. */
+static inline unsigned class_rank(const struct class_params *c)
+{
+	return c ? c->priority - 1 : RANK_NORMAL;
+}
+/* Where places are scarce it goes by that rank: ranks.h. Unlinked if it was another before; then,
+ * if it has work, it asks. */
+void match_rank(struct match *m, struct match_flow *f, unsigned rank);
 void match_forget_hosts(struct match *m, struct match_flow *f); /* they will be others */
 /* Marks in has, by source, those that may carry that pool's mail. */
 void match_sources(const struct policy_params *p, unsigned pool, bool *has);

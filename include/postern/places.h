@@ -9,19 +9,22 @@
  *                              └── its time (places_due), a place (places_freed), ──┘
  *                                  or its reason has ended (waiter_over)
  *
- * A place that is left goes to those that have waited longest for one at that cluster, else to some
- * of all. Of these, flows of senders with little in memory come first, and one place of four is for
- * those that have much. */
+ * Those that ask look in turn: ranks by their weights (ranks.h), in each the first who asked. A place
+ * that is left has those of each rank ask that have waited longest for one at that cluster, else
+ * some of all. Of these, flows of senders with little in memory come first, and one place of four
+ * is for those that have much. */
 #pragma once
 
 #include "postern/list.h"
 #include "postern/policy.h"
+#include "postern/ranks.h"
 #include "postern/wake.h"
 
 struct waiter {
 	bool asking, waiting;
 	bool for_place; /* waiting: whoever leaves a place may end it */
 	bool unserved;	/* the owner's: no connection could take its work when it met a cap */
+	uint8_t rank;	/* below RANKS; it changes by waiter_rank alone */
 	/* what it waits for; also of the last wait */
 	enum hold_reason reason;
 	enum policy_limit limit;
@@ -33,10 +36,13 @@ struct waiter {
 	struct list in_asking, in_places;
 };
 struct places {
-	struct list asking;
-	struct list few, much; /* waiting for a place, longest first */
+	struct places_rank {
+		struct list asking;
+		struct list few, much; /* waiting for a place, longest first */
+		unsigned turn;
+	} of[RANKS];
+	struct ranks ranks; /* by connections that they got */
 	struct wake_heap wakes;
-	unsigned turn;
 };
 
 void places_init(struct places *ps);
@@ -45,12 +51,16 @@ void places_deinit(struct places *ps);
 bool places_reserve(struct places *ps, uint32_t waiters);
 void waiter_init(struct waiter *w);
 void waiter_deinit(struct places *ps, struct waiter *w);
+/* It waits no longer, and asks, if it waited. */
+void waiter_rank(struct places *ps, struct waiter *w, unsigned rank);
 
 void waiter_ask(struct places *ps, struct waiter *w);
-/* Who looks next, in the order in which they asked; NULL: nobody. */
+/* Who looks next; NULL: nobody. */
 struct waiter *places_asking(struct places *ps);
 bool places_any_asking(const struct places *ps);
 
+/* It got a place: its rank had one. */
+void waiter_took(struct places *ps, const struct waiter *w);
 /* It got none; much: its sender has much in memory. It looks again within the minute at least: as
  * often as that places_due names it, however often it is asked and refused in between. */
 void waiter_wait(

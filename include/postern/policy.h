@@ -9,6 +9,7 @@
 #pragma once
 
 #include "postern/addr.h"
+#include "postern/class.h"
 #include "postern/classify.h"
 #include "postern/clock.h"
 #include "postern/policy_state.h"
@@ -104,6 +105,8 @@ struct policy_params {
 	struct provider_params *providers; /* the last one is "default" and matches everything */
 	unsigned nproviders;
 	struct retry_params retry;
+	struct class_params *classes; /* the first that fits is a message's */
+	unsigned nclasses;
 	struct warmup_params *warmups;
 	unsigned nwarmups;
 	struct net *never_connect; /* networks that no connection is made to */
@@ -368,8 +371,20 @@ void policy_result(struct policy *p, struct policy_now now, struct policy_txn *t
 void policy_refused(struct policy *p, struct policy_now now, uint32_t slot, const char *domain,
 	const struct classification *c, struct policy_tried *tried, struct policy_verdict *ret);
 
-/* Delay before the next attempt, with jitter. attempts: those made, from 1. */
-ms_t policy_backoff(struct policy *p, unsigned attempts);
+/* Delay before the next attempt, with jitter; c NULL: of mail without a class. attempts: those made,
+ * from 1. */
+ms_t policy_backoff(struct policy *p, const struct class_params *c, unsigned attempts);
+/* NULL: there is none of that name (NULL: none either), and the mail goes as all other. */
+const struct class_params *policy_class(const struct policy_params *p, const char *name);
+/* How long mail of that class (NULL: none) is kept, and when it is told to be late. */
+static inline ms_t class_expire(const struct policy_params *p, const struct class_params *c)
+{
+	return c ? c->expire : p->retry.expire;
+}
+static inline ms_t class_notice(const struct policy_params *p, const struct class_params *c)
+{
+	return c ? c->delay_notice : p->retry.delay_notice;
+}
 
 /* What a slot is, for logs: cluster name and where its knowledge comes from. Borrowed until the
  * next call. */

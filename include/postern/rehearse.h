@@ -27,7 +27,7 @@ struct scenario_size {	 /* of messages */
 	uint64_t stored; /* in the queue's file */
 };
 struct scenario_traffic {
-	char *name, *pool;
+	char *name, *pool, *class; /* class NULL: none */
 	unsigned pool_index;
 	uint32_t daily;		    /* messages a day */
 	unsigned shape;		    /* enum scenario_shape */
@@ -131,6 +131,11 @@ struct rehearsal_count {
 	uint64_t arrived, delivered, deferred, diverted, bounced, expired;
 	uint64_t attempts; /* messages offered to a receiver */
 };
+/* Of one traffic section: what became of its mail, and how long that took. */
+struct rehearsal_traffic {
+	uint64_t arrived, delivered, expired;
+	ms_t delay_sum, delay_max; /* of those delivered */
+};
 struct rehearsal_hour {
 	ms_t start; /* wall */
 	struct rehearsal_count n;
@@ -191,8 +196,9 @@ struct rehearsal_result {
 	const unsigned *subnet_of; /* by source */
 	const struct rehearsal_event *events;
 	unsigned nevents, events_lost;
-	const struct rehearsal_wait *waits; /* [pool * REHEARSAL_WAITS + wait] */
-	const struct rehearsal_ramp *ramps; /* by day, then source */
+	const struct rehearsal_traffic *by_traffic; /* by the scenario's traffic */
+	const struct rehearsal_wait *waits;	    /* [pool * REHEARSAL_WAITS + wait] */
+	const struct rehearsal_ramp *ramps;	    /* by day, then source */
 	unsigned nramps;
 	struct rehearsal_count total;
 	uint64_t waiting, queue_max, connects, batch, steps;

@@ -38,7 +38,7 @@ int data_chunk_end(
 	struct data_decoder *d, struct header_filter *out); /* after the last: a CR held back */
 
 /* Passes content into a body; while in the header section it counts Received fields, notes what is
- * missing, takes out X-Postern-Pool and X-Postern-Tag (keeping their values), keeps the first From
+ * missing, takes out X-Postern-Pool, -Class and -Tag (keeping their values), keeps the first From
  * and at its end adds Date and Message-ID when they are missing (RFC 6409 section 8). Bcc and From
  * are left alone. At the head, lines "From …" and ">From …" of an mbox file are dropped. A line
  * that cannot be a header field, with well-known fields behind it, stays in the section as
@@ -62,9 +62,11 @@ struct header_keep {
 struct header_filter_params {
 	struct slice pool_header;  /* "X-Postern-Pool"; empty: none is taken out */
 	struct slice tag_header;   /* "X-Postern-Tag"; the same */
+	struct slice class_header; /* "X-Postern-Class"; the same */
 	struct slice missing_date; /* value for Date when missing */
 	struct slice missing_id;   /* value for Message-ID when missing, with <> */
 	bool pool_allowed;	   /* false: header removed, value ignored */
+	bool class_allowed;	   /* the same */
 	struct header_keep keep;
 	uint32_t header_max; /* 0: no limit */
 	struct buf *hold;    /* borrowed until header_filter_end: lines that may be broken fields.
@@ -82,10 +84,12 @@ struct header_filter {
 	bool bare; /* a bare CR or LF in the header section (binary content is not decoded before)
 		    */
 	bool nul;  /* a NUL byte there */
-	bool pool_bad; /* a pool name that does not fit: it must not be taken for its beginning */
-	uint16_t pool_n, message_id_n, tag_n, from_n;
+	bool pool_bad;	/* a pool name that does not fit: it must not be taken for its beginning */
+	bool class_bad; /* the same of a class */
+	uint16_t pool_n, class_n, message_id_n, tag_n, from_n;
 	bool seen_tag, seen_from;
 	char pool[64];		      /* value of the first pool header, "" when none */
+	char class[64];		      /* of the first class header */
 	char message_id[256];	      /* for the log; cut when longer */
 	char tag[HEADER_TAG_MAX + 1]; /* of the first tag header; cut when longer */
 	char from[640];		      /* value of the first From; cut when longer */

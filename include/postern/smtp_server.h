@@ -16,6 +16,7 @@
 #include "postern/smtp_command.h"
 #include "postern/smtp_data.h"
 
+struct smtp_class;
 struct smtp_server_params { /* shared, immutable; one per listener */
 	const char *hostname;
 	const char *listener;
@@ -47,6 +48,11 @@ struct smtp_server_params { /* shared, immutable; one per listener */
 	bool (*pool_known)(void *arg, const char *name);
 	/* The pool for a sender domain, or NULL for none. May itself be NULL. */
 	const char *(*pool_for_sender)(void *arg, struct slice domain);
+	bool class_header; /* X-Postern-Class chooses the class */
+	/* The class of a complete message; wanted: by X-Postern-Class, NULL: not named. False: there
+	 * is no class of that name. NULL: there are no classes. */
+	bool (*class_of)(
+		void *arg, const struct message *m, const char *wanted, struct smtp_class *ret);
 	/* Domain with U-labels (RFC 5890) to A-labels, lower case, NUL-terminated. 0, -EINVAL (no
 	 * such form), -ENOSPC, -ENOMEM. NULL: recipients at non-ASCII domains are refused. Called
 	 * from any thread. */
@@ -56,6 +62,11 @@ struct smtp_server_params { /* shared, immutable; one per listener */
 	uint64_t stream_over;
 	ms_t expire;	  /* life of a message, ms */
 	int zone_minutes; /* of dates written into headers */
+};
+
+struct smtp_class {
+	const char *name; /* borrowed; NULL: none */
+	ms_t expire;	  /* life of the message */
 };
 
 /* Why something was refused: for the log, and as a label of metrics. The second group is refused by
@@ -77,6 +88,7 @@ struct smtp_server_params { /* shared, immutable; one per listener */
 	X(CONTENT, "content")                                                                      \
 	X(LOOP, "loop")                                                                            \
 	X(POOL, "pool")                                                                            \
+	X(CLASS, "class")                                                                          \
 	X(MESSAGES, "messages")                                                                    \
 	X(ERRORS, "errors")                                                                        \
 	X(QUEUE, "queue")                                                                          \

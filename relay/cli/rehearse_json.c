@@ -156,6 +156,26 @@ static void add_finding(void *arg, enum finding_level level, const char *text)
 		json_pack("{so so}", "level", json_text(names[level]), "text", json_text(text)));
 }
 
+static json_t *traffic_of(const struct rehearsal_result *r)
+{
+	json_t *all = json_array();
+
+	for (unsigned i = 0; i < r->scenario->ntraffic; i++) {
+		const struct scenario_traffic *t = &r->scenario->traffic[i];
+		const struct rehearsal_traffic *of = &r->by_traffic[i];
+
+		answers_add(all,
+			json_pack("{so so sI sI sI sf sI}", "traffic", json_text(t->name), "class",
+				json_text(t->class), "arrived", (json_int_t)of->arrived,
+				"delivered", (json_int_t)of->delivered, "expired",
+				(json_int_t)of->expired, "delay_mean_seconds",
+				of->delivered ? (double)of->delay_sum / 1000 / (double)of->delivered
+					      : 0.0,
+				"delay_max_seconds", (json_int_t)(of->delay_max / 1000)));
+	}
+	return all;
+}
+
 int rehearse_json(const struct view *v)
 {
 	const struct rehearsal_result *r = v->r;
@@ -181,6 +201,7 @@ int rehearse_json(const struct view *v)
 	json_object_set_new(all, "messages_per_step", json_integer((json_int_t)r->batch));
 	json_object_set_new(all, "steps", json_integer((json_int_t)r->steps));
 	json_object_set_new(all, "rows", rows_of(v));
+	json_object_set_new(all, "traffic", traffic_of(r));
 	json_object_set_new(all, "waits", waits_of(r));
 	json_object_set_new(all, "events", events_of(r));
 	json_object_set_new(all, "warmup", ramps_of(r));

@@ -74,6 +74,33 @@ static void table(const struct view *v)
 	print("\n");
 }
 
+/* Where some of it has a class: what it means to have one. */
+static void classes(const struct rehearsal_result *r)
+{
+	const struct scenario *s = r->scenario;
+	bool any = false;
+
+	for (unsigned i = 0; i < s->ntraffic; i++)
+		any |= s->traffic[i].class != NULL;
+	if (!any)
+		return;
+	print("%-16s %-16s %11s %11s %8s %10s %8s\n", "traffic", "class", "came in", "delivered",
+		"expired", "mean delay", "longest");
+	for (unsigned i = 0; i < s->ntraffic; i++) {
+		const struct rehearsal_traffic *t = &r->by_traffic[i];
+		char n[2][32], mean[16] = "-", longest[16] = "-";
+
+		if (t->delivered) {
+			wait_text(mean, t->delay_sum / (ms_t)t->delivered);
+			wait_text(longest, t->delay_max);
+		}
+		print("%-16s %-16s %11s %11s %8llu %10s %8s\n", s->traffic[i].name,
+			s->traffic[i].class ? s->traffic[i].class : "-", grouped(n[0], t->arrived),
+			grouped(n[1], t->delivered), (unsigned long long)t->expired, mean, longest);
+	}
+	print("\n");
+}
+
 static void event(const struct rehearsal_result *r, const struct rehearsal_event *e)
 {
 	char from[48], to[48] = "the end";
@@ -166,6 +193,7 @@ void rehearse_print(const struct view *v)
 {
 	head(v);
 	table(v);
+	classes(v->r);
 	ramps(v->r);
 	events(v->r);
 	print("%s\n", "What it means");

@@ -20,14 +20,27 @@
 #define STEP_BACK   60000
 #define LONGEST_MIN 3600000
 
+static double longest_of(const ms_t *schedule, unsigned n)
+{
+	double longest = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		if ((double)schedule[i] > longest)
+			longest = (double)schedule[i];
+	return longest;
+}
+
 void due_longest_set(struct dispatch *d)
 {
 	const struct retry_params *r = &d->params->retry;
-	double longest = 0;
+	double longest = longest_of(r->schedule, r->nschedule);
 
-	for (unsigned i = 0; i < r->nschedule; i++)
-		if ((double)r->schedule[i] > longest)
-			longest = (double)r->schedule[i];
+	for (unsigned i = 0; i < d->params->nclasses; i++) {
+		const struct class_params *c = &d->params->classes[i];
+		double own = longest_of(c->schedule, c->nschedule);
+
+		longest = own > longest ? own : longest;
+	}
 	longest *= 1 + r->jitter;
 	d->clock.due_longest = longest > LONGEST_MIN ? (ms_t)longest : LONGEST_MIN;
 }

@@ -271,6 +271,12 @@ static inline const struct provider_params *provider_of(const struct dispatch *d
 	return &d->params->providers[provider];
 }
 
+/* NULL: it has none, or one that is no longer configured. Borrowed until the next reload. */
+static inline const struct class_params *class_of(const struct dispatch *d, const struct message *m)
+{
+	return policy_class(d->params, m->class);
+}
+
 /* Recipients in memory from which on no more are read: what is left is for mail that comes in. */
 static inline uint32_t due_max(const struct dispatch *d)
 {

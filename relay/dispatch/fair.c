@@ -31,7 +31,7 @@ static uint32_t memory_for(const struct dispatch *d, const struct party *p)
 {
 	if (party_has_much(d, p))
 		return without_part(d->p.work_max, KEPT);
-	if (pool_has_much(d, party_pool(p)))
+	if (pool_has_much(d, party_pool(p)) && party_rank(p) >= RANK_NORMAL)
 		return without_part(d->p.work_max, KEPT_POOLS);
 	return d->p.work_max;
 }
@@ -41,13 +41,16 @@ uint32_t fair_window_end(const struct dispatch *d)
 	return d->p.window + d->p.window / KEPT_WINDOW + 1;
 }
 
-/* What is kept of a domain's window is taken in ever smaller parts: there is always some left. */
+/* What is kept of a domain's window is taken in ever smaller parts: there is always some left. Who
+ * goes before others has as much as a window more. */
 static bool window_room(struct dispatch *d, struct domain *m, const struct party *p)
 {
 	const struct flow_kind k = { .pool = party_pool(p), .party = (struct party *)(uintptr_t)p };
 	uint32_t n = m->in_memory - m->gathered, end = fair_window_end(d);
 	const struct flow *f;
 
+	if (party_rank(p) < RANK_NORMAL)
+		return n < end + d->p.window;
 	if (n < d->p.window || n >= end)
 		return n < d->p.window;
 	f = flow_find(d, m, &k);

@@ -33,7 +33,7 @@ void finding_local(struct dispatch *d, struct work *w, const struct own_finding 
 			sorting_bounce(&s, i, f->status, f->text);
 			continue;
 		}
-		delay = policy_backoff(d->policy, i->attempts + 1u);
+		delay = policy_backoff(d->policy, class_of(d, w->message), i->attempts + 1u);
 		sorting_log(&s, i, EVENT_DEFERRED, NULL, NULL, NULL,
 			f->text ? reply : hold_reason_text(f->reason), loop_wall(d->loop) + delay);
 		sorting_defer(&s, i, delay);

@@ -56,6 +56,7 @@ struct flow *flow_get(struct dispatch *d, struct domain *m, const struct flow_ki
 	f->match.pool = f->pool;
 	f->match.party = f->party;
 	f->match.diverted = f->diverted;
+	match_rank(&d->match, &f->match, party_rank(f->party));
 	f->next = m->flows;
 	m->flows = f;
 	return f;

@@ -43,9 +43,14 @@ bool lifetime_over(const struct dispatch *d, const struct message *m, const stru
 	return wall >= m->expires && wall >= end_of(d, m, i, wall);
 }
 
+static ms_t notice_after(const struct dispatch *d, const struct message *m)
+{
+	return class_notice(d->params, class_of(d, m));
+}
+
 static bool told_of_delay(const struct dispatch *d, const struct message *m, const struct item *i)
 {
-	return !d->params->retry.delay_notice || (i->flags & RCPT_STATE_DELAY_SENT) ||
+	return !notice_after(d, m) || (i->flags & RCPT_STATE_DELAY_SENT) ||
 	       !dsn_wanted(m, i->recipient, DSN_DELAYED);
 }
 
@@ -53,7 +58,7 @@ bool lifetime_notice(const struct dispatch *d, const struct message *m, const st
 {
 	ms_t wall = loop_wall(d->loop);
 
-	return wall < m->expires && wall - m->arrived >= d->params->retry.delay_notice &&
+	return wall < m->expires && wall - m->arrived >= notice_after(d, m) &&
 	       !told_of_delay(d, m, i);
 }
 
@@ -66,7 +71,7 @@ static ms_t to_mono(const struct dispatch *d, ms_t wall)
 
 ms_t lifetime_look(const struct dispatch *d, const struct message *m, const struct item *i)
 {
-	ms_t wall = loop_wall(d->loop), notice = m->arrived + d->params->retry.delay_notice;
+	ms_t wall = loop_wall(d->loop), notice = m->arrived + notice_after(d, m);
 	ms_t at = end_of(d, m, i, wall > m->expires ? wall : m->expires);
 
 	if (!told_of_delay(d, m, i) && notice > wall && notice < at)

@@ -1,6 +1,7 @@
-/* Parties, and what they have in memory. A party is the mail of one pool and one sender's domain; it
- * lives while it has mail or flows. Parties count what they have in memory, and so do pools; one has
- * "much" if that is at least the mean, of its pool's parties and its pool of all pools. What
+/* Parties, and what they have in memory. A party is the mail of one pool, one class and one
+ * sender's domain; it lives while it has mail or flows. Parties count what they have in memory, and so do pools; one has
+ * "much" if that is at least the mean, of its pool's parties and its pool of all pools; a
+ * class that goes first has not until it fills a part of memory. What
  * follows from that for who gets room: fair.c. Called by flow.c, item.c and those above, on the
  * dispatcher's thread. */
 #include "party.h"
@@ -11,25 +12,37 @@
 #include "postern/must.h"
 
 #define SENDER_MAX 255u
+#define KEY_MAX	   (sizeof(struct pool *) + CLASS_NAME_MAX + 1 + SENDER_MAX)
+#define FIRST_PART 16u /* of so many of memory: more is much, also of a class that goes first */
 
 struct party {
 	UT_hash_handle hh;
 	uint32_t refs, n; /* recipients in memory; each is a reference, too */
 	struct pool *pool;
+	unsigned rank; /* of its class: ranks.h */
 	struct opening_party opening;
 	size_t key_n;
 	char key[];
 };
 
-static size_t key_of(char *ret, const struct pool *pool, const char *sender)
+/* Pool, class with its end, sender's domain. */
+static size_t key_of(char ret[KEY_MAX], const struct pool *pool, const struct message *m)
 {
-	const char *at = strrchr(sender, '@');
+	const char *at = strrchr(m->sender, '@'), *class = m->class ? m->class : "";
 	size_t n = sizeof(pool);
 
 	memcpy(ret, &pool, n);
-	for (const char *s = at ? at + 1 : ""; *s && n < sizeof(pool) + SENDER_MAX; s++)
+	for (; *class && n < sizeof(pool) + CLASS_NAME_MAX; class ++)
+		ret[n++] = *class;
+	ret[n++] = '\0';
+	for (const char *s = at ? at + 1 : ""; *s && n < KEY_MAX; s++)
 		ret[n++] = *s >= 'A' && *s <= 'Z' ? (char)(*s - 'A' + 'a') : *s;
 	return n;
+}
+
+static const char *class_in(const struct party *p)
+{
+	return p->key + sizeof(p->pool);
 }
 
 static struct party *party_new(struct dispatch *d, struct pool *pool, const char *key, size_t n)
@@ -41,6 +54,7 @@ static struct party *party_new(struct dispatch *d, struct pool *pool, const char
 	memcpy(p->key, key, n);
 	p->key_n = n;
 	p->pool = pool;
+	p->rank = class_rank(policy_class(d->params, class_in(p)));
 	HASH_ADD_KEYPTR(hh, d->fair.parties, p->key, n, p);
 	if (!p->hh.tbl) {
 		free(p);
@@ -52,13 +66,13 @@ static struct party *party_new(struct dispatch *d, struct pool *pool, const char
 struct party *party_get(struct dispatch *d, const struct message *m)
 {
 	struct pool *pool = pool_get(d, m->pool);
-	char key[sizeof(pool) + SENDER_MAX];
+	char key[KEY_MAX];
 	struct party *p = d->fair.last;
 	size_t n;
 
 	if (!pool)
 		return NULL;
-	n = key_of(key, pool, m->sender);
+	n = key_of(key, pool, m);
 	/* mail comes by the sender */
 	if (!p || p->key_n != n || memcmp(p->key, key, n))
 		HASH_FIND(hh, d->fair.parties, key, n, p);
@@ -70,8 +84,8 @@ struct party *party_get(struct dispatch *d, const struct message *m)
 
 bool party_sent(const struct party *p, const struct message *m)
 {
-	char key[sizeof(p->pool) + SENDER_MAX];
-	size_t n = key_of(key, p->pool, m->sender);
+	char key[KEY_MAX];
+	size_t n = key_of(key, p->pool, m);
 
 	return n == p->key_n && !memcmp(key, p->key, n) && !strcmp(p->pool->name, m->pool);
 }
@@ -104,6 +118,19 @@ struct opening_party *party_opening(struct party *p)
 struct pool *party_pool(const struct party *p)
 {
 	return p->pool;
+}
+
+unsigned party_rank(const struct party *p)
+{
+	return p ? p->rank : RANK_NORMAL;
+}
+
+void parties_adopt(struct dispatch *d)
+{
+	struct party *p, *next;
+
+	HASH_ITER (hh, d->fair.parties, p, next)
+		p->rank = class_rank(policy_class(d->params, class_in(p)));
 }
 
 /* ---- what is in memory ---- */
@@ -146,6 +173,8 @@ bool pool_has_much(const struct dispatch *d, const struct pool *pool)
 
 bool party_has_much(const struct dispatch *d, const struct party *p)
 {
+	if (p && p->rank < RANK_NORMAL && p->n < d->p.work_max / FIRST_PART)
+		return false;
 	/* NULL: of many senders, set aside */
 	return !p || (pool_has_much(d, p->pool) &&
 			     (uint64_t)p->n * p->pool->parties >= p->pool->in_memory);

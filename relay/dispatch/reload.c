@@ -11,6 +11,7 @@
 #include "clock_step.h"
 #include "flow.h"
 #include "own.h"
+#include "party.h"
 #include "pool.h"
 #include "setup.h"
 
@@ -30,6 +31,7 @@ static void forget_numbers(struct dispatch *d)
 			for (struct list *l = f->match.ready.next; l != &f->match.ready;
 				l = l->next)
 				forget_sources(container(l, struct work, match.in_flow));
+			match_rank(&d->match, &f->match, party_rank(f->party));
 			flow_wait_over(d, f);
 			if (f->match.nready)
 				flow_ask(d, f);
@@ -99,6 +101,7 @@ static void adopt(struct dispatch *d, struct dispatch_change *c, struct own *own
 	adopt_params(d, c->p);
 	due_longest_set(d);
 	pools_adopt(d, has);
+	parties_adopt(d);
 	forget_numbers(d);
 	backlog_reset(d);   /* begun with the old numbers */
 	d->relieved = true; /* what waits may find what it waits for */

@@ -143,7 +143,7 @@ static void dispose(
 	case DISPOSE_DEFER:
 		break;
 	}
-	delay = policy_backoff(s->d->policy, i->attempts + 1u);
+	delay = policy_backoff(s->d->policy, class_of(s->d, s->message), i->attempts + 1u);
 	if (v->what != DISPOSE_RETRY_SPLIT && v->what != DISPOSE_RETRY_FEWER)
 		sorting_log(s, i, EVENT_DEFERRED, r, name, v->cause, NULL, wall + delay);
 	sorting_defer(s, i, delay);
@@ -288,7 +288,7 @@ static void lost(struct sorting *s, struct item *i, bool counts)
 	}
 	i->lost = 0;
 	sorting_remember(s, i, why, 0, VERDICT_TRANSIENT_OTHER);
-	delay = policy_backoff(s->d->policy, i->attempts + 1u);
+	delay = policy_backoff(s->d->policy, class_of(s->d, s->message), i->attempts + 1u);
 	sorting_log(s, i, EVENT_DEFERRED, NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);
 	sorting_defer(s, i, delay);
 }
@@ -353,7 +353,7 @@ static void in_doubt(struct sorting *s, struct item *i, const struct reply *r)
 		without_it(s, i, r, why);
 		return;
 	}
-	delay = policy_backoff(s->d->policy, i->attempts + 1u);
+	delay = policy_backoff(s->d->policy, class_of(s->d, s->message), i->attempts + 1u);
 	if (delay < DOUBT_WAIT)
 		delay = DOUBT_WAIT;
 	sorting_log(s, i, EVENT_DEFERRED, NULL, NULL, NULL, why, loop_wall(s->d->loop) + delay);

@@ -22,7 +22,7 @@
 
 void settle_defer(struct dispatch *d, struct message *m, struct item *i, ms_t delay)
 {
-	ms_t wall = loop_wall(d->loop), notice = d->params->retry.delay_notice;
+	ms_t wall = loop_wall(d->loop), notice = class_notice(d->params, class_of(d, m));
 
 	if (wall >= m->expires) {
 		settle_expire(d, m, i);

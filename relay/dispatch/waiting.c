@@ -80,24 +80,30 @@ void flow_wait(struct dispatch *d, struct flow *f, enum hold_reason reason, ms_t
 	flow_wait_at(d, f, &why);
 }
 
-/* Mail for a receiver that is slow waits for places there, and could fill memory up for long: when
- * other mail cannot be read for it, some of that which has most is put back. */
-void flows_make_room(struct dispatch *d)
+static void put_back(struct dispatch *d, struct list *much, uint32_t enough)
 {
-	const uint32_t enough = d->held.work - due_max(d) / 4;
 	struct list *next;
 
-	if ((list_empty(&d->reads.due) && list_empty(&d->reads.due_new)) ||
-		d->held.work + d->reads.reserved < due_max(d))
-		return;
-	for (struct list *l = d->match.places.much.prev;
-		l != &d->match.places.much && d->held.work > enough; l = next) {
+	for (struct list *l = much->prev; l != much && d->held.work > enough; l = next) {
 		struct flow *f = container(l, struct flow, match.waiter.in_places);
 
 		next = l->prev;
 		if (!f->diverted && f->match.nready && party_has_much(d, f->party))
 			park_flow(d, f);
 	}
+}
+
+/* Mail for a receiver that is slow waits for places there, and could fill memory up for long: when
+ * other mail cannot be read for it, some of that which has most is put back; of lower ranks first. */
+void flows_make_room(struct dispatch *d)
+{
+	const uint32_t enough = d->held.work - due_max(d) / 4;
+
+	if ((list_empty(&d->reads.due) && list_empty(&d->reads.due_new)) ||
+		d->held.work + d->reads.reserved < due_max(d))
+		return;
+	for (unsigned i = RANKS; i-- > 0;)
+		put_back(d, &d->match.places.of[i].much, enough);
 }
 
 void flows_wake(struct dispatch *d)

@@ -3,17 +3,16 @@
  * randomness is the policy's own generator, seeded by the driver. */
 #include "policy_impl.h"
 
-ms_t policy_backoff(struct policy *p, unsigned attempts)
+ms_t policy_backoff(struct policy *p, const struct class_params *c, unsigned attempts)
 {
 	const struct retry_params *r = &p->params->retry;
+	const ms_t *schedule = c ? c->schedule : r->schedule;
+	unsigned n = c ? c->nschedule : r->nschedule, i = attempts ? attempts - 1 : 0;
 	ms_t delay = 5 * 60 * 1000;
 	double factor;
 
-	if (r->nschedule) {
-		unsigned i = attempts ? attempts - 1 : 0;
-
-		delay = r->schedule[i < r->nschedule ? i : r->nschedule - 1];
-	}
+	if (n)
+		delay = schedule[i < n ? i : n - 1];
 	factor = 1 + r->jitter * (2 * rng_unit(&p->rng) - 1);
 	delay = (ms_t)((double)delay * factor);
 	return delay > 0 ? delay : 1;

@@ -45,6 +45,14 @@ int policy_pool(const struct policy *p, const char *name)
 	return -ENOENT;
 }
 
+const struct class_params *policy_class(const struct policy_params *p, const char *name)
+{
+	for (unsigned i = 0; name && i < p->nclasses; i++)
+		if (!strcmp(p->classes[i].name, name))
+			return &p->classes[i];
+	return NULL;
+}
+
 void path_subnet_text(const struct policy *p, unsigned subnet, char out[ADDR_TEXT_MAX + 4])
 {
 	out[0] = '\0';

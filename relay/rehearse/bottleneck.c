@@ -33,16 +33,15 @@ void bottlenecks_free(struct rehearsal *r)
 static void count(const struct rehearsal *r, unsigned pool, uint64_t n[REHEARSAL_WAITS])
 {
 	memset(n, 0, REHEARSAL_WAITS * sizeof(*n));
-	for (uint32_t i = pool * 2; i < r->nflows; i += r->flows_per_group)
-		for (uint32_t k = i; k < i + 2; k++) {
-			const struct flow *f = &r->flows[k];
+	for (uint32_t i = 0; i < r->nflows; i++) {
+		const struct flow *f = &r->flows[i];
+		const struct waiter *w = &f->match.waiter;
 
-			const struct waiter *w = &f->match.waiter;
-
-			if (f->match.nready && w->waiting && w->reason < REHEARSAL_REASONS &&
-				r->now - letter_of(f->match.ready.next)->arrived >= MINUTE)
-				n[kind_of(w)] += f->match.messages;
-		}
+		if (f->pool == pool && f->match.nready && w->waiting &&
+			w->reason < REHEARSAL_REASONS &&
+			r->now - letter_of(f->match.ready.next)->arrived >= MINUTE)
+			n[kind_of(w)] += f->match.messages;
+	}
 }
 
 void bottlenecks_look(struct rehearsal *r)

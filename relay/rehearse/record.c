@@ -50,6 +50,7 @@ void record_arrived(struct rehearsal *r, const struct letter *g)
 	room_taken(r, g);
 	r->record.total.arrived += g->match.count;
 	h->n.arrived += g->match.count;
+	r->record.by_traffic[g->traffic].arrived += g->match.count;
 	r->record.waiting += g->match.count;
 	if (r->record.waiting > h->queue_max)
 		h->queue_max = r->record.waiting;
@@ -77,10 +78,14 @@ static struct rehearsal_cell *path_cell(struct rehearsal *r, const struct link *
 
 void record_delivered(struct rehearsal *r, const struct link *k, const struct letter *g)
 {
+	struct rehearsal_traffic *of = &r->record.by_traffic[g->traffic];
 	struct rehearsal_hour *h = &r->record.hours[r->record.hour];
 	ms_t age = r->now - g->arrived;
 	unsigned b = 0;
 
+	of->delivered += g->match.count;
+	of->delay_sum += age * g->match.count;
+	of->delay_max = age > of->delay_max ? age : of->delay_max;
 	r->record.total.delivered += g->match.count;
 	h->n.delivered += g->match.count;
 	h->delay_sum += age * g->match.count;

@@ -234,6 +234,7 @@ void rehearsal_result(const struct rehearsal *r, struct rehearsal_result *ret)
 		.events = r->record.events,
 		.nevents = r->record.nevents,
 		.events_lost = r->record.events_lost,
+		.by_traffic = r->record.by_traffic,
 		.waits = r->record.waits,
 		.ramps = r->record.ramps,
 		.nramps = r->record.nramps,

@@ -5,7 +5,7 @@
 
 static ms_t expires(const struct rehearsal *r, const struct letter *g)
 {
-	return g->arrived + r->params->retry.expire;
+	return g->arrived + class_expire(r->params, class_of(r, g));
 }
 
 bool end_expired(const struct rehearsal *r, const struct letter *g)
@@ -39,6 +39,7 @@ static void left(struct rehearsal *r, struct letter *g)
 void end_expire(struct rehearsal *r, struct letter *g)
 {
 	r->record.total.expired += g->match.count;
+	r->record.by_traffic[g->traffic].expired += g->match.count;
 	r->record.hours[r->record.hour].n.expired += g->match.count;
 	left(r, g);
 }
@@ -59,10 +60,11 @@ void end_defer(struct rehearsal *r, struct letter *g)
 		g->match.count -= part;
 		g->id += part;
 		rest->attempts++;
-		again_at(r, rest, r->now + policy_backoff(r->policy, rest->attempts));
+		again_at(r, rest,
+			r->now + policy_backoff(r->policy, class_of(r, rest), rest->attempts));
 	}
 	g->attempts++;
-	again_at(r, g, r->now + policy_backoff(r->policy, g->attempts));
+	again_at(r, g, r->now + policy_backoff(r->policy, class_of(r, g), g->attempts));
 }
 
 static void bounce(struct rehearsal *r, struct letter *g)

@@ -77,6 +77,30 @@ static int setup_pools(struct rehearsal *r)
 	return 0;
 }
 
+/* Traffic of one pool and one class shares flows. */
+static int setup_kinds(struct rehearsal *r)
+{
+	const struct scenario *s = r->s;
+
+	r->kinds.all = calloc(s->ntraffic ? s->ntraffic : 1, sizeof(*r->kinds.all));
+	r->kinds.of = calloc(s->ntraffic ? s->ntraffic : 1, sizeof(*r->kinds.of));
+	if (!r->kinds.all || !r->kinds.of)
+		return -1;
+	for (unsigned i = 0; i < s->ntraffic; i++) {
+		const struct kind k = { s->traffic[i].pool_index,
+			policy_class(r->params, s->traffic[i].class) };
+		unsigned at = 0;
+
+		while (at < r->kinds.n &&
+			(r->kinds.all[at].pool != k.pool || r->kinds.all[at].class != k.class))
+			at++;
+		if (at == r->kinds.n)
+			r->kinds.all[r->kinds.n++] = k;
+		r->kinds.of[i] = at;
+	}
+	return 0;
+}
+
 static void setup_flow(struct rehearsal *r, struct flow *f)
 {
 	match_flow_init(&f->match, &r->receivers[f->cluster].groups[f->group].match);
@@ -85,15 +109,15 @@ static void setup_flow(struct rehearsal *r, struct flow *f)
 	f->match.party = &r->params->pools[f->pool];
 	f->match.provider = r->s->clusters[f->cluster].provider_index;
 	f->match.diverted = (f - r->flows) & 1;
+	match_rank(&r->match, &f->match, class_rank(f->class));
 }
 
 static int setup_flows(struct rehearsal *r)
 {
 	uint32_t n = 0, at = 0;
 
-	r->flows_per_group = r->params->npools * 2;
 	for (unsigned c = 0; c < r->s->nclusters; c++)
-		n += r->receivers[c].ngroups * r->flows_per_group;
+		n += r->receivers[c].ngroups * r->kinds.n * 2;
 	r->flows = calloc(n, sizeof(*r->flows));
 	if (!r->flows || !places_reserve(&r->match.places, n))
 		return -1;
@@ -101,10 +125,11 @@ static int setup_flows(struct rehearsal *r)
 	for (unsigned c = 0; c < r->s->nclusters; c++) {
 		r->receivers[c].first_flow = at;
 		for (unsigned g = 0; g < r->receivers[c].ngroups; g++)
-			for (unsigned k = 0; k < r->flows_per_group; k++, at++) {
+			for (unsigned k = 0; k < r->kinds.n * 2; k++, at++) {
 				r->flows[at].cluster = c;
 				r->flows[at].group = g;
-				r->flows[at].pool = k / 2;
+				r->flows[at].pool = r->kinds.all[k / 2].pool;
+				r->flows[at].class = r->kinds.all[k / 2].class;
 				setup_flow(r, &r->flows[at]);
 			}
 	}
@@ -178,7 +203,9 @@ static int setup_rows(struct rehearsal *r)
 		(size_t)r->record.nhours * r->params->nsources, sizeof(*r->record.by_source));
 	r->record.by_path = calloc((size_t)r->record.nhours * r->nsubnets * r->s->nclusters,
 		sizeof(*r->record.by_path));
-	if (!r->record.hours || !r->record.by_source || !r->record.by_path)
+	r->record.by_traffic =
+		calloc(r->s->ntraffic ? r->s->ntraffic : 1, sizeof(*r->record.by_traffic));
+	if (!r->record.hours || !r->record.by_source || !r->record.by_path || !r->record.by_traffic)
 		return -1;
 	for (unsigned i = 0; i < r->record.nhours; i++)
 		r->record.hours[i].start = r->s->start + (ms_t)i * HOUR;
@@ -221,8 +248,8 @@ int setup(struct rehearsal *r, const struct classifier *rules)
 	for (unsigned i = 0; i < r->s->nclusters; i++)
 		if (setup_receiver(r, i))
 			return -1;
-	if (setup_pools(r) || setup_flows(r) || setup_feeds(r) || setup_standings(r) ||
-		setup_rows(r) || bottlenecks_new(r))
+	if (setup_pools(r) || setup_kinds(r) || setup_flows(r) || setup_feeds(r) ||
+		setup_standings(r) || setup_rows(r) || bottlenecks_new(r))
 		return -1;
 	answer_make(r, &r->no_room, 0, 421, full);
 	zone_day(r->params->zone, r->s->start, &r->day);
@@ -255,6 +282,8 @@ void teardown(struct rehearsal *r)
 	for (uint32_t i = 0; i < r->nlinks; i++)
 		free(r->links[i]);
 	free(r->has);
+	free(r->kinds.all);
+	free(r->kinds.of);
 	free(r->receivers);
 	free(r->flows);
 	free(r->letters);
@@ -266,6 +295,7 @@ void teardown(struct rehearsal *r)
 	free(r->record.hours);
 	free(r->record.by_source);
 	free(r->record.by_path);
+	free(r->record.by_traffic);
 	free(r->record.events);
 	free(r->record.ramps);
 }

@@ -2,7 +2,7 @@
  * mono is a little more, its wall the scenario's start and that.
  *
  * A letter is messages that are alike: same flow, same attempts, the same history. Letters wait in
- * a flow (tenants of one cluster × pool; diverted ones apart), are under way on a link
+ * a flow (tenants of one cluster × pool × class; diverted ones apart), are under way on a link
  * (connection), or wait in the event heap for their retry. */
 #pragma once
 
@@ -50,7 +50,8 @@ struct letter {
 struct flow {
 	struct match_flow match; /* first */
 	unsigned cluster, pool, group;
-	ms_t aged; /* now; when what has expired was looked for */
+	const struct class_params *class; /* NULL: none */
+	ms_t aged;			  /* now; when what has expired was looked for */
 	ms_t astray; /* now; no letter that is not in order of arrival came before; 0: there is none */
 };
 struct group {
@@ -115,6 +116,7 @@ struct feed { /* traffic × cluster */
 struct record {
 	struct rehearsal_hour *hours;
 	struct rehearsal_cell *by_source, *by_path;
+	struct rehearsal_traffic *by_traffic;
 	unsigned nhours, hour;
 	struct rehearsal_event *events;
 	unsigned nevents, events_cap, events_lost;
@@ -132,6 +134,15 @@ struct record {
 	uint32_t most_connections;
 };
 
+/* What has flows of its own: pools, in each classes. A group has two flows of each. */
+struct kinds {
+	struct kind {
+		unsigned pool;
+		const struct class_params *class;
+	} * all;
+	unsigned n, *of; /* of: by traffic */
+};
+
 struct rehearsal {
 	const struct scenario *s;
 	const struct policy_params *params;
@@ -142,7 +153,8 @@ struct rehearsal {
 	struct heap heap;
 	struct match match;
 	struct flow *flows;
-	uint32_t nflows, flows_per_group;
+	uint32_t nflows;
+	struct kinds kinds;
 	bool *has;		 /* by pool, then source: may carry its mail */
 	struct letter **letters; /* blocks of them */
 	uint32_t nletters, letters_cap, free_letter;
@@ -186,6 +198,10 @@ static inline void is_astray(struct flow *f, const struct letter *g)
 static inline struct link *link_of(struct match_connection *c)
 {
 	return container(c, struct link, match);
+}
+static inline const struct class_params *class_of(const struct rehearsal *r, const struct letter *g)
+{
+	return r->flows[g->flow].class;
 }
 static inline struct policy_now policy_time(const struct rehearsal *r)
 {

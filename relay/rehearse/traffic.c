@@ -101,8 +101,7 @@ static void place(
 	};
 	struct letter *g;
 
-	like.flow = v->first_flow + group * r->flows_per_group +
-		    r->s->traffic[f->traffic].pool_index * 2;
+	like.flow = v->first_flow + group * r->kinds.n * 2 + r->kinds.of[f->traffic] * 2;
 	g = letter_new(r, &like, n);
 	if (!g)
 		return;

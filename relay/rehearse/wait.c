@@ -50,7 +50,7 @@ static void mail_age(struct rehearsal *r, struct flow *f)
 		age_one(r, f, letter_of(f->match.ready.next));
 	if (!f->match.nready)
 		f->astray = 0;
-	else if (f->astray && r->now - f->astray >= r->params->retry.expire)
+	else if (f->astray && r->now - f->astray >= class_expire(r->params, f->class))
 		age_astray(r, f);
 }
 

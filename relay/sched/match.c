@@ -61,6 +61,14 @@ static bool tried_here(const struct match_work *w, unsigned source)
 	return false;
 }
 
+static bool has_few(const struct match_host *h, const struct match_flow *f)
+{
+	unsigned before = (1u << f->waiter.rank) - 1;
+
+	/* what is kept is not for who would have to wait for others anyway */
+	return f->domain->in_flight < SEVERAL && !(turns_ranks(&h->turns) & before);
+}
+
 /* Of a host's connections one is left without a second transaction by domains that have several
  * under way: whoever comes with a single message then waits for what is left of one transaction,
  * not for a whole one more. The one left is another each time. Where such have come lately all are
@@ -72,7 +80,7 @@ static bool leaves_room(
 	const struct match_host *h = c->host;
 	const struct list *l = &h->half;
 
-	if (!c->nrunning || h->up < 2 || f->domain->in_flight < SEVERAL)
+	if (!c->nrunning || h->up < 2 || has_few(h, f))
 		return false;
 	if (h->others_until > now.mono)
 		return true;
@@ -103,6 +111,7 @@ static enum offer give(struct match *m, struct policy_now now, struct match_conn
 		policy_txn_end(m->policy, &w->txn, TXN_NOT_BEGUN);
 		return OFFER_NONE;
 	}
+	ranks_took(&c->host->turns.ranks, f->waiter.rank);
 	if (retire) /* told at once, so that QUIT goes out behind the content */
 		match_quit(m, c);
 	return OFFER_TAKEN;
@@ -171,19 +180,39 @@ static enum offer offer(
 	return OFFER_OTHER;
 }
 
-/* Pools, senders and then domains at a host take turns, one transaction each. */
-static enum offer pick(struct match *m, struct policy_now now, struct match_connection *c)
+static enum offer pick_of(
+	struct match *m, struct policy_now now, struct match_connection *c, unsigned rank)
 {
 	for (unsigned n = 0; n < MATCH_TRIES; n++) {
-		struct turn_link *l = turns_next(&c->host->turns, m->driver->serves, &c->source);
-		enum offer r = OFFER_NONE;
+		struct turn_link *l =
+			turns_next(&c->host->turns, rank, m->driver->serves, &c->source);
+		enum offer r;
 
-		if (l)
-			r = offer(m, now, c, container(l, struct match_link, turn)->flow);
+		if (!l)
+			break;
+		r = offer(m, now, c, container(l, struct match_link, turn)->flow);
 		if (r != OFFER_OTHER)
 			return r;
 	}
-	return OFFER_NONE;
+	return OFFER_OTHER;
+}
+
+/* Ranks, pools, senders and then domains at a host take turns, one transaction each. What a rank
+ * cannot use is the next one's. */
+static enum offer pick(struct match *m, struct policy_now now, struct match_connection *c)
+{
+	unsigned ranks = turns_ranks(&c->host->turns);
+	enum offer r = OFFER_NONE;
+
+	while (ranks) {
+		unsigned rank = ranks_next(&c->host->turns.ranks, ranks);
+
+		r = pick_of(m, now, c, rank);
+		if (r != OFFER_OTHER)
+			break;
+		ranks &= ~(1u << rank);
+	}
+	return r;
 }
 
 static bool usable(const struct match *m, const struct match_connection *c)
@@ -294,12 +323,14 @@ static void open_for(struct match *m, struct policy_now now, struct match_flow *
 {
 	if (w->tried.prefer) /* it may have become another */
 		w->tried.prefer = (uint16_t)(c->source + 1);
-	if (m->driver->open(m->arg, f, w, c))
+	if (m->driver->open(m->arg, f, w, c)) {
 		f->waiter.unserved = false;
-	else
+		waiter_took(&m->places, &f->waiter);
+	} else {
 		m->driver->wait(m->arg, f,
 			&(struct policy_choice){
 				.reason = HOLD_CAP, .until = now.mono + MATCH_AGAIN });
+	}
 }
 
 /* Connections that its work is worth. */

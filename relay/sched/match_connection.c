@@ -13,7 +13,7 @@
 void match_host_init(struct match_host *h)
 {
 	*h = (struct match_host){ 0 };
-	list_init(&h->turns);
+	turns_here_init(&h->turns);
 	list_init(&h->idle);
 	list_init(&h->half);
 }
@@ -234,10 +234,19 @@ static struct match_connection *victim_for(
 	return victim;
 }
 
+/* When that was last done for the pool's mail of that rank there. */
+static ms_t *way_made(
+	struct match *m, const struct match_flow *f, const struct policy_choice *why, unsigned pool)
+{
+	uint64_t of = (why->cluster_id * 31 + pool) * RANKS + f->waiter.rank;
+
+	return &m->way_made[of % MATCH_WAYS];
+}
+
 void match_make_way(struct match *m, struct policy_now now, struct match_flow *f,
 	const struct policy_choice *why, unsigned pool)
 {
-	ms_t *made = &m->way_made[(why->cluster_id * 31 + pool) % MATCH_WAYS];
+	ms_t *made = way_made(m, f, why, pool);
 	struct match_connection *victim;
 	bool none;
 

@@ -72,6 +72,7 @@ void match_remove(struct match *m, struct match_flow *f, struct match_work *w)
 bool match_link(struct match *m, struct policy_now now, struct match_flow *f)
 {
 	struct match_work *first = match_first(f);
+	const struct turn_for turn = { f->pool, f->party, f->waiter.rank };
 	bool reach[MATCH_HOSTS], left_alone;
 	struct policy_want w;
 
@@ -95,7 +96,7 @@ bool match_link(struct match *m, struct policy_now now, struct match_flow *f)
 			continue;
 		l->flow = f;
 		l->host = m->driver->host(m->arg, f, i);
-		if (turns_join(&m->turns, &l->host->turns, f->pool, f->party, &l->turn))
+		if (turns_join(&m->turns, &l->host->turns, &turn, &l->turn))
 			f->linked = true;
 		else
 			l->host = NULL;
@@ -111,6 +112,16 @@ void match_unlink(struct match *m, struct match_flow *f)
 			f->links[i].host = NULL;
 		}
 	f->linked = false;
+}
+
+void match_rank(struct match *m, struct match_flow *f, unsigned rank)
+{
+	if (f->waiter.rank == rank)
+		return;
+	match_unlink(m, f);
+	waiter_rank(&m->places, &f->waiter, rank);
+	if (f->nready)
+		waiter_ask(&m->places, &f->waiter);
 }
 
 void match_forget_hosts(struct match *m, struct match_flow *f)

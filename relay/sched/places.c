@@ -11,9 +11,11 @@
 void places_init(struct places *ps)
 {
 	*ps = (struct places){ 0 };
-	list_init(&ps->asking);
-	list_init(&ps->few);
-	list_init(&ps->much);
+	for (unsigned i = 0; i < RANKS; i++) {
+		list_init(&ps->of[i].asking);
+		list_init(&ps->of[i].few);
+		list_init(&ps->of[i].much);
+	}
 }
 
 void places_deinit(struct places *ps)
@@ -28,7 +30,7 @@ bool places_reserve(struct places *ps, uint32_t waiters)
 
 void waiter_init(struct waiter *w)
 {
-	*w = (struct waiter){ 0 };
+	*w = (struct waiter){ .rank = RANK_NORMAL };
 	list_init(&w->in_asking);
 	list_init(&w->in_places);
 }
@@ -42,27 +44,62 @@ void waiter_deinit(struct places *ps, struct waiter *w)
 
 void waiter_ask(struct places *ps, struct waiter *w)
 {
+	struct list *asking = &ps->of[w->rank].asking;
+
 	if (w->asking)
 		return;
+	if (list_empty(asking))
+		ranks_join(&ps->ranks, w->rank);
 	w->asking = true;
-	list_add(&ps->asking, &w->in_asking);
+	list_add(asking, &w->in_asking);
+}
+
+static unsigned ranks_asking(const struct places *ps)
+{
+	unsigned ret = 0;
+
+	for (unsigned i = 0; i < RANKS; i++)
+		if (!list_empty(&ps->of[i].asking))
+			ret |= 1u << i;
+	return ret;
 }
 
 bool places_any_asking(const struct places *ps)
 {
-	return !list_empty(&ps->asking);
+	return ranks_asking(ps);
 }
 
 struct waiter *places_asking(struct places *ps)
 {
+	unsigned ranks = ranks_asking(ps);
 	struct waiter *w;
 
-	if (list_empty(&ps->asking))
+	if (!ranks)
 		return NULL;
-	w = container(ps->asking.next, struct waiter, in_asking);
+	w = container(ps->of[ranks_next(&ps->ranks, ranks)].asking.next, struct waiter, in_asking);
 	list_del(&w->in_asking);
 	w->asking = false;
 	return w;
+}
+
+void waiter_took(struct places *ps, const struct waiter *w)
+{
+	ranks_took(&ps->ranks, w->rank);
+}
+
+void waiter_rank(struct places *ps, struct waiter *w, unsigned rank)
+{
+	bool asks = w->asking;
+
+	if (w->rank == rank)
+		return;
+	waiter_over(ps, w);
+	asks |= w->asking;
+	list_del(&w->in_asking);
+	w->asking = false;
+	w->rank = (uint8_t)rank;
+	if (asks)
+		waiter_ask(ps, w);
 }
 
 void waiter_wait(
@@ -85,7 +122,8 @@ void waiter_wait(
 	wake_put(&ps->wakes, &w->wake, look);
 	if ((!why->until || why->reason == HOLD_CAP) && !w->for_place) {
 		w->for_place = true;
-		list_add(much && !w->unserved ? &ps->much : &ps->few, &w->in_places);
+		list_add(much && !w->unserved ? &ps->of[w->rank].much : &ps->of[w->rank].few,
+			&w->in_places);
 	}
 }
 
@@ -114,13 +152,13 @@ void waiter_stop(struct places *ps, struct waiter *w)
 }
 
 /* Those of few mostly, longest waiting first; and always who was given way to. */
-static struct list *next_list(struct places *ps)
+static struct list *next_list(struct places_rank *of)
 {
-	struct list *few = &ps->few, *much = &ps->much;
+	struct list *few = &of->few, *much = &of->much;
 
 	if (list_empty(few))
 		return much;
-	if (++ps->turn % MUCH_EVERY || list_empty(much) ||
+	if (++of->turn % MUCH_EVERY || list_empty(much) ||
 		container(few->next, struct waiter, in_places)->unserved)
 		return few;
 	return much;
@@ -140,23 +178,28 @@ static void wake_longest(struct places *ps, struct list *all, const char *where)
 	}
 }
 
+/* Which rank is to have the place is found when those that were woken look. */
 void places_freed(struct places *ps, const char *where)
 {
-	struct list *first = next_list(ps);
+	for (unsigned i = 0; i < RANKS; i++) {
+		struct places_rank *of = &ps->of[i];
+		struct list *first = next_list(of);
 
-	wake_longest(ps, first, where);
-	wake_longest(ps, first == &ps->much ? &ps->few : &ps->much, where);
+		wake_longest(ps, first, where);
+		wake_longest(ps, first == &of->much ? &of->few : &of->much, where);
+	}
 }
 
 void places_freed_any(struct places *ps, unsigned n)
 {
-	while (n--) {
-		struct list *l = next_list(ps);
+	for (unsigned i = 0; i < RANKS; i++)
+		for (unsigned k = 0; k < n; k++) {
+			struct list *l = next_list(&ps->of[i]);
 
-		if (list_empty(l))
-			return;
-		waiter_over(ps, container(l->next, struct waiter, in_places));
-	}
+			if (list_empty(l))
+				break;
+			waiter_over(ps, container(l->next, struct waiter, in_places));
+		}
 }
 
 ms_t places_at(const struct places *ps)

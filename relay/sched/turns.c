@@ -1,5 +1,5 @@
-/* Turns at a host: see the header. Host → seats of pools → seats of parties → links of flows.
- * Called by match_flow.c and its drivers. */
+/* Turns at a host: see the header. Host → ranks → seats of pools → seats of parties → links of flows.
+ * Called by match.c, match_flow.c and their drivers. */
 #include "postern/turns.h"
 
 #include <stdlib.h>
@@ -14,19 +14,20 @@
 struct seat {
 	UT_hash_handle hh;
 	struct seat_key {
-		const void *host, *of;
+		struct turns_here *host;
+		const void *of;
+		size_t rank;
 	} key;
 	struct seat *up;     /* a party's: its pool's */
 	struct list in_up;   /* its ring */
 	struct list members; /* of a pool: seats; of a party: links */
 };
 
-static struct seat *find(const struct turns *ts, const struct list *host, const void *of)
+static struct seat *find(const struct turns *ts, const struct seat_key *key)
 {
-	const struct seat_key key = { host, of };
 	struct seat *s;
 
-	HASH_FIND(hh, ts->seats, &key, sizeof(key), s);
+	HASH_FIND(hh, ts->seats, key, sizeof(*key), s);
 	return s;
 }
 
@@ -53,14 +54,13 @@ static void put(struct turns *ts, struct seat *s)
 	ts->nunused++;
 }
 
-static struct seat *seat_new(
-	struct turns *ts, const struct list *host, const void *of, struct list *ring)
+static struct seat *seat_new(struct turns *ts, const struct seat_key *key, struct list *ring)
 {
 	struct seat *s = take(ts);
 
 	if (!s)
 		return NULL;
-	s->key = (struct seat_key){ host, of };
+	s->key = *key;
 	list_init(&s->members);
 	HASH_ADD(hh, ts->seats, key, sizeof(s->key), s);
 	if (!s->hh.tbl) {
@@ -84,18 +84,30 @@ static void leave(struct turns *ts, struct seat *s)
 	}
 }
 
-bool turns_join(struct turns *ts, struct list *host, const void *pool, const void *party,
-	struct turn_link *l)
+void turns_here_init(struct turns_here *h)
 {
-	struct seat *s = find(ts, host, party), *up;
+	*h = (struct turns_here){ 0 };
+	for (unsigned i = 0; i < RANKS; i++)
+		list_init(&h->rings[i]);
+}
+
+bool turns_join(
+	struct turns *ts, struct turns_here *h, const struct turn_for *f, struct turn_link *l)
+{
+	const struct seat_key of_pool = { h, f->pool, f->rank },
+			      of_party = { h, f->party, f->rank };
+	struct seat *s = find(ts, &of_party), *up;
 
 	if (!s) {
-		up = find(ts, host, pool);
-		if (!up)
-			up = seat_new(ts, host, pool, host);
+		up = find(ts, &of_pool);
+		if (!up) {
+			if (list_empty(&h->rings[f->rank]))
+				ranks_join(&h->ranks, f->rank);
+			up = seat_new(ts, &of_pool, &h->rings[f->rank]);
+		}
 		if (!up)
 			return false;
-		s = seat_new(ts, host, party, &up->members);
+		s = seat_new(ts, &of_party, &up->members);
 		if (!s) {
 			leave(ts, up);
 			return false;
@@ -123,13 +135,24 @@ static struct list *turn(struct list *ring)
 	return l;
 }
 
-struct turn_link *turns_next(
-	struct list *host, bool (*serves)(const void *arg, const void *pool), const void *arg)
+unsigned turns_ranks(const struct turns_here *h)
 {
-	const struct list *last = host->prev;
+	unsigned ret = 0;
 
-	while (!list_empty(host)) {
-		struct list *l = turn(host);
+	for (unsigned i = 0; i < RANKS; i++)
+		if (!list_empty(&h->rings[i]))
+			ret |= 1u << i;
+	return ret;
+}
+
+struct turn_link *turns_next(struct turns_here *h, unsigned rank,
+	bool (*serves)(const void *arg, const void *pool), const void *arg)
+{
+	struct list *ring = &h->rings[rank];
+	const struct list *last = ring->prev;
+
+	while (!list_empty(ring)) {
+		struct list *l = turn(ring);
 		struct seat *pool = container(l, struct seat, in_up), *party;
 
 		if (!serves || serves(arg, pool->key.of)) {
@@ -149,24 +172,33 @@ static struct turn_link *first_of(const struct list *seats)
 	return container(s->members.next, struct turn_link, in_seat);
 }
 
-struct turn_link *turns_first(const struct list *host)
+/* Of that rank, or of a lower one. */
+static struct turn_link *first_from(const struct turns_here *h, size_t rank)
 {
-	if (list_empty(host))
-		return NULL;
-	return first_of(&container(host->next, struct seat, in_up)->members);
+	for (; rank < RANKS; rank++)
+		if (!list_empty(&h->rings[rank]))
+			return first_of(
+				&container(h->rings[rank].next, struct seat, in_up)->members);
+	return NULL;
 }
 
-struct turn_link *turns_after(const struct list *host, const struct turn_link *l)
+struct turn_link *turns_first(const struct turns_here *h)
+{
+	return first_from(h, 0);
+}
+
+struct turn_link *turns_after(const struct turns_here *h, const struct turn_link *l)
 {
 	const struct seat *party = l->seat, *pool = party->up;
+	const size_t rank = party->key.rank;
 
 	if (l->in_seat.next != &party->members)
 		return container(l->in_seat.next, struct turn_link, in_seat);
 	if (party->in_up.next != &pool->members)
 		return first_of(&party->in_up);
-	if (pool->in_up.next != host)
+	if (pool->in_up.next != &h->rings[rank])
 		return first_of(&container(pool->in_up.next, struct seat, in_up)->members);
-	return NULL;
+	return first_from(h, rank + 1);
 }
 
 void turns_deinit(struct turns *ts)

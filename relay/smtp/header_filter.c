@@ -23,6 +23,7 @@ enum field {
 	FIELD_MESSAGE_ID,
 	FIELD_FROM,
 	FIELD_POOL,
+	FIELD_CLASS,
 	FIELD_TAG
 };
 enum verdict { UNDECIDED, IS_FIELD, IS_BLANK, NOT_A_FIELD };
@@ -52,13 +53,14 @@ void header_filter_init(
 	/* field by field: the arrays need no zeroes, and this is done for each message */
 	f->body = body;
 	f->p = *p;
-	f->name_n = f->pool_n = f->message_id_n = f->tag_n = f->from_n = 0;
+	f->name_n = f->pool_n = f->class_n = f->message_id_n = f->tag_n = f->from_n = 0;
 	f->seen_tag = f->seen_from = false;
 	f->state = AT_LINE;
 	f->field = FIELD_NONE;
-	f->last_cr = f->seen_date = f->seen_id = f->over = f->bare = f->nul = f->pool_bad = false;
+	f->last_cr = f->seen_date = f->seen_id = f->over = f->bare = f->nul = false;
+	f->pool_bad = f->class_bad = false;
 	f->in_header = true;
-	f->pool[0] = f->message_id[0] = f->tag[0] = f->from[0] = '\0';
+	f->pool[0] = f->class[0] = f->message_id[0] = f->tag[0] = f->from[0] = '\0';
 	f->received = f->bytes = 0;
 	f->malformed = 0;
 	f->cut = false;
@@ -75,7 +77,7 @@ static bool holds(const struct header_filter *f)
 /* Fields for this relay alone, which nobody else is to see. */
 static bool is_taken_out(const struct header_filter *f)
 {
-	return f->field == FIELD_POOL || f->field == FIELD_TAG;
+	return f->field == FIELD_POOL || f->field == FIELD_CLASS || f->field == FIELD_TAG;
 }
 
 static int pass(struct header_filter *f, const char *p, size_t n)
@@ -149,6 +151,8 @@ static enum field field_of(const struct header_filter *f, struct slice name)
 		return FIELD_MESSAGE_ID;
 	if (f->p.pool_header.n && slice_case_eq(name, f->p.pool_header))
 		return FIELD_POOL;
+	if (f->p.class_header.n && slice_case_eq(name, f->p.class_header))
+		return FIELD_CLASS;
 	if (f->p.tag_header.n && slice_case_eq(name, f->p.tag_header))
 		return FIELD_TAG;
 	if (slice_case_eq(name, SLICE_LIT("From")))
@@ -221,6 +225,8 @@ static int begin_field(struct header_filter *f, struct scan *c)
 	c->run = NULL;
 	if (f->field == FIELD_POOL && (f->pool_n || f->pool_bad))
 		f->p.pool_allowed = false;
+	if (f->field == FIELD_CLASS && (f->class_n || f->class_bad))
+		f->p.class_allowed = false;
 	if (f->field == FIELD_TAG && f->tag_n)
 		f->seen_tag = true;
 	return r;
@@ -474,6 +480,9 @@ static int take_value(struct header_filter *f, struct slice s)
 	else if (f->field == FIELD_POOL && f->p.pool_allowed &&
 		 !capture(f->pool, &f->pool_n, sizeof(f->pool), s))
 		f->pool_bad = true;
+	else if (f->field == FIELD_CLASS && f->p.class_allowed &&
+		 !capture(f->class, &f->class_n, sizeof(f->class), s))
+		f->class_bad = true;
 	return keep_text(&f->p.keep, s);
 }
 
@@ -549,6 +558,7 @@ int header_filter_end(struct header_filter *f)
 		return r;
 	trim_end(f->message_id, &f->message_id_n);
 	trim_end(f->pool, &f->pool_n);
+	trim_end(f->class, &f->class_n);
 	trim_end(f->tag, &f->tag_n);
 	if (!f->in_header)
 		return 0;

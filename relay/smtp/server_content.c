@@ -146,9 +146,11 @@ static int header_params(struct smtp_server *s, const char *id, struct header_fi
 	*ret = (struct header_filter_params){
 		.pool_header = SLICE_LIT("X-Postern-Pool"),
 		.tag_header = SLICE_LIT("X-Postern-Tag"),
+		.class_header = SLICE_LIT("X-Postern-Class"),
 		.missing_date = slice_of(date_copy),
 		.missing_id = { mid, buf_size(&s->scratch) },
 		.pool_allowed = s->p->pool_header,
+		.class_allowed = s->p->class_header,
 		.header_max = s->p->header_max,
 		.hold = &s->scratch,
 		.keep = { .names = s->p->keep_headers, .n = s->p->nkeep_headers, .out = &s->kept },
@@ -338,7 +340,6 @@ static int complete_message(struct smtp_server *s)
 	if (pool)
 		m->pool = pool;
 	m->client = client ? client : "";
-	m->expires = m->arrived + s->p->expire;
 	if (s->decoder.eight_bit)
 		m->flags |= MESSAGE_8BIT_CONTENT;
 	if (s->filter.malformed)
@@ -346,8 +347,27 @@ static int complete_message(struct smtp_server *s)
 	if (s->filter.cut)
 		m->flags |= MESSAGE_HEADER_CUT;
 	m->size = m->body->size;
-	body_seal(m->body);
 	return 0;
+}
+
+/* Of a message that is complete but for it. Not known by name: *refusal. */
+static int classify_message(struct smtp_server *s, const char **refusal)
+{
+	struct smtp_class c = { .expire = s->p->expire };
+	const char *wanted = s->filter.class[0] ? s->filter.class : NULL;
+	struct message *m = s->message;
+	bool ok = true;
+
+	*refusal = NULL;
+	if (s->filter.class_bad ||
+		(s->p->class_of ? !s->p->class_of(s->p->arg, m, wanted, &c) : wanted != NULL)) {
+		*refusal = "550 5.7.1 X-Postern-Class names no class of this server";
+		return 0;
+	}
+	m->class = keep(m, c.name, &ok);
+	m->expires = m->arrived + c.expire;
+	body_seal(m->body);
+	return ok ? 0 : -ENOMEM;
 }
 
 static int content_end(struct smtp_server *s, struct buf *out)
@@ -367,8 +387,15 @@ static int content_end(struct smtp_server *s, struct buf *out)
 		return r;
 	}
 	r = complete_message(s);
+	if (!r)
+		r = classify_message(s, &line);
 	if (r)
 		return r;
+	if (line) {
+		r = server_defer(s, out, REJECT_CLASS, line);
+		server_reset(s);
+		return r;
+	}
 	s->input = INPUT_COMMAND;
 	s->pending = SERVER_COMMIT;
 	return 0;

@@ -128,15 +128,17 @@ class Options(RelayCase):
         more.chmod(0o600)
         self.OTHER = {**self.OTHER, "listener.certificates": [more], "listener.client_names": ["app.example"],
                       "log.headers": ["X-Campaign"],
-                      "provider.certificate": (files["certificate"], {"key": files["key"]}), "provider.key": None}
+                      "provider.certificate": (files["certificate"], {"key": files["key"]}), "provider.key": None,
+                      "class.from": ["@one.example"], "class.user": ["app*"], "class.client": ["10.0.0.0/8"],
+                      "class.listener": ["in"], "class.pool": ["main"], "class.tag": ["x"], "class.retry": ["1m"], "block_lists": ["bl.example"]}
         base["listener"].update(certificate=files["certificate"], key=files["key"], users_file=files["users_file"],
                                 client_ca=files["ca_file"], client_names=["*"])
         base["provider"]["tls"] = "verify"
         extra = {"sender": ({"pool": "main"}, "s.example"), "warmup": ({"sources": ["a1"], "start": "2030-01-01", "ladder": "outlook",
                                                                        "pace": "hours", "hours": "09-17"}, "w"),
-                 "dkim": ({"selector": "s", "key": signing[0]}, "d.example"),
+                 "dkim": ({"selector": "s", "key": signing[0]}, "d.example"), "class": ({}, "k"),
                  "dispatch": ({}, None), "dns": (relay.dns, None), "http": ({}, None), "control": ({}, None), "pool": ({}, None)}
-        titles = {"listener": "in", "source": "a1", "provider": "own", "sender": "s.example", "warmup": "w", "pool": "main", "dkim": "d.example"}
+        titles = {"listener": "in", "source": "a1", "provider": "own", "sender": "s.example", "warmup": "w", "pool": "main", "dkim": "d.example", "class": "k"}
 
         def write(where=None, option=None, value=None, more=()):
             """The file, with one option changed."""
@@ -150,7 +152,7 @@ class Options(RelayCase):
                 elif name == where and name in ("dispatch", "dns"):
                     added += section(name, {**options, **overlay})
             text += added
-            if option and where not in ("sender", "warmup", "dkim", "dispatch", "dns"):
+            if option and where not in ("sender", "warmup", "dkim", "class", "dispatch", "dns"):
                 for key, new in overlay.items():
                     line = "" if new is None else f"{key} = {render(new)}\n"
                     if where == "":

@@ -192,7 +192,7 @@ static void defer(struct model *m, struct letter *g)
 	m->total.deferred++;
 	g->attempts++;
 	g->match.tried.n = 0;
-	arrives(m, g, m->now + policy_backoff(m->policy, g->attempts));
+	arrives(m, g, m->now + policy_backoff(m->policy, NULL, g->attempts));
 }
 
 /* Held for its sender: its flow goes on. */

@@ -291,7 +291,7 @@ static void test_backoff(void **state)
 		ms_t low = INT64_MAX, high = 0;
 
 		for (int k = 0; k < 1000; k++) {
-			ms_t d = policy_backoff(r.policy, (unsigned)i + 1);
+			ms_t d = policy_backoff(r.policy, NULL, (unsigned)i + 1);
 
 			low = d < low ? d : low;
 			high = d > high ? d : high;

@@ -60,6 +60,55 @@ static void connections_make_way(void **state)
 	rig_free(&g);
 }
 
+static const struct rehearsal_traffic *traffic_of(const struct rig *g, const char *name)
+{
+	for (unsigned i = 0; i < g->scenario->ntraffic; i++)
+		if (!strcmp(g->scenario->traffic[i].name, name))
+			return &g->r.by_traffic[i];
+	fail();
+	return NULL;
+}
+
+/* A receiver takes a third of what comes: codes of the same pool go as if they were alone, and what
+ * they do not need is the newsletter's. What has a life of its own ends with that. */
+static void classes_go_first(void **state)
+{
+	static const char config[] =
+		ONE "provider \"microsoft365\" { connections_per_cluster = 1  lane_message_rate = "
+		    "\"none\"\n lane_connect_rate = \"none\"  messages_per_connection = 1000 }\n"
+		    "class \"codes\" { priority = 1 }\n"
+		    "class \"short\" { priority = 5  expire = \"10m\" }\n",
+			  mail[] = "start = \"2026-11-03\" duration = \"3h\"\n" EUR
+				   "traffic \"n\" { pool = \"main\" daily = 500000 }\n"
+				   "traffic \"s\" { pool = \"main\" daily = 80000 class = "
+				   "\"short\" }\n";
+	static const char *const codes[] = {
+		"traffic \"c\" { pool = \"main\" daily = 8000 class = \"codes\" }\n",
+		"traffic \"c\" { pool = \"main\" daily = 8000 }\n",
+	};
+	ms_t longest[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		char text[1000];
+		struct rig g;
+
+		snprintf(text, sizeof(text), "%s%s", mail, codes[i]);
+		rig_texts(&g, config, text);
+		rig_run(&g, 0);
+		assert_true(g.r.waiting > g.r.total.delivered);
+		longest[i] = traffic_of(&g, "c")->delay_max;
+		assert_true(traffic_of(&g, "n")->delivered > g.r.total.delivered / 3);
+		/* one place of 17 at least, and for 10 minutes at most */
+		assert_true(traffic_of(&g, "s")->expired > 5000);
+		assert_true(traffic_of(&g, "s")->delay_max < 12 * 60000);
+		assert_true(traffic_of(&g, "s")->delivered > 1000);
+		rig_balanced(&g);
+		rig_free(&g);
+	}
+	assert_true(longest[0] < 3000);
+	assert_true(longest[1] > 60 * 60000);
+}
+
 /* Steps of up to twenty messages against message by message. */
 static void steps_change_nothing(void **state)
 {
@@ -402,6 +451,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_same_again),
 		cmocka_unit_test(connections_make_way),
+		cmocka_unit_test(classes_go_first),
 		cmocka_unit_test(steps_change_nothing),
 		cmocka_unit_test(volume_by_hours_and_days),
 		cmocka_unit_test(bursts_at_the_full_hour),

@@ -19,7 +19,7 @@ struct flow {
 };
 struct world {
 	struct turns turns;
-	struct list host;
+	struct turns_here host;
 	char pools[POOLS], parties[PARTIES]; /* their addresses tell them apart */
 	struct flow all[FLOWS];
 };
@@ -27,7 +27,7 @@ struct world {
 static void init(struct world *w)
 {
 	*w = (struct world){ 0 };
-	list_init(&w->host);
+	turns_here_init(&w->host);
 }
 
 /* Pool 0 has four parties, the others one each; of the flows most are party 0's. */
@@ -45,8 +45,9 @@ static unsigned pool_of(unsigned flow)
 
 static void join(struct world *w, unsigned i)
 {
-	assert_true(turns_join(&w->turns, &w->host, &w->pools[pool_of(i)], &w->parties[party_of(i)],
-		&w->all[i].turn));
+	const struct turn_for f = { &w->pools[pool_of(i)], &w->parties[party_of(i)], RANK_NORMAL };
+
+	assert_true(turns_join(&w->turns, &w->host, &f, &w->all[i].turn));
 }
 
 static void leave_all(struct world *w)
@@ -54,14 +55,14 @@ static void leave_all(struct world *w)
 	for (unsigned i = 0; i < FLOWS; i++)
 		if (w->all[i].turn.seat)
 			turns_leave(&w->turns, &w->all[i].turn);
-	assert_true(list_empty(&w->host));
+	assert_int_equal(turns_ranks(&w->host), 0);
 	assert_null(w->turns.seats);
 	turns_deinit(&w->turns);
 }
 
 static struct flow *next(struct world *w, bool (*serves)(const void *, const void *))
 {
-	struct turn_link *l = turns_next(&w->host, serves, w);
+	struct turn_link *l = turns_next(&w->host, RANK_NORMAL, serves, w);
 
 	return l ? container(l, struct flow, turn) : NULL;
 }

@@ -123,15 +123,19 @@ static const struct {
 	{ "x-postern-tag: t\r\nX-Postern-Pool: p\r\nX-Postern-Tag: u\r\n" HAVE "\r\nb",
 		HAVE "\r\nb", "p", "<a@b>", 0 },
 	{ "X-Postern-Tag:\r\n\tfolded\r\n" HAVE, HAVE, "", "<a@b>", 0 },
+	{ "X-Postern-Class: c\r\nX-Postern-Pool: p\r\n" HAVE, HAVE, "p", "<a@b>", 0 },
+	{ "x-postern-class:\r\n c\r\n d\r\n" HAVE "\r\nb", HAVE "\r\nb", "", "<a@b>", 0 },
 	{ "X-Postern-Tag: a", D M, "", "<new@x>", 0 },
 };
 
 static const struct header_filter_params params = {
 	.pool_header = { "X-Postern-Pool", 14 },
 	.tag_header = { "X-Postern-Tag", 13 },
+	.class_header = { "X-Postern-Class", 15 },
 	.missing_date = { "then", 4 },
 	.missing_id = { "<new@x>", 7 },
 	.pool_allowed = true,
+	.class_allowed = true,
 };
 
 /* seed 0: in one piece; 1: byte by byte; others: random */
@@ -173,6 +177,43 @@ static void test_rows(void **state)
 			assert_string_equal(f.message_id, rows[i].id);
 			assert_int_equal(f.received, rows[i].received);
 			assert_false(f.over || f.bare || f.nul || f.pool_bad);
+			free(text);
+			body_unref(b);
+		}
+	}
+}
+
+/* The first counts, whole or not at all; nobody is asked where it is not allowed. */
+static void test_class(void **state)
+{
+	static const struct {
+		const char *in, *class;
+		bool allowed, bad;
+	} of[] = {
+		{ "X-Postern-Class: codes\r\n" HAVE, "codes", true, false },
+		{ "X-Postern-Class:\r\n\tcodes \r\n" HAVE, "codes", true, false },
+		{ "X-Postern-Class: a\r\nX-POSTERN-CLASS: b\r\n" HAVE, "a", true, false },
+		{ "X-Postern-Class: a\r\n" HAVE, "", false, false },
+		{ "X-Postern-Class: 1234567890123456789012345678901234567890123456789012345678901"
+		  "234\r\nX-Postern-Class: a\r\n" HAVE,
+			NULL, true, true },
+	};
+
+	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+		for (uint64_t seed = 0; seed < 20; seed++) {
+			struct header_filter_params p = params;
+			struct body *b = body_new();
+			struct header_filter f;
+			char *text;
+
+			p.class_allowed = of[i].allowed;
+			header_filter_init(&f, b, &p);
+			feed(&f, slice_of(of[i].in), seed);
+			text = body_text(b);
+			assert_string_equal(text, HAVE);
+			assert_int_equal(f.class_bad, of[i].bad);
+			if (of[i].class)
+				assert_string_equal(f.class, of[i].class);
 			free(text);
 			body_unref(b);
 		}
@@ -431,6 +472,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_class),
 		cmocka_unit_test(test_held_too_long),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_kept),

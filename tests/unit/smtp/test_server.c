@@ -112,6 +112,7 @@ enum {
 	TEMP = 16384, /* passwords cannot be checked */
 	STRICT = 32768,
 	CERTIFIED = 65536, /* under TLS, by a certificate */
+	CLASS = 131072,	   /* X-Postern-Class counts */
 };
 
 #define READY "250, 250 2.1.0, 250 2.1.5"
@@ -391,12 +392,31 @@ static const struct script {
 		READY ", 354, 550 5.7.1, 250 2.0.0", 0),
 	S("pool header is not for this listener", 0,
 		EHLO MAIL RCPT "DATA\r\nX-Postern-Pool: nope\r\n\r\n.\r\n", SENT, 1),
+	S("known class", CLASS, EHLO MAIL RCPT "DATA\r\nX-Postern-Class: bulk\r\n\r\n.\r\n", SENT,
+		1),
+	S("unknown class", CLASS,
+		EHLO MAIL RCPT "DATA\r\nX-Postern-Class: nope\r\n\r\n.\r\nNOOP\r\n",
+		READY ", 354, 550 5.7.1, 250 2.0.0", 0),
+	S("unknown class in a chunk", CLASS,
+		EHLO MAIL RCPT "BDAT 25 LAST\r\nX-Postern-Class: nope\r\n\r\nNOOP\r\n",
+		READY ", 550 5.7.1, 250 2.0.0", 0),
+	S("class header is not for this listener", 0,
+		EHLO MAIL RCPT "DATA\r\nX-Postern-Class: nope\r\n\r\n.\r\n", SENT, 1),
 #undef S
 };
 
 static bool only_bulk(void *arg, const char *name)
 {
 	return strcmp(name, "bulk") == 0;
+}
+
+static bool bulk_class(
+	void *arg, const struct message *m, const char *wanted, struct smtp_class *ret)
+{
+	assert_non_null(m->client);
+	ret->name = wanted;
+	ret->expire = 60000;
+	return !wanted || only_bulk(arg, wanted);
 }
 
 static void script_params(struct rig *r, unsigned how)
@@ -413,6 +433,8 @@ static void script_params(struct rig *r, unsigned how)
 	r->params.pool_header = how & POOL;
 	r->params.strict_addresses = how & STRICT;
 	r->params.pool_known = only_bulk;
+	r->params.class_header = how & CLASS;
+	r->params.class_of = bulk_class;
 	r->auth_result = how & TEMP ? AUTH_TEMPORARY : AUTH_OK;
 	r->begin_result = how & FULL ? COMMIT_FULL : how & DOWN ? COMMIT_SHUTDOWN : COMMIT_OK;
 	r->commit_result = how & FAIL ? COMMIT_ERROR : COMMIT_OK;
