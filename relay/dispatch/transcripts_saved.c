@@ -137,6 +137,7 @@ static int load(void *arg, struct slice key, struct slice value)
 	struct kept k;
 	uint64_t number;
 	int used = 0, r = decode(value, &like, &k);
+	bool decoded = r == 0;
 
 	snprintf(text, sizeof(text), "%.*s", (int)key.n, key.p);
 	if (sscanf(text, PREFIX "%16" SCNx64 "%n", &number, &used) != 1 || text[used])
@@ -147,7 +148,7 @@ static int load(void *arg, struct slice key, struct slice value)
 		l = shelf_lane(s, &like);
 	if (l)
 		shelf_put(s, l, &k);
-	else if (!r)
+	else if (decoded)
 		free(k.t);
 	return 0;
 }
