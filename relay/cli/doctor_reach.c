@@ -137,8 +137,10 @@ static void handshake(struct visit *v, const char *host)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	SSL *ssl = ctx ? SSL_new(ctx) : NULL;
+	char name[256]; /* OpenSSL's macro takes const away, and copies */
 
-	if (ssl && SSL_set_fd(ssl, v->fd) && SSL_set_tlsext_host_name(ssl, host) &&
+	snprintf(name, sizeof(name), "%.255s", host);
+	if (ssl && SSL_set_fd(ssl, v->fd) && SSL_set_tlsext_host_name(ssl, name) &&
 		SSL_connect(ssl) == 1)
 		snprintf(v->tls, sizeof(v->tls), "%s %s", SSL_get_version(ssl),
 			SSL_get_cipher_name(ssl));

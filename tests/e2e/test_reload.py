@@ -127,10 +127,9 @@ class Options(RelayCase):
         more.write_text(files["certificate"].read_text() + files["key"].read_text())
         more.chmod(0o600)
         self.OTHER = {**self.OTHER, "listener.certificates": [more], "listener.client_names": ["app.example"],
-                      "log.headers": ["X-Campaign"],
                       "provider.certificate": (files["certificate"], {"key": files["key"]}), "provider.key": None,
                       "class.from": ["@one.example"], "class.user": ["app*"], "class.client": ["10.0.0.0/8"],
-                      "class.listener": ["in"], "class.pool": ["main"], "class.tag": ["x"], "class.retry": ["1m"], "block_lists": ["bl.example"]}
+                      "class.listener": ["in"], "class.pool": ["main"], "class.tag": ["x"], "class.retry": ["1m"]}
         base["listener"].update(certificate=files["certificate"], key=files["key"], users_file=files["users_file"],
                                 client_ca=files["ca_file"], client_names=["*"])
         base["provider"]["tls"] = "verify"
