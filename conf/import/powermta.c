@@ -46,10 +46,14 @@ static unsigned long long unit_seconds(struct slice name)
 	return 0;
 }
 
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
 /* "4d12h" in seconds; 0: not understood. */
 static unsigned long long seconds(struct slice text)
 {
-	static const char digits[] = "0123456789";
 	unsigned long long sum = 0;
 
 	while (text.n) {
@@ -57,12 +61,12 @@ static unsigned long long seconds(struct slice text)
 		unsigned long long unit;
 		size_t i = 0, m = 0;
 
-		while (i < text.n && memchr(digits, text.p[i], 10))
+		while (i < text.n && is_digit(text.p[i]))
 			i++;
 		if (i > 9 || slice_u64((struct slice){ text.p, i }, &n))
 			return 0;
 		text = slice_from(text, i);
-		while (m < text.n && !memchr(digits, text.p[m], 10))
+		while (m < text.n && !is_digit(text.p[m]))
 			m++;
 		unit = unit_seconds((struct slice){ text.p, m });
 		if (!unit)
