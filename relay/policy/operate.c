@@ -130,6 +130,8 @@ static unsigned end_lane_rest(struct policy *p, struct policy_now now, struct la
 	}
 	l->ramp.score = 0;
 	evidence_clear(&l->evidence);
+	/* what it took when it was put to rest is no limit any more, unless it was met again */
+	pace_excuse(&l->pace);
 	return r;
 }
 
@@ -141,6 +143,7 @@ static unsigned end_path_rest(struct policy *p, struct policy_now now, struct pa
 		event_health(p, now, h->cluster, ~0u, h->subnet, &h->health, CAUSE_SUBNET,
 			&h->evidence, NULL);
 	evidence_clear(&h->evidence);
+	pace_excuse(&h->pace);
 	return r;
 }
 
