@@ -110,3 +110,28 @@ void settle_expire(struct dispatch *d, struct message *m, struct item *i)
 		held ? " " : "", held ? held : "", last ? " At the last try: " : "",
 		last ? last : "");
 }
+
+void end_by_operator(struct dispatch *d, struct message *m, struct item *i, bool remove)
+{
+	struct log_attempt a = { .message = m, .item = i, .reason = "by operator" };
+	struct report *p;
+
+	/* what was told of a delay is told */
+	free(i->report);
+	i->report = NULL;
+	if (remove) {
+		i->end = END_REMOVED;
+		a.event = EVENT_REMOVED;
+		delivery_log(d, &a);
+		return;
+	}
+	i->end = END_BOUNCED;
+	a.event = EVENT_BOUNCED;
+	a.status = "5.7.0";
+	d->stats.bounced++;
+	delivery_log(d, &a);
+	p = report_for(m, i, DSN_FAILED, "5.7.0");
+	if (p)
+		snprintf(p->reason, sizeof(p->reason),
+			"The administrator of the mail system returned this message.");
+}

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #include "candidate.h"
-#include "delivery_log.h"
 #include "domain.h"
 #include "expire.h"
 #include "flow.h"
@@ -229,27 +228,10 @@ static bool take_out(struct dispatch *d, struct item *i)
 	return true;
 }
 
-static void end_item(
-	struct dispatch *d, const struct operation *o, struct message *m, struct item *i)
+/* An end is on its way into the queue. A deferral there is followed by the end: settle.c. */
+static bool ends_already(const struct item *i)
 {
-	struct log_attempt a = { .message = m, .item = i, .reason = "by operator" };
-	struct report *p;
-
-	if (o->op == DISPATCH_REMOVE) {
-		i->end = END_REMOVED;
-		a.event = EVENT_REMOVED;
-		delivery_log(d, &a);
-		return;
-	}
-	i->end = END_BOUNCED;
-	a.event = EVENT_BOUNCED;
-	a.status = "5.7.0";
-	d->stats.bounced++;
-	delivery_log(d, &a);
-	p = report_for(m, i, DSN_FAILED, "5.7.0");
-	if (p)
-		snprintf(p->reason, sizeof(p->reason),
-			"The administrator of the mail system returned this message.");
+	return i->settle && (i->cancel || (i->end != END_DEFER && i->end != END_HELD));
 }
 
 static void end_message(struct dispatch *d, struct operation *o, struct message *m,
@@ -262,10 +244,10 @@ static void end_message(struct dispatch *d, struct operation *o, struct message 
 		struct item *i = item_find(d, m->id, r->index);
 		struct domain *dom;
 
-		if (!operation_means(d, o, m, k, &states[k]) || (i && i->settle))
+		if (!operation_means(d, o, m, k, &states[k]) || (i && ends_already(i)))
 			continue;
 		o->changed++;
-		if (i && !waits(i)) {
+		if (i && (i->settle || !waits(i))) {
 			i->cancel = o->op == DISPATCH_REMOVE ? CANCEL_REMOVE : CANCEL_BOUNCE;
 			continue;
 		}
@@ -283,7 +265,7 @@ static void end_message(struct dispatch *d, struct operation *o, struct message 
 			}
 			item_state(i, &states[k]);
 		}
-		end_item(d, o, m, i);
+		end_by_operator(d, m, i, o->op == DISPATCH_REMOVE);
 		i->next = list;
 		list = i;
 	}

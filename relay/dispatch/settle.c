@@ -284,19 +284,41 @@ void settle_again(struct dispatch *d, struct settle *s)
 	post(d, s);
 }
 
-static void settled(struct dispatch *d, struct settle *s)
+/* The operator ended it while its deferral was on its way into the queue: the end follows, of what
+ * is there now. */
+static bool ends_now(struct dispatch *d, struct settle *s, struct item *i)
 {
-	struct item *next;
+	if (!i->cancel || (i->end != END_DEFER && i->end != END_HELD))
+		return false;
+	if (i->end == END_DEFER)
+		i->old_due = i->next_due;
+	else
+		i->flags |= RCPT_STATE_HELD;
+	i->settle = NULL;
+	end_by_operator(d, s->message, i, i->cancel == CANCEL_REMOVE);
+	return true;
+}
+
+static void settled(struct dispatch *d, struct settle *s, bool recorded)
+{
+	struct item *next, *ended = NULL;
 
 	for (struct item *i = s->items; i; i = next) {
 		struct domain *m = i->domain;
 		ms_t due = i->end == END_DEFER ? i->next_due : 0;
 
 		next = i->next;
+		if (recorded && ends_now(d, s, i)) {
+			i->next = ended;
+			ended = i;
+			continue;
+		}
 		item_drop(d, i);
 		if (due)
 			domain_due(d, m, due);
 	}
+	if (ended)
+		settle_items(d, s->message, ended);
 	for (uint32_t k = 0; k < s->q.ndsn; k++) {
 		message_unref(s->dsn[k]->message);
 		free(s->dsn[k]);
@@ -316,7 +338,7 @@ void settle_answer(struct dispatch *d, struct queue_job *j)
 			log_event(d->log, LOG_ERR, EVENT_QUEUE_DAMAGED,
 				"a record of message %016llx cannot be read; run check-queue",
 				(unsigned long long)s->q.id);
-		settled(d, s);
+		settled(d, s, !j->result);
 		return;
 	}
 	log_event(d->log, LOG_ERR, EVENT_SETTLE_FAILED,
@@ -329,5 +351,5 @@ void settle_answer(struct dispatch *d, struct queue_job *j)
 /* At the end of all: what could not be recorded stays in the queue as it was. */
 void settle_free(struct dispatch *d, struct settle *s)
 {
-	settled(d, s);
+	settled(d, s, false);
 }
